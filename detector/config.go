@@ -1,0 +1,42 @@
+package detector
+
+import "time"
+
+// Config is what an engineer may tune. The zero value is not usable; start from
+// DefaultConfig.
+type Config struct {
+	// AlertsPerAgentDay is the alert budget: how many false alerts (episodes
+	// opened on benign traffic) an agent may cost in a day.
+	AlertsPerAgentDay float64
+	// QuietTime closes an episode after that much event time without a crossing.
+	QuietTime time.Duration
+	// MaxAgents bounds the agents of one partition.
+	MaxAgents int
+	// Signals overrides single signals by name.
+	Signals map[string]SignalConfig
+	// Runbook is a link or path prefix; an alert's runbook is it plus the name of
+	// the strongest signal. Empty: none.
+	Runbook string
+	// Version and Hash stand in every alert: the detector's build and the
+	// fingerprint of its config.
+	Version string
+	Hash    string
+}
+
+// SignalConfig overrides one signal.
+type SignalConfig struct {
+	Off bool
+	// Weight is this signal's part of the alert budget, relative to the others;
+	// 0 keeps the default.
+	Weight float64
+}
+
+// DefaultConfig is what an empty config file means.
+func DefaultConfig() Config {
+	return Config{
+		AlertsPerAgentDay: 0.01,
+		QuietTime:         6 * time.Hour,
+		MaxAgents:         2_000_000,
+		Version:           "dev",
+	}
+}

@@ -1,0 +1,128 @@
+// Package pipeline moves events: from the source topics through detection to
+// the alert topics, and into the warehouse. Its three roles (route, detect,
+// archive) share no memory, only topics.
+//
+// It imports detector and schemas; it never imports an adapter: what it needs of
+// Kafka and ClickHouse it states here as small interfaces.
+package pipeline
+
+import (
+	"context"
+	"errors"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// Header is one header of a record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Record is one Kafka record. The bytes of a fetched record are never changed
+// after Fetch returned them: they may be kept and shared.
+type Record struct {
+	Offset  int64
+	Time    schemas.Millis // the broker's append time where the topic says so, else the producer's
+	Key     []byte
+	Value   []byte
+	Headers []Header
+}
+
+// TopicPartition names a partition.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
+// Fetched is what one fetch returned.
+type Fetched struct {
+	Records []Record
+	// Next is the offset to fetch next. It may move without records: control
+	// records and aborted transactions are skipped.
+	Next          int64
+	HighWatermark int64
+	LogStart      int64
+}
+
+// Errors that a role tells apart. Everything else that a Log returns is worth a
+// retry.
+var (
+	// ErrOffsetOutOfRange: the offset is below the log's start (retention removed
+	// what was not read: data loss) or beyond its end (the topic was recreated).
+	ErrOffsetOutOfRange = errors.New("offset out of range")
+	// ErrCorrupt: a batch failed its checksum or can't be parsed.
+	ErrCorrupt = errors.New("corrupt record batch")
+	// ErrTooLarge: the broker refuses a record or request of this size.
+	ErrTooLarge = errors.New("message too large")
+	// ErrFenced: this member no longer owns what it writes about.
+	ErrFenced = errors.New("generation fenced")
+)
+
+// Log reads and writes partitions.
+type Log interface {
+	// Fetch returns records from offset on, committed ones only, in order. It
+	// waits a moment for data and returns no records if none came.
+	Fetch(ctx context.Context, tp TopicPartition, offset int64) (Fetched, error)
+	// Produce appends records as one batch (or more, in order, where they exceed
+	// the request size) and returns when all in-sync replicas have them.
+	Produce(ctx context.Context, tp TopicPartition, records []Record) error
+	// Bounds returns the offsets of the log's start and end.
+	Bounds(ctx context.Context, tp TopicPartition) (start, end int64, err error)
+	// Partitions returns how many partitions a topic has.
+	Partitions(ctx context.Context, topic string) (int32, error)
+}
+
+// Group is one membership of a consumer group over fixed topics.
+type Group interface {
+	// Next joins and returns the next generation; the one before it has ended and
+	// all functions started in it have returned.
+	Next(ctx context.Context) (Generation, error)
+	Close() error
+}
+
+// Assignment is a partition handed to this member, and where to go on: the
+// committed offset, or the log's start where nothing was committed.
+type Assignment struct {
+	TopicPartition
+	Offset    int64
+	Committed bool // false: nothing was ever committed
+}
+
+// Generation is one period of ownership.
+type Generation interface {
+	Assignments() []Assignment
+	// Start runs fn in a goroutine; ctx ends with the generation. The generation
+	// ends when any fn returns.
+	Start(fn func(ctx context.Context))
+	// Commit commits the next offset to read, checked against the generation.
+	Commit(tp TopicPartition, offset int64) error
+}
+
+// ActivityRow is one event on its way into the warehouse.
+type ActivityRow struct {
+	Event  schemas.Activity
+	Origin schemas.Origin
+}
+
+// AlertRow is one alert, with its canonical JSON as it stood in the topic.
+type AlertRow struct {
+	Alert      schemas.Alert
+	JSON       []byte
+	RecordedAt schemas.Millis
+}
+
+// WindowRow is one window.
+type WindowRow struct {
+	Window     schemas.Window
+	RecordedAt schemas.Millis
+}
+
+// Warehouse stores rows. Storing the same row twice leaves one row under the
+// views. An insert returns when the rows are acknowledged; on an error none, some
+// or all of them may be stored, and the caller inserts them again.
+type Warehouse interface {
+	InsertActivity(ctx context.Context, rows []ActivityRow) error
+	InsertAlerts(ctx context.Context, rows []AlertRow) error
+	InsertWindows(ctx context.Context, rows []WindowRow) error
+}

@@ -1,0 +1,65 @@
+// Package decode turns the bytes of a source record into activity events, one
+// file per input form.
+//
+// A decoder is a function of the record alone: no clock, no memory across
+// records, no I/O. What it keeps, cuts and refuses is the contract of the
+// activity event.
+//
+// The package imports the standard library and schemas only.
+package decode
+
+import "github.com/plumbline-sec/plumbline/schemas"
+
+// Record is a source record as a decoder sees it.
+type Record struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Time      schemas.Millis // the broker's timestamp
+	Key       []byte
+	Value     []byte
+}
+
+// A Decoder turns one source record into events.
+type Decoder interface {
+	// Decode calls emit once per event that the record holds, in order, with the
+	// event's index in the record. Where an event can't be read, refusal says
+	// why and ev is nil. ev and what it points to are valid until emit returns.
+	// The record's Value may be shared by the strings of ev: the caller does not
+	// change it before emit returned.
+	Decode(rec *Record, emit func(index int32, ev *schemas.Activity, refusal *Refusal))
+}
+
+// Reason says in one stable word why an event was refused; it is a metric label
+// and a header of the dead letter.
+type Reason string
+
+// The reasons for which an event is refused.
+const (
+	ReasonNotJSON           Reason = "not_json"
+	ReasonTooDeep           Reason = "too_deep"
+	ReasonTooLarge          Reason = "too_large"
+	ReasonNoAgentID         Reason = "no_agent_id"
+	ReasonInvalidIdentity   Reason = "invalid_identity"   // wrong type, invalid UTF-8, control character, forbidden character
+	ReasonIdentityTooLong   Reason = "identity_too_long"  // over schemas.MaxIdentityBytes
+	ReasonDuplicateIdentity Reason = "duplicate_identity" // a key among the identity fields stands twice
+)
+
+// Refusal is why an event was not taken.
+type Refusal struct {
+	Reason Reason
+	Field  string // the field at fault, where there is one
+	Detail string // for people: what was found, and where
+}
+
+// Error makes a Refusal usable as an error.
+func (r *Refusal) Error() string {
+	s := "decode activity: " + string(r.Reason)
+	if r.Field != "" {
+		s += " (" + r.Field + ")"
+	}
+	if r.Detail != "" {
+		s += ": " + r.Detail
+	}
+	return s
+}
