@@ -1,0 +1,67 @@
+# Plumbline. `make help` lists what there is.
+SHELL       := /usr/bin/env bash
+GO          ?= go
+BIN         := bin
+TOOLS       := .cache/bin
+GOLANGCI    := $(TOOLS)/golangci-lint
+GOLANGCI_V  := v2.15.0
+PKGS        ?= ./...
+FUZZTIME    ?= 30s
+COUNT       ?= 1
+CONFIG      ?=
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test test-race test-short lint fuzz bench golden docs check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: build ## get the embedded ClickHouse engine (once, ~160 MB, into the user's cache)
+	@$(BIN)/plumbline setup
+
+build: ## build bin/plumbline
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plumbline ./cmd/plumbline
+
+run: setup ## run the service on the embedded stack (CONFIG=file for another)
+	@$(BIN)/plumbline run $(if $(CONFIG),--config $(CONFIG))
+
+test: setup ## set everything up and run the tests
+	$(GO) vet $(PKGS)
+	$(GO) test -count=$(COUNT) $(PKGS)
+
+test-short: ## the tests that need no engine and no minutes
+	$(GO) test -short -count=$(COUNT) $(PKGS)
+
+test-race: setup ## the tests under the race detector
+	$(GO) test -race -count=$(COUNT) $(PKGS)
+
+lint: $(GOLANGCI) ## golangci-lint, the import arrows included
+	$(GOLANGCI) run $(PKGS)
+	$(GOLANGCI) fmt --diff
+
+$(GOLANGCI):
+	@mkdir -p $(TOOLS)
+	@echo "building golangci-lint $(GOLANGCI_V), once: this takes some minutes"
+	GOBIN=$(abspath $(TOOLS)) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_V)
+
+fuzz: ## every fuzzer for FUZZTIME (30s)
+	@set -e; for pkg in $$($(GO) list $(PKGS)); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+bench: ## the micro-benchmarks beside the code
+	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+golden: ## rewrite the golden files; read the diff before committing
+	$(GO) test -short $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
+
+docs: ## regenerate docs/configuration.md from the config types
+	$(GO) test ./internal/config -run Documentation -update
+
+check: lint test test-race ## everything that must be green before a push
+
+clean: ## remove what was built here (the engine stays in the user's cache)
+	rm -rf $(BIN) .cache plumbline-data
