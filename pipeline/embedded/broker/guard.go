@@ -1,0 +1,114 @@
+package broker
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// maxRequest is Kafka's socket.request.max.bytes.
+const maxRequest = 100 << 20
+
+// guard wraps a listener so that every connection is checked frame by frame
+// before kfake sees it. kfake allocates whatever a frame's length field says and
+// panics on a request key it does not know: a browser or a port scanner on the
+// port would end the process. TLS is unwrapped here, below the check, for the
+// check has to see the plain protocol. addr is what the listener says it is.
+func guard(ln net.Listener, tc *tls.Config, addr string, log zerolog.Logger) net.Listener {
+	if tc != nil {
+		ln = tls.NewListener(ln, tc)
+	}
+	return &guardedListener{Listener: ln, addr: namedAddr(addr), log: log}
+}
+
+type namedAddr string
+
+func (namedAddr) Network() string  { return "tcp" }
+func (a namedAddr) String() string { return string(a) }
+
+type guardedListener struct {
+	net.Listener
+	addr namedAddr
+	log  zerolog.Logger
+}
+
+func (l *guardedListener) Addr() net.Addr { return l.addr }
+
+func (l *guardedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err //nolint:wrapcheck // kfake compares nothing and logs it
+	}
+	return &guardedConn{Conn: conn, log: l.log}, nil
+}
+
+// headerSize: length (4), key (2), version (2) of a request.
+const headerSize = 8
+
+// guardedConn passes the bytes on unchanged, a frame's header only once it is
+// whole and good. It is read by one goroutine at a time.
+type guardedConn struct {
+	net.Conn
+	log  zerolog.Logger
+	head [headerSize]byte
+	have int // bytes of head that were read
+	out  int // bytes of head that were passed on
+	body int // bytes of the frame's body that are still to come
+	err  error
+}
+
+var errNotKafka = errors.New("not a Kafka request")
+
+func (c *guardedConn) Read(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if c.body == 0 && c.out == c.have && c.have == headerSize {
+		c.have, c.out = 0, 0 // the next frame
+	}
+	for c.have < headerSize {
+		n, err := c.Conn.Read(c.head[c.have:])
+		c.have += n
+		if c.have == headerSize {
+			if bad := c.check(); bad != nil {
+				c.log.Warn().Stringer("remote", c.RemoteAddr()).Err(bad).Msg("embedded kafka: connection closed")
+				c.err = bad
+				_ = c.Close()
+				return 0, bad
+			}
+			break
+		}
+		if err != nil {
+			return 0, err //nolint:wrapcheck // io.EOF must stay io.EOF
+		}
+	}
+	if c.out < c.have {
+		n := copy(p, c.head[c.out:])
+		c.out += n
+		return n, nil
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.body)])
+	c.body -= n
+	return n, err //nolint:wrapcheck // io.EOF must stay io.EOF
+}
+
+func (c *guardedConn) check() error {
+	size := binary.BigEndian.Uint32(c.head[0:4])
+	key := int16(binary.BigEndian.Uint16(c.head[4:6]))
+	if size < headerSize || size > maxRequest {
+		return fmt.Errorf("%w: length %d", errNotKafka, size)
+	}
+	if kmsg.RequestForKey(key) == nil {
+		return fmt.Errorf("%w: key %d", errNotKafka, key)
+	}
+	c.body = int(size) - (headerSize - 4)
+	return nil
+}

@@ -1,0 +1,180 @@
+// Package claim takes what only one process may have: a data directory and a
+// TCP port. It exists so that both halves of the embedded stack refuse in the
+// same words, and name the thing that a person has to change.
+//
+// Invariants:
+//
+//  1. A directory is claimed by an flock on a file inside it, never by the
+//     file's existence: a process that was killed leaves nothing to clean up.
+//  2. The claim follows the open file, not the process: a child that inherits
+//     File keeps the directory claimed after its parent died.
+//  3. The note inside the lock file is a hint for people and for tools that look
+//     for a running service. It is read only while somebody holds the lock; a
+//     note without a holder means nothing.
+package claim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Note says who holds a directory.
+type Note struct {
+	PID  int    `json:"pid"`
+	Addr string `json:"addr,omitempty"`
+}
+
+// HeldError says that another process holds the directory.
+type HeldError struct {
+	Dir  string
+	Note Note
+}
+
+func (e *HeldError) Error() string {
+	who := "another process"
+	if e.Note.PID > 0 {
+		who = fmt.Sprintf("process %d", e.Note.PID)
+	}
+	if e.Note.Addr != "" {
+		who += ", serving on " + e.Note.Addr
+	}
+	return fmt.Sprintf("data directory %s is in use by %s; stop it, or choose another directory with data_dir (--data-dir)", e.Dir, who)
+}
+
+// Dir is a claimed directory.
+type Dir struct {
+	file *os.File
+}
+
+// lockName is the file that carries the lock and the note.
+const lockName = "lock.json"
+
+// Directory claims dir, which is created if missing. Where the process named in
+// the note is dead but its lock is still held (a child of it that is about to
+// notice), it waits for the lock up to patience; a living holder is reported at
+// once, as *HeldError.
+func Directory(dir string, patience time.Duration) (*Dir, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("create data directory: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock of data directory: %w", err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err = flock(file)
+		if err == nil {
+			return &Dir{file: file}, nil
+		}
+		note := readNote(file)
+		switch {
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			_ = file.Close()
+			return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+		case alive(note.PID) || time.Now().After(deadline):
+			_ = file.Close()
+			return nil, &HeldError{Dir: dir, Note: note}
+		}
+	}
+}
+
+// Publish writes the note that others read while the claim stands.
+func (d *Dir) Publish(note Note) error {
+	data, err := json.Marshal(note)
+	if err != nil {
+		return fmt.Errorf("encode lock note: %w", err)
+	}
+	// Longer first, then cut: a reader in between sees one whole JSON value and
+	// at worst the tail of the old one, which the decoder does not reach.
+	if _, err := d.file.WriteAt(append(data, '\n'), 0); err != nil {
+		return fmt.Errorf("write lock note: %w", err)
+	}
+	if err := d.file.Truncate(int64(len(data)) + 1); err != nil {
+		return fmt.Errorf("write lock note: %w", err)
+	}
+	return nil
+}
+
+// File is the open lock file, to be inherited by a child. It stays owned by d.
+func (d *Dir) File() *os.File { return d.file }
+
+// Release gives the directory back, unless a child still holds File.
+func (d *Dir) Release() error { return d.file.Close() }
+
+// Holder returns the note of the process that holds dir now, and false where
+// nobody does.
+func Holder(dir string) (Note, bool) {
+	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
+	if err != nil {
+		return Note{}, false
+	}
+	defer func() { _ = file.Close() }()
+	if flock(file) == nil {
+		return Note{}, false // closing the file gives the lock back
+	}
+	return readNote(file), true
+}
+
+func flock(f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EINTR) {
+			return err //nolint:wrapcheck // the callers wrap it with the directory
+		}
+	}
+}
+
+func readNote(f *os.File) Note {
+	var note Note
+	if err := json.NewDecoder(io.NewSectionReader(f, 0, 4096)).Decode(&note); err != nil {
+		return Note{} // the holder has not published yet
+	}
+	return note
+}
+
+// alive reports whether a process with this id exists. An unknown holder counts
+// as alive: it must not be waited for.
+func alive(pid int) bool {
+	if pid <= 0 {
+		return true
+	}
+	err := syscall.Kill(pid, 0)
+	return err == nil || errors.Is(err, syscall.EPERM)
+}
+
+// PortError says that the address cannot be listened on.
+type PortError struct {
+	What, Addr, Key string
+	Err             error
+}
+
+func (e *PortError) Error() string {
+	if errors.Is(e.Err, syscall.EADDRINUSE) {
+		return fmt.Sprintf("%s: %s is already in use by another program; stop that program or set %s to a free address", e.What, e.Addr, e.Key)
+	}
+	return fmt.Sprintf("%s: cannot listen on %s: %v; check %s", e.What, e.Addr, e.Err, e.Key)
+}
+
+func (e *PortError) Unwrap() error { return e.Err }
+
+// Port listens on addr. what names the part of the stack and key the setting
+// that chooses the address; both stand in the error, a *PortError.
+func Port(what, addr, key string) (*net.TCPListener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, &PortError{What: what, Addr: addr, Key: key, Err: err}
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		_ = ln.Close()
+		return nil, &PortError{What: what, Addr: addr, Key: key, Err: fmt.Errorf("not a TCP listener: %T", ln)}
+	}
+	return tcp, nil
+}
