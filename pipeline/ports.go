@@ -9,6 +9,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -59,6 +60,21 @@ var (
 	ErrFenced = errors.New("generation fenced")
 )
 
+// CorruptError names a batch that can't be read. It is an ErrCorrupt.
+type CorruptError struct {
+	TopicPartition
+	Offset int64 // of its first record
+	Next   int64 // behind its last record; 0 where its header can't be trusted either
+	Reason string
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%s/%d at offset %d: %v: %s", e.Topic, e.Partition, e.Offset, ErrCorrupt, e.Reason)
+}
+
+// Unwrap returns ErrCorrupt.
+func (e *CorruptError) Unwrap() error { return ErrCorrupt }
+
 // Log reads and writes partitions.
 type Log interface {
 	// Fetch returns records from offset on, committed ones only, in order. It
@@ -103,6 +119,9 @@ type Generation interface {
 type ActivityRow struct {
 	Event  schemas.Activity
 	Origin schemas.Origin
+	// Version is that of the decoding that made Event. Where one origin is stored
+	// twice, the row with the higher version stays.
+	Version uint32
 }
 
 // AlertRow is one alert, with its canonical JSON as it stood in the topic.

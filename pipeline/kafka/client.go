@@ -1,0 +1,191 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+)
+
+// Client reads and writes partitions of one cluster. It is safe for concurrent
+// use.
+type Client struct {
+	cfg       Config
+	logger    zerolog.Logger
+	addr      net.Addr
+	transport *kafkago.Transport
+	client    *kafkago.Client
+	dialer    *kafkago.Dialer
+	raw       sync.Pool // *[]byte: fetched bytes that no record refers to
+
+	mu     sync.Mutex
+	closed bool
+	groups map[*Group]struct{}
+}
+
+var _ pipeline.Log = (*Client)(nil)
+
+// New checks the config and prepares a client. It connects to nothing: an
+// unreachable cluster shows in the first call.
+func New(cfg Config, logger zerolog.Logger) (*Client, error) {
+	cfg.Brokers = slices.Clone(cfg.Brokers)
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	tlsConfig, err := cfg.tls()
+	if err != nil {
+		return nil, err
+	}
+	mechanism, err := cfg.mechanism()
+	if err != nil {
+		return nil, err
+	}
+	netDialer := &net.Dialer{Timeout: cfg.DialTimeout}
+	transport := &kafkago.Transport{
+		Dial:        netDialer.DialContext,
+		DialTimeout: cfg.DialTimeout,
+		MetadataTTL: cfg.MetadataTTL,
+		ClientID:    cfg.ClientID,
+		TLS:         tlsConfig,
+		SASL:        mechanism,
+	}
+	addr := kafkago.TCP(cfg.Brokers...)
+	return &Client{
+		cfg:       cfg,
+		logger:    logger,
+		addr:      addr,
+		transport: transport,
+		client:    &kafkago.Client{Addr: addr, Timeout: cfg.RequestTimeout, Transport: transport},
+		dialer: &kafkago.Dialer{
+			ClientID:      cfg.ClientID,
+			DialFunc:      netDialer.DialContext,
+			Timeout:       cfg.DialTimeout,
+			TLS:           tlsConfig,
+			SASLMechanism: mechanism,
+		},
+		groups: make(map[*Group]struct{}),
+	}, nil
+}
+
+// Close closes the groups that are still open and all connections. A second call
+// does nothing.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	groups := make([]*Group, 0, len(c.groups))
+	for g := range c.groups {
+		groups = append(groups, g)
+	}
+	c.mu.Unlock()
+	for _, g := range groups {
+		_ = g.Close()
+	}
+	c.transport.CloseIdleConnections()
+	return nil
+}
+
+func (c *Client) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// Bounds returns the offsets of the log's start and end (the high watermark).
+func (c *Client) Bounds(ctx context.Context, tp pipeline.TopicPartition) (start, end int64, err error) {
+	p := int(tp.Partition)
+	res, err := c.client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{
+		Topics: map[string][]kafkago.OffsetRequest{tp.Topic: {kafkago.FirstOffsetOf(p), kafkago.LastOffsetOf(p)}},
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("offsets of %s/%d: %w", tp.Topic, tp.Partition, c.explain(ctx, err))
+	}
+	for _, o := range res.Topics[tp.Topic] {
+		if o.Partition != p {
+			continue
+		}
+		if o.Error != nil {
+			return 0, 0, fmt.Errorf("offsets of %s/%d: %w", tp.Topic, tp.Partition, o.Error)
+		}
+		return o.FirstOffset, o.LastOffset, nil
+	}
+	return 0, 0, fmt.Errorf("offsets of %s/%d: the broker's answer leaves them out", tp.Topic, tp.Partition)
+}
+
+// Partitions returns how many partitions a topic has. A topic that was created a
+// moment ago may be unknown for up to the metadata's time to live.
+func (c *Client) Partitions(ctx context.Context, topic string) (int32, error) {
+	m, err := c.metadata(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("partitions of %s: %w", topic, err)
+	}
+	t := m.Topics[0]
+	if t.ErrorCode != 0 {
+		return 0, fmt.Errorf("partitions of %s: %w", topic, kafkago.Error(t.ErrorCode))
+	}
+	if len(t.Partitions) == 0 {
+		return 0, fmt.Errorf("partitions of %s: %w", topic, kafkago.UnknownTopicOrPartition)
+	}
+	return int32(len(t.Partitions)), nil
+}
+
+// metadata answers from the transport's view of the cluster.
+func (c *Client) metadata(ctx context.Context, topics ...string) (*metadata.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+	defer cancel()
+	res, err := c.transport.RoundTrip(ctx, c.addr, &metadata.Request{TopicNames: topics})
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	m, ok := res.(*metadata.Response)
+	if !ok || len(m.Topics) < len(topics) {
+		return nil, fmt.Errorf("unexpected answer %T to a metadata request", res)
+	}
+	return m, nil
+}
+
+// roundTrip sends a request to the broker that it names.
+func (c *Client) roundTrip(ctx context.Context, req protocol.Message) (protocol.Message, error) {
+	if c.isClosed() {
+		return nil, errClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+	defer cancel()
+	res, err := c.transport.RoundTrip(ctx, c.addr, req)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	return res, nil
+}
+
+// leaderOf finds the broker that leads a partition.
+func leaderOf(cluster protocol.Cluster, topic string, partition int32) (protocol.Broker, error) {
+	t, ok := cluster.Topics[topic]
+	if !ok {
+		return protocol.Broker{}, protocol.NewErrNoTopic(topic)
+	}
+	p, ok := t.Partitions[partition]
+	if !ok {
+		return protocol.Broker{}, protocol.NewErrNoPartition(topic, partition)
+	}
+	b, ok := cluster.Brokers[p.Leader]
+	if !ok {
+		return protocol.Broker{}, protocol.NewErrNoLeader(topic, partition)
+	}
+	return b, nil
+}
+
+func (c *Client) brokers() string { return strings.Join(c.cfg.Brokers, ",") }

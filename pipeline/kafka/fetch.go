@@ -1,0 +1,77 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+)
+
+// Fetch returns committed records from offset on. It waits up to
+// Config.FetchMaxWait for data.
+func (c *Client) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset int64) (pipeline.Fetched, error) {
+	buffer := c.grabBuffer()
+	res, err := c.roundTrip(ctx, &fetchRequest{
+		clientID:  c.cfg.ClientID,
+		topic:     tp.Topic,
+		partition: tp.Partition,
+		offset:    offset,
+		maxWaitMS: int32(c.cfg.FetchMaxWait.Milliseconds()),
+		maxBytes:  c.cfg.FetchMaxBytes,
+		buffer:    buffer,
+	})
+	if err != nil {
+		// The buffer is not reused: after a cancelled call the connection may
+		// still write into it.
+		return pipeline.Fetched{}, fmt.Errorf("fetch %s/%d at %d: %w", tp.Topic, tp.Partition, offset, err)
+	}
+	r, ok := res.(*fetchResponse)
+	if !ok {
+		return pipeline.Fetched{}, fmt.Errorf("fetch %s/%d at %d: unexpected answer %T", tp.Topic, tp.Partition, offset, res)
+	}
+	if r.errorCode != 0 {
+		c.releaseBuffer(buffer)
+		return pipeline.Fetched{}, c.fetchError(tp, offset, kafkago.Error(r.errorCode))
+	}
+	p := newParser(tp, offset, r.aborted)
+	err = p.recordSet(r.recordSet)
+	if !p.referenced {
+		if r.recordSet != nil {
+			buffer = r.recordSet
+		}
+		c.releaseBuffer(buffer)
+	}
+	if err != nil && p.next == offset {
+		return pipeline.Fetched{}, err
+	}
+	// What stands before a broken batch is handed out; the next call meets it.
+	return pipeline.Fetched{Records: p.records, Next: p.next, HighWatermark: r.highWatermark, LogStart: r.logStart}, nil
+}
+
+func (c *Client) fetchError(tp pipeline.TopicPartition, offset int64, err kafkago.Error) error {
+	cause := explain(c.brokers(), false, c.cfg.SASL, err)
+	if err == kafkago.OffsetOutOfRange { //nolint:errorlint // a code, not a chain
+		cause = fmt.Errorf("%w: %w", pipeline.ErrOffsetOutOfRange, err)
+	}
+	return fmt.Errorf("fetch %s/%d at %d: %w", tp.Topic, tp.Partition, offset, cause)
+}
+
+// maxPooled keeps a single huge batch from being held for ever.
+const maxPooled = 16 << 20
+
+func (c *Client) grabBuffer() []byte {
+	if b, ok := c.raw.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+func (c *Client) releaseBuffer(b []byte) {
+	if cap(b) == 0 || cap(b) > maxPooled {
+		return
+	}
+	b = b[:0]
+	c.raw.Put(&b)
+}

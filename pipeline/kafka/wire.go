@@ -1,0 +1,111 @@
+package kafka
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+var errAnswer = errors.New("malformed answer")
+
+// exchange sends one request in the plain (not flexible) encoding and returns a
+// reader that stands behind the header of the answer. kafka-go has one request at a
+// time on a connection, so any correlation id serves to notice that the two sides
+// have lost step.
+func exchange(rw io.ReadWriter, api protocol.ApiKey, version int16, clientID string, body []byte) (*wireReader, error) {
+	const correlation = 0x506c756d
+	b := make([]byte, 4, 32+len(clientID)+len(body))
+	b = binary.BigEndian.AppendUint16(b, uint16(api))
+	b = binary.BigEndian.AppendUint16(b, uint16(version))
+	b = binary.BigEndian.AppendUint32(b, correlation)
+	b = appendString(b, clientID)
+	b = append(b, body...)
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	if _, err := rw.Write(b); err != nil {
+		return nil, err
+	}
+	w := &wireReader{r: rw, left: 4}
+	w.left = int64(w.int32())
+	if got := w.int32(); w.err == nil && got != correlation {
+		return nil, fmt.Errorf("%w: correlation id %#x", errAnswer, got)
+	}
+	return w, w.err
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
+	return append(b, s...)
+}
+
+// wireReader reads big-endian integers, never past the end of the message. The
+// first error stays.
+type wireReader struct {
+	r    io.Reader
+	left int64
+	err  error
+	buf  [8]byte
+}
+
+func (w *wireReader) full(b []byte) bool {
+	if w.err != nil {
+		return false
+	}
+	if int64(len(b)) > w.left {
+		w.err = fmt.Errorf("%w: it ends too early", errAnswer)
+		return false
+	}
+	n, err := io.ReadFull(w.r, b)
+	w.left -= int64(n)
+	if err != nil {
+		if errors.Is(err, io.EOF) && n == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		w.err = err
+	}
+	return err == nil
+}
+
+func (w *wireReader) int16() int16 {
+	if !w.full(w.buf[:2]) {
+		return 0
+	}
+	return int16(binary.BigEndian.Uint16(w.buf[:2]))
+}
+
+func (w *wireReader) int32() int32 {
+	if !w.full(w.buf[:4]) {
+		return 0
+	}
+	return int32(binary.BigEndian.Uint32(w.buf[:4]))
+}
+
+func (w *wireReader) int64() int64 {
+	if !w.full(w.buf[:8]) {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(w.buf[:8]))
+}
+
+func (w *wireReader) skip(n int64) {
+	if w.err != nil || n <= 0 {
+		return
+	}
+	if n > w.left {
+		w.err = fmt.Errorf("%w: it ends too early", errAnswer)
+		return
+	}
+	c, err := io.CopyN(io.Discard, w.r, n)
+	w.left -= c
+	if err != nil {
+		w.err = err
+	}
+}
+
+// discard leaves the connection at the start of the next message.
+func (w *wireReader) discard() error {
+	w.skip(w.left)
+	return w.err
+}
