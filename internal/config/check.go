@@ -1,0 +1,328 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// Forms are the names that sources and outputs may use.
+type Forms struct {
+	Decoders []string // of sources[].decoder
+	Formats  []string // of outputs[].format
+}
+
+// Validate reports what is wrong in a config that was not read from a file; Load
+// has done it already.
+func (c *Config) Validate(forms Forms) error {
+	if ms := c.check(forms); len(ms) > 0 {
+		return &Error{Mistakes: ms}
+	}
+	return nil
+}
+
+var (
+	sourceName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+	topicName  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// signalNames are the signals that may be overridden, beside metric:NAME.
+var signalNames = []string{
+	schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence,
+	schemas.SignalBytesSent, schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource,
+	schemas.SignalNewDestination, schemas.SignalResourceBreadth, schemas.SignalToolSequence,
+	schemas.SignalFailureRatio, schemas.SignalMalformed,
+}
+
+// ownTopics is the prefix of the topics that Plumbline writes itself.
+const ownTopics = "plumbline."
+
+// checker collects mistakes of values that are well formed one by one.
+type checker struct{ mistakes []Mistake }
+
+func (k *checker) wrong(key, problem, fix string) {
+	k.mistakes = append(k.mistakes, Mistake{Key: key, Problem: problem, Fix: fix})
+}
+
+func (c *Config) check(forms Forms) []Mistake {
+	k := &checker{}
+	if c.DataDir == "" {
+		k.wrong("data_dir", "is empty", "write a directory such as ./plumbline-data")
+	} else if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
+		k.wrong("data_dir", strconv.Quote(c.DataDir)+" is a file", "name a directory")
+	}
+	k.kafka(&c.Kafka)
+	k.topics(c, forms)
+	k.clickhouse(&c.ClickHouse)
+	k.detector(&c.Detector)
+	between(k, "archive.max_rows", c.Archive.MaxRows, 1, 1_000_000)
+	between(k, "archive.max_bytes", c.Archive.MaxBytes, 64<<10, 1<<30)
+	between(k, "archive.max_age", c.Archive.MaxAge, Duration(10*time.Millisecond), Duration(10*time.Minute))
+	k.embedded(&c.Embedded)
+	if c.Admin.Listen != NoListen {
+		k.listen("admin.listen", c.Admin.Listen)
+	}
+	k.distinctListens(c)
+	k.oneOf("log.level", c.Log.Level, "trace", "debug", "info", "warn", "error")
+	k.oneOf("log.format", c.Log.Format, LogConsole, LogJSON)
+	return k.mistakes
+}
+
+func (k *checker) kafka(c *Kafka) {
+	k.endpoints("kafka.brokers", c.Brokers)
+	between(k, "kafka.partitions", c.Partitions, 1, 1024)
+	between(k, "kafka.replication", c.Replication, 0, 32767)
+	k.tls("kafka.tls", &c.TLS)
+	k.oneOf("kafka.sasl.mechanism", c.SASL.Mechanism, SASLNone, SASLPlain, SASLScramSHA256, SASLScramSHA512)
+	if c.SASL.Mechanism == SASLNone {
+		if c.SASL.Username != "" || c.SASL.Password.IsSet() {
+			k.wrong("kafka.sasl.mechanism", "is none, yet a user name or password is given", "write plain, scram-sha-256 or scram-sha-512")
+		}
+	} else {
+		if c.SASL.Username == "" {
+			k.wrong("kafka.sasl.username", "is missing", "write the user name, or mechanism: none")
+		}
+		if !c.SASL.Password.IsSet() {
+			k.wrong("kafka.sasl.password", "is missing or empty", "write ${NAME} for an environment variable, or file:PATH")
+		}
+	}
+	if c.Brokers.Embedded() && (c.TLS.Enabled || c.SASL.Mechanism != SASLNone) {
+		k.wrong("kafka.brokers", "is embedded, which has neither tls nor sasl", "name brokers, or take tls and sasl out")
+	}
+}
+
+func (k *checker) topics(c *Config, forms Forms) {
+	if len(c.Sources) == 0 {
+		k.wrong("sources", "is empty: nothing would be read", "name at least one source")
+	}
+	names, topics := map[string]string{}, map[string]string{}
+	for i, s := range c.Sources {
+		key := fmt.Sprintf("sources[%d]", i)
+		switch {
+		case s.Name == "":
+			k.wrong(key+".name", "is missing", "write a name such as copilots")
+		case !sourceName.MatchString(s.Name):
+			k.wrong(key+".name", strconv.Quote(s.Name)+" is not a source name", "use letters, digits, . _ and -")
+		default:
+			k.unique(names, key+".name", s.Name, "names must differ")
+		}
+		k.topic(topics, key+".topic", s.Topic)
+		k.oneOf(key+".decoder", s.Decoder, forms.Decoders...)
+		if s.Incarnation == 0 {
+			k.wrong(key+".incarnation", "is 0", "write 1, or more after the topic was created again")
+		}
+	}
+	for i, o := range c.Outputs {
+		key := fmt.Sprintf("outputs[%d]", i)
+		k.topic(topics, key+".topic", o.Topic)
+		if o.Format == "" {
+			k.wrong(key+".format", "is missing", oneOf("", forms.Formats))
+		} else {
+			k.oneOf(key+".format", o.Format, forms.Formats...)
+		}
+	}
+}
+
+// topic checks a topic that the config names: it belongs to one source or output
+// alone, else events would be read twice, or alerts read as events.
+func (k *checker) topic(seen map[string]string, key, topic string) {
+	switch {
+	case topic == "":
+		k.wrong(key, "is missing", "write the name of the topic")
+	case strings.HasPrefix(topic, ownTopics):
+		k.wrong(key, strconv.Quote(topic)+" is one of Plumbline's own topics: what it writes there would come back to it", "name a topic that does not begin with "+ownTopics)
+	case topic == "." || topic == ".." || !topicName.MatchString(topic):
+		k.wrong(key, strconv.Quote(topic)+" is not a Kafka topic name", "use at most 249 letters, digits, . _ and -")
+	default:
+		k.unique(seen, key, topic, "each topic belongs to one source or one output")
+	}
+}
+
+func (k *checker) unique(seen map[string]string, key, value, fix string) {
+	if first, ok := seen[value]; ok {
+		k.wrong(key, strconv.Quote(value)+" stands in "+first+" already", fix)
+		return
+	}
+	seen[value] = key
+}
+
+func (k *checker) clickhouse(c *ClickHouse) {
+	k.endpoints("clickhouse.addr", c.Addr)
+	k.oneOf("clickhouse.protocol", c.Protocol, ProtocolHTTP, ProtocolNative)
+	if !identifier.MatchString(c.Database) {
+		k.wrong("clickhouse.database", strconv.Quote(c.Database)+" is not a database name", "use letters, digits and _, a letter first")
+	}
+	if c.Username == "" {
+		k.wrong("clickhouse.username", "is empty", "write a user name such as default")
+	}
+	k.tls("clickhouse.tls", &c.TLS)
+	between(k, "clickhouse.retention_days", c.RetentionDays, 1, 36500)
+	if !c.Addr.Embedded() {
+		return
+	}
+	if c.Protocol == ProtocolNative {
+		k.wrong("clickhouse.protocol", "is native, which the embedded engine does not speak", "write http, or the addr of a server")
+	}
+	if c.TLS.Enabled {
+		k.wrong("clickhouse.tls.enabled", "is true, yet the embedded engine has no certificate", "write false, or the addr of a server")
+	}
+}
+
+func (k *checker) detector(c *Detector) {
+	if c.AlertsPerAgentDay <= 0 || c.AlertsPerAgentDay >= 10 {
+		k.wrong("detector.alerts_per_agent_day", number(c.AlertsPerAgentDay)+" is no budget", "write a number over 0 and under 10, such as 0.01")
+	}
+	between(k, "detector.quiet_time", c.QuietTime, Duration(time.Minute), Duration(30*24*time.Hour))
+	between(k, "detector.max_agents", c.MaxAgents, 1, 100_000_000)
+	names := make([]string, 0, len(c.Signals))
+	for name := range c.Signals {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		key := "detector.signals." + name
+		metric, isMetric := strings.CutPrefix(name, "metric:")
+		if isMetric && metric == "" || !isMetric && !slices.Contains(signalNames, name) {
+			k.wrong(key, "no signal has this name", oneOf(name, append(slices.Clone(signalNames), "metric:NAME")))
+		}
+		s := c.Signals[name]
+		if s.Weight < 0 || s.Weight > 1000 {
+			k.wrong(key+".weight", number(s.Weight)+" is no weight", "write a number over 0 and at most 1000, or 0 for the signal's own")
+		}
+		if s.Off && s.Weight != 0 {
+			k.wrong(key+".weight", "is given for a signal that is off", "take off or weight out")
+		}
+	}
+}
+
+func (k *checker) embedded(c *Embedded) {
+	for _, l := range []struct{ key, addr string }{
+		{"embedded.kafka_listen", c.KafkaListen},
+		{"embedded.clickhouse_listen", c.ClickHouseListen},
+	} {
+		if k.listen(l.key, l.addr) && !c.AllowRemote && !loopback(l.addr) {
+			k.wrong(l.key, strconv.Quote(l.addr)+" can be reached from other machines, and the embedded stack asks nobody for a password",
+				"write 127.0.0.1:PORT, or embedded.allow_remote: true")
+		}
+	}
+}
+
+// distinctListens finds two of our own listeners at one address.
+func (k *checker) distinctListens(c *Config) {
+	seen := map[string]string{}
+	for _, l := range []struct {
+		key, addr string
+		used      bool
+	}{
+		{"embedded.kafka_listen", c.Embedded.KafkaListen, c.Kafka.Brokers.Embedded()},
+		{"embedded.clickhouse_listen", c.Embedded.ClickHouseListen, c.ClickHouse.Addr.Embedded()},
+		{"admin.listen", c.Admin.Listen, c.Admin.Listen != NoListen},
+	} {
+		if l.used && !strings.HasSuffix(l.addr, ":0") {
+			k.unique(seen, l.key, l.addr, "give each its own port")
+		}
+	}
+}
+
+// listen checks an address to listen on.
+func (k *checker) listen(key, addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		if _, err = strconv.ParseUint(port, 10, 16); err == nil {
+			return true
+		}
+	}
+	k.wrong(key, strconv.Quote(addr)+" is not an address to listen on", "write host:port, such as 127.0.0.1:9600")
+	return false
+}
+
+// loopback reports whether only this machine can reach addr.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (k *checker) endpoints(key string, es Endpoints) {
+	if len(es) == 0 {
+		k.wrong(key, "is empty", "write embedded, or host:port, or [host:port, host:port]")
+		return
+	}
+	if es.Embedded() {
+		return
+	}
+	seen := map[string]string{}
+	for i, e := range es {
+		at := key
+		if len(es) > 1 {
+			at = fmt.Sprintf("%s[%d]", key, i)
+		}
+		host, port, err := net.SplitHostPort(e)
+		n, perr := strconv.ParseUint(port, 10, 16)
+		switch {
+		case e == EmbeddedValue:
+			k.wrong(at, "embedded stands among other addresses", "write embedded alone, or addresses alone")
+		case strings.Contains(e, "://"):
+			k.wrong(at, strconv.Quote(e)+" has a scheme in front", "write host:port alone; tls and protocol are keys of their own")
+		case err != nil || perr != nil || host == "" || n == 0 || strings.ContainsAny(host, " /@,"):
+			fix := "write host:port, such as kafka-1:9092"
+			if d := closest(e, []string{EmbeddedValue}); d != "" {
+				fix = "write embedded"
+			} else if strings.Contains(e, ",") {
+				fix = "write a list: [host:port, host:port]"
+			}
+			k.wrong(at, strconv.Quote(e)+" is not an address", fix)
+		default:
+			k.unique(seen, at, e, "name each once")
+		}
+	}
+}
+
+func (k *checker) tls(key string, t *TLS) {
+	files := []struct{ key, path string }{{"ca_file", t.CAFile}, {"cert_file", t.CertFile}, {"key_file", t.KeyFile}}
+	if !t.Enabled {
+		for _, f := range append(files, struct{ key, path string }{"server_name", t.ServerName}) {
+			if f.path != "" {
+				k.wrong(key+"."+f.key, "is given, yet tls is not enabled", "write enabled: true beside it")
+			}
+		}
+		return
+	}
+	for _, f := range files {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.Stat(f.path); err != nil {
+			k.wrong(key+"."+f.key, "can't be read: "+err.Error(), "name a PEM file that this user may read")
+		}
+	}
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		k.wrong(key, "has only one of cert_file and key_file", "give both, or neither")
+	}
+}
+
+func (k *checker) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		k.wrong(key, strconv.Quote(value)+" is not known", oneOf(value, allowed))
+	}
+}
+
+// between checks a number, size or duration against its limits, both permitted.
+func between[T ~int | ~int16 | ~int32 | ~int64](k *checker, key string, v, low, high T) {
+	if v < low || v > high {
+		k.wrong(key, fmt.Sprint(v)+" is out of range", fmt.Sprintf("write one from %v to %v", low, high))
+	}
+}
+
+func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

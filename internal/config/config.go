@@ -1,0 +1,251 @@
+// Package config is the configuration of Plumbline: its types, defaults, YAML
+// form, validation and fingerprint.
+//
+// Invariants:
+//  1. Every key has a default: an empty file, and no file, give a config that
+//     runs.
+//  2. Load reports every mistake of a file at once, each with file, line and
+//     column, the line itself, and what to write instead.
+//  3. A secret comes from the environment or from a file, never from the text of
+//     the config, and no printed form of a config shows it, an error included.
+//  4. What is validated is what runs: nothing is corrected silently.
+//
+// docs/configuration.md is generated from the comments and defaults in this
+// file. The package imports schemas; it never imports an adapter.
+package config
+
+import "time"
+
+// Config is the whole configuration.
+type Config struct {
+	// Directory of everything that is kept on this machine: the embedded Kafka and
+	// ClickHouse. Relative to the working directory.
+	DataDir string `yaml:"data_dir" example:"/var/lib/plumbline"`
+	// Where events come from and alerts go to.
+	Kafka Kafka `yaml:"kafka"`
+	// What is read, and in which form.
+	Sources []Source `yaml:"sources"`
+	// Where events, alerts and windows are kept.
+	ClickHouse ClickHouse `yaml:"clickhouse"`
+	// What counts as an anomaly.
+	Detector Detector `yaml:"detector"`
+	// Topics that a SIEM reads, beside `plumbline.alerts`. `[]` for none.
+	Outputs []Output `yaml:"outputs"`
+	// How rows are batched on their way into ClickHouse.
+	Archive Archive `yaml:"archive"`
+	// Addresses of the embedded Kafka and ClickHouse.
+	Embedded Embedded `yaml:"embedded"`
+	// Metrics and health over HTTP.
+	Admin Admin `yaml:"admin"`
+	// What the service says about itself, on standard error.
+	Log Log `yaml:"log"`
+}
+
+// Kafka says how to reach Kafka, and how the topics that Plumbline owns are made.
+type Kafka struct {
+	// `embedded` for the broker inside this process, or the addresses of a cluster.
+	Brokers Endpoints `yaml:"brokers" example:"[kafka-1:9092, kafka-2:9092]"`
+	// Partitions of `plumbline.activity`, 1 to 1024. A partition carries well over
+	// 100,000 events/s and holds its own peer groups: raise it only where one core
+	// no longer keeps up. The service refuses a topic that has another count.
+	Partitions int32 `yaml:"partitions" example:"4"`
+	// Copies that Kafka keeps of each topic that Plumbline creates, 1 to 32767; 0
+	// leaves it to the brokers' `default.replication.factor`. The embedded broker
+	// always keeps one.
+	Replication int16 `yaml:"replication" example:"3"`
+	// Encryption towards the brokers.
+	TLS TLS `yaml:"tls"`
+	// Authentication with the brokers.
+	SASL SASL `yaml:"sasl"`
+}
+
+// TLS says how a connection is encrypted and who is believed.
+type TLS struct {
+	// Whether to encrypt.
+	Enabled bool `yaml:"enabled" example:"true"`
+	// PEM file of the authorities that are believed; empty: those of the system.
+	CAFile string `yaml:"ca_file" example:"/etc/plumbline/ca.pem"`
+	// PEM file of the certificate that this client shows; needs `key_file`.
+	CertFile string `yaml:"cert_file" example:"/etc/plumbline/client.pem"`
+	// PEM file of the key of that certificate.
+	KeyFile string `yaml:"key_file" example:"/etc/plumbline/client.key"`
+	// Name that the server's certificate must carry; empty: the host that is
+	// connected to.
+	ServerName string `yaml:"server_name" example:"kafka.internal"`
+}
+
+// SASL says who Plumbline is towards the brokers.
+type SASL struct {
+	// `none`, `plain`, `scram-sha-256` or `scram-sha-512`.
+	Mechanism string `yaml:"mechanism" example:"scram-sha-512"`
+	// User name.
+	Username string `yaml:"username" example:"plumbline"`
+	// Password: `${NAME}` of an environment variable, or `file:PATH`.
+	Password Secret `yaml:"password" example:"${KAFKA_PASSWORD}"`
+}
+
+// Source is one topic that is read.
+type Source struct {
+	// Name of the source, in metrics, dead letters and the origin of every event:
+	// letters, digits, `.`, `_`, `-`. Unique. It never changes once events of the
+	// source are stored.
+	Name string `yaml:"name" example:"copilots"`
+	// The topic. Not one of Plumbline's own (`plumbline.*`), and read by one source
+	// only.
+	Topic string `yaml:"topic" example:"otel-genai"`
+	// The form of its records.
+	Decoder string `yaml:"decoder" example:"activity"`
+	// Raise it by one after the topic was deleted and created again: its offsets
+	// start over, and this keeps the new events apart from the old ones.
+	Incarnation uint32 `yaml:"incarnation" example:"2"`
+}
+
+// ClickHouse says how to reach ClickHouse.
+type ClickHouse struct {
+	// `embedded` for the engine that this program starts itself, or the address of
+	// a server, or those of the replicas of one shard.
+	Addr Endpoints `yaml:"addr" example:"[clickhouse-1:9000, clickhouse-2:9000]"`
+	// `http` (port 8123, with TLS 8443) or `native` (port 9000, with TLS 9440).
+	// The embedded engine speaks `http`.
+	Protocol string `yaml:"protocol" example:"native"`
+	// Database of the tables and views; it is created where it is missing.
+	Database string `yaml:"database" example:"plumbline"`
+	// User name.
+	Username string `yaml:"username" example:"plumbline"`
+	// Password: `${NAME}` of an environment variable, or `file:PATH`.
+	Password Secret `yaml:"password" example:"file:/run/secrets/clickhouse"`
+	// Encryption towards the server.
+	TLS TLS `yaml:"tls"`
+	// Days that events, alerts and windows are kept, 1 to 36500, counted from when
+	// Kafka recorded them.
+	RetentionDays int `yaml:"retention_days" example:"365"`
+}
+
+// Detector says what counts as an anomaly.
+type Detector struct {
+	// The alert budget: false alerts that an agent may cost in a day, over 0 and
+	// under 10. 0.01 is one per agent in 100 days.
+	AlertsPerAgentDay float64 `yaml:"alerts_per_agent_day" example:"0.002"`
+	// An episode closes after that long, in event time, without anything odd. One
+	// minute to 30 days.
+	QuietTime Duration `yaml:"quiet_time" example:"2h"`
+	// Most agents that one partition keeps baselines of, 1 to 100,000,000; the least
+	// valuable are given up first. An agent costs up to 4 KiB of memory.
+	MaxAgents int `yaml:"max_agents" example:"500000"`
+	// Link or path in front of a signal's name, which together are the `runbook` of
+	// an alert. Empty: none.
+	Runbook string `yaml:"runbook" example:"https://wiki.example.com/plumbline/"`
+	// Overrides of single signals, by name: `call_rate`, `call_rate_long`, `drift`,
+	// `silence`, `bytes_sent`, `bytes_received`, `new_tool`, `new_resource`,
+	// `new_destination`, `resource_breadth`, `tool_sequence`, `failure_ratio`,
+	// `malformed`, `metric:NAME`.
+	Signals map[string]Signal `yaml:"signals" example:"{silence: {off: true}, bytes_sent: {weight: 5}}"`
+}
+
+// Signal overrides one signal.
+type Signal struct {
+	// Whether the signal is left out of the score.
+	Off bool `yaml:"off" example:"true"`
+	// The signal's part of the alert budget relative to the others, over 0 and at
+	// most 1000; 0 keeps the signal's own.
+	Weight float64 `yaml:"weight" example:"5"`
+}
+
+// Output is one topic of alerts in a SIEM's own form.
+type Output struct {
+	// The topic. Not one of Plumbline's own (`plumbline.*`), no source, and no other
+	// output's.
+	Topic string `yaml:"topic" example:"siem.ecs"`
+	// The form of the alerts in it.
+	Format string `yaml:"format" example:"ecs"`
+}
+
+// Archive says when a batch of rows is inserted: when the first limit is reached.
+type Archive struct {
+	// Rows of a batch, 1 to 1,000,000. ClickHouse likes 10,000 and more.
+	MaxRows int `yaml:"max_rows" example:"100000"`
+	// Bytes of a batch, 64KiB to 1GiB.
+	MaxBytes Size `yaml:"max_bytes" example:"128MiB"`
+	// Age of the oldest row of a batch, 10ms to 10m: how far queries may lag behind.
+	MaxAge Duration `yaml:"max_age" example:"5s"`
+}
+
+// Embedded says where the embedded stack listens.
+type Embedded struct {
+	// Address of the embedded Kafka; used where `kafka.brokers` is `embedded`.
+	KafkaListen string `yaml:"kafka_listen" example:"127.0.0.1:19092"`
+	// Address of the embedded ClickHouse, HTTP; used where `clickhouse.addr` is
+	// `embedded`.
+	ClickHouseListen string `yaml:"clickhouse_listen" example:"127.0.0.1:18123"`
+	// The embedded stack asks nobody for a password, so it listens on this machine
+	// only; `true` permits other addresses above.
+	AllowRemote bool `yaml:"allow_remote" example:"true"`
+}
+
+// Admin says where metrics and health are served.
+type Admin struct {
+	// Address of `/metrics`, `/healthz` and `/readyz`; `none` switches them off.
+	Listen string `yaml:"listen" example:"0.0.0.0:9600"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	// `trace`, `debug`, `info`, `warn` or `error`.
+	Level string `yaml:"level" example:"debug"`
+	// `console` for people or `json` for machines.
+	Format string `yaml:"format" example:"json"`
+}
+
+// Values of config keys that have a meaning beyond their text.
+const (
+	EmbeddedValue = "embedded" // of kafka.brokers and clickhouse.addr
+	NoListen      = "none"     // of admin.listen
+
+	ProtocolHTTP   = "http"
+	ProtocolNative = "native"
+
+	SASLNone        = "none"
+	SASLPlain       = "plain"
+	SASLScramSHA256 = "scram-sha-256"
+	SASLScramSHA512 = "scram-sha-512"
+
+	LogConsole = "console"
+	LogJSON    = "json"
+)
+
+// Default is what an empty file means.
+func Default() *Config {
+	return &Config{
+		DataDir: "./plumbline-data",
+		Kafka: Kafka{
+			Brokers:    Endpoints{EmbeddedValue},
+			Partitions: 1,
+			SASL:       SASL{Mechanism: SASLNone},
+		},
+		Sources: []Source{{Name: "default", Topic: "agent-activity", Decoder: "activity", Incarnation: 1}},
+		ClickHouse: ClickHouse{
+			Addr:          Endpoints{EmbeddedValue},
+			Protocol:      ProtocolHTTP,
+			Database:      "plumbline",
+			Username:      "default",
+			RetentionDays: 90,
+		},
+		Detector: Detector{
+			AlertsPerAgentDay: 0.01,
+			QuietTime:         Duration(6 * time.Hour),
+			MaxAgents:         2_000_000,
+		},
+		Outputs: []Output{{Topic: "siem.ocsf", Format: "ocsf"}},
+		Archive: Archive{
+			MaxRows:  50_000,
+			MaxBytes: 64 << 20,
+			MaxAge:   Duration(2 * time.Second),
+		},
+		Embedded: Embedded{KafkaListen: "127.0.0.1:9092", ClickHouseListen: "127.0.0.1:8123"},
+		Admin:    Admin{Listen: "127.0.0.1:9600"},
+		Log:      Log{Level: "info", Format: LogConsole},
+	}
+}
+
+// setDefaults fills in what a listed source need not say.
+func (s *Source) setDefaults() { *s = Source{Decoder: "activity", Incarnation: 1} }

@@ -1,0 +1,33 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Hash is the fingerprint of what decides about verdicts: the detector's section
+// without the runbook, and kafka.partitions, because peer groups and calibration
+// belong to a partition. Two configs with the same hash, and the same build, say
+// the same about the same events of plumbline.activity. Sources are no part of it:
+// they decide which events those are.
+//
+// It stands in every alert and checkpoint marker. It does not depend on the order
+// of keys, nor on whether a default is written out.
+func (c *Config) Hash() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "partitions=%d\nalerts_per_agent_day=%s\nquiet_time=%d\nmax_agents=%d\n",
+		c.Kafka.Partitions, number(c.Detector.AlertsPerAgentDay), c.Detector.QuietTime, c.Detector.MaxAgents)
+	var signals []string
+	for name, s := range c.Detector.Signals {
+		if s != (Signal{}) {
+			signals = append(signals, fmt.Sprintf("signal %q off=%t weight=%s\n", name, s.Off, number(s.Weight)))
+		}
+	}
+	slices.Sort(signals)
+	b.WriteString(strings.Join(signals, ""))
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:6])
+}
