@@ -1,0 +1,182 @@
+package decode
+
+import (
+	"unicode/utf16"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// arena hands out memory for strings that can't share that of their record. What
+// it handed out is never written again, so that the strings live as long as
+// someone holds them.
+type arena struct{ free []byte }
+
+const arenaBlock = 16 << 10
+
+// take returns an empty slice with room for n bytes, which may be appended to
+// beyond that; done says what became of it.
+func (a *arena) take(n int) []byte {
+	if cap(a.free) < n {
+		if n > arenaBlock/4 {
+			return make([]byte, 0, n)
+		}
+		a.free = make([]byte, 0, arenaBlock)
+	}
+	return a.free[:0:n]
+}
+
+// done makes a string of what was appended to a slice that take returned.
+func (a *arena) done(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	if cap(a.free) > 0 && unsafe.SliceData(b) == unsafe.SliceData(a.free) { //nolint:gosec // compared, not followed
+		a.free = a.free[len(b):len(b):cap(a.free)]
+	}
+	return alias(b)
+}
+
+// alias makes a string that shares b's memory, which nobody writes again.
+func alias(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // records and arena blocks are immutable
+}
+
+// text is the value of a string. replaced: something in it was not UTF-8 and
+// became U+FFFD.
+func (a *arena) text(b []byte, t token) (s string, replaced bool) {
+	raw := b[t.start:t.end]
+	if !t.escaped && (!t.high || utf8.Valid(raw)) {
+		return alias(raw), false
+	}
+	out, replaced := unescape(a.take(len(raw)), raw)
+	return a.done(out), replaced
+}
+
+// unescape appends the value of the string raw, whose escapes are well formed.
+// An invalid byte or a lone surrogate becomes U+FFFD.
+func unescape(dst, raw []byte) (out []byte, replaced bool) {
+	for i := 0; i < len(raw); {
+		c := raw[i]
+		switch {
+		case c == '\\' && raw[i+1] == 'u':
+			r, n := unescapeUnicode(raw[i:])
+			replaced = replaced || r < 0
+			if r < 0 {
+				r = utf8.RuneError
+			}
+			dst = utf8.AppendRune(dst, r)
+			i += n
+		case c == '\\':
+			dst = append(dst, unescapeByte(raw[i+1]))
+			i += 2
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+			i++
+		default:
+			r, n := utf8.DecodeRune(raw[i:])
+			replaced = replaced || (r == utf8.RuneError && n == 1)
+			dst = utf8.AppendRune(dst, r)
+			i += n
+		}
+	}
+	return dst, replaced
+}
+
+func unescapeByte(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return c
+}
+
+// unescapeUnicode reads the \uXXXX, or the pair of them, that b begins with; the
+// rune is -1 for a lone surrogate.
+func unescapeUnicode(b []byte) (r rune, n int) {
+	r, _ = hex4(b)
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if low, ok := hex4(b[6:]); ok {
+		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+			return pair, 12
+		}
+	}
+	return -1, 6
+}
+
+// hex4 reads the \uXXXX that b begins with.
+func hex4(b []byte) (r rune, ok bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	for _, c := range b[2:6] {
+		switch {
+		case isDigit(c):
+			c -= '0'
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			c = c | 0x20 - 'a' + 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+// compact returns the text of a valid JSON value without white space, as a
+// string of at most schemas.MaxStringBytes. Escapes stay as they are.
+func (a *arena) compact(raw []byte) (s string, cut, replaced bool) {
+	const limit = schemas.MaxStringBytes
+	out := a.take(min(len(raw), limit))
+	inString := false
+	for i := 0; i < len(raw); {
+		c := raw[i]
+		switch {
+		case !inString && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+			i++
+			continue
+		case c == '"':
+			inString = !inString
+		case c == '\\' && inString:
+			if len(out)+1 <= limit {
+				out = append(out, c)
+			}
+			i++
+			c = raw[i]
+		}
+		r, n := rune(c), 1
+		if c >= utf8.RuneSelf {
+			r, n = utf8.DecodeRune(raw[i:])
+		}
+		if len(out)+utf8.RuneLen(r) > limit {
+			cut = true
+			break
+		}
+		replaced = replaced || (r == utf8.RuneError && n == 1)
+		out = utf8.AppendRune(out, r)
+		i += n
+	}
+	return a.done(out), cut, replaced
+}
+
+// truncate cuts s, which is UTF-8, to at most n bytes without tearing a rune.
+func truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

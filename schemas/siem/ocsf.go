@@ -1,0 +1,489 @@
+package siem
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// OCSF is the Detection Finding (class 2004) of OCSF 1.8.0 with the profile
+// security_control. An episode is one finding: finding_info.uid stays the same
+// from its creation to its close, metadata.uid is another one in every record.
+var OCSF Encoder = ocsfForm{}
+
+type ocsfForm struct{}
+
+const (
+	ocsfVersion    = "1.8.0"
+	productName    = "Plumbline"
+	productVendor  = "Plumbline"
+	ocsfClass      = 2004
+	userTypeSvc    = 4
+	timespanRange  = 9 // start_time and end_time say it
+	roleTarget     = 1
+	roleActor      = 2
+	analyticBehave = 2
+)
+
+func (ocsfForm) Name() string { return "ocsf" }
+
+func (ocsfForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	return bounded(dst, func(w *writer) {
+		w.buf = append(w.buf, '{')
+		w.ocsfHead(a)
+		w.object("finding_info", func() { w.findingInfo(a) })
+		w.anomalies(a)
+		w.evidences(a)
+		w.ocsfResources(a)
+		w.observables(a)
+		if a.Runbook != "" {
+			w.object("remediation", func() {
+				w.text("desc", "Follow the runbook.")
+				w.list("references", []string{a.Runbook}, 1)
+			})
+		}
+		w.object("unmapped", func() { w.unmapped(a) })
+		// Last, because it says whether anything above was cut.
+		w.object("metadata", func() { w.metadata(a) })
+		w.buf = append(w.buf, '}')
+	})
+}
+
+// caption is a normalised id of OCSF with its name.
+type caption struct {
+	id   int64
+	name string
+}
+
+func (w *writer) caption(idName, name string, c caption) {
+	w.integer(idName, c.id)
+	w.text(name, c.name)
+}
+
+// lifecycle is what a step in the life of an episode is to OCSF.
+type lifecycle struct {
+	activity, status, disposition caption
+	alert                         bool
+}
+
+// lifecycleOf: an episode that closed did so because nothing more happened. That
+// is not "Resolved", which says that somebody looked.
+func lifecycleOf(status string) lifecycle {
+	const logged, alerted = 17, 19
+	switch status {
+	case schemas.StatusOpen:
+		return lifecycle{caption{1, "Create"}, caption{1, "New"}, caption{alerted, "Alert"}, true}
+	case schemas.StatusUpdate:
+		return lifecycle{caption{2, "Update"}, caption{1, "New"}, caption{alerted, "Alert"}, true}
+	case schemas.StatusClose:
+		return lifecycle{caption{3, "Close"}, caption{99, "Ended"}, caption{logged, "Logged"}, false}
+	}
+	return lifecycle{caption{0, "Unknown"}, caption{0, "Unknown"}, caption{alerted, "Alert"}, true}
+}
+
+func severityOf(severity string) (sev, risk caption) {
+	switch severity {
+	case schemas.SeverityLow:
+		return caption{2, "Low"}, caption{1, "Low"}
+	case schemas.SeverityMedium:
+		return caption{3, "Medium"}, caption{2, "Medium"}
+	case schemas.SeverityHigh:
+		return caption{4, "High"}, caption{3, "High"}
+	case schemas.SeverityCritical:
+		return caption{5, "Critical"}, caption{4, "Critical"}
+	}
+	return caption{0, "Unknown"}, caption{0, "Info"}
+}
+
+func confidenceOf(c float64) caption {
+	switch {
+	case c >= 2.0/3:
+		return caption{3, "High"}
+	case c >= 1.0/3:
+		return caption{2, "Medium"}
+	}
+	return caption{1, "Low"}
+}
+
+func (w *writer) ocsfHead(a *schemas.Alert) {
+	life := lifecycleOf(a.Status)
+	severity, risk := severityOf(a.Severity)
+	w.caption("activity_id", "activity_name", life.activity)
+	w.caption("category_uid", "category_name", caption{2, "Findings"})
+	w.caption("class_uid", "class_name", caption{ocsfClass, "Detection Finding"})
+	w.caption("type_uid", "type_name", caption{ocsfClass*100 + life.activity.id, "Detection Finding: " + life.activity.name})
+	w.integer("time", int64(a.Time))
+	w.integer("start_time", int64(a.FirstSeen))
+	w.integer("end_time", int64(a.LastSeen))
+	w.integer("duration", int64(a.LastSeen-a.FirstSeen))
+	w.integer("timezone_offset", 0)
+	w.caption("severity_id", "severity", severity)
+	w.caption("status_id", "status", life.status)
+	w.caption("confidence_id", "confidence", confidenceOf(a.Confidence))
+	w.integer("confidence_score", w.int32("confidence", a.Confidence*100))
+	w.caption("risk_level_id", "risk_level", risk)
+	w.integer("risk_score", w.int32("score", a.Score))
+	w.boolean("is_alert", life.alert)
+	w.caption("action_id", "action", caption{3, "Observed"})
+	w.caption("disposition_id", "disposition", life.disposition)
+	w.text("message", a.Summary)
+	w.integer("count", w.int32("event_count", float64(a.Evidence.EventCount)))
+}
+
+// int32 rounds v to what OCSF's integer_t holds.
+func (w *writer) int32(name string, v float64) int64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		w.notFinite(name)
+		return 0
+	}
+	return int64(math.Round(min(max(v, math.MinInt32), math.MaxInt32)))
+}
+
+func (w *writer) metadata(a *schemas.Alert) {
+	w.text("version", ocsfVersion)
+	w.id("uid", a.AlertID)
+	w.id("correlation_uid", a.EpisodeID)
+	w.id("tenant_uid", a.TenantID)
+	w.list("profiles", []string{"security_control"}, 1)
+	w.object("product", func() {
+		w.text("name", productName)
+		w.text("vendor_name", productVendor)
+		w.some("version", a.Detector.Version)
+	})
+	if len(a.Signals) > 0 {
+		w.text("event_code", a.Signals[0].Name)
+	}
+	w.text("log_name", "plumbline.alerts")
+	w.text("log_provider", productName)
+	w.time("original_time", a.Time)
+	w.boolean("is_truncated", w.cut)
+}
+
+func (w *writer) findingInfo(a *schemas.Alert) {
+	signals := a.Signals[:min(len(a.Signals), maxSignals)]
+	w.id("uid", a.EpisodeID)
+	w.text("title", a.Title)
+	w.text("desc", a.Summary)
+	w.array("types", func() {
+		for i := range signals {
+			w.element(signals[i].Name)
+		}
+	})
+	switch a.Status {
+	case schemas.StatusOpen:
+		w.integer("created_time", int64(a.Time))
+	default:
+		w.integer("modified_time", int64(a.Time))
+	}
+	w.integer("first_seen_time", int64(a.FirstSeen))
+	w.integer("last_seen_time", int64(a.LastSeen))
+	if len(signals) > 0 {
+		w.object("analytic", func() { w.analytic(a, &signals[0]) })
+	}
+	if len(signals) > 1 {
+		w.array("related_analytics", func() {
+			for i := range signals[1:] {
+				w.object("", func() { w.analytic(a, &signals[1+i]) })
+			}
+		})
+	}
+	w.attacks(a.Tags.Attack, schemas.AttackVersion, a.Tags.ATLAS, schemas.ATLASVersion)
+	if asi := a.Tags.OwaspASI; len(asi) > 0 {
+		w.array("tags", func() {
+			w.object("", func() {
+				w.text("name", "owasp_asi_"+schemas.OwaspASIVersion)
+				w.list("values", asi, maxTags)
+			})
+		})
+	}
+	if ids := a.Evidence.EventIDs; len(ids) > 0 {
+		w.array("related_events", func() {
+			for _, id := range ids[:min(len(ids), schemas.MaxEvidence)] {
+				w.object("", func() {
+					w.text("uid", id)
+					w.text("type", "Agent Activity")
+				})
+			}
+		})
+	}
+	w.integer("related_events_count", w.int32("event_count", float64(a.Evidence.EventCount)))
+	w.list("data_sources", []string{"plumbline.activity"}, 1)
+}
+
+func (w *writer) analytic(a *schemas.Alert, s *schemas.AlertSignal) {
+	w.text("uid", "plumbline."+s.Name)
+	w.text("name", s.Name)
+	w.caption("type_id", "type", caption{analyticBehave, "Behavioral"})
+	w.text("category", "UEBA")
+	w.some("version", a.Detector.Version)
+}
+
+// attacks writes the techniques of both taxonomies: OCSF has one place for them.
+func (w *writer) attacks(attack []string, attackVersion string, atlas []string, atlasVersion string) {
+	if len(attack)+len(atlas) == 0 {
+		return
+	}
+	w.array("attacks", func() {
+		for _, id := range attack[:min(len(attack), maxTags)] {
+			w.object("", func() { w.attack(id, attackVersion) })
+		}
+		for _, id := range atlas[:min(len(atlas), maxTags)] {
+			w.object("", func() { w.attack(id, atlasVersion) })
+		}
+	})
+}
+
+func (w *writer) attack(id, version string) {
+	t, _ := schemas.LookupTechnique(id)
+	technique := func(name string, t schemas.Technique) {
+		w.object(name, func() {
+			w.text("uid", t.ID)
+			w.some("name", t.Name)
+		})
+	}
+	w.text("version", version)
+	if t.Tactic != "" {
+		w.object("tactic", func() {
+			w.text("uid", t.Tactic)
+			w.text("name", t.TacticName)
+		})
+	}
+	if t.Parent == "" {
+		technique("technique", t)
+		return
+	}
+	parent, _ := schemas.LookupTechnique(t.Parent)
+	technique("technique", parent)
+	technique("sub_technique", t)
+}
+
+// analysisOf is the kind of analysis behind a signal and the pattern that stands
+// out, in the words that OCSF suggests.
+func analysisOf(s *schemas.AlertSignal) (analysis, pattern string) {
+	more := func(above, below string) string {
+		if s.Observed < s.Expected {
+			return below
+		}
+		return above
+	}
+	switch s.Name {
+	case schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalSilence:
+		return "Frequency Analysis", more("FREQUENT", "INFREQUENT")
+	case schemas.SignalDrift:
+		return "Velocity Analysis", more("RISING", "FALLING")
+	case schemas.SignalBytesSent, schemas.SignalBytesReceived:
+		return "Volume Analysis", more("SURGE", "LOW_VOLUME")
+	case schemas.SignalNewTool, schemas.SignalNewResource, schemas.SignalNewDestination:
+		return "Association Analysis", "UNSEEN"
+	case schemas.SignalResourceBreadth:
+		return "Distribution Analysis", more("BROAD", "NARROW")
+	case schemas.SignalToolSequence:
+		return "Sequence Analysis", "RARE"
+	}
+	return "Deviation Analysis", more("HIGH", "LOW")
+}
+
+func (w *writer) anomalies(a *schemas.Alert) {
+	signals := a.Signals[:min(len(a.Signals), maxSignals)]
+	if len(signals) == 0 {
+		return
+	}
+	w.array("anomaly_analyses", func() {
+		w.object("", func() {
+			w.array("analysis_targets", func() {
+				w.object("", func() {
+					w.id("name", a.Agent.ID)
+					w.text("type", "AI Agent")
+				})
+			})
+			w.array("anomalies", func() {
+				for i := range signals {
+					w.object("", func() { w.anomaly(&signals[i]) })
+				}
+			})
+			w.array("baselines", func() {
+				for i := range signals {
+					w.object("", func() { w.baseline(&signals[i]) })
+				}
+			})
+		})
+	})
+}
+
+func (w *writer) anomaly(s *schemas.AlertSignal) {
+	analysis, pattern := analysisOf(s)
+	w.text("observation_parameter", s.Name)
+	w.text("observation_type", analysis)
+	w.text("observed_pattern", pattern)
+	w.array("observations", func() {
+		w.object("", func() {
+			w.text("value", w.decimal("observed", s.Observed))
+			w.object("timespan", func() {
+				w.caption("type_id", "type", caption{timespanRange, "Time Interval"})
+				w.integer("start_time", int64(s.WindowStart))
+				w.integer("end_time", windowEnd(s))
+			})
+		})
+		for _, item := range s.FirstSeen[:min(len(s.FirstSeen), schemas.MaxEvidence)] {
+			w.object("", func() { w.text("value", item) })
+		}
+	})
+}
+
+func (w *writer) baseline(s *schemas.AlertSignal) {
+	analysis, _ := analysisOf(s)
+	w.text("observation_parameter", s.Name)
+	w.text("observation_type", analysis)
+	w.text("observed_pattern", "NORMAL")
+	value := "expected=" + w.decimal("expected", s.Expected) +
+		" low=" + w.decimal("low", s.Low) + " high=" + w.decimal("high", s.High)
+	if s.Unit != "" {
+		value += " unit=" + s.Unit
+	}
+	w.array("observations", func() {
+		w.object("", func() {
+			w.text("value", value)
+			w.integer("count", w.int32("baseline_samples", s.BaselineSamples))
+		})
+	})
+}
+
+// windowEnd saturates where a window reaches beyond what an integer holds.
+func windowEnd(s *schemas.AlertSignal) int64 {
+	const most = math.MaxInt64 / 4000
+	return int64(min(max(s.WindowStart, -most), most)) + 1000*min(max(s.WindowSeconds, 0), most/1000)
+}
+
+// decimal is a number in a field of text.
+func (w *writer) decimal(name string, v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		w.notFinite(name)
+		return ""
+	}
+	return string(appendFloat(make([]byte, 0, 24), v))
+}
+
+func (w *writer) actor(a *schemas.Alert) {
+	w.object("actor", func() {
+		w.object("user", func() {
+			w.id("uid", a.Agent.ID)
+			w.some("name", a.Agent.Name)
+			w.caption("type_id", "type", caption{userTypeSvc, "Service"})
+			if a.Agent.PeerGroup != "" {
+				w.array("groups", func() {
+					w.object("", func() { w.text("name", a.Agent.PeerGroup) })
+				})
+			}
+		})
+		if a.SessionID != "" {
+			w.object("session", func() { w.text("uid", a.SessionID) })
+		}
+	})
+}
+
+// evidences are the tools that were called; the events themselves are
+// finding_info.related_events.
+func (w *writer) evidences(a *schemas.Alert) {
+	w.array("evidences", func() {
+		if len(a.Evidence.Tools) == 0 {
+			w.object("", func() {
+				w.text("name", "agent")
+				w.actor(a)
+			})
+		}
+		for _, tool := range a.Evidence.Tools[:min(len(a.Evidence.Tools), schemas.MaxEvidence)] {
+			w.object("", func() {
+				w.text("name", "tool_call")
+				w.actor(a)
+				w.object("api", func() { w.text("operation", tool) })
+			})
+		}
+	})
+}
+
+func (w *writer) ocsfResources(a *schemas.Alert) {
+	w.array("resources", func() {
+		w.object("", func() {
+			w.id("uid", a.Agent.ID)
+			w.some("name", a.Agent.Name)
+			w.text("type", "AI Agent")
+			w.some("version", a.Agent.Version)
+			w.caption("role_id", "role", caption{roleActor, "Actor"})
+			if a.Agent.Owner != "" {
+				w.object("owner", func() { w.text("name", a.Agent.Owner) })
+			}
+		})
+		for _, r := range a.Evidence.Resources[:min(len(a.Evidence.Resources), schemas.MaxEvidence)] {
+			kind, name := splitResource(r)
+			w.object("", func() {
+				w.text("uid", r)
+				w.text("name", name)
+				w.some("type", kind)
+				w.caption("role_id", "role", caption{roleTarget, "Target"})
+			})
+		}
+	})
+}
+
+func splitResource(r string) (kind, id string) {
+	if kind, id, ok := strings.Cut(r, ":"); ok {
+		return kind, id
+	}
+	return "", r
+}
+
+func (w *writer) observables(a *schemas.Alert) {
+	w.array("observables", func() {
+		observable := func(name string, c caption, write func(name, v string), v string) {
+			w.object("", func() {
+				w.text("name", name)
+				w.caption("type_id", "type", c)
+				write("value", v)
+			})
+		}
+		observable("evidences[].actor.user.uid", caption{31, "User Object: uid"}, w.id, a.Agent.ID)
+		for i, r := range a.Evidence.Resources[:min(len(a.Evidence.Resources), schemas.MaxEvidence)] {
+			at := "resources[" + strconv.Itoa(i+1) + "]"
+			kind, name := splitResource(r)
+			switch kind {
+			case "email":
+				observable(at+".name", caption{5, "Email Address"}, w.text, name)
+			case "ip":
+				observable(at+".name", caption{2, "IP Address"}, w.text, name)
+			case "host", "domain":
+				observable(at+".name", caption{1, "Hostname"}, w.text, name)
+			case "file":
+				observable(at+".name", caption{7, "File Name"}, w.text, name)
+			case "url":
+				observable(at+".name", caption{6, "URL String"}, w.text, name)
+			case "http", "https":
+				observable(at+".uid", caption{6, "URL String"}, w.text, r)
+			default:
+				observable(at+".uid", caption{10, "Resource UID"}, w.text, r)
+			}
+		}
+	})
+}
+
+// unmapped holds what OCSF has no field for.
+func (w *writer) unmapped(a *schemas.Alert) {
+	w.text("kind", a.Kind)
+	w.some("on_behalf_of", a.OnBehalfOf)
+	w.float("score", a.Score)
+	w.float("expected_per_agent_day", a.ExpectedPerAgentDay)
+	w.some("counterfactual", a.Counterfactual)
+	w.some("query", a.Query)
+	w.integer("suppressed", int64(a.Suppressed))
+	w.text("config_hash", a.Detector.ConfigHash)
+	w.array("signals", func() {
+		for i := range a.Signals[:min(len(a.Signals), maxSignals)] {
+			s := &a.Signals[i]
+			w.object("", func() {
+				w.text("name", s.Name)
+				w.float("p", s.P)
+			})
+		}
+	})
+}
