@@ -1,0 +1,349 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// commitEvery bounds how much is read again after a crash, and how often an
+// offset is committed while there is much to do.
+const commitEvery = time.Second
+
+// A worker handles the partitions of one role, one goroutine per partition.
+type worker interface {
+	// open prepares for one partition and returns the handler of its records.
+	open(ctx context.Context, a Assignment) (handler, error)
+}
+
+// A handler takes the records of one partition in order.
+//
+// take may keep what it gets in memory; done is the offset up to which all
+// effects are acknowledged, and only that is ever committed. flush makes
+// everything acknowledged. idle is called when nothing has come for a moment or
+// the time that wait asked for is over.
+type handler interface {
+	take(ctx context.Context, f Fetched) error
+	flush(ctx context.Context) error
+	done() int64
+	// due says when flush must be called even if no record comes; zero: no need.
+	due() time.Time
+	close()
+}
+
+// consumer runs a worker over the generations of a group.
+type consumer struct {
+	role    string
+	log     Log
+	group   Group
+	metrics *Metrics
+	logger  zerolog.Logger
+	health  *Health
+	worker  worker
+}
+
+// drainTimeout bounds what a stopping handler may take to get its effects
+// acknowledged. It leaves room in the 30 s that an orchestrator commonly grants.
+const drainTimeout = 15 * time.Second
+
+// run consumes until ctx ends (returns nil after draining) or a worker meets
+// something that no retry heals.
+func (c *consumer) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		gen, err := c.group.Next(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("%s: join consumer group: %w", c.role, err)
+		}
+		c.metrics.Generations.WithLabelValues(c.role).Inc()
+		if err := c.generation(ctx, gen); err != nil {
+			return fmt.Errorf("%s: %w", c.role, err)
+		}
+	}
+	return nil
+}
+
+// generation runs one goroutine per assigned partition until the generation or
+// ctx ends, and returns the first error that no retry heals.
+func (c *consumer) generation(ctx context.Context, gen Generation) error {
+	assigned := gen.Assignments()
+	c.logger.Info().Int("partitions", len(assigned)).Msg("joined generation")
+	c.health.joined()
+	if len(assigned) == 0 {
+		// More members than partitions: wait for the next generation.
+		done := make(chan struct{})
+		gen.Start(func(genCtx context.Context) {
+			defer close(done)
+			select {
+			case <-genCtx.Done():
+			case <-ctx.Done():
+			}
+		})
+		<-done
+		return nil
+	}
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		first error
+	)
+	for _, a := range assigned {
+		wg.Add(1)
+		gen.Start(func(genCtx context.Context) {
+			defer wg.Done()
+			if err := c.partition(ctx, genCtx, gen, a); err != nil {
+				mu.Lock()
+				if first == nil {
+					first = err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	c.health.left()
+	return first
+}
+
+// partition consumes one partition until ctx (the service stops) or genCtx (the
+// generation ends) is done.
+func (c *consumer) partition(ctx, genCtx context.Context, gen Generation, a Assignment) error {
+	readCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(genCtx, stop)()
+
+	logger := c.logger.With().Str("topic", a.Topic).Int32("partition", a.Partition).Logger()
+	start, err := c.startOffset(readCtx, a, logger)
+	if err != nil {
+		if readCtx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	a.Offset = start
+	h, err := c.worker.open(readCtx, a)
+	if err != nil {
+		if readCtx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("%s/%d: %w", a.Topic, a.Partition, err)
+	}
+	defer h.close()
+
+	batches := make(chan Fetched, 1)
+	var fetchErr error
+	var fetcher sync.WaitGroup
+	fetcher.Go(func() {
+		defer close(batches)
+		fetchErr = c.fetch(readCtx, a, batches, logger)
+	})
+	err = c.handle(readCtx, genCtx, gen, a, h, batches, logger)
+	stop()
+	for range batches { // the fetcher may wait to hand over its last batch
+	}
+	fetcher.Wait()
+	return errors.Join(err, fetchErr)
+}
+
+// handle feeds the handler and commits what it has done.
+func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Assignment, h handler, batches <-chan Fetched, logger zerolog.Logger) error {
+	committed := a.Offset
+	lastCommit := time.Now()
+	commit := func() {
+		if d := h.done(); d > committed {
+			if err := gen.Commit(a.TopicPartition, d); err != nil {
+				c.metrics.CommitErrors.WithLabelValues(c.role).Inc()
+				logger.Warn().Err(err).Int64("offset", d).Msg("offset commit refused; what follows it may be read again")
+				return
+			}
+			committed = d
+		}
+		lastCommit = time.Now()
+	}
+	timer := time.NewTimer(commitEvery)
+	defer timer.Stop()
+	defer c.health.ended(a.TopicPartition)
+	for {
+		c.health.beat(a.TopicPartition)
+		wait := commitEvery
+		if due := h.due(); !due.IsZero() {
+			wait = min(wait, max(0, time.Until(due)))
+		}
+		timer.Reset(wait)
+		var err error
+		select {
+		case f, ok := <-batches:
+			if !ok {
+				return c.drain(genCtx, h, commit, logger)
+			}
+			err = h.take(readCtx, f)
+			if err == nil && len(batches) == 0 && f.Next >= f.HighWatermark {
+				c.metrics.Lag.WithLabelValues(c.role, a.Topic, label(a.Partition)).Set(0)
+			} else {
+				c.metrics.Lag.WithLabelValues(c.role, a.Topic, label(a.Partition)).Set(float64(f.HighWatermark - f.Next))
+			}
+		case <-timer.C:
+			if due := h.due(); !due.IsZero() && !time.Now().Before(due) {
+				err = h.flush(readCtx)
+			}
+		}
+		if err != nil {
+			if readCtx.Err() != nil {
+				return c.drain(genCtx, h, commit, logger)
+			}
+			commit()
+			return fmt.Errorf("%s/%d: %w", a.Topic, a.Partition, err)
+		}
+		if time.Since(lastCommit) >= commitEvery {
+			commit()
+		}
+	}
+}
+
+// drain gets acknowledged what the handler still holds, within a bound, and
+// commits it. While functions of a generation still run, the group waits for
+// them, so the commit is accepted even when the generation is ending.
+func (c *consumer) drain(genCtx context.Context, h handler, commit func(), logger zerolog.Logger) error {
+	limit := drainTimeout
+	if genCtx.Err() != nil {
+		// A rebalance waits for us: what is not done quickly is done by the next owner.
+		limit = 3 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(genCtx), limit)
+	defer cancel()
+	if err := h.flush(ctx); err != nil {
+		logger.Warn().Err(err).Msg("not everything was acknowledged before the stop; it is read again later")
+	}
+	commit()
+	return nil
+}
+
+// fetch reads ahead by one batch.
+func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, logger zerolog.Logger) error {
+	offset := a.Offset
+	retry := newBackoff()
+	for ctx.Err() == nil {
+		f, err := c.log.Fetch(ctx, a.TopicPartition, offset)
+		if ctx.Err() != nil {
+			break
+		}
+		switch {
+		case errors.Is(err, ErrOffsetOutOfRange):
+			if offset, err = c.resolveRange(ctx, a.TopicPartition, offset, logger); err != nil {
+				if ctx.Err() != nil {
+					return nil //nolint:nilerr // stopped meanwhile
+				}
+				return err
+			}
+			continue
+		case err != nil:
+			c.metrics.FetchErrors.WithLabelValues(c.role, a.Topic).Inc()
+			c.health.failing("read "+a.Topic, err)
+			if retry.worthSaying() {
+				logger.Warn().Err(err).Int64("offset", offset).Msg("read failed; retrying")
+			}
+			retry.wait(ctx)
+			continue
+		}
+		retry.reset()
+		c.health.working("read " + a.Topic)
+		if len(f.Records) == 0 && f.Next <= offset {
+			continue
+		}
+		c.metrics.Records.WithLabelValues(c.role, a.Topic).Add(float64(len(f.Records)))
+		c.metrics.BatchRecords.WithLabelValues(c.role, a.Topic).Observe(float64(len(f.Records)))
+		offset = f.Next
+		select {
+		case out <- f:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// startOffset checks the committed offset against the log before the first read.
+func (c *consumer) startOffset(ctx context.Context, a Assignment, logger zerolog.Logger) (int64, error) {
+	retry := newBackoff()
+	for {
+		start, end, err := c.log.Bounds(ctx, a.TopicPartition)
+		if err == nil {
+			if !a.Committed {
+				return start, nil
+			}
+			return c.within(a.TopicPartition, a.Offset, start, end, logger)
+		}
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if retry.worthSaying() {
+			logger.Warn().Err(err).Msg("looking up offsets failed; retrying")
+		}
+		retry.wait(ctx)
+	}
+}
+
+func (c *consumer) resolveRange(ctx context.Context, tp TopicPartition, offset int64, logger zerolog.Logger) (int64, error) {
+	start, end, err := c.log.Bounds(ctx, tp)
+	if err != nil {
+		retry := newBackoff()
+		retry.wait(ctx)
+		return offset, nil //nolint:nilerr // the next fetch brings us here again
+	}
+	return c.within(tp, offset, start, end, logger)
+}
+
+// within returns where to read on. Below the log's start, records were removed
+// before we read them: that is said and counted, and reading goes on, because
+// stopping would lose more. Beyond its end, the topic is another one than the
+// offset belongs to: going on would mix two histories, so it is refused.
+func (c *consumer) within(tp TopicPartition, offset, start, end int64, logger zerolog.Logger) (int64, error) {
+	switch {
+	case offset < start:
+		c.metrics.LostRecords.WithLabelValues(c.role, tp.Topic).Add(float64(start - offset))
+		c.health.lost(fmt.Sprintf("%s/%d: %d records were removed by retention before %s read them", tp.Topic, tp.Partition, start-offset, c.role))
+		logger.Error().Int64("offset", offset).Int64("log_start", start).Int64("lost", start-offset).
+			Msg("DATA LOST: retention removed records before they were read; raise the topic's retention or add capacity")
+		return start, nil
+	case offset > end:
+		return 0, fmt.Errorf("%s/%d: the committed offset %d lies beyond the log's end %d: the topic was deleted and created anew; "+
+			"raise `incarnation` of its source in the config and reset the group's offsets (kafka-consumer-groups --group plumbline-%s --topic %s --reset-offsets --to-earliest --execute)",
+			tp.Topic, tp.Partition, offset, end, c.role, tp.Topic)
+	}
+	return offset, nil
+}
+
+// backoff waits longer after each failure, and says only some of them.
+type backoff struct {
+	delay time.Duration
+	said  time.Time
+}
+
+func newBackoff() *backoff { return &backoff{} }
+
+func (b *backoff) reset() { b.delay = 0; b.said = time.Time{} }
+
+// worthSaying is true for the first failure and then every ten seconds.
+func (b *backoff) worthSaying() bool {
+	if now := time.Now(); b.said.IsZero() || now.Sub(b.said) >= 10*time.Second {
+		b.said = now
+		return true
+	}
+	return false
+}
+
+func (b *backoff) wait(ctx context.Context) {
+	b.delay = min(max(2*b.delay, 100*time.Millisecond), 5*time.Second)
+	t := time.NewTimer(b.delay)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

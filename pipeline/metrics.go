@@ -1,0 +1,107 @@
+package pipeline
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are what the roles count. Every label has few values: reasons, topics,
+// partitions; never an agent or a tenant, which an attacker could multiply.
+type Metrics struct {
+	Lag           *prometheus.GaugeVec // role, topic, partition
+	Records       *prometheus.CounterVec
+	FetchErrors   *prometheus.CounterVec
+	ProduceErrors *prometheus.CounterVec
+	CommitErrors  *prometheus.CounterVec
+	LostRecords   *prometheus.CounterVec
+	Generations   *prometheus.CounterVec
+	BatchRecords  *prometheus.HistogramVec // role, topic
+
+	Events   *prometheus.CounterVec // source
+	Refused  *prometheus.CounterVec // source, reason
+	Flagged  *prometheus.CounterVec // flag
+	Repeated prometheus.Counter
+
+	Alerts       *prometheus.CounterVec // status, severity
+	Windows      prometheus.Counter
+	Agents       *prometheus.GaugeVec // partition
+	StateBytes   *prometheus.GaugeVec
+	OpenEpisodes *prometheus.GaugeVec
+	Watermark    *prometheus.GaugeVec
+	Evicted      *prometheus.CounterVec
+	Late         *prometheus.CounterVec
+	Duplicates   *prometheus.CounterVec
+	StateLost    prometheus.Counter
+	AlertLatency prometheus.Histogram
+	FlushSeconds prometheus.Histogram
+
+	InsertedRows  *prometheus.CounterVec   // table
+	InsertErrors  *prometheus.CounterVec   // table
+	InsertRows    *prometheus.HistogramVec // table
+	InsertSeconds *prometheus.HistogramVec // table
+}
+
+// NewMetrics registers the metrics of the roles.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	r := registrar{reg}
+	sizes := prometheus.ExponentialBuckets(1, 4, 10)
+	latency := prometheus.ExponentialBuckets(0.001, 2, 16)
+	return &Metrics{
+		Lag:           r.gauge("lag_records", "Records of a partition that the role has not read yet.", "role", "topic", "partition"),
+		Records:       r.counter("records_total", "Records read.", "role", "topic"),
+		FetchErrors:   r.counter("fetch_errors_total", "Failed reads; each is retried.", "role", "topic"),
+		ProduceErrors: r.counter("produce_errors_total", "Failed writes; each is retried until acknowledged.", "topic"),
+		CommitErrors:  r.counter("commit_errors_total", "Offset commits that were refused.", "role"),
+		LostRecords:   r.counter("lost_records_total", "Records that retention removed before they were read: data loss.", "role", "topic"),
+		Generations:   r.counter("generations_total", "Consumer group generations joined: a fast rise is a rebalance storm.", "role"),
+		BatchRecords:  r.histogram("batch_records", "Records per read that returned any.", sizes, "role", "topic"),
+
+		Events:   r.counter("events_total", "Events routed.", "source"),
+		Refused:  r.counter("refused_events_total", "Events sent to the dead-letter topic.", "source", "reason"),
+		Flagged:  r.counter("flagged_events_total", "Events kept with something cut, replaced or clamped.", "flag"),
+		Repeated: r.counter("repeated_events_total", "Events that route wrote twice after a crash, recognised by detect.").WithLabelValues(),
+
+		Alerts:       r.counter("alerts_total", "Alerts published.", "status", "severity"),
+		Windows:      r.counter("windows_total", "Agent-hours closed.").WithLabelValues(),
+		Agents:       r.gauge("agents", "Agents with a baseline.", "partition"),
+		StateBytes:   r.gauge("state_bytes", "Estimated memory of the baselines.", "partition"),
+		OpenEpisodes: r.gauge("open_episodes", "Episodes that are open.", "partition"),
+		Watermark:    r.gauge("watermark_seconds", "Event time that detection has reached, Unix seconds.", "partition"),
+		Evicted:      r.counter("evicted_agents_total", "Baselines given up for lack of room.", "partition"),
+		Late:         r.counter("late_events_total", "Events whose window was closed already.", "partition"),
+		Duplicates:   r.counter("duplicate_events_total", "Events with an event_id seen a moment ago; not counted again.", "partition"),
+		StateLost:    r.counter("baselines_restarted_total", "Partitions whose baselines started anew although events were read before.").WithLabelValues(),
+		AlertLatency: r.histogram("alert_latency_seconds", "From the append of an event in the activity topic to the acknowledged alert.", latency).WithLabelValues().(prometheus.Histogram),
+		FlushSeconds: r.histogram("flush_seconds", "Time to get alerts and windows acknowledged.", latency).WithLabelValues().(prometheus.Histogram),
+
+		InsertedRows:  r.counter("inserted_rows_total", "Rows acknowledged by ClickHouse.", "table"),
+		InsertErrors:  r.counter("insert_errors_total", "Failed inserts; each is retried.", "table"),
+		InsertRows:    r.histogram("insert_rows", "Rows per insert.", sizes, "table"),
+		InsertSeconds: r.histogram("insert_seconds", "Time until ClickHouse acknowledged an insert.", latency, "table"),
+	}
+}
+
+type registrar struct{ reg prometheus.Registerer }
+
+const namespace = "plumbline"
+
+func (r registrar) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	r.reg.MustRegister(v)
+	return v
+}
+
+func (r registrar) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	r.reg.MustRegister(v)
+	return v
+}
+
+func (r registrar) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+	r.reg.MustRegister(v)
+	return v
+}
+
+func label(n int32) string { return strconv.Itoa(int(n)) }

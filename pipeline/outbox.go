@@ -1,0 +1,166 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/rs/zerolog"
+)
+
+// maxChunk bounds one produce request before compression: the default limit of
+// a Kafka broker is 1 MiB.
+const maxChunk = 900 << 10
+
+// outbox holds the records that a batch gave rise to until all are acknowledged.
+//
+// Per partition one request is in flight at a time and it is repeated until it
+// succeeds, so that records never overtake each other: when a record is in the
+// log, all earlier ones of the same outbox and partition already are.
+type outbox struct {
+	log     Log
+	metrics *Metrics
+	health  *Health
+	logger  zerolog.Logger
+
+	mu      sync.Mutex
+	pending map[TopicPartition][]Record
+}
+
+func newOutbox(log Log, m *Metrics, h *Health, logger zerolog.Logger) *outbox {
+	return &outbox{log: log, metrics: m, health: h, logger: logger, pending: make(map[TopicPartition][]Record)}
+}
+
+func (o *outbox) add(tp TopicPartition, r Record) {
+	o.mu.Lock()
+	o.pending[tp] = append(o.pending[tp], r)
+	o.mu.Unlock()
+}
+
+func (o *outbox) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, rs := range o.pending {
+		if len(rs) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// flush returns nil when everything is acknowledged, or the context's error. What
+// was acknowledged before that is not sent again by a later flush.
+func (o *outbox) flush(ctx context.Context) error {
+	for !o.empty() {
+		// Oversized records come back as dead letters: hence the loop.
+		var wg sync.WaitGroup
+		o.mu.Lock()
+		for tp, rs := range o.pending {
+			if len(rs) > 0 {
+				wg.Go(func() { o.send(ctx, tp) })
+			}
+		}
+		o.mu.Unlock()
+		wg.Wait()
+		if err := ctx.Err(); err != nil && !o.empty() {
+			return err
+		}
+	}
+	return nil
+}
+
+// send works off one partition; only one goroutine does so at a time.
+func (o *outbox) send(ctx context.Context, tp TopicPartition) {
+	retry := newBackoff()
+	limit := maxChunk
+	for ctx.Err() == nil {
+		chunk := o.head(tp, limit)
+		if len(chunk) == 0 {
+			return
+		}
+		err := o.log.Produce(ctx, tp, chunk)
+		switch {
+		case err == nil:
+			o.health.working("write " + tp.Topic)
+			o.drop(tp, len(chunk))
+			retry.reset()
+		case errors.Is(err, ErrTooLarge) && len(chunk) > 1:
+			limit = 0 // one record at a time shows which one it is
+		case errors.Is(err, ErrTooLarge):
+			o.setAside(tp, chunk[0])
+		case ctx.Err() != nil:
+			return
+		default:
+			o.metrics.ProduceErrors.WithLabelValues(tp.Topic).Inc()
+			o.health.failing("write "+tp.Topic, err)
+			if retry.worthSaying() {
+				o.logger.Warn().Err(err).Str("topic", tp.Topic).Int32("partition", tp.Partition).Msg("write failed; retrying until acknowledged")
+			}
+			retry.wait(ctx)
+		}
+	}
+}
+
+// head returns the next records of tp that fit into one request, at least one.
+func (o *outbox) head(tp TopicPartition, limit int) []Record {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	rs := o.pending[tp]
+	size, n := 0, 0
+	for n < len(rs) {
+		size += recordSize(&rs[n])
+		if n > 0 && size > limit {
+			break
+		}
+		n++
+	}
+	return rs[:n:n]
+}
+
+func (o *outbox) drop(tp TopicPartition, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	rs := o.pending[tp][n:]
+	if len(rs) == 0 {
+		delete(o.pending, tp)
+		return
+	}
+	o.pending[tp] = rs
+}
+
+// setAside takes a record that the broker refuses for its size out of the way
+// of those behind it, without losing it: it becomes a dead letter, and a dead
+// letter that is itself too large is cut, with its true size in a header.
+func (o *outbox) setAside(tp TopicPartition, r Record) {
+	o.drop(tp, 1)
+	if tp.Topic != TopicDeadLetter {
+		o.metrics.Refused.WithLabelValues(tp.Topic, "record_too_large").Inc()
+		o.logger.Error().Str("topic", tp.Topic).Int("bytes", len(r.Value)).
+			Msg("the broker refuses a record of this size; it goes to the dead-letter topic. Raise the topic's max.message.bytes")
+		r.Headers = append(slices.Clone(r.Headers),
+			Header{HeaderReason, []byte("record_too_large")}, Header{HeaderDetail, []byte("refused by the broker for topic " + tp.Topic)})
+		o.add(TopicPartition{Topic: TopicDeadLetter}, r)
+		return
+	}
+	if !slices.ContainsFunc(r.Headers, func(h Header) bool { return h.Key == HeaderCut }) {
+		r.Headers = append(slices.Clone(r.Headers), Header{HeaderCut, strconv.AppendInt(nil, int64(len(r.Value)), 10)})
+	}
+	r.Value = r.Value[:len(r.Value)/2]
+	if len(r.Value) == 0 {
+		o.logger.Error().Msg("the broker refuses even an empty dead letter for its size; it is given up")
+		return
+	}
+	o.mu.Lock()
+	o.pending[tp] = slices.Insert(slices.Clone(o.pending[tp]), 0, r)
+	o.mu.Unlock()
+}
+
+func recordSize(r *Record) int {
+	n := len(r.Key) + len(r.Value) + 32
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value) + 8
+	}
+	return n
+}

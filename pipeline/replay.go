@@ -1,0 +1,269 @@
+package pipeline
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"time"
+
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/siem"
+)
+
+// maxLine bounds one line of input: the max.message.bytes of the topics that we
+// create. A longer one would not have got into Kafka.
+const maxLine = 10 << 20
+
+// Replay runs JSON lines through the very same decoder and detector as the
+// service, with neither Kafka nor ClickHouse. It shards its input as the topic
+// would, so that it gives the service's alerts, ids included, for the same
+// records in the same order.
+type Replay struct {
+	shards  []*detector.Detector
+	decoder decode.Decoder
+	encoder siem.Encoder
+	alerts  *bufio.Writer // nil: not wanted
+	scores  *bufio.Writer // nil: not wanted
+
+	line    int64
+	key     []byte
+	buf     []byte
+	err     error
+	days    map[uint64]struct{}
+	agents  map[uint64]struct{}
+	summary ReplaySummary
+	started time.Time
+}
+
+// ReplaySummary says what a replay saw.
+type ReplaySummary struct {
+	Events            int64            `json:"events"`
+	Agents            int64            `json:"agents"`
+	AgentDays         int64            `json:"agent_days"` // distinct pairs of agent and UTC day
+	Alerts            int64            `json:"alerts"`     // episodes opened
+	AlertsPerAgentDay float64          `json:"alerts_per_agent_day"`
+	DeadLetters       int64            `json:"dead_letters"`
+	Reasons           map[string]int64 `json:"dead_letter_reasons,omitempty"`
+	Seconds           float64          `json:"seconds"`
+	EventsPerSecond   float64          `json:"events_per_second"`
+}
+
+// ReplayConfig says what to replay with, and what to write.
+type ReplayConfig struct {
+	Detector   detector.Config
+	Partitions int32 // of TopicActivity
+	Encoder    siem.Encoder
+	Alerts     io.Writer // one encoded alert a line; nil: none
+	Scores     io.Writer // one score a line, in input order; nil: none
+}
+
+// NewReplay returns a replay that has read nothing yet.
+func NewReplay(cfg ReplayConfig) (*Replay, error) {
+	if cfg.Partitions < 1 {
+		return nil, fmt.Errorf("replay: %d partitions", cfg.Partitions)
+	}
+	r := &Replay{
+		decoder: decode.NewActivity(), encoder: cfg.Encoder,
+		days: make(map[uint64]struct{}), agents: make(map[uint64]struct{}),
+		summary: ReplaySummary{Reasons: make(map[string]int64)},
+		started: time.Now(),
+	}
+	if cfg.Alerts != nil {
+		r.alerts = bufio.NewWriterSize(cfg.Alerts, 1<<16)
+	}
+	if cfg.Scores != nil {
+		r.scores = bufio.NewWriterSize(cfg.Scores, 1<<16)
+	}
+	for range cfg.Partitions {
+		d, err := detector.New(cfg.Detector, r)
+		if err != nil {
+			return nil, fmt.Errorf("replay: %w", err)
+		}
+		r.shards = append(r.shards, d)
+	}
+	return r, nil
+}
+
+// Read replays one input to its end. Call it once per input, in order.
+func (r *Replay) Read(ctx context.Context, in io.Reader) error {
+	lines := bufio.NewReaderSize(in, 1<<20)
+	var line []byte
+	for {
+		var err error
+		var cut bool
+		line, cut, err = readLine(lines, line[:0])
+		if len(bytes.TrimSpace(line)) > 0 {
+			r.record(line, cut)
+		}
+		switch {
+		case r.err != nil:
+			return r.err
+		case errors.Is(err, io.EOF):
+			return r.flush()
+		case err != nil:
+			return fmt.Errorf("replay: read: %w", err)
+		}
+		if r.line&0xfff == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// readLine appends the next line, without its end, to dst. Of a line over
+// maxLine it keeps the beginning and reports cut.
+func readLine(r *bufio.Reader, dst []byte) (line []byte, cut bool, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if room := maxLine + 1 - len(dst); len(part) > room {
+			part, cut = part[:max(0, room)], true
+		}
+		dst = append(dst, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimSuffix(dst, []byte("\n")), cut, err
+		}
+	}
+}
+
+func (r *Replay) record(line []byte, cut bool) {
+	r.line++
+	if cut {
+		r.refused(decode.ReasonTooLarge)
+		return
+	}
+	// There is no broker here, so that there is no time but the event's own.
+	rec := decode.Record{Topic: "replay", Offset: r.line, Value: line}
+	r.decoder.Decode(&rec, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
+		if refusal != nil {
+			r.refused(refusal.Reason)
+			return
+		}
+		r.event(ev)
+	})
+}
+
+func (r *Replay) refused(reason decode.Reason) {
+	r.summary.DeadLetters++
+	r.summary.Reasons[string(reason)]++
+}
+
+func (r *Replay) event(ev *schemas.Activity) {
+	r.key = schemas.AppendKey(r.key[:0], ev.TenantID, ev.AgentID)
+	r.count(ev.Time)
+	v := r.shards[schemas.Partition(r.key, int32(len(r.shards)))].Process(ev)
+	if r.scores != nil {
+		r.score(ev, &v)
+	}
+}
+
+const dayMillis = 24 * 3600 * 1000
+
+func (r *Replay) count(t schemas.Millis) {
+	r.summary.Events++
+	h := fnv.New64a()
+	_, _ = h.Write(r.key)
+	agent := h.Sum64()
+	var day [8]byte
+	binary.LittleEndian.PutUint64(day[:], uint64(t/dayMillis))
+	_, _ = h.Write(day[:])
+	r.agents[agent] = struct{}{}
+	r.days[h.Sum64()] = struct{}{}
+}
+
+// scoreLine is one line of the scores file.
+type scoreLine struct {
+	EventID   string         `json:"event_id"`
+	AgentID   string         `json:"agent_id"`
+	SessionID string         `json:"session_id"`
+	Time      schemas.Millis `json:"time"`
+	Surprise  float64        `json:"surprise"`
+	Score     float64        `json:"score"`
+	Signals   []scoreSignal  `json:"signals"`
+}
+
+type scoreSignal struct {
+	Name     string  `json:"name"`
+	Observed float64 `json:"observed"`
+	Expected float64 `json:"expected"`
+	P        float64 `json:"p"`
+}
+
+func (r *Replay) score(ev *schemas.Activity, v *detector.Verdict) {
+	out := scoreLine{
+		EventID: ev.EventID, AgentID: ev.AgentID, SessionID: ev.SessionID, Time: ev.Time,
+		Surprise: round(v.Surprise), Score: round(v.Score), Signals: make([]scoreSignal, 0, len(v.Signals)),
+	}
+	for i := range v.Signals {
+		s := &v.Signals[i]
+		out.Signals = append(out.Signals, scoreSignal{s.Name, s.Observed, s.Expected, s.P})
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		r.fail(fmt.Errorf("replay: score of event %q: %w", ev.EventID, err))
+		return
+	}
+	_, _ = r.scores.Write(b)
+	r.fail(r.scores.WriteByte('\n'))
+}
+
+func round(x float64) float64 { return math.Round(x*1e6) / 1e6 }
+
+// Alert implements detector.Sink.
+func (r *Replay) Alert(a *schemas.Alert) {
+	if a.Status == schemas.StatusOpen {
+		r.summary.Alerts++
+	}
+	if r.alerts == nil {
+		return
+	}
+	b, err := r.encoder.Append(r.buf[:0], a)
+	if err != nil {
+		r.fail(fmt.Errorf("replay: encode alert %s: %w", a.AlertID, err))
+		return
+	}
+	r.buf = b
+	_, _ = r.alerts.Write(b)
+	r.fail(r.alerts.WriteByte('\n'))
+}
+
+// Window implements detector.Sink; a replay has no use for windows.
+func (r *Replay) Window(*schemas.Window) {}
+
+func (r *Replay) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *Replay) flush() error {
+	for _, w := range []*bufio.Writer{r.alerts, r.scores} {
+		if w != nil {
+			if err := w.Flush(); err != nil {
+				return fmt.Errorf("replay: write: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Summary returns what was seen so far.
+func (r *Replay) Summary() ReplaySummary {
+	s := r.summary
+	s.Agents, s.AgentDays = int64(len(r.agents)), int64(len(r.days))
+	if s.AgentDays > 0 {
+		s.AlertsPerAgentDay = float64(s.Alerts) / float64(s.AgentDays)
+	}
+	s.Seconds = time.Since(r.started).Seconds()
+	if s.Seconds > 0 {
+		s.EventsPerSecond = float64(s.Events) / s.Seconds
+	}
+	return s
+}
