@@ -165,6 +165,9 @@ func (k *checker) clickhouse(c *ClickHouse) {
 	}
 	k.tls("clickhouse.tls", &c.TLS)
 	between(k, "clickhouse.retention_days", c.RetentionDays, 1, 36500)
+	if n, err := strconv.Atoi(c.InsertQuorum); c.InsertQuorum != "" && c.InsertQuorum != "auto" && (err != nil || n < 1) {
+		k.wrong("clickhouse.insert_quorum", strconv.Quote(c.InsertQuorum)+" is not a number of replicas", `write auto, or a number in quotes such as "2"`)
+	}
 	if !c.Addr.Embedded() {
 		return
 	}

@@ -50,8 +50,7 @@ type Kafka struct {
 	// no longer keeps up. The service refuses a topic that has another count.
 	Partitions int32 `yaml:"partitions" example:"4"`
 	// Copies that Kafka keeps of each topic that Plumbline creates, 1 to 32767; 0
-	// leaves it to the brokers' `default.replication.factor`. The embedded broker
-	// always keeps one.
+	// means one per broker, at most three.
 	Replication int16 `yaml:"replication" example:"3"`
 	// Encryption towards the brokers.
 	TLS TLS `yaml:"tls"`
@@ -119,6 +118,10 @@ type ClickHouse struct {
 	// Days that events, alerts and windows are kept, 1 to 36500, counted from when
 	// Kafka recorded them.
 	RetentionDays int `yaml:"retention_days" example:"365"`
+	// Replicas that must have a row before an insert counts as done: a number, or
+	// `auto` for most of them. Empty leaves it to the server. Write it where tables
+	// are replicated.
+	InsertQuorum string `yaml:"insert_quorum" example:"auto"`
 }
 
 // Detector says what counts as an anomaly.
@@ -186,6 +189,9 @@ type Embedded struct {
 type Admin struct {
 	// Address of `/metrics`, `/healthz` and `/readyz`; `none` switches them off.
 	Listen string `yaml:"listen" example:"0.0.0.0:9600"`
+	// Whether profiles of the running process are served too, under
+	// `/debug/pprof/`. They show its command line and memory.
+	PProf bool `yaml:"pprof" example:"true"`
 }
 
 // Log says what is logged, and how.
