@@ -1,0 +1,251 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	driver "github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// Errors of a schema that this program must not work with. Migrating does not help
+// with the first two.
+var (
+	ErrSchemaNewer   = errors.New("the database is newer than this program")
+	ErrSchemaChanged = errors.New("an applied migration was changed")
+	ErrSchemaPending = errors.New("the schema is not up to date: run `plumbline migrate`")
+)
+
+// Step is one thing that Migrate does.
+type Step struct {
+	Version uint32 // of a numbered migration; 0 for the database itself and for what may be repeated
+	Name    string
+	SQL     []string // statements, filled in
+}
+
+func (s Step) String() string {
+	if s.Version == 0 {
+		return s.Name
+	}
+	return fmt.Sprintf("%04d %s", s.Version, strings.ReplaceAll(s.Name, "_", " "))
+}
+
+// Plan is what stands in the database and what is to do.
+type Plan struct {
+	Database string
+	Current  uint32 // highest version applied, 0 for none
+	Latest   uint32 // highest version that this program knows
+	Steps    []Step // in order; empty: nothing to do
+}
+
+const (
+	stepDatabase   = "create database"
+	stepRepeatable = "views and retention"
+)
+
+// Plan looks at the database and says what Migrate would do. It changes nothing.
+func (db *DB) Plan(ctx context.Context) (*Plan, error) {
+	s, err := loadSchema(sqlFiles)
+	if err != nil {
+		return nil, err
+	}
+	return db.plan(ctx, s)
+}
+
+func (db *DB) plan(ctx context.Context, s *schema) (*Plan, error) {
+	p := &Plan{Database: db.cfg.Database, Latest: s.latest()}
+	hasDatabase, hasLog, views, err := db.existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var done map[uint32][]applied
+	if hasLog {
+		if done, err = db.applied(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for v := range done {
+		p.Current = max(p.Current, v)
+	}
+	if p.Current > p.Latest {
+		return nil, fmt.Errorf("%w: database %s has schema version %d, this program knows %d; use the newer program, or another clickhouse.database",
+			ErrSchemaNewer, quoteIdent(db.cfg.Database), p.Current, p.Latest)
+	}
+	if !hasDatabase {
+		p.Steps = append(p.Steps, Step{Name: stepDatabase, SQL: []string{db.createDatabase()}})
+	}
+	for _, m := range s.migrations {
+		for _, a := range done[m.version] {
+			if a.checksum != m.checksum {
+				return nil, fmt.Errorf("%w: %04d_%s.sql has checksum %.12s, %.12s was applied on %s; use the program that applied it, or set up another clickhouse.database",
+					ErrSchemaChanged, m.version, m.name, m.checksum, a.checksum, a.at)
+			}
+		}
+		if len(done[m.version]) == 0 {
+			p.Steps = append(p.Steps, Step{Version: m.version, Name: m.name, SQL: statements(db.cfg.render(m.text))})
+		}
+	}
+	repeatable := db.repeatable(s)
+	last := done[0]
+	if len(p.Steps) > 0 || views < viewCount || len(last) == 0 || last[len(last)-1].checksum != checksum(repeatable) {
+		p.Steps = append(p.Steps, Step{Name: stepRepeatable, SQL: statements(repeatable)})
+	}
+	return p, nil
+}
+
+// CheckSchema returns nil if inserts and queries may begin, and otherwise an error
+// that says what to do.
+func (db *DB) CheckSchema(ctx context.Context) error {
+	p, err := db.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	if len(p.Steps) == 0 {
+		return nil
+	}
+	names := make([]string, len(p.Steps))
+	for i, s := range p.Steps {
+		names[i] = s.String()
+	}
+	return fmt.Errorf("%w (database %s lacks: %s)", ErrSchemaPending, quoteIdent(db.cfg.Database), strings.Join(names, "; "))
+}
+
+// Migrate brings the schema up to date; progress, where it is not nil, hears of
+// each step before it is done. Several programs may migrate at the same time: every
+// statement may be run again.
+func (db *DB) Migrate(ctx context.Context, progress func(Step)) error {
+	s, err := loadSchema(sqlFiles)
+	if err != nil {
+		return err
+	}
+	return db.migrate(ctx, s, progress)
+}
+
+func (db *DB) migrate(ctx context.Context, s *schema, progress func(Step)) error {
+	p, err := db.plan(ctx, s)
+	if err != nil {
+		return err
+	}
+	hasLog := false
+	for _, step := range p.Steps {
+		if progress != nil {
+			progress(step)
+		}
+		if step.Name != stepDatabase && !hasLog {
+			if err := db.run(ctx, "create schema_migrations", statements(db.cfg.render(s.log))); err != nil {
+				return err
+			}
+			hasLog = true
+		}
+		if err := db.run(ctx, "migrate: "+step.String(), step.SQL); err != nil {
+			return err
+		}
+		if step.Name == stepDatabase {
+			continue
+		}
+		if err := db.record(ctx, s, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DryRun prints all statements of the whole schema, filled in. It asks no server.
+func (db *DB) DryRun(w io.Writer) error {
+	s, err := loadSchema(sqlFiles)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	part := func(title, text string) {
+		fmt.Fprintf(&b, "-- ---- %s\n\n%s\n\n", title, strings.TrimSpace(db.cfg.render(text)))
+	}
+	fmt.Fprintf(&b, "-- Schema version %d for database %s, retention %d days.\n\n", s.latest(), quoteIdent(db.cfg.Database), db.cfg.RetentionDays)
+	part(stepDatabase, db.createDatabase()+";")
+	part("schema_migrations", s.log)
+	for _, m := range s.migrations {
+		part(Step{Version: m.version, Name: m.name}.String(), m.text)
+	}
+	part(stepRepeatable, db.repeatable(s))
+	if _, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n"); err != nil {
+		return fmt.Errorf("print the schema: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) createDatabase() string {
+	return "CREATE DATABASE IF NOT EXISTS " + quoteIdent(db.cfg.Database)
+}
+
+func (db *DB) repeatable(s *schema) string {
+	text := s.repeatable
+	if db.cfg.Fsync {
+		text += "\n" + s.fsync
+	}
+	return db.cfg.render(text)
+}
+
+// viewCount is how many views the repeatable part makes.
+const viewCount = 3
+
+// existing looks up what is there. It works in no database, so that it works
+// before there is one, and needs no more than the right to see.
+func (db *DB) existing(ctx context.Context) (database, log bool, views int, err error) {
+	row := db.root.QueryRow(ctx, `SELECT
+    (SELECT count() FROM system.databases WHERE name = {db:String}),
+    (SELECT count() FROM system.tables WHERE database = {db:String} AND name = 'schema_migrations'),
+    (SELECT count() FROM system.tables WHERE database = {db:String} AND name IN ('activity', 'alerts', 'windows'))`,
+		driver.Named("db", db.cfg.Database))
+	var d, l, v uint64
+	if err := row.Scan(&d, &l, &v); err != nil {
+		return false, false, 0, db.explain("look up the schema", err)
+	}
+	return d > 0, l > 0, int(v), nil
+}
+
+type applied struct{ checksum, at string }
+
+// applied returns what schema_migrations says, by version, oldest first.
+func (db *DB) applied(ctx context.Context) (map[uint32][]applied, error) {
+	rows, err := db.root.Query(ctx, "SELECT version, checksum, toString(applied_at) FROM "+quoteIdent(db.cfg.Database)+".schema_migrations ORDER BY version, applied_at")
+	if err != nil {
+		return nil, db.explain("read schema_migrations", err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err has it
+	out := make(map[uint32][]applied)
+	for rows.Next() {
+		var (
+			v uint32
+			a applied
+		)
+		if err := rows.Scan(&v, &a.checksum, &a.at); err != nil {
+			return nil, db.explain("read schema_migrations", err)
+		}
+		out[v] = append(out[v], a)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, db.explain("read schema_migrations", err)
+	}
+	return out, nil
+}
+
+func (db *DB) run(ctx context.Context, op string, sql []string) error {
+	for _, stmt := range sql {
+		if err := db.root.Exec(ctx, stmt); err != nil {
+			return db.explain(op, err)
+		}
+	}
+	return nil
+}
+
+func (db *DB) record(ctx context.Context, s *schema, step Step) error {
+	sum := checksum(db.repeatable(s))
+	if step.Version > 0 {
+		sum = s.migrations[step.Version-1].checksum
+	}
+	stmt := fmt.Sprintf("INSERT INTO %s.schema_migrations SELECT %d, '%s', '%s', now64(3, 'UTC') SETTINGS async_insert = 0",
+		quoteIdent(db.cfg.Database), step.Version, strings.ReplaceAll(step.Name, " ", "_"), sum)
+	return db.run(ctx, "record migration "+step.String(), []string{stmt})
+}

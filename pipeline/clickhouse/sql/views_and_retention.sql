@@ -1,0 +1,51 @@
+-- Applied whenever its text, filled in, is not what was applied last: this is how
+-- another retention_days reaches the tables and the views.
+--
+-- FINAL shows each identity once, merged or not. Merging per partition is enough
+-- since equal identities share their partition. The filter on recorded_at hides a
+-- row that was stored again after its part had expired.
+ALTER TABLE {{database}}.activity_rows
+    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+
+ALTER TABLE {{database}}.alert_rows
+    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+
+ALTER TABLE {{database}}.window_rows
+    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+
+CREATE OR REPLACE VIEW {{database}}.activity AS
+SELECT
+    event_id, time, tenant_id, agent_id, agent_name, agent_version, peer_group,
+    session_id, on_behalf_of, action, tool, access, resources, resource_count,
+    target_agent_id, bytes_sent, bytes_received, tokens_in, tokens_out, outcome,
+    duration_ms, model, credential_id, credential_type, credential_expires,
+    source_ip, attributes, recorded_at, flags, origin_source, origin_incarnation,
+    origin_topic, origin_partition, origin_offset, origin_index
+FROM {{database}}.activity_rows FINAL
+WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW {{database}}.alerts AS
+SELECT
+    alert_id, episode_id, status, kind, tenant_id, agent_id, agent_name,
+    agent_version, peer_group, agent_owner, session_id, on_behalf_of, time,
+    first_seen, last_seen, severity, score, expected_per_agent_day, confidence,
+    title, summary, `signals.name`, `signals.observed`, `signals.expected`,
+    `signals.low`, `signals.high`, `signals.unit`, `signals.p`,
+    `signals.window_start`, `signals.window_seconds`, `signals.baseline_samples`,
+    `signals.first_seen`, evidence_event_ids, evidence_resources, evidence_tools,
+    event_count, tags_owasp_asi, tags_atlas, tags_attack, counterfactual, query,
+    runbook, suppressed, detector_version, config_hash, recorded_at, alert
+FROM {{database}}.alert_rows FINAL
+WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW {{database}}.windows AS
+SELECT
+    tenant_id, agent_id, peer_group, start, seconds, events, late, failures,
+    denied, bytes_sent, bytes_received, tools, resources, new_resources,
+    new_destinations, sessions, signals, score, baseline_samples, config_hash,
+    recorded_at
+FROM {{database}}.window_rows FINAL
+WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
+SETTINGS do_not_merge_across_partitions_select_final = 1;
