@@ -1,0 +1,83 @@
+package chdb
+
+import (
+	"encoding/xml"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The engine reads a configuration as a server does, and where it is given none
+// it looks for one in the working directory, the home directory and /etc. It is
+// given one, so that what runs does not depend on where it runs.
+//
+// fsync: an insert is acknowledged when its part is on the disk, so that a power
+// cut takes nothing that was acknowledged either.
+//
+// The memory limits fit a machine that has other things to do.
+const engineXML = `<clickhouse>
+    <user_directories><users_xml><path>%s</path></users_xml></user_directories>
+    <merge_tree>
+        <fsync_after_insert>1</fsync_after_insert>
+        <fsync_part_directory>1</fsync_part_directory>
+    </merge_tree>
+    <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
+    <mark_cache_size>268435456</mark_cache_size>
+    <index_mark_cache_size>67108864</index_mark_cache_size>
+    <mmap_cache_size>100</mmap_cache_size>
+    <max_thread_pool_size>1000</max_thread_pool_size>
+    <send_logs_level>none</send_logs_level>
+</clickhouse>
+`
+
+// Whoever reaches the port is the user default, without a password, as in a
+// fresh server; but that user has none of the sources. In a server, file() is
+// confined to one directory. Here it would read whatever this process may read,
+// and url() and remote() would reach whatever it may reach.
+const usersXML = `<clickhouse>
+    <profiles><default></default></profiles>
+    <quotas><default></default></quotas>
+    <users>
+        <default>
+            <password></password>
+            <networks><ip>::/0</ip></networks>
+            <profile>default</profile>
+            <quota>default</quota>
+            <grants>
+                <query>GRANT SHOW, SELECT, INSERT, ALTER, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, KILL QUERY, SYSTEM, INTROSPECTION, dictGet ON *.*</query>
+                <query>GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, CREATE ARBITRARY TEMPORARY TABLE, CREATE FUNCTION ON *.*</query>
+%s            </grants>
+        </default>
+    </users>
+</clickhouse>
+`
+
+// engines are the table engines that keep to the data directory.
+var engines = []string{
+	"MergeTree", "ReplacingMergeTree", "SummingMergeTree", "AggregatingMergeTree", "CollapsingMergeTree",
+	"VersionedCollapsingMergeTree", "CoalescingMergeTree", "GraphiteMergeTree",
+	"Memory", "Null", "Set", "Join", "Buffer", "Merge", "Log", "TinyLog", "StripeLog", "GenerateRandom",
+	"View", "MaterializedView",
+}
+
+// writeConfig writes the engine's configuration into dir and returns the file.
+func writeConfig(dir string) (string, error) {
+	var grants strings.Builder
+	for _, engine := range engines {
+		fmt.Fprintf(&grants, "                <query>GRANT TABLE ENGINE ON %s</query>\n", engine)
+	}
+	users := filepath.Join(dir, "users.xml")
+	if err := os.WriteFile(users, fmt.Appendf(nil, usersXML, grants.String()), 0o600); err != nil {
+		return "", fmt.Errorf("write the engine's users: %w", err)
+	}
+	var path strings.Builder
+	if err := xml.EscapeText(&path, []byte(users)); err != nil {
+		return "", fmt.Errorf("write the engine's configuration: %w", err)
+	}
+	file := filepath.Join(dir, "engine.xml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, engineXML, path.String()), 0o600); err != nil {
+		return "", fmt.Errorf("write the engine's configuration: %w", err)
+	}
+	return file, nil
+}

@@ -1,0 +1,278 @@
+package chdb
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// handler speaks ClickHouse's HTTP interface.
+type handler struct {
+	engine   *engine
+	sessions *sessions
+	slots    chan struct{} // one for each running request
+	log      zerolog.Logger
+	loopback bool // the listener is reachable from this machine alone
+	handler  http.Handler
+}
+
+// maxRequests is a server's max_concurrent_queries. A request holds a thread
+// while it is in the engine.
+const maxRequests = 100
+
+func newHandler(e *engine, addr net.Addr, log zerolog.Logger) *handler {
+	h := &handler{engine: e, sessions: newSessions(e), slots: make(chan struct{}, maxRequests), log: log}
+	if tcp, ok := addr.(*net.TCPAddr); ok {
+		h.loopback = tcp.IP.IsLoopback()
+	}
+	// A page in a browser on this machine can post to this port, where nobody
+	// asks for a password. Requests from other sites are refused, and so are
+	// those for a name that somebody made resolve to this address.
+	h.handler = http.NewCrossOriginProtection().Handler(http.HandlerFunc(h.serve))
+	return h
+}
+
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+	if h.loopback && !localName(r.Host) {
+		http.Error(w, "this service answers to localhost, not to "+strconv.Quote(r.Host), http.StatusMisdirectedRequest)
+		return
+	}
+	switch {
+	case r.URL.Path == "/ping", r.URL.Path == "/replicas_status":
+		_, _ = io.WriteString(w, "Ok.\n")
+	case r.URL.Path != "/" && r.URL.Path != "/query":
+		http.Error(w, "There is no handle "+r.URL.Path+"\n\nUse / or /ping for health checks.\nSend queries from your program with POST method or GET /?query=...", http.StatusNotFound)
+	case r.Method == http.MethodGet && !r.URL.Query().Has("query"), r.Method == http.MethodHead:
+		_, _ = io.WriteString(w, "Ok.\n")
+	case r.Method == http.MethodOptions:
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method != http.MethodGet && r.Method != http.MethodPost:
+		http.Error(w, "use GET or POST", http.StatusMethodNotAllowed)
+	default:
+		h.query(w, r)
+	}
+}
+
+// localName reports whether a Host header names this machine's loopback.
+func localName(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") || host == "" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil
+}
+
+// query answers one statement.
+func (h *handler) query(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	req, err := newRequest(r)
+	if err != nil {
+		h.fail(w, req, err)
+		return
+	}
+	head := w.Header()
+	head.Set("X-ClickHouse-Query-Id", req.id)
+	head.Set("X-ClickHouse-Server-Display-Name", h.engine.name)
+	head.Set("X-ClickHouse-Timezone", h.engine.timezone)
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	case <-r.Context().Done():
+		return
+	}
+	out := newOutput(w, req, started)
+	if err := h.run(r.Context(), req, out); err != nil {
+		h.log.Debug().Err(err).Str("query_id", req.id).Msg("query failed")
+		if !out.fail(h.message(asException(err))) {
+			h.fail(w, req, err)
+		}
+		return
+	}
+	if err := out.close(); err != nil {
+		h.log.Debug().Err(err).Str("query_id", req.id).Msg("answer not delivered")
+	}
+}
+
+// fail answers with an error; nothing was sent before.
+func (h *handler) fail(w http.ResponseWriter, req *request, err error) {
+	ex := asException(err)
+	head := w.Header()
+	for _, name := range []string{"Content-Encoding", "X-ClickHouse-Format", "X-ClickHouse-Summary", "X-ClickHouse-Exception-Tag"} {
+		head.Del(name)
+	}
+	head.Set("Content-Type", "text/plain; charset=UTF-8")
+	head.Set("X-ClickHouse-Exception-Code", strconv.Itoa(ex.Code))
+	w.WriteHeader(httpStatus(ex.Code))
+	_, _ = io.WriteString(w, h.message(ex)+"\n")
+}
+
+// message is the error's text as a server gives it, with the version.
+func (h *handler) message(ex *Exception) string {
+	return ex.Text + " (version " + h.engine.version + ")"
+}
+
+func asException(err error) *Exception {
+	var ex *Exception
+	switch {
+	case errors.As(err, &ex):
+		return ex
+	case errors.Is(err, context.Canceled):
+		return newException(394, "QUERY_WAS_CANCELLED", "Query was cancelled: the client is gone")
+	}
+	return newException(1001, "STD_EXCEPTION", err.Error())
+}
+
+// run gives the statement to the engine and its output to out.
+func (h *handler) run(ctx context.Context, req *request, out *output) error {
+	source, st, err := req.statement()
+	if err != nil {
+		return err
+	}
+	format := st.format
+	if format == "" {
+		format = req.format
+	}
+	streams := st.kind == selects && !st.totals && !req.whole && joinable[strings.ToLower(format)]
+	if !streams && st.kind != insertRows {
+		req.boundResult()
+	}
+	s, release, err := h.sessions.take(req)
+	if err != nil {
+		return err
+	}
+	defer release()
+	count, readOnly := 1, false
+	if st.kind != insertRows {
+		count, readOnly = s.analyse(source)
+	}
+	switch {
+	case count > 1:
+		return newException(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
+	case count == 1 && req.readonly && req.session != "" && !readOnly:
+		return newException(164, "READONLY", "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries")
+	case st.kind == insertRows:
+		return h.insert(ctx, s, st, source, req, out)
+	}
+	out.begin(format)
+
+	// The comment is how the statement is found again to be killed: the library
+	// gives no handle before a statement has its first rows. It stands at the end
+	// so that the positions in the engine's errors are the client's.
+	mark := "/* request " + nonce() + " */"
+	sql := source[:st.end] + "\n" + mark
+	stop := context.AfterFunc(ctx, func() {
+		if err := h.engine.kill(mark); err != nil {
+			h.log.Warn().Err(err).Str("query_id", req.id).Msg("query of a client that is gone not killed")
+		}
+	})
+	defer stop()
+	if streams {
+		rows, err := s.stream(sql, format, req.params)
+		if !notStreamed(err) {
+			return h.stream(ctx, rows, err, out)
+		}
+	}
+	res, err := s.query(sql, format, req.params)
+	if err != nil {
+		return err
+	}
+	defer res.destroy()
+	out.summary(res.stats())
+	return out.write(res.bytes())
+}
+
+// notStreamed reports whether the library refuses to give the output of this
+// statement in pieces. It says so before the statement runs.
+func notStreamed(err error) bool {
+	var ex *Exception
+	return errors.As(err, &ex) && ex.Code == 36 && strings.Contains(ex.Text, "Streaming query is not supported")
+}
+
+// stream sends a SELECT's output as it comes; err is what starting it gave.
+func (h *handler) stream(ctx context.Context, rows *stream, err error, out *output) error {
+	if err != nil {
+		return err
+	}
+	defer rows.close()
+	for {
+		part, err := rows.next()
+		if part == nil || err != nil {
+			return err
+		}
+		err = out.write(part.bytes())
+		part.destroy()
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err //nolint:wrapcheck // asException compares it
+		}
+	}
+}
+
+// insertPiece is how much of a body is handed to the engine at once. The library
+// queues up to 16 pieces.
+const insertPiece = 256 << 10
+
+// insert gives the rows that follow the statement to the engine.
+func (h *handler) insert(ctx context.Context, s *session, st statement, source string, req *request, out *output) error {
+	format := st.format
+	if format == "" {
+		format = req.inputFormat()
+	}
+	in, err := s.insert(st.text, format, req.params)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	more := in.append([]byte(source[st.data:]))
+	buf := make([]byte, insertPiece)
+	for more {
+		n, err := fill(req.body, buf)
+		more = in.append(buf[:n]) && err == nil
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			// A body that breaks off is not an insert of what came of it.
+			return fmt.Errorf("read rows: %w", err)
+		}
+	}
+	done, err := in.done()
+	if err != nil {
+		return err
+	}
+	out.summary(done)
+	return nil
+}
+
+// fill reads until buf is full; io.EOF is the proper end, and nothing else is.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+	}
+	return n, err //nolint:wrapcheck // io.EOF must stay io.EOF
+}
+
+// nonce is a random name.
+func nonce() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return hex.EncodeToString(b[:])
+}

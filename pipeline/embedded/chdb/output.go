@@ -1,0 +1,213 @@
+package chdb
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/ch-go/compress"
+	chproto "github.com/ClickHouse/ch-go/proto"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
+)
+
+// output writes an answer: blocks re-encoded for the client's revision, then
+// ClickHouse's compressed blocks, then HTTP's compression, each where asked for.
+// Nothing is sent before the first piece, so that an error found until then has
+// its own status.
+type output struct {
+	w       http.ResponseWriter
+	req     *request
+	started time.Time
+	sum     stats
+	native  bool
+	sent    bool
+	tag     string         // marks an error in the midst of the output
+	encoder io.WriteCloser // HTTP's compression
+	blocks  *compress.Writer
+}
+
+func newOutput(w http.ResponseWriter, req *request, started time.Time) *output {
+	return &output{w: w, req: req, started: started}
+}
+
+// begin says in which format the output will be.
+func (o *output) begin(format string) {
+	o.native = strings.EqualFold(format, "Native")
+	o.w.Header().Set("X-ClickHouse-Format", format)
+	o.w.Header().Set("Content-Type", contentType(format))
+}
+
+// summary notes what the statement did; it is sent if nothing was sent before.
+func (o *output) summary(s stats) { o.sum = s }
+
+// commit sends the headers.
+func (o *output) commit() error {
+	o.sent = true
+	head := o.w.Header()
+	elapsed := time.Since(o.started)
+	head.Set("X-ClickHouse-Summary", fmt.Sprintf(
+		`{"read_rows":"%d","read_bytes":"%d","written_rows":"%d","written_bytes":"%d","total_rows_to_read":"0","result_rows":"%d","result_bytes":"%d","elapsed_ns":"%d"}`,
+		o.sum.readRows, o.sum.readBytes, o.sum.writtenRows, o.sum.writtenBytes, o.sum.resultRows, o.sum.resultBytes, elapsed.Nanoseconds()))
+	o.tag = nonce()[:16]
+	head.Set("X-ClickHouse-Exception-Tag", o.tag)
+	return nil
+}
+
+// open sets the layers up.
+func (o *output) open() error {
+	if err := o.commit(); err != nil {
+		return err
+	}
+	if o.req.encoding != "" {
+		encoder, err := newEncoder(o.w, o.req.encoding)
+		if err != nil {
+			return err
+		}
+		o.encoder = encoder
+		o.w.Header().Set("Content-Encoding", o.req.encoding)
+	}
+	if o.req.compress {
+		method := compress.LZ4
+		if o.req.method == "ZSTD" {
+			method = compress.ZSTD
+		}
+		o.blocks = compress.NewWriter(compress.Level(o.req.level), method)
+	}
+	return nil
+}
+
+// write sends a piece.
+func (o *output) write(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if o.native && o.req.revision > 0 {
+		return o.recode(data)
+	}
+	return o.raw(data)
+}
+
+// recode writes Native blocks for the client's revision. The library writes
+// revision 0: no block information, no serialization kinds.
+func (o *output) recode(data []byte) error {
+	// proto.NewReader takes over a buffer of this size instead of making its own,
+	// which is how the end of the data can be seen from here.
+	const readerSize = 128 << 10
+	in := bufio.NewReaderSize(bytes.NewReader(data), readerSize)
+	reader := chproto.NewReader(in)
+	for {
+		if _, err := in.Peek(1); errors.Is(err, io.EOF) {
+			return nil
+		}
+		block := proto.NewBlock()
+		if err := block.Decode(reader, 0); err != nil {
+			return newException(48, "NOT_IMPLEMENTED", "A column of this type is not served in the format Native: "+err.Error())
+		}
+		var buf chproto.Buffer
+		if err := block.Encode(&buf, o.req.revision); err != nil {
+			return newException(48, "NOT_IMPLEMENTED", "A column of this type is not served in the format Native: "+err.Error())
+		}
+		if err := o.raw(buf.Buf); err != nil {
+			return err
+		}
+	}
+}
+
+// compressedPiece bounds what goes into one compressed block.
+const compressedPiece = 1 << 20
+
+// raw sends bytes through the compressions.
+func (o *output) raw(data []byte) error {
+	if !o.sent {
+		if err := o.open(); err != nil {
+			return err
+		}
+	}
+	if o.blocks == nil {
+		return o.transport(data)
+	}
+	for len(data) > 0 {
+		piece := data[:min(len(data), compressedPiece)]
+		data = data[len(piece):]
+		if err := o.blocks.Compress(piece); err != nil {
+			return fmt.Errorf("compress: %w", err)
+		}
+		if err := o.transport(o.blocks.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *output) transport(data []byte) error {
+	var err error
+	if o.encoder != nil {
+		_, err = o.encoder.Write(data)
+	} else {
+		_, err = o.w.Write(data)
+	}
+	if err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
+// close ends the output.
+func (o *output) close() error {
+	if !o.sent {
+		if err := o.commit(); err != nil {
+			return err
+		}
+		o.w.WriteHeader(http.StatusOK)
+	}
+	if o.encoder != nil {
+		if err := o.encoder.Close(); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+	}
+	return nil
+}
+
+// fail puts an error behind output that was sent already, as a server marks it,
+// and reports whether that was the case.
+func (o *output) fail(message string) bool {
+	if !o.sent {
+		return false
+	}
+	text := "\r\n__exception__\r\n" + o.tag + "\r\n" + message + "\n" +
+		strconv.Itoa(len(message)) + " " + o.tag + "\r\n__exception__\r\n"
+	if o.raw([]byte(text)) == nil {
+		_ = o.close() // whoever it was for sees the end missing
+	}
+	return true
+}
+
+// contentType is what ClickHouse says of a format.
+func contentType(format string) string {
+	f := strings.ToLower(format)
+	names := "absent"
+	if strings.Contains(f, "withnames") {
+		names = "present"
+	}
+	switch {
+	case strings.HasPrefix(f, "tabseparated"), strings.HasPrefix(f, "tsv"), strings.HasPrefix(f, "raw") && f != "rawblob":
+		return "text/tab-separated-values; charset=UTF-8"
+	case strings.HasPrefix(f, "csv"):
+		return "text/csv; charset=UTF-8; header=" + names
+	case strings.HasPrefix(f, "json") && strings.Contains(f, "eachrow"), f == "jsonlines", f == "ndjson":
+		return "application/x-ndjson; charset=UTF-8"
+	case strings.HasPrefix(f, "json"):
+		return "application/json; charset=UTF-8"
+	case f == "xml":
+		return "application/xml; charset=UTF-8"
+	case f == "native", strings.HasPrefix(f, "rowbinary"), f == "parquet", f == "orc", f == "avro", strings.HasPrefix(f, "arrow"), f == "rawblob", f == "msgpack":
+		return "application/octet-stream"
+	}
+	return "text/plain; charset=UTF-8"
+}

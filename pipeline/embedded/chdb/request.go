@@ -1,0 +1,182 @@
+package chdb
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// request is what a request asks for.
+type request struct {
+	id        string
+	text      string // the statement of the URL
+	database  string
+	format    string
+	formatSet bool
+	revision  uint64 // client_protocol_version
+	compress  bool   // the body is in ClickHouse's own compressed blocks
+	method    string // of those: LZ4, ZSTD
+	level     int
+	encoding  string // Content-Encoding of the answer
+	whole     bool   // wait_end_of_query
+	session   string
+	timeout   time.Duration
+	settings  []pair
+	params    []pair
+	maxQuery  int
+	bounded   bool // the client sets max_result_bytes itself
+	readonly  bool
+	body      io.Reader
+}
+
+// defaultMaxQuery is max_query_size of a server.
+const defaultMaxQuery = 256 << 10
+
+// maxWhole bounds the output that has to be held in memory: that of a statement
+// whose format cannot be sent in pieces.
+const maxWhole = 512 << 20
+
+func newRequest(r *http.Request) (*request, error) {
+	query := r.URL.Query()
+	req := &request{
+		id: query.Get("query_id"), text: query.Get("query"), database: query.Get("database"),
+		format: "TabSeparated", session: query.Get("session_id"), timeout: time.Minute,
+		method: "LZ4", maxQuery: defaultMaxQuery,
+	}
+	if req.id == "" {
+		req.id = r.Header.Get("X-ClickHouse-Query-Id")
+	}
+	if req.id == "" {
+		id := nonce()
+		req.id = id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
+	}
+	if req.database == "" {
+		req.database = r.Header.Get("X-ClickHouse-Database")
+	}
+	if f := r.Header.Get("X-ClickHouse-Format"); f != "" {
+		req.format, req.formatSet = f, true
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		return req, newException(48, "NOT_IMPLEMENTED", "External tables (multipart bodies) are not served by the embedded ClickHouse")
+	}
+	if err := req.readURL(query); err != nil {
+		return req, err
+	}
+	req.readonly = r.Method == http.MethodGet // as a server has it: a GET changes nothing
+	req.encoding = chooseEncoding(r.Header.Get("Accept-Encoding"), query.Get("enable_http_compression"))
+	var err error
+	req.body, err = decodeBody(r.Body, r.Header.Get("Content-Encoding"), query.Get("decompress") == "1")
+	if err != nil {
+		return req, err
+	}
+	return req, nil
+}
+
+// readURL sorts the URL's parameters into ours, the statement's and settings.
+func (req *request) readURL(query url.Values) error {
+	for name, values := range query {
+		value := values[len(values)-1]
+		if param, ok := strings.CutPrefix(name, "param_"); ok {
+			req.params = append(req.params, pair{param, value})
+			continue
+		}
+		switch name {
+		case "query", "query_id", "database", "session_id", "session_check", "decompress", "user", "password",
+			"quota_key", "stacktrace", "role", "buffer_size", "http_write_exception_in_output_format", "close_session":
+		case "default_format":
+			req.format, req.formatSet = value, true
+		case "compress":
+			req.compress = value == "1"
+		case "wait_end_of_query":
+			req.whole = value == "1"
+		case "session_timeout":
+			seconds, err := strconv.Atoi(value)
+			if err != nil || seconds <= 0 || seconds > 3600 {
+				return newException(374, "INVALID_SESSION_TIMEOUT", "Invalid session timeout: '"+value+"'")
+			}
+			req.timeout = time.Duration(seconds) * time.Second
+		case "client_protocol_version":
+			revision, err := strconv.ParseUint(value, 10, 32)
+			if err != nil {
+				return newException(36, "BAD_ARGUMENTS", "client_protocol_version: not a number: '"+value+"'")
+			}
+			req.revision = revision
+		default:
+			if strings.HasSuffix(name, "_structure") && query.Has(strings.TrimSuffix(name, "_structure")+"_format") {
+				return newException(48, "NOT_IMPLEMENTED", "External tables are not served by the embedded ClickHouse")
+			}
+			req.setting(name, value)
+		}
+	}
+	return nil
+}
+
+// setting keeps a setting for the engine, and reads those that concern this side.
+func (req *request) setting(name, value string) {
+	switch name {
+	case "network_compression_method":
+		req.method = strings.ToUpper(value)
+	case "network_zstd_compression_level":
+		req.level, _ = strconv.Atoi(value) // the engine judges it
+	case "async_insert", "wait_for_async_insert":
+		return // an answer here always means that the rows are stored
+	case "max_result_bytes":
+		req.bounded = true
+	case "max_query_size":
+		if n, err := strconv.Atoi(value); err == nil && n >= 0 {
+			req.maxQuery = n
+		}
+	}
+	req.settings = append(req.settings, pair{name, value})
+}
+
+// inputFormat is the format of rows whose INSERT names none.
+func (req *request) inputFormat() string {
+	if req.formatSet {
+		return req.format
+	}
+	return "Values"
+}
+
+// boundResult limits an output that is held in memory as a whole.
+func (req *request) boundResult() {
+	if !req.bounded {
+		req.settings = append(req.settings, pair{"max_result_bytes", strconv.Itoa(maxWhole)})
+	}
+}
+
+// statement reads the statement: the URL's text, a line end, the body, as a
+// server joins them. Of an INSERT's rows it takes at most those that stand in
+// the first piece; the rest stays in the body.
+func (req *request) statement() (string, statement, error) {
+	source := ""
+	if req.text != "" {
+		source = req.text + "\n"
+		if st := parseStatement(source); st.kind == insertRows {
+			return source, st, st.refusal()
+		}
+	}
+	limit := req.maxQuery
+	if limit == 0 {
+		limit = 64 << 20
+	}
+	var body bytes.Buffer
+	n, err := io.Copy(&body, io.LimitReader(req.body, int64(max(limit-len(source), 0))+1))
+	if err != nil {
+		return "", statement{}, fmt.Errorf("read statement: %w", err)
+	}
+	source += body.String()
+	if strings.TrimSpace(source) == "" {
+		return "", statement{}, newException(62, "SYNTAX_ERROR", "Syntax error: Empty query")
+	}
+	st := parseStatement(source)
+	if n > 0 && len(source) > limit && (st.kind != insertRows || st.data == len(source)) {
+		return "", statement{}, newException(62, "SYNTAX_ERROR", fmt.Sprintf("Max query size exceeded (limit is %d bytes; the setting max_query_size changes it)", limit))
+	}
+	return source, st, st.refusal()
+}
