@@ -12,7 +12,11 @@ import (
 
 // commitEvery bounds how much is read again after a crash, and how often an
 // offset is committed while there is much to do.
-const commitEvery = time.Second
+// commitIdle is the pause after which it is committed when there is nothing to do.
+const (
+	commitEvery = time.Second
+	commitIdle  = 100 * time.Millisecond
+)
 
 // A worker handles the partitions of one role, one goroutine per partition.
 type worker interface {
@@ -66,7 +70,7 @@ func (c *consumer) run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", c.role, err)
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // being asked to stop is no failure
 }
 
 // generation runs one goroutine per assigned partition until the generation or
@@ -172,26 +176,27 @@ func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Ass
 	for {
 		c.health.beat(a.TopicPartition)
 		wait := commitEvery
+		if h.done() > committed {
+			wait = commitIdle
+		}
 		if due := h.due(); !due.IsZero() {
 			wait = min(wait, max(0, time.Until(due)))
 		}
 		timer.Reset(wait)
 		var err error
+		idle := false
 		select {
 		case f, ok := <-batches:
 			if !ok {
 				return c.drain(genCtx, h, commit, logger)
 			}
 			err = h.take(readCtx, f)
-			if err == nil && len(batches) == 0 && f.Next >= f.HighWatermark {
-				c.metrics.Lag.WithLabelValues(c.role, a.Topic, label(a.Partition)).Set(0)
-			} else {
-				c.metrics.Lag.WithLabelValues(c.role, a.Topic, label(a.Partition)).Set(float64(f.HighWatermark - f.Next))
-			}
+			c.metrics.Lag.WithLabelValues(c.role, a.Topic, label(a.Partition)).Set(float64(max(0, f.HighWatermark-f.Next)))
 		case <-timer.C:
 			if due := h.due(); !due.IsZero() && !time.Now().Before(due) {
 				err = h.flush(readCtx)
 			}
+			idle = true
 		}
 		if err != nil {
 			if readCtx.Err() != nil {
@@ -200,7 +205,7 @@ func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Ass
 			commit()
 			return fmt.Errorf("%s/%d: %w", a.Topic, a.Partition, err)
 		}
-		if time.Since(lastCommit) >= commitEvery {
+		if idle || time.Since(lastCommit) >= commitEvery {
 			commit()
 		}
 	}
@@ -265,7 +270,7 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 			return nil
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // being asked to stop is no failure
 }
 
 // startOffset checks the committed offset against the log before the first read.

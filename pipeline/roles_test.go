@@ -1,0 +1,502 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/siem"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	sourceTopic = "agent-activity"
+	ocsfTopic   = "siem.ocsf"
+)
+
+// rig is the pipeline over Kafka and a warehouse in memory.
+type rig struct {
+	t          *testing.T
+	cluster    *pipelinetest.Cluster
+	warehouse  *pipelinetest.Warehouse
+	partitions int32
+	detectors  detector.Config
+	log        *bytes.Buffer
+	logMu      sync.Mutex
+}
+
+func newRig(t *testing.T, partitions int32) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, cluster: pipelinetest.NewCluster(), warehouse: pipelinetest.NewWarehouse(),
+		partitions: partitions, detectors: detector.DefaultConfig(), log: &bytes.Buffer{},
+	}
+	r.cluster.SetFetch(5*time.Millisecond, 100)
+	for _, topic := range []string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows, ocsfTopic} {
+		r.cluster.CreateTopic(topic, partitions)
+	}
+	r.cluster.CreateTopic(pipeline.TopicDeadLetter, 1)
+	return r
+}
+
+func (r *rig) Write(p []byte) (int, error) {
+	r.logMu.Lock()
+	defer r.logMu.Unlock()
+	return r.log.Write(p)
+}
+
+func (r *rig) logged() string {
+	r.logMu.Lock()
+	defer r.logMu.Unlock()
+	return r.log.String()
+}
+
+// send appends lines to the source as `plumbline send` does.
+func (r *rig) send(lines ...string) {
+	r.t.Helper()
+	for _, line := range lines {
+		var id struct {
+			TenantID string `json:"tenant_id"`
+			AgentID  string `json:"agent_id"`
+		}
+		_ = json.Unmarshal([]byte(line), &id)
+		if id.TenantID == "" {
+			id.TenantID = schemas.DefaultTenant
+		}
+		key := schemas.AppendKey(nil, id.TenantID, id.AgentID)
+		tp := pipeline.TopicPartition{Topic: sourceTopic, Partition: schemas.Partition(key, r.partitions)}
+		require.NoError(r.t, r.cluster.Append(tp, pipeline.Record{Key: key, Value: []byte(line)}))
+	}
+}
+
+// service is one running instance of some roles.
+type service struct {
+	metrics *pipeline.Metrics
+	health  map[string]*pipeline.Health
+	ended   func() error // waits until the roles end by themselves
+	stop    func() error
+}
+
+func (r *rig) start(roles ...string) *service {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	m := pipeline.NewMetrics(prometheus.NewRegistry())
+	s := &service{metrics: m, health: make(map[string]*pipeline.Health)}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	logger := zerolog.New(r).Level(zerolog.WarnLevel)
+	for _, name := range roles {
+		h := pipeline.NewHealth()
+		s.health[name] = h
+		var run func(context.Context) error
+		var g *pipelinetest.Member
+		switch name {
+		case "route":
+			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
+			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() decode.Decoder { return decode.NewActivity() }}}
+			run = pipeline.NewRoute(r.cluster, g, sources, m, h, logger).Run
+		case "detect":
+			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
+			outputs := []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
+			run = pipeline.NewDetect(r.cluster, g, r.detectors, outputs, m, h, logger).Run
+		case "archive":
+			g = r.cluster.Group(pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
+			limits := pipeline.BatchLimits{Rows: 1000, Bytes: 1 << 20, Age: 10 * time.Millisecond}
+			run = pipeline.NewArchive(r.cluster, g, r.warehouse, limits, m, h, logger).Run
+		}
+		wg.Go(func() {
+			if err := run(ctx); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+				cancel()
+			}
+			_ = g.Close()
+		})
+	}
+	s.ended = func() error {
+		wg.Wait()
+		return errors.Join(errs...)
+	}
+	s.stop = func() error {
+		cancel()
+		return s.ended()
+	}
+	r.t.Cleanup(func() { _ = s.stop() })
+	return s
+}
+
+var allRoles = []string{"route", "detect", "archive"}
+
+// settled waits until the groups have committed everything that is in their
+// topics.
+func (r *rig) settled(roles ...string) {
+	r.t.Helper()
+	read := map[string][]string{
+		"route":   {sourceTopic},
+		"detect":  {pipeline.TopicActivity},
+		"archive": {pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows},
+	}
+	require.Eventually(r.t, func() bool {
+		for _, role := range roles {
+			for _, topic := range read[role] {
+				for p := range r.partitions {
+					tp := pipeline.TopicPartition{Topic: topic, Partition: p}
+					_, end, err := r.cluster.Bounds(context.Background(), tp)
+					committed, ok := r.cluster.Committed("plumbline-"+role, tp)
+					if err != nil || (end > 0 && (!ok || committed != end)) {
+						return false
+					}
+				}
+			}
+		}
+		return true
+	}, 20*time.Second, 5*time.Millisecond, "the roles did not catch up; log:\n%s", r.logged())
+}
+
+func line(agent string, n int, at time.Time, extra string) string {
+	return fmt.Sprintf(`{"event_id":"%s-%d","time":"%s","agent_id":"%s","session_id":"s","action":"tool_call","tool":"read_file","access":"read","resources":["file:a.txt"],"bytes_sent":100,"bytes_received":2000%s}`,
+		agent, n, at.UTC().Format(time.RFC3339Nano), agent, extra)
+}
+
+// fleet is three weeks of honest work, and then one agent that sends everything
+// it can reach to places nobody ever sent anything to.
+func fleet(agents int) []string {
+	start := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	var out []string
+	n := 0
+	for hour := range 21 * 24 {
+		for a := range agents {
+			for k := range 1 + (a+hour)%2 {
+				n++
+				out = append(out, line("agent-"+strconv.Itoa(a), n, start.Add(time.Duration(hour)*time.Hour+time.Duration(a*60+k)*time.Second), ""))
+			}
+		}
+	}
+	for k := range 400 {
+		n++
+		out = append(out, line("agent-0", n, start.Add(21*24*time.Hour+time.Duration(k)*time.Second),
+			fmt.Sprintf(`,"tool":"send_email","access":"send","resources":["email:drop%d@evil.example"],"bytes_sent":5000000`, k)))
+	}
+	return out
+}
+
+func TestEveryEventIsRoutedOnceAndEveryRefusalIsKeptWithItsReason(t *testing.T) {
+	r := newRig(t, 4)
+	now := time.Now().Add(-time.Hour)
+	var good []string
+	for i := range 500 {
+		good = append(good, line("agent-"+strconv.Itoa(i%17), i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	bad := []string{`not json`, `{"tool":"x"}`, `{"agent_id":7}`, `{"agent_id":"a","x":` + strings.Repeat("[", 10_000), `{"agent_id":"a","agent_id":"b"}`}
+	r.send(good...)
+	r.send(bad...)
+	s := r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+
+	seen := make(map[string]bool)
+	for p := range int32(4) {
+		for _, rec := range r.cluster.Records(pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: p}) {
+			require.Equal(t, p, schemas.Partition(rec.Key, 4), "an agent's events stand in the partition of its key")
+			origin, err := schemas.ParseOrigin(rec.Headers[0].Value)
+			require.NoError(t, err)
+			require.False(t, seen[origin.String()], "origin %s stands twice", origin)
+			seen[origin.String()] = true
+		}
+	}
+	require.Len(t, seen, len(good))
+	require.Len(t, r.warehouse.Activity(), len(good))
+
+	reasons := make(map[string]string)
+	for _, rec := range r.cluster.All(pipeline.TopicDeadLetter) {
+		h := make(map[string]string)
+		for _, x := range rec.Headers {
+			h[x.Key] = string(x.Value)
+		}
+		require.Equal(t, sourceTopic, h[pipeline.HeaderSourceTopic])
+		require.NotEmpty(t, h[pipeline.HeaderSourceOffset])
+		reasons[string(rec.Value)] = h[pipeline.HeaderReason]
+	}
+	require.Equal(t, map[string]string{
+		bad[0]: "not_json", bad[1]: "no_agent_id", bad[2]: "invalid_identity", bad[3]: "too_deep", bad[4]: "duplicate_identity",
+	}, reasons)
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.Refused.WithLabelValues("default", "too_deep")), 0)
+}
+
+func TestReplayGivesTheAlertsOfTheService(t *testing.T) {
+	for _, partitions := range []int32{1, 4} {
+		t.Run(fmt.Sprintf("with %d partitions", partitions), func(t *testing.T) {
+			r := newRig(t, partitions)
+			lines := fleet(12)
+			r.send(lines...)
+			s := r.start(allRoles...)
+			r.settled(allRoles...)
+			require.NoError(t, s.stop())
+
+			var want bytes.Buffer
+			replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: partitions, Encoder: siem.JSON, Alerts: &want})
+			require.NoError(t, err)
+			require.NoError(t, replay.Read(t.Context(), strings.NewReader(strings.Join(lines, "\n"))))
+			require.Equal(t, int64(len(lines)), replay.Summary().Events)
+
+			live := make(map[string]bool)
+			for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
+				live[string(rec.Value)] = true
+			}
+			replayed := make(map[string]bool)
+			for l := range strings.Lines(want.String()) {
+				replayed[strings.TrimSuffix(l, "\n")] = true
+			}
+			require.NotEmpty(t, replayed, "an agent that sends 400 files to strangers raises an alert")
+			require.Equal(t, replayed, live)
+			require.Len(t, r.cluster.All(ocsfTopic), len(live), "each alert stands in the output too")
+			require.Len(t, r.warehouse.Alerts(), len(live))
+			require.NotEmpty(t, r.warehouse.Windows())
+		})
+	}
+}
+
+func TestWhatACrashRepeatsIsStoredAndScoredOnce(t *testing.T) {
+	r := newRig(t, 2)
+	now := time.Now().Add(-time.Hour)
+	for i := range 300 {
+		r.send(line("agent-"+strconv.Itoa(i%5), i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	// A crash between the acknowledged write and the commit of the source offset.
+	first := r.start("route")
+	r.settled("route")
+	require.NoError(t, first.stop())
+	for p := range int32(2) {
+		r.cluster.SetCommitted(pipeline.GroupRoute, pipeline.TopicPartition{Topic: sourceTopic, Partition: p}, 10)
+	}
+	s := r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+
+	written := len(r.cluster.All(pipeline.TopicActivity))
+	require.Greater(t, written, 300, "route wrote again what it had not committed")
+	require.InDelta(t, written-300, testutil.ToFloat64(s.metrics.Repeated), 0, "detect recognises every repetition")
+	require.Len(t, r.warehouse.Activity(), 300, "under the views each event stands once")
+}
+
+func TestAWriteThatFailsIsRepeatedAndNothingOvertakesIt(t *testing.T) {
+	r := newRig(t, 1)
+	var failures atomic.Int32
+	var committed atomic.Int64
+	r.cluster.SetHooks(pipelinetest.Hooks{
+		Produce: func(tp pipeline.TopicPartition, _ []pipeline.Record) error {
+			if tp.Topic == pipeline.TopicActivity && failures.Add(1) <= 4 {
+				return errors.New("not enough replicas")
+			}
+			return nil
+		},
+		Commit: func(group string, _ pipeline.TopicPartition, offset int64) error {
+			if group == pipeline.GroupRoute {
+				committed.Store(offset)
+				if have := int64(len(r.cluster.All(pipeline.TopicActivity))); have < offset {
+					return fmt.Errorf("committed %d with only %d written", offset, have)
+				}
+			}
+			return nil
+		},
+	})
+	now := time.Now().Add(-time.Hour)
+	for i := range 250 {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	s := r.start("route")
+	r.settled("route")
+	require.NoError(t, s.stop())
+	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.CommitErrors.WithLabelValues("route")), 0, r.logged())
+	for i, rec := range r.cluster.All(pipeline.TopicActivity) {
+		require.Contains(t, string(rec.Value), fmt.Sprintf(`"agent-%d"`, i), "order is kept")
+	}
+}
+
+func TestAlertsFlowWhileTheWarehouseIsDownAndItCatchesUp(t *testing.T) {
+	r := newRig(t, 1)
+	var down atomic.Bool
+	down.Store(true)
+	r.warehouse.SetHooks(func(context.Context, string, int) error {
+		if down.Load() {
+			return errors.New("connection refused")
+		}
+		return nil
+	}, nil)
+	lines := fleet(8)
+	r.send(lines...)
+	s := r.start(allRoles...)
+	r.settled("route", "detect")
+	require.NotEmpty(t, r.cluster.All(pipeline.TopicAlerts))
+	require.Empty(t, r.warehouse.Activity())
+	require.Eventually(t, func() bool { return s.health["archive"].Ready() != nil }, 5*time.Second, 5*time.Millisecond)
+	require.ErrorContains(t, s.health["archive"].Ready(), "connection refused")
+	require.NoError(t, s.health["detect"].Ready())
+
+	down.Store(false)
+	r.settled(allRoles...)
+	require.NoError(t, s.health["archive"].Ready())
+	require.NoError(t, s.stop())
+	require.Len(t, r.warehouse.Activity(), len(lines))
+}
+
+func TestALostAcknowledgementOfTheWarehouseDoublesNothing(t *testing.T) {
+	r := newRig(t, 1)
+	var lost atomic.Int32
+	r.warehouse.SetHooks(nil, func(context.Context, string, int) error {
+		if lost.Add(1) <= 3 {
+			return errors.New("connection reset after the insert")
+		}
+		return nil
+	})
+	now := time.Now().Add(-time.Hour)
+	for i := range 200 {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	s := r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+	require.Len(t, r.warehouse.Activity(), 200)
+	require.Greater(t, r.warehouse.Inserted("activity"), 200)
+}
+
+func TestARebalanceKeepsTheBaselinesWarm(t *testing.T) {
+	r := newRig(t, 2)
+	lines := fleet(8)
+	half := len(lines) / 2
+	r.send(lines[:half]...)
+	s := r.start(allRoles...)
+	r.settled(allRoles...)
+	r.cluster.Rebalance(pipeline.GroupDetect)
+	r.send(lines[half:]...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+
+	var want bytes.Buffer
+	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: 2, Encoder: siem.JSON, Alerts: &want})
+	require.NoError(t, err)
+	require.NoError(t, replay.Read(t.Context(), strings.NewReader(strings.Join(lines, "\n"))))
+	require.NotEmpty(t, want.String())
+	require.Len(t, r.cluster.All(pipeline.TopicAlerts), strings.Count(want.String(), "\n"))
+	for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
+		require.Contains(t, want.String(), string(rec.Value))
+	}
+}
+
+func TestARestartSaysThatBaselinesStartAnewAndGoesOnWhereItStopped(t *testing.T) {
+	r := newRig(t, 1)
+	now := time.Now().Add(-time.Hour)
+	for i := range 100 {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	s := r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+	require.NotContains(t, r.logged(), "BASELINES START ANEW")
+
+	for i := 100; i < 150; i++ {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	s = r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+	require.Contains(t, r.logged(), "BASELINES START ANEW")
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.Len(t, r.cluster.All(pipeline.TopicActivity), 150)
+	require.Len(t, r.warehouse.Activity(), 150)
+}
+
+func TestRecordsLostToRetentionAreCountedAndReadingGoesOn(t *testing.T) {
+	r := newRig(t, 1)
+	now := time.Now().Add(-time.Hour)
+	for i := range 100 {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	tp := pipeline.TopicPartition{Topic: sourceTopic}
+	r.cluster.SetCommitted(pipeline.GroupRoute, tp, 20)
+	require.NoError(t, r.cluster.DeleteRecords(t.Context(), tp, 50))
+	s := r.start("route")
+	r.settled("route")
+	require.NoError(t, s.stop())
+	require.InDelta(t, 30, testutil.ToFloat64(s.metrics.LostRecords.WithLabelValues("route", sourceTopic)), 0)
+	require.Contains(t, r.logged(), "DATA LOST")
+	require.Len(t, r.cluster.All(pipeline.TopicActivity), 50)
+	require.Len(t, s.health["route"].Losses(), 1)
+}
+
+func TestARecreatedTopicIsRefusedWithWhatToDo(t *testing.T) {
+	r := newRig(t, 1)
+	r.send(line("agent", 1, time.Now(), ""))
+	r.cluster.SetCommitted(pipeline.GroupRoute, pipeline.TopicPartition{Topic: sourceTopic}, 1000)
+	require.ErrorContains(t, r.start("route").ended(), "raise `incarnation`")
+}
+
+func TestARecordThatTheBrokerRefusesForItsSizeBecomesADeadLetterAndBlocksNobody(t *testing.T) {
+	r := newRig(t, 1)
+	// The activity topic takes less than what the source took.
+	r.cluster.CreateTopic(pipeline.TopicActivity, 1, pipelinetest.MaxMessage(2000))
+	r.cluster.CreateTopic(pipeline.TopicDeadLetter, 1, pipelinetest.MaxMessage(3000))
+	now := time.Now().Add(-time.Hour)
+	r.send(line("agent", 1, now, ""), line("agent", 2, now, `,"model":"`+strings.Repeat("m", 3900)+`"`), line("agent", 3, now, ""))
+	s := r.start("route")
+	r.settled("route")
+	require.NoError(t, s.stop())
+	require.Len(t, r.cluster.All(pipeline.TopicActivity), 2)
+	dead := r.cluster.All(pipeline.TopicDeadLetter)
+	require.Len(t, dead, 1)
+	require.Contains(t, fmt.Sprintf("%s", dead[0].Headers), "record_too_large")
+	require.Contains(t, fmt.Sprintf("%s", dead[0].Headers), pipeline.HeaderCut, "it is cut to what the topic takes, and says so")
+}
+
+func TestARecordThatRouteDidNotWriteIsSetAside(t *testing.T) {
+	r := newRig(t, 1)
+	now := time.Now().Add(-time.Hour)
+	tp := pipeline.TopicPartition{Topic: pipeline.TopicActivity}
+	require.NoError(t, r.cluster.Append(tp, pipeline.Record{Key: []byte("default/x"), Value: []byte(`{"agent_id":"forged"}`)}))
+	r.send(line("agent", 1, now, ""))
+	s := r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+	dead := r.cluster.All(pipeline.TopicDeadLetter)
+	require.Len(t, dead, 1)
+	require.Contains(t, string(dead[0].Value), "forged")
+	require.Len(t, r.warehouse.Activity(), 1)
+}
+
+func TestAStopDrainsWhatWasRead(t *testing.T) {
+	r := newRig(t, 1)
+	now := time.Now().Add(-time.Hour)
+	s := r.start(allRoles...)
+	for i := range 2000 {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Millisecond), ""))
+	}
+	require.Eventually(t, func() bool { return len(r.cluster.All(pipeline.TopicActivity)) > 100 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, s.stop())
+	committed, _ := r.cluster.Committed(pipeline.GroupRoute, pipeline.TopicPartition{Topic: sourceTopic})
+	require.Len(t, r.cluster.All(pipeline.TopicActivity), int(committed), "what was routed is committed, no more and no less")
+	archived, _ := r.cluster.Committed(pipeline.GroupArchive, pipeline.TopicPartition{Topic: pipeline.TopicActivity})
+	require.Len(t, r.warehouse.Activity(), int(archived), "what was read is stored and committed")
+}
