@@ -105,11 +105,10 @@ func (d *ActivityDecoder) object() *Refusal {
 func (d *ActivityDecoder) members() *Refusal {
 	s := &d.s
 	for {
-		key, ok := s.key()
+		name, replaced, ok := d.key()
 		if !ok {
 			return d.malformed("")
 		}
-		name, replaced := d.mem.text(s.b, key)
 		f := lookup(name)
 		if f >= fRecordedAt && !d.canonical {
 			f = unknown
@@ -175,16 +174,14 @@ func (d *ActivityDecoder) identity(f field) *Refusal {
 		}
 		return &Refusal{Reason: ReasonInvalidIdentity, Field: name, Detail: "is not a string"}
 	}
-	t, ok := s.str()
-	if !ok {
-		return d.malformed("")
-	}
-	v, replaced := d.mem.text(s.b, t)
+	v, replaced, ok := d.text()
 	switch {
+	case !ok:
+		return d.malformed("")
 	case replaced:
 		return &Refusal{Reason: ReasonInvalidIdentity, Field: name, Detail: "is not UTF-8"}
 	case len(v) > schemas.MaxIdentityBytes:
-		return &Refusal{Reason: ReasonIdentityTooLong, Field: name, Detail: strconv.Itoa(len(v)) + " bytes"}
+		return &Refusal{Reason: ReasonIdentityTooLong, Field: name, Detail: "is over " + strconv.Itoa(schemas.MaxIdentityBytes) + " bytes"}
 	case hasControl(v):
 		return &Refusal{Reason: ReasonInvalidIdentity, Field: name, Detail: "has a control character"}
 	case f == fAgentID:
@@ -227,9 +224,9 @@ func (d *ActivityDecoder) value(f field) bool {
 	}
 	start := s.pos
 	var valid, ok bool
-	if to := text(ev, f); to != nil {
+	if to := textOf(ev, f); to != nil {
 		valid, ok = d.textField(c, to)
-	} else if to := count(ev, f); to != nil {
+	} else if to := countOf(ev, f); to != nil {
 		valid, ok = d.countField(c, to)
 	} else {
 		switch f {
@@ -262,9 +259,9 @@ func (d *ActivityDecoder) value(f field) bool {
 func (d *ActivityDecoder) forget(f field) {
 	ev := &d.ev
 	d.invalid &^= 1 << f
-	if to := text(ev, f); to != nil {
+	if to := textOf(ev, f); to != nil {
 		*to = ""
-	} else if to := count(ev, f); to != nil {
+	} else if to := countOf(ev, f); to != nil {
 		*to = 0
 	}
 	switch f {

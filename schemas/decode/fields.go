@@ -58,70 +58,69 @@ var fieldNames = [fieldCount]string{
 
 // lookup returns the field of that name, or unknown.
 func lookup(name string) field {
-	f := candidate(name)
-	if f != unknown && fieldNames[f] == name {
-		return f
-	}
-	return unknown
-}
-
-// candidate returns the only field that name can be, told by its length and one
-// or two of its bytes: a third of the time of comparing strings one by one.
-func candidate(name string) field {
-	pick := func(at int, c byte, is, isNot field) field {
-		if name[at] == c {
-			return is
-		}
-		return isNot
-	}
-	switch len(name) {
-	case 4: // time tool
-		return pick(1, 'i', fTime, fTool)
-	case 5: // model flags
-		return pick(0, 'm', fModel, fFlags)
-	case 6: // action access
-		return pick(2, 't', fAction, fAccess)
-	case 7:
-		return fOutcome
-	case 8: // agent_id event_id
-		return pick(0, 'a', fAgentID, fEventID)
-	case 9: // tenant_id resources tokens_in source_ip
-		switch name[1] {
-		case 'e':
-			return pick(0, 't', fTenantID, fResources)
-		default:
-			return pick(0, 't', fTokensIn, fSourceIP)
-		}
-	case 10: // agent_name peer_group session_id bytes_sent tokens_out attributes
-		switch name[0] {
-		case 'a':
-			return pick(1, 'g', fAgentName, fAttributes)
-		case 'p':
-			return fPeerGroup
-		case 's':
-			return fSessionID
-		case 'b':
-			return fBytesSent
-		}
-		return fTokensOut
-	case 11: // duration_ms recorded_at
-		return pick(0, 'd', fDurationMS, fRecordedAt)
-	case 12:
+	switch name {
+	case "tenant_id":
+		return fTenantID
+	case "agent_id":
+		return fAgentID
+	case "event_id":
+		return fEventID
+	case "time":
+		return fTime
+	case "agent_name":
+		return fAgentName
+	case "agent_version":
+		return fAgentVersion
+	case "peer_group":
+		return fPeerGroup
+	case "session_id":
+		return fSessionID
+	case "on_behalf_of":
 		return fOnBehalfOf
-	case 13: // agent_version credential_id
-		return pick(0, 'a', fAgentVersion, fCredentialID)
-	case 14:
+	case "action":
+		return fAction
+	case "tool":
+		return fTool
+	case "access":
+		return fAccess
+	case "resources":
+		return fResources
+	case "target_agent_id":
+		return fTargetAgentID
+	case "bytes_sent":
+		return fBytesSent
+	case "bytes_received":
 		return fBytesReceived
-	case 15: // target_agent_id credential_type
-		return pick(0, 't', fTargetAgentID, fCredentialType)
-	case 18:
+	case "tokens_in":
+		return fTokensIn
+	case "tokens_out":
+		return fTokensOut
+	case "outcome":
+		return fOutcome
+	case "duration_ms":
+		return fDurationMS
+	case "model":
+		return fModel
+	case "credential_id":
+		return fCredentialID
+	case "credential_type":
+		return fCredentialType
+	case "credential_expires":
 		return fCredentialExpires
+	case "source_ip":
+		return fSourceIP
+	case "attributes":
+		return fAttributes
+	case "recorded_at":
+		return fRecordedAt
+	case "flags":
+		return fFlags
 	}
 	return unknown
 }
 
-// text returns where a field of free text goes, nil for every other field.
-func text(ev *schemas.Activity, f field) *string {
+// textOf returns where a field of free text goes, nil for every other field.
+func textOf(ev *schemas.Activity, f field) *string {
 	switch f {
 	case fEventID:
 		return &ev.EventID
@@ -154,8 +153,8 @@ func text(ev *schemas.Activity, f field) *string {
 	}
 }
 
-// count returns where a field of a number goes, nil for every other field.
-func count(ev *schemas.Activity, f field) *uint64 {
+// countOf returns where a field of a number goes, nil for every other field.
+func countOf(ev *schemas.Activity, f field) *uint64 {
 	switch f {
 	case fBytesSent:
 		return &ev.BytesSent

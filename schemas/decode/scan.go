@@ -52,26 +52,48 @@ const (
 	highs = 0x8080808080808080
 )
 
+// simple reads the string whose opening quote is at pos if it is ASCII without
+// escapes, as nearly all are, eight bytes at a time. Otherwise it stays where it is.
+func (s *scanner) simple() (v string, ok bool) {
+	b, start := s.b, s.pos+1
+	for i := start; i <= len(b)-8; i += 8 {
+		w := binary.LittleEndian.Uint64(b[i : i+8])
+		q, e := w^(ones*'"'), w^(ones*'\\')
+		m := ((q-ones)&^q | (e-ones)&^e | w) & highs
+		if m == 0 {
+			continue
+		}
+		i += bits.TrailingZeros64(m) >> 3 // the lowest mark is exact
+		if b[i] != '"' {
+			return "", false
+		}
+		s.pos = i + 1
+		return alias(b[start:i]), true
+	}
+	return "", false
+}
+
 // str reads the string whose opening quote is at pos, eight bytes at a time.
 func (s *scanner) str() (t token, ok bool) {
 	b, i := s.b, s.pos+1
 	t.start = i
+	high := uint64(0)
 	for {
-		if i+8 <= len(b) {
-			w := binary.LittleEndian.Uint64(b[i:])
+		if i <= len(b)-8 {
+			w := binary.LittleEndian.Uint64(b[i : i+8])
 			q, e := w^(ones*'"'), w^(ones*'\\')
 			m := ((q - ones) &^ q & highs) | ((e - ones) &^ e & highs)
 			if m == 0 {
-				t.high = t.high || w&highs != 0
+				high |= w
 				i += 8
 				continue
 			}
 			// The lowest mark is exact; only bytes before it belong to the string.
-			t.high = t.high || w&highs&(m&-m-1) != 0
+			high |= w & (m&-m - 1)
 			i += bits.TrailingZeros64(m) >> 3
 		} else {
 			for i < len(b) && b[i] != '"' && b[i] != '\\' {
-				t.high = t.high || b[i] >= 0x80
+				high |= uint64(b[i])
 				i++
 			}
 			if i == len(b) {
@@ -80,7 +102,7 @@ func (s *scanner) str() (t token, ok bool) {
 			}
 		}
 		if b[i] == '"' {
-			t.end, s.pos = i, i+1
+			t.end, t.high, s.pos = i, high&highs != 0, i+1
 			return t, true
 		}
 		t.escaped = true
@@ -191,7 +213,7 @@ func (s *scanner) skip(depth int) bool {
 				break
 			}
 			if c == '{' {
-				if _, ok := s.key(); !ok {
+				if !s.skipKey() {
 					return false
 				}
 			}
@@ -220,7 +242,7 @@ func (s *scanner) closeContainers(depth *int, outer int, objects uint64) (more, 
 		case c == ',':
 			s.pos++
 			if isObject {
-				if _, ok := s.key(); !ok {
+				if !s.skipKey() {
 					return false, false
 				}
 			}
@@ -253,18 +275,21 @@ func (s *scanner) scalar(c byte) bool {
 	}
 }
 
-// key reads a member's key and colon; pos is then before its value.
-func (s *scanner) key() (token, bool) {
+// skipKey passes over a member's key and colon; pos is then before its value.
+func (s *scanner) skipKey() bool {
 	if s.peek() != '"' {
-		return token{}, s.invalid()
+		return s.invalid()
 	}
-	t, ok := s.str()
-	if !ok {
-		return t, false
+	if _, ok := s.str(); !ok {
+		return false
 	}
+	return s.colon()
+}
+
+func (s *scanner) colon() bool {
 	if s.peek() != ':' {
-		return t, s.invalid()
+		return s.invalid()
 	}
 	s.pos++
-	return t, true
+	return true
 }

@@ -43,21 +43,22 @@ func alias(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // records and arena blocks are immutable
 }
 
-// text is the value of a string. replaced: something in it was not UTF-8 and
-// became U+FFFD.
+// text is the value of a string, or more than schemas.MaxStringBytes of it.
+// replaced: something in it was not UTF-8 and became U+FFFD.
 func (a *arena) text(b []byte, t token) (s string, replaced bool) {
 	raw := b[t.start:t.end]
 	if !t.escaped && (!t.high || utf8.Valid(raw)) {
 		return alias(raw), false
 	}
-	out, replaced := unescape(a.take(len(raw)), raw)
+	out, replaced := unescape(a.take(min(len(raw), schemas.MaxStringBytes+utf8.UTFMax)), raw)
 	return a.done(out), replaced
 }
 
 // unescape appends the value of the string raw, whose escapes are well formed.
-// An invalid byte or a lone surrogate becomes U+FFFD.
+// An invalid byte or a lone surrogate becomes U+FFFD. It stops beyond
+// schemas.MaxStringBytes, because the rest is going to be cut.
 func unescape(dst, raw []byte) (out []byte, replaced bool) {
-	for i := 0; i < len(raw); {
+	for i := 0; i < len(raw) && len(dst) <= schemas.MaxStringBytes; {
 		c := raw[i]
 		switch {
 		case c == '\\' && raw[i+1] == 'u':

@@ -19,17 +19,38 @@ func (d *ActivityDecoder) limit(s string) string {
 	return truncate(s, schemas.MaxStringBytes)
 }
 
-// str reads the string at pos, replaced and cut as needed.
-func (d *ActivityDecoder) str() (string, bool) {
+// text reads the value of the string at pos. replaced: something in it was not
+// UTF-8 and became U+FFFD.
+func (d *ActivityDecoder) text() (v string, replaced, ok bool) {
+	if v, ok = d.s.simple(); ok {
+		return v, false, true
+	}
 	t, ok := d.s.str()
 	if !ok {
-		return "", false
+		return "", false, false
 	}
-	v, replaced := d.mem.text(d.s.b, t)
+	v, replaced = d.mem.text(d.s.b, t)
+	return v, replaced, true
+}
+
+// key reads a member's key and colon.
+func (d *ActivityDecoder) key() (name string, replaced, ok bool) {
+	if d.s.peek() != '"' {
+		return "", false, d.s.invalid()
+	}
+	if name, replaced, ok = d.text(); !ok {
+		return "", false, false
+	}
+	return name, replaced, d.s.colon()
+}
+
+// str reads the string at pos, replaced and cut as needed.
+func (d *ActivityDecoder) str() (string, bool) {
+	v, replaced, ok := d.text()
 	if replaced {
 		d.ev.Flags.UTF8Replaced = true
 	}
-	return d.limit(v), true
+	return d.limit(v), ok
 }
 
 func (d *ActivityDecoder) textField(c byte, to *string) (valid, ok bool) {
@@ -55,14 +76,10 @@ func (d *ActivityDecoder) countField(c byte, to *uint64) (valid, ok bool) {
 func (d *ActivityDecoder) timeField(c byte, to *schemas.Millis, number bool) (valid, ok bool) {
 	switch {
 	case c == '"':
-		t, ok := d.s.str()
-		if !ok {
-			return false, false
+		text, _, ok := d.text()
+		if !ok || text == "" {
+			return true, ok
 		}
-		if t.start == t.end {
-			return true, true
-		}
-		text, _ := d.mem.text(d.s.b, t)
 		v, valid := parseTime(text)
 		if valid {
 			*to = v
@@ -89,11 +106,10 @@ func (d *ActivityDecoder) enumField(c byte, to *string, values ...string) (valid
 	if c != '"' {
 		return false, d.s.skip(1)
 	}
-	t, ok := d.s.str()
+	v, _, ok := d.text()
 	if !ok {
 		return false, false
 	}
-	v, _ := d.mem.text(d.s.b, t)
 	for _, value := range values {
 		if v == value {
 			*to = value
@@ -118,16 +134,15 @@ func (d *ActivityDecoder) resources(c byte) (valid, ok bool) {
 	for {
 		switch s.peek() {
 		case '"':
-			t, ok := s.str()
+			v, replaced, ok := d.text()
 			if !ok {
 				return false, false
 			}
-			if t.start == t.end {
+			if v == "" {
 				break
 			}
 			total++
 			if total <= schemas.MaxResources {
-				v, replaced := d.mem.text(s.b, t)
 				ev.Flags.UTF8Replaced = ev.Flags.UTF8Replaced || replaced
 				ev.Resources = append(ev.Resources, d.resource(v))
 			}
@@ -184,11 +199,10 @@ func (d *ActivityDecoder) attributes(c byte) (valid, ok bool) {
 		return true, true
 	}
 	for {
-		key, ok := s.key()
+		name, replaced, ok := d.key()
 		if !ok {
 			return false, false
 		}
-		name, replaced := d.mem.text(s.b, key)
 		if replaced {
 			d.ev.Flags.UTF8Replaced = true
 		}
@@ -294,11 +308,10 @@ func (d *ActivityDecoder) flags(c byte) (valid, ok bool) {
 				return false, false
 			}
 		} else {
-			t, ok := s.str()
+			v, _, ok := d.text()
 			if !ok {
 				return false, false
 			}
-			v, _ := d.mem.text(s.b, t)
 			d.flag(v)
 		}
 		switch s.peek() {
