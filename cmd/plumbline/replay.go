@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/schemas/siem"
+)
+
+// replayCmd is `plumbline replay`.
+type replayCmd struct {
+	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines; - is standard input. Repeatable, read in order."`
+	Alerts       string   `placeholder:"FILE" help:"Write the alerts here, one a line; - is standard output."`
+	AlertsFormat string   `placeholder:"FORM" default:"json" help:"Form of the alerts: json, ocsf."`
+	Scores       string   `placeholder:"FILE" help:"Write a score per event here, one a line; - is standard output."`
+	Output       Output   `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
+}
+
+// Help is the long help.
+func (c *replayCmd) Help() string {
+	return `Runs events through the very same detector as the service, with neither Kafka nor ClickHouse: to see what a change of the config would do before it ships. The same input and config give the same alerts, byte for byte, and the alert ids of the service.
+
+Examples:
+  plumbline replay --input last-month.jsonl --alerts alerts.jsonl
+  plumbline replay --config stricter.yaml --input last-month.jsonl --output json`
+}
+
+// Run replays.
+func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
+	cfg, err := g.Load()
+	if err != nil {
+		return err
+	}
+	enc, ok := siem.Lookup(c.AlertsFormat)
+	if !ok {
+		return usageError{fmt.Errorf("--alerts-format: there is no form %q; the forms are %s", c.AlertsFormat, strings.Join(app.Forms().Formats, ", "))}
+	}
+	if c.Alerts == "-" && c.Scores == "-" {
+		return usageError{errors.New("--alerts and --scores can't both go to standard output")}
+	}
+	if i := slices.Index(c.Input, "-"); i >= 0 && slices.Contains(c.Input[i+1:], "-") {
+		return usageError{errors.New("--input: standard input can be read only once")}
+	}
+	alerts, closeAlerts, err := g.create(c.Alerts)
+	if err != nil {
+		return usageError{fmt.Errorf("--alerts: %w", err)}
+	}
+	defer func() { err = errors.Join(err, closeAlerts()) }()
+	scores, closeScores, err := g.create(c.Scores)
+	if err != nil {
+		return usageError{fmt.Errorf("--scores: %w", err)}
+	}
+	defer func() { err = errors.Join(err, closeScores()) }()
+
+	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{
+		Detector: app.DetectorConfig(cfg, Version()), Partitions: cfg.Kafka.Partitions,
+		Encoder: enc, Alerts: alerts, Scores: scores,
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	for _, name := range c.Input {
+		if err := c.read(ctx, g, replay, name); err != nil {
+			return err
+		}
+	}
+	return c.print(g, replay.Summary())
+}
+
+func (c *replayCmd) read(ctx context.Context, g *Globals, replay *pipeline.Replay, name string) error {
+	if name == "-" {
+		return replay.Read(ctx, g.Stdin)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return usageError{fmt.Errorf("--input: %w", err)}
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	if err := replay.Read(ctx, f); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// create opens a file for writing; no name is no writer, "-" standard output.
+func (g *Globals) create(name string) (w io.Writer, closeFile func() error, err error) {
+	switch name {
+	case "":
+		return nil, func() error { return nil }, nil
+	case "-":
+		return g.Stdout, func() error { return nil }, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, f.Close, nil
+}
+
+// print prints the summary; beside alerts or scores on standard output it goes to
+// standard error.
+func (c *replayCmd) print(g *Globals, s pipeline.ReplaySummary) error {
+	out := g.Stdout
+	if c.Alerts == "-" || c.Scores == "-" {
+		out = g.Stderr
+	}
+	if c.Output == OutputJSON {
+		return (&Globals{Stdout: out}).printJSON(s)
+	}
+	w := bufio.NewWriter(out)
+	fmt.Fprintf(w, "events          %d in %.1f s (%.0f/s)\n", s.Events, s.Seconds, s.EventsPerSecond)
+	fmt.Fprintf(w, "agents          %d over %d agent-days\n", s.Agents, s.AgentDays)
+	fmt.Fprintf(w, "alerts          %d (%.4f per agent-day)\n", s.Alerts, s.AlertsPerAgentDay)
+	fmt.Fprintf(w, "dead letters    %d\n", s.DeadLetters)
+	reasons := make([]string, 0, len(s.Reasons))
+	for r := range s.Reasons {
+		reasons = append(reasons, r)
+	}
+	slices.Sort(reasons)
+	for _, r := range reasons {
+		fmt.Fprintf(w, "  %-20s %d\n", r, s.Reasons[r])
+	}
+	return w.Flush()
+}

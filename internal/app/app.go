@@ -1,0 +1,206 @@
+// Package app wires the service: it is the only place where adapters meet.
+//
+// Invariants:
+//  1. New is inert; Run starts everything and returns only when everything it
+//     started has stopped.
+//  2. What was started is stopped in reverse order, also when a later step fails.
+//  3. Detection never waits for ClickHouse: only archive does.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/telemetry"
+	"github.com/plumbline-sec/plumbline/pipeline"
+)
+
+// The roles that a service may have.
+const (
+	RoleRoute   = "route"
+	RoleDetect  = "detect"
+	RoleArchive = "archive"
+)
+
+// Roles lists them all.
+func Roles() []string { return []string{RoleRoute, RoleDetect, RoleArchive} }
+
+// Options are what the command line adds to the config.
+type Options struct {
+	Roles   []string // empty: all
+	Version string
+	// Ready, if set, is called once when every role works.
+	Ready func(Addresses)
+}
+
+// Addresses say where a running service can be reached.
+type Addresses struct {
+	Kafka      []string
+	ClickHouse []string
+	Admin      string
+}
+
+// App is one service.
+type App struct {
+	cfg     *config.Config
+	opts    Options
+	logger  zerolog.Logger
+	reg     *prometheus.Registry
+	metrics *pipeline.Metrics
+
+	// stops undo what was started, last first.
+	stops []func()
+}
+
+// New checks the options; it starts nothing.
+func New(cfg *config.Config, opts Options, logger zerolog.Logger) (*App, error) {
+	if len(opts.Roles) == 0 {
+		opts.Roles = Roles()
+	}
+	for _, r := range opts.Roles {
+		if !slices.Contains(Roles(), r) {
+			return nil, fmt.Errorf("unknown role %q: the roles are %s", r, strings.Join(Roles(), ", "))
+		}
+	}
+	reg := telemetry.NewRegistry()
+	return &App{cfg: cfg, opts: opts, logger: logger, reg: reg, metrics: pipeline.NewMetrics(reg)}, nil
+}
+
+func (a *App) has(role string) bool { return slices.Contains(a.opts.Roles, role) }
+
+// onStop registers how to undo a step. Steps log their own failures: a stop goes
+// on to the end.
+func (a *App) onStop(what string, stop func() error) {
+	a.stops = append(a.stops, func() {
+		if err := stop(); err != nil {
+			a.logger.Warn().Err(err).Msg("stopping " + what)
+		}
+	})
+}
+
+func (a *App) stop() {
+	for _, s := range slices.Backward(a.stops) {
+		s()
+	}
+	a.stops = nil
+}
+
+// Run runs the service until ctx ends; then it drains, commits and returns nil.
+// It returns an error when something fails that no retry heals.
+func (a *App) Run(ctx context.Context) error {
+	defer a.stop()
+	admin, err := a.startAdmin()
+	if err != nil {
+		return err
+	}
+	if a.cfg.Kafka.Brokers.Embedded() || (a.has(RoleArchive) && a.cfg.ClickHouse.Addr.Embedded()) {
+		if err := os.MkdirAll(a.cfg.DataDir, 0o750); err != nil {
+			return fmt.Errorf("data_dir: %w", err)
+		}
+	}
+	addr := Addresses{Admin: admin.Addr()}
+	client, err := a.startKafka(ctx, &addr)
+	if err != nil {
+		return err
+	}
+	db, err := a.startClickHouse(ctx, &addr)
+	if err != nil {
+		return err
+	}
+	roles, err := a.roles(client, db)
+	if err != nil {
+		return err
+	}
+	for _, r := range roles {
+		admin.AddCheck(r.name, func(context.Context) error { return r.health.Ready() })
+		defer watch(ctx, admin, r)()
+	}
+	defer context.AfterFunc(ctx, admin.Drain)()
+	return a.work(ctx, roles, addr)
+}
+
+// watch makes liveness follow a role: it beats as long as no partition is stuck.
+func watch(ctx context.Context, admin *telemetry.Admin, r role) (stop func()) {
+	heart := admin.Watch(r.name, 30*time.Second)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	done.Go(func() {
+		ticker := time.NewTicker(2 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				heart.Done()
+				return
+			case <-ticker.C:
+				if r.health.Alive() == nil {
+					heart.Beat()
+				}
+			}
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}
+
+// role is one role, ready to run.
+type role struct {
+	name   string
+	health *pipeline.Health
+	run    func(context.Context) error
+}
+
+// work runs the roles until ctx ends or one of them fails.
+func (a *App) work(ctx context.Context, roles []role, addr Addresses) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+	)
+	for _, r := range roles {
+		wg.Go(func() {
+			if err := r.run(ctx); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+				cancel() // the others drain: a service that does half its work looks healthy and is not
+			}
+		})
+	}
+	wg.Go(func() { a.announce(ctx, roles, addr) })
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// announce says once that every role works.
+func (a *App) announce(ctx context.Context, roles []role, addr Addresses) {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if slices.ContainsFunc(roles, func(r role) bool { return r.health.Ready() != nil }) {
+			continue
+		}
+		a.logger.Info().Strs("roles", a.opts.Roles).Strs("kafka", addr.Kafka).Strs("clickhouse", addr.ClickHouse).
+			Str("admin", addr.Admin).Str("version", a.opts.Version).Msg("plumbline is ready")
+		if a.opts.Ready != nil {
+			a.opts.Ready(addr)
+		}
+		return
+	}
+}

@@ -1,0 +1,119 @@
+package app
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/siem"
+)
+
+// decoders are the input forms. A new form is one file in schemas/decode and one
+// line here.
+var decoders = map[string]func() decode.Decoder{
+	"activity": func() decode.Decoder { return decode.NewActivity() },
+}
+
+// Forms are the names that the config may use for sources and outputs.
+func Forms() config.Forms {
+	f := config.Forms{}
+	for name := range decoders {
+		f.Decoders = append(f.Decoders, name)
+	}
+	slices.Sort(f.Decoders)
+	for _, e := range siem.Encoders() {
+		f.Formats = append(f.Formats, e.Name())
+	}
+	return f
+}
+
+// KafkaConfig says how to reach the configured Kafka. The embedded broker is
+// expected where the config says that it listens.
+func KafkaConfig(cfg *config.Config) kafka.Config {
+	k := &cfg.Kafka
+	out := kafka.Config{Brokers: slices.Clone(k.Brokers)}
+	if k.Brokers.Embedded() {
+		out.Brokers = []string{cfg.Embedded.KafkaListen}
+		return out
+	}
+	if k.TLS.Enabled {
+		out.TLS = &kafka.TLSConfig{
+			Enabled: true, CAFile: k.TLS.CAFile, CertFile: k.TLS.CertFile, KeyFile: k.TLS.KeyFile, ServerName: k.TLS.ServerName,
+		}
+	}
+	if k.SASL.Mechanism != config.SASLNone {
+		out.SASL = &kafka.SASLConfig{
+			Mechanism: strings.ToUpper(k.SASL.Mechanism), Username: k.SASL.Username, Password: k.SASL.Password.Reveal(),
+		}
+	}
+	return out
+}
+
+// ClickHouseConfig says how to reach the configured ClickHouse. The embedded
+// engine is expected where the config says that it listens.
+func ClickHouseConfig(cfg *config.Config) (clickhouse.Config, error) {
+	c := &cfg.ClickHouse
+	out := clickhouse.Config{
+		Addrs: slices.Clone(c.Addr), Protocol: c.Protocol, Database: c.Database,
+		Username: c.Username, Password: c.Password.Reveal(), RetentionDays: c.RetentionDays,
+	}
+	if c.Addr.Embedded() {
+		out.Addrs, out.Protocol, out.Fsync = []string{cfg.Embedded.ClickHouseListen}, clickhouse.ProtocolHTTP, true
+		return out, nil
+	}
+	var err error
+	out.TLS, err = tlsConfig("clickhouse.tls", &c.TLS)
+	return out, err
+}
+
+// tlsConfig returns nil where TLS is off.
+func tlsConfig(key string, t *config.TLS) (*tls.Config, error) {
+	if !t.Enabled {
+		return nil, nil //nolint:nilnil // "no TLS" is what drivers mean by nil
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s.ca_file: %w", key, err)
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New(key + ".ca_file: " + t.CAFile + " holds no PEM certificate")
+		}
+	}
+	if t.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s.cert_file, key_file: %w", key, err)
+		}
+		out.Certificates = []tls.Certificate{pair}
+	}
+	return out, nil
+}
+
+// DetectorConfig is the detector's part of the config.
+func DetectorConfig(cfg *config.Config, version string) detector.Config {
+	d := &cfg.Detector
+	out := detector.DefaultConfig()
+	out.AlertsPerAgentDay = d.AlertsPerAgentDay
+	out.QuietTime = d.QuietTime.Std()
+	out.MaxAgents = d.MaxAgents
+	out.Runbook = d.Runbook
+	out.Version = version
+	out.Hash = cfg.Hash()
+	out.Signals = make(map[string]detector.SignalConfig, len(d.Signals))
+	for name, s := range d.Signals {
+		out.Signals[name] = detector.SignalConfig{Off: s.Off, Weight: s.Weight}
+	}
+	return out
+}

@@ -1,0 +1,276 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/plumbline-sec/plumbline/internal/telemetry"
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/schemas/siem"
+)
+
+// Directories of the embedded stack within data_dir.
+const (
+	KafkaDir      = "kafka"
+	ClickHouseDir = "clickhouse"
+)
+
+// stopTimeout bounds each step of a stop.
+const stopTimeout = 5 * time.Second
+
+func (a *App) startAdmin() (*telemetry.Admin, error) {
+	telemetry.RegisterBuildInfo(a.reg, a.opts.Version)
+	admin := telemetry.NewAdmin(a.cfg.Admin, a.reg, a.logger)
+	if err := admin.Start(); err != nil {
+		return nil, err
+	}
+	a.onStop("admin server", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		return admin.Stop(ctx)
+	})
+	return admin, nil
+}
+
+// startKafka starts the embedded broker where that is configured, connects, and
+// makes sure of the topics.
+func (a *App) startKafka(ctx context.Context, addr *Addresses) (*kafka.Client, error) {
+	cfg := KafkaConfig(a.cfg)
+	if a.cfg.Kafka.Brokers.Embedded() {
+		b, err := broker.Start(broker.Config{
+			DataDir: filepath.Join(a.cfg.DataDir, KafkaDir), Listen: a.cfg.Embedded.KafkaListen,
+			Logger: a.logger.With().Str("component", "embedded-kafka").Logger(),
+		})
+		if err != nil {
+			return nil, err
+		}
+		a.onStop("embedded kafka", b.Stop)
+		cfg.Brokers = []string{b.Addr()}
+	}
+	addr.Kafka = cfg.Brokers
+	client, err := kafka.New(cfg, a.logger.With().Str("component", "kafka").Logger())
+	if err != nil {
+		return nil, err
+	}
+	a.onStop("kafka client", client.Close)
+	return client, a.ensureTopics(ctx, client)
+}
+
+// startClickHouse starts the embedded engine where that is configured. It
+// connects to nothing: archive waits for ClickHouse, the others do not need it.
+func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*clickhouse.DB, error) {
+	if !a.has(RoleArchive) {
+		return nil, nil //nolint:nilnil // without archive there is no warehouse
+	}
+	cfg, err := ClickHouseConfig(a.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if a.cfg.ClickHouse.Addr.Embedded() {
+		engine, err := a.startEngine(ctx)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Addrs = []string{engine.Addr()}
+	}
+	addr.ClickHouse = cfg.Addrs
+	db, err := clickhouse.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	a.onStop("clickhouse client", db.Close)
+	return db, nil
+}
+
+// startEngine runs the embedded ClickHouse in a child process.
+func (a *App) startEngine(ctx context.Context) (*chdb.Server, error) {
+	lib, err := chdb.Path("")
+	if err != nil {
+		return nil, err
+	}
+	a.logger.Info().Msg("starting the embedded ClickHouse")
+	engine, err := chdb.Start(ctx, chdb.Config{
+		DataDir: filepath.Join(a.cfg.DataDir, ClickHouseDir), Listen: a.cfg.Embedded.ClickHouseListen, Lib: lib,
+		Logger: a.logger.With().Str("component", "embedded-clickhouse").Logger(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.onStop("embedded clickhouse", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		return engine.Stop(ctx)
+	})
+	a.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "plumbline", Name: "embedded_clickhouse_restarts_total", Help: "How often the embedded engine died and was started again.",
+	}, func() float64 { return float64(engine.Restarts()) }))
+	return engine, nil
+}
+
+// roles builds the roles that this service has.
+func (a *App) roles(client *kafka.Client, db *clickhouse.DB) ([]role, error) {
+	var out []role
+	for _, name := range Roles() {
+		if !a.has(name) {
+			continue
+		}
+		var r role
+		var err error
+		switch name {
+		case RoleRoute:
+			r, err = a.route(client)
+		case RoleDetect:
+			r, err = a.detect(client)
+		case RoleArchive:
+			r, err = a.archive(client, db)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		r.name = name
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// member returns a membership that ends with the service.
+func (a *App) member(client *kafka.Client, id string, topics ...string) (pipeline.Group, error) {
+	group, err := client.Group(kafka.GroupConfig{ID: id, Topics: topics})
+	if err != nil {
+		return nil, err
+	}
+	a.onStop("consumer group "+id, group.Close)
+	return group, nil
+}
+
+func (a *App) roleLogger(name string) zerolog.Logger {
+	return a.logger.With().Str("component", name).Logger()
+}
+
+func (a *App) route(client *kafka.Client) (role, error) {
+	var sources []pipeline.Source
+	var topics []string
+	for _, s := range a.cfg.Sources {
+		newDecoder, ok := decoders[s.Decoder]
+		if !ok {
+			return role{}, fmt.Errorf("source %s: no decoder %q", s.Name, s.Decoder)
+		}
+		sources = append(sources, pipeline.Source{Name: s.Name, Topic: s.Topic, Incarnation: s.Incarnation, NewDecoder: newDecoder})
+		topics = append(topics, s.Topic)
+	}
+	group, err := a.member(client, pipeline.GroupRoute, topics...)
+	if err != nil {
+		return role{}, err
+	}
+	health := pipeline.NewHealth()
+	return role{health: health, run: pipeline.NewRoute(client, group, sources, a.metrics, health, a.roleLogger(RoleRoute)).Run}, nil
+}
+
+func (a *App) detect(client *kafka.Client) (role, error) {
+	var outputs []pipeline.Output
+	for _, o := range a.cfg.Outputs {
+		enc, ok := siem.Lookup(o.Format)
+		if !ok {
+			return role{}, fmt.Errorf("output %s: no format %q", o.Topic, o.Format)
+		}
+		outputs = append(outputs, pipeline.Output{Topic: o.Topic, Encoder: enc})
+	}
+	group, err := a.member(client, pipeline.GroupDetect, pipeline.TopicActivity)
+	if err != nil {
+		return role{}, err
+	}
+	health := pipeline.NewHealth()
+	detect := pipeline.NewDetect(client, group, DetectorConfig(a.cfg, a.opts.Version), outputs, a.metrics, health, a.roleLogger(RoleDetect))
+	return role{health: health, run: detect.Run}, nil
+}
+
+func (a *App) archive(client *kafka.Client, db *clickhouse.DB) (role, error) {
+	group, err := a.member(client, pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
+	if err != nil {
+		return role{}, err
+	}
+	health := pipeline.NewHealth()
+	limits := pipeline.BatchLimits{Rows: a.cfg.Archive.MaxRows, Bytes: int(a.cfg.Archive.MaxBytes), Age: a.cfg.Archive.MaxAge.Std()}
+	archive := pipeline.NewArchive(client, group, db, limits, a.metrics, health, a.roleLogger(RoleArchive))
+	return role{health: health, run: func(ctx context.Context) error {
+		if err := a.migrate(ctx, db); err != nil || ctx.Err() != nil {
+			return err
+		}
+		return archive.Run(ctx)
+	}}, nil
+}
+
+// migrate brings the schema up to date, waiting for a ClickHouse that can't be
+// reached yet.
+func (a *App) migrate(ctx context.Context, db *clickhouse.DB) error {
+	logger := a.roleLogger(RoleArchive)
+	for ctx.Err() == nil {
+		err := db.Migrate(ctx, func(s clickhouse.Step) { logger.Info().Stringer("step", s).Msg("schema migrated") })
+		if err == nil || ctx.Err() != nil {
+			return nil //nolint:nilerr // being asked to stop is no failure
+		}
+		if !clickhouse.IsRetryable(err) {
+			return err
+		}
+		logger.Warn().Err(err).Msg("ClickHouse does not answer yet; retrying every 5 s, detection goes on without it")
+		sleep(ctx, 5*time.Second)
+	}
+	return nil
+}
+
+// ensureTopics creates what is missing and checks what is there, waiting for
+// brokers that can't be reached yet.
+func (a *App) ensureTopics(ctx context.Context, client *kafka.Client) error {
+	for {
+		err := client.EnsureTopics(ctx, a.topics())
+		var settings *kafka.TopicsError
+		if err == nil || errors.As(err, &settings) || ctx.Err() != nil {
+			return err
+		}
+		a.logger.Warn().Err(err).Msg("Kafka does not answer yet; retrying every 5 s")
+		sleep(ctx, 5*time.Second)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// topics are those that the service needs. Sources belong to somebody else: they
+// are created where they are missing, with the partitions of TopicActivity, so
+// that an agent's events come from one partition, and are otherwise left alone.
+func (a *App) topics() []kafka.TopicSpec {
+	n, replicas := a.cfg.Kafka.Partitions, a.cfg.Kafka.Replication
+	days := func(d int) map[string]string {
+		return map[string]string{"retention.ms": strconv.Itoa(d * 24 * 3600 * 1000)}
+	}
+	out := []kafka.TopicSpec{
+		{Name: pipeline.TopicActivity, Partitions: n, Replication: replicas, Configs: days(7), CheckPartitions: true},
+		{Name: pipeline.TopicAlerts, Partitions: n, Replication: replicas, Configs: days(30)},
+		{Name: pipeline.TopicWindows, Partitions: n, Replication: replicas, Configs: days(7)},
+		{Name: pipeline.TopicDeadLetter, Partitions: 1, Replication: replicas, Configs: days(30)},
+	}
+	for _, s := range a.cfg.Sources {
+		out = append(out, kafka.TopicSpec{Name: s.Topic, Partitions: n, Replication: replicas, Configs: days(7), Foreign: true})
+	}
+	for _, o := range a.cfg.Outputs {
+		out = append(out, kafka.TopicSpec{Name: o.Topic, Partitions: n, Replication: replicas, Configs: days(30)})
+	}
+	return out
+}
