@@ -10,8 +10,8 @@
 //     column is a function of the row's identity. Between two decodings of one
 //     record the higher version wins, not the later insert.
 //  3. No row poisons its batch: every value that the types of schemas can hold
-//     fits its column (invalid UTF-8 and NUL too), times outside ClickHouse's
-//     range are drawn to its edge.
+//     fits its column (invalid UTF-8 and NUL too); times before 1900 and after 2261
+//     are drawn to that edge.
 //  4. A migration is applied once, in order, and never changes afterwards; each of
 //     its statements may be run again. A database that is newer than the program
 //     is left alone.

@@ -169,6 +169,9 @@ func (db *DB) explain(op string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAcquireConnTimeout) || timedOut(err):
 		e.Kind = KindTimeout
 		e.msg = "no answer in time from " + db.addr() + " (clickhouse.addr): " + db.clean(root(err))
+		if db.cfg.Protocol == ProtocolNative && strings.Contains(err.Error(), "handshake") {
+			e.msg += "; does it speak the native protocol (clickhouse.protocol)?"
+		}
 	case isNetwork(err):
 		e.Kind = KindUnreachable
 		e.msg = "cannot reach " + db.addr() + " (clickhouse.addr): " + db.clean(root(err))

@@ -22,13 +22,16 @@ func (w *wire) string(s string) {
 	w.b = append(w.b, s...)
 }
 
-// The range of DateTime64(3): 1900-01-01 to the last millisecond of 2299.
+// The range of times in the columns: 1900-01-01, where DateTime64 begins, to the
+// last millisecond of 2261. DateTime64(3) goes on to 2299, but clients that count
+// nanoseconds in 64 bits (this driver, pandas) read what is after April 2262 as a
+// time before 1900: a credential that expires in the year 9999 would have expired.
 const (
 	minMillis = -2208988800000
-	maxMillis = 10413791999999
+	maxMillis = 9214646399999
 )
 
-// clamped draws a time that ClickHouse can't hold to the edge of what it can.
+// clamped draws a time out of range to its edge.
 func clamped(m schemas.Millis) int64 { return min(max(int64(m), minMillis), maxMillis) }
 
 func (w *wire) millis(m schemas.Millis) { w.int64(clamped(m)) }

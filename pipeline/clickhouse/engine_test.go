@@ -1,0 +1,510 @@
+package clickhouse
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+func TestMain(m *testing.M) { os.Exit(chdbtest.Main(m)) }
+
+// open returns a DB on the server at addr.
+func open(t testing.TB, addr string, change ...func(*Config)) *DB {
+	t.Helper()
+	cfg := Config{Addrs: []string{addr}, RetentionDays: MaxRetentionDays}
+	for _, f := range change {
+		f(&cfg)
+	}
+	db, err := Open(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+// migrated returns a DB with its schema on a server of its own.
+func migrated(t testing.TB, change ...func(*Config)) *DB {
+	t.Helper()
+	db := open(t, chdbtest.Start(t), change...)
+	require.NoError(t, db.Migrate(t.Context(), nil))
+	return db
+}
+
+// scan reads one row.
+func scan(t testing.TB, db *DB, sql string, dest ...any) {
+	t.Helper()
+	require.NoError(t, db.conn.QueryRow(context.Background(), sql).Scan(dest...), sql)
+}
+
+func count(t testing.TB, db *DB, sql string) int {
+	t.Helper()
+	var n uint64
+	scan(t, db, "SELECT count() FROM "+sql, &n)
+	return int(n)
+}
+
+func exec(t testing.TB, db *DB, sql string) {
+	t.Helper()
+	require.NoError(t, db.conn.Exec(t.Context(), sql), sql)
+}
+
+// now is the present hour, so that rows of tests lie within any retention.
+func now() schemas.Millis {
+	return schemas.Millis(time.Now().Truncate(time.Hour).UnixMilli())
+}
+
+func TestWhatIsReadBackIsWhatWasInserted(t *testing.T) {
+	for _, method := range []string{CompressionNone, CompressionLZ4, CompressionZSTD} {
+		t.Run("compression "+method, func(t *testing.T) {
+			db := migrated(t, func(c *Config) { c.Compression = method })
+			rng := rand.New(rand.NewPCG(11, 13))
+			rows := randomRows(rng, 700, now())
+			require.NoError(t, db.InsertActivity(t.Context(), rows))
+			got := readActivity(t, db)
+			require.Len(t, got, len(rows))
+			for _, want := range rows {
+				key := want.Origin
+				have, ok := got[key]
+				require.True(t, ok, "%+v", key)
+				if diff := cmp.Diff(asRead(want), have); diff != "" {
+					t.Fatalf("row %d (-inserted +read):\n%s", key.Index, diff)
+				}
+			}
+		})
+	}
+}
+
+// asRead is a row as the view shows it: equal keys of attributes and empty lists
+// apart, it is the row.
+func asRead(r pipeline.ActivityRow) readRow {
+	e := r.Event
+	out := readRow{Event: e, Origin: r.Origin, ResourceCount: uint32(e.ResourceCount()), Attributes: map[string]string{}, Flags: flagList(&e.Flags)}
+	for _, a := range e.Attributes {
+		out.Attributes[a.Key] = a.Value
+	}
+	out.Event.Attributes, out.Event.Flags = nil, schemas.Flags{}
+	if len(e.Resources) == 0 {
+		out.Event.Resources = nil
+	}
+	return out
+}
+
+type readRow struct {
+	Event         schemas.Activity
+	Origin        schemas.Origin
+	ResourceCount uint32
+	Attributes    map[string]string
+	Flags         []string
+}
+
+func readActivity(t testing.TB, db *DB) map[schemas.Origin]readRow {
+	t.Helper()
+	rows, err := db.conn.Query(t.Context(), "SELECT * FROM activity")
+	require.NoError(t, err)
+	defer rows.Close()
+	require.Equal(t, []string{
+		"event_id", "time", "tenant_id", "agent_id", "agent_name", "agent_version", "peer_group", "session_id", "on_behalf_of", "action", "tool", "access",
+		"resources", "resource_count", "target_agent_id", "bytes_sent", "bytes_received", "tokens_in", "tokens_out", "outcome", "duration_ms", "model",
+		"credential_id", "credential_type", "credential_expires", "source_ip", "attributes", "recorded_at", "flags", "origin_source", "origin_incarnation",
+		"origin_topic", "origin_partition", "origin_offset", "origin_index",
+	}, rows.Columns())
+	out := make(map[schemas.Origin]readRow)
+	for rows.Next() {
+		var (
+			r            readRow
+			at, recorded time.Time
+			expires      *time.Time
+			e, o         = &r.Event, &r.Origin
+		)
+		require.NoError(t, rows.Scan(&e.EventID, &at, &e.TenantID, &e.AgentID, &e.AgentName, &e.AgentVersion, &e.PeerGroup, &e.SessionID, &e.OnBehalfOf,
+			&e.Action, &e.Tool, &e.Access, &e.Resources, &r.ResourceCount, &e.TargetAgentID, &e.BytesSent, &e.BytesReceived, &e.TokensIn, &e.TokensOut,
+			&e.Outcome, &e.DurationMS, &e.Model, &e.CredentialID, &e.CredentialType, &expires, &e.SourceIP, &r.Attributes, &recorded, &r.Flags,
+			&o.Source, &o.Incarnation, &o.Topic, &o.Partition, &o.Offset, &o.Index))
+		e.Time, e.RecordedAt = schemas.Millis(at.UnixMilli()), schemas.Millis(recorded.UnixMilli())
+		if expires != nil {
+			e.CredentialExpires = schemas.Millis(expires.UnixMilli())
+		}
+		if len(e.Resources) == 0 {
+			e.Resources = nil
+		}
+		if len(r.Flags) == 0 {
+			r.Flags = nil
+		}
+		_, twice := out[r.Origin]
+		require.False(t, twice, "the view shows %+v twice", r.Origin)
+		out[r.Origin] = r
+	}
+	require.NoError(t, rows.Err())
+	return out
+}
+
+func TestAlertsAndWindowsReadBackAsTheyWere(t *testing.T) {
+	db := migrated(t)
+	var (
+		alerts  []pipeline.AlertRow
+		windows []pipeline.WindowRow
+	)
+	for i := range 200 {
+		alerts = append(alerts, sampleAlert(i))
+		windows = append(windows, sampleWindow(i))
+	}
+	require.NoError(t, db.InsertAlerts(t.Context(), alerts))
+	require.NoError(t, db.InsertWindows(t.Context(), windows))
+
+	var got []map[string]any
+	read := func(sql string) []map[string]any {
+		got = nil
+		var out strings.Builder
+		require.NoError(t, db.Query(t.Context(), sql, FormatJSON, &out, nil))
+		dec := json.NewDecoder(strings.NewReader(out.String()))
+		dec.UseNumber()
+		for dec.More() {
+			var m map[string]any
+			require.NoError(t, dec.Decode(&m))
+			got = append(got, m)
+		}
+		return got
+	}
+	wantJSON := func(v any) string {
+		b, err := json.Marshal(v)
+		require.NoError(t, err)
+		return string(b)
+	}
+	for i, m := range read("SELECT * FROM alerts ORDER BY alert_id") {
+		a := alerts[i].Alert
+		var names, units []string
+		var observed, high, p []float64
+		var starts []schemas.Millis
+		var first [][]string
+		for _, s := range a.Signals {
+			names, units, observed = append(names, s.Name), append(units, valid(s.Unit)), append(observed, s.Observed)
+			high, p, starts = append(high, s.High), append(p, s.P), append(starts, s.WindowStart)
+			list := []string{}
+			for _, f := range s.FirstSeen {
+				list = append(list, valid(f))
+			}
+			first = append(first, list)
+		}
+		for name, want := range map[string]any{
+			"alert_id": a.AlertID, "episode_id": a.EpisodeID, "status": a.Status, "kind": a.Kind, "tenant_id": a.TenantID, "agent_id": a.Agent.ID,
+			"agent_name": valid(a.Agent.Name), "agent_version": valid(a.Agent.Version), "peer_group": valid(a.Agent.PeerGroup), "agent_owner": valid(a.Agent.Owner),
+			"session_id": valid(a.SessionID), "on_behalf_of": valid(a.OnBehalfOf), "time": a.Time, "first_seen": a.FirstSeen, "last_seen": a.LastSeen,
+			"severity": a.Severity, "score": a.Score, "confidence": a.Confidence, "title": valid(a.Title), "summary": valid(a.Summary),
+			"signals.name": names, "signals.observed": observed, "signals.unit": units, "signals.window_start": starts, "signals.first_seen": first,
+			"evidence_event_ids": validAll(a.Evidence.EventIDs), "evidence_resources": validAll(a.Evidence.Resources), "evidence_tools": validAll(a.Evidence.Tools),
+			"event_count": a.Evidence.EventCount, "tags_owasp_asi": a.Tags.OwaspASI, "tags_atlas": a.Tags.ATLAS, "tags_attack": a.Tags.Attack,
+			"counterfactual": valid(a.Counterfactual), "query": valid(a.Query), "runbook": valid(a.Runbook), "suppressed": a.Suppressed,
+			"detector_version": a.Detector.Version, "config_hash": a.Detector.ConfigHash, "recorded_at": alerts[i].RecordedAt, "alert": valid(string(alerts[i].JSON)),
+		} {
+			w := strings.ReplaceAll(wantJSON(want), "null", "[]")
+			require.JSONEq(t, w, wantJSON(m[name]), "%s of alert %d", name, i)
+		}
+		require.InDeltaSlice(t, append(high, p...), append(floats(t, m["signals.high"]), floats(t, m["signals.p"])...), 0, "alert %d", i)
+	}
+	require.Len(t, got, len(alerts))
+	var raw string
+	scan(t, db, "SELECT alert FROM alerts WHERE alert_id = 'alert-000014'", &raw)
+	require.Equal(t, string(alerts[14].JSON), raw, "the alert itself is kept byte for byte")
+
+	for i, m := range read("SELECT * FROM windows ORDER BY start, agent_id") {
+		w := windows[i].Window
+		for name, want := range map[string]any{
+			"tenant_id": w.TenantID, "agent_id": w.AgentID, "peer_group": valid(w.PeerGroup), "start": w.Start, "seconds": w.Seconds, "events": w.Events,
+			"late": w.Late, "failures": w.Failures, "denied": w.Denied, "bytes_sent": w.BytesSent, "bytes_received": w.BytesReceived, "tools": w.Tools,
+			"resources": w.Resources, "new_resources": w.NewResources, "new_destinations": w.NewDestinations, "sessions": w.Sessions, "score": w.Score,
+			"baseline_samples": w.BaselineSamples, "config_hash": w.ConfigHash, "recorded_at": windows[i].RecordedAt,
+		} {
+			require.JSONEq(t, wantJSON(want), wantJSON(m[name]), "%s of window %d", name, i)
+		}
+	}
+	require.Len(t, got, len(windows))
+	var p, absent float64
+	scan(t, db, "SELECT signals['call_rate'].p, signals['drift'].p FROM windows WHERE agent_id = 'agent-1' ORDER BY start LIMIT 1", &p, &absent)
+	require.Equal(t, []float64{5e-200, 0}, []float64{p, absent})
+	require.Equal(t, 200-67, count(t, db, "windows WHERE mapContains(signals, 'call_rate')"))
+}
+
+// valid is s as JSON can say it: each byte that is no UTF-8 becomes U+FFFD.
+func valid(s string) string { return string([]rune(s)) }
+
+func validAll(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = valid(s)
+	}
+	return out
+}
+
+func floats(t *testing.T, v any) []float64 {
+	t.Helper()
+	list, ok := v.([]any)
+	require.True(t, ok, "%v", v)
+	var out []float64
+	for _, x := range list {
+		f, err := strconv.ParseFloat(fmt.Sprint(x), 64)
+		require.NoError(t, err)
+		out = append(out, f)
+	}
+	return out
+}
+
+func TestRowsThatAreInsertedAgainStandOnceUnderTheViews(t *testing.T) {
+	db := migrated(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	rows := randomRows(rng, 900, now())
+	// Spread over days, so that the parts lie in several partitions.
+	for i := range rows {
+		rows[i].Event.RecordedAt -= schemas.Millis(rng.IntN(4)) * 24 * 3600 * 1000
+	}
+
+	// Everything several times: in other cuts, overlapping, in any order, by several
+	// writers at once; and an older decoding of some records after the newer one.
+	var wg sync.WaitGroup
+	for writer := range 3 {
+		own := rand.New(rand.NewPCG(seed, uint64(writer)))
+		wg.Go(func() {
+			for from := 0; from < len(rows); {
+				size := 1 + own.IntN(300)
+				a, b := max(0, from-own.IntN(60)), min(from+size, len(rows))
+				if err := db.InsertActivity(t.Context(), rows[a:b]); err != nil {
+					t.Errorf("insert: %v", err)
+					return
+				}
+				from = b
+			}
+		})
+	}
+	wg.Wait()
+	var older []pipeline.ActivityRow
+	for _, r := range rows[:300] {
+		if r.Version > 0 {
+			r.Version--
+			r.Event.Tool, r.Event.BytesSent = "as an older decoder saw it", 0
+			older = append(older, r)
+		}
+	}
+	require.NoError(t, db.InsertActivity(t.Context(), older))
+
+	check := func() {
+		t.Helper()
+		got := readActivity(t, db)
+		require.Len(t, got, len(rows))
+		for _, want := range rows {
+			require.Empty(t, cmp.Diff(asRead(want), got[want.Origin]))
+		}
+		require.Equal(t, len(rows), count(t, db, "activity"))
+	}
+	require.Greater(t, count(t, db, "activity_rows"), len(rows), "the doubles are there, the view hides them")
+	check()
+	exec(t, db, "OPTIMIZE TABLE activity_rows FINAL")
+	require.Equal(t, len(rows), count(t, db, "activity_rows"))
+	check()
+
+	// A newer decoding wins, though it comes before the old one is written again.
+	newer := rows[5]
+	newer.Version++
+	newer.Event.Tool = "as a newer decoder sees it"
+	if newer.Version > rows[5].Version { // not where it wrapped around
+		require.NoError(t, db.InsertActivity(t.Context(), []pipeline.ActivityRow{newer}))
+		require.NoError(t, db.InsertActivity(t.Context(), rows[:10]))
+		require.Equal(t, newer.Event.Tool, readActivity(t, db)[newer.Origin].Event.Tool)
+	}
+}
+
+func TestAnEventIDThatIsUsedTwiceOverwritesNothing(t *testing.T) {
+	db := migrated(t)
+	rows := typicalRows(2, 1, now())
+	rows[1].Event.EventID, rows[1].Event.Time = rows[0].Event.EventID, rows[0].Event.Time
+	rows[1].Event.Tool = "what hides the other"
+	require.NoError(t, db.InsertActivity(t.Context(), rows))
+	require.Equal(t, 2, count(t, db, "activity WHERE event_id = '"+rows[0].Event.EventID+"'"))
+}
+
+func TestAnAlertThatIsPublishedAgainOnAnotherDayStandsOnce(t *testing.T) {
+	const day = 24 * 3600 * 1000
+	for _, order := range []string{"in order", "the later first", "in one batch"} {
+		t.Run(order, func(t *testing.T) {
+			db := migrated(t)
+			first := sampleAlert(3)
+			first.RecordedAt = now() - now()%day - 1 // the last millisecond of a day
+			again := first
+			again.RecordedAt += 2
+			batches := [][]pipeline.AlertRow{{first}, {again}}
+			switch order {
+			case "the later first":
+				batches = [][]pipeline.AlertRow{{again}, {first}}
+			case "in one batch":
+				batches = [][]pipeline.AlertRow{{again, first, again}}
+			}
+			for _, b := range batches {
+				require.NoError(t, db.InsertAlerts(t.Context(), b))
+			}
+			for range 2 {
+				require.Equal(t, 1, count(t, db, "alerts"))
+				var at time.Time
+				scan(t, db, "SELECT recorded_at FROM alerts", &at)
+				require.Equal(t, first.RecordedAt.Time(), at, "the first record counts")
+				exec(t, db, "OPTIMIZE TABLE alert_rows FINAL")
+			}
+		})
+	}
+}
+
+func TestAWindowThatIsPublishedAgainStandsOnceAsItWasLast(t *testing.T) {
+	const day = 24 * 3600 * 1000
+	for _, lastFirst := range []bool{false, true} {
+		db := migrated(t)
+		old, last := sampleWindow(4), sampleWindow(4)
+		last.RecordedAt += day
+		last.Window.Events += 1000
+		other := sampleWindow(4)
+		other.Window.Seconds = 60 // another window
+		order := []pipeline.WindowRow{old, last, other}
+		if lastFirst {
+			order = []pipeline.WindowRow{last, old, other}
+		}
+		for _, w := range order {
+			require.NoError(t, db.InsertWindows(t.Context(), []pipeline.WindowRow{w}))
+		}
+		require.Equal(t, 2, count(t, db, "windows"))
+		var events uint64
+		scan(t, db, "SELECT events FROM windows WHERE seconds = 3600", &events)
+		require.Equal(t, last.Window.Events, events)
+	}
+}
+
+func TestTheViewsHideWhatIsOlderThanTheRetention(t *testing.T) {
+	const day = 24 * 3600 * 1000
+	db := migrated(t, func(c *Config) { c.RetentionDays = 30 })
+	for _, table := range []string{"activity_rows", "alert_rows", "window_rows"} {
+		exec(t, db, "SYSTEM STOP TTL MERGES "+table) // the rows stay, so that it is the view that hides them
+	}
+	present := schemas.Millis(time.Now().UnixMilli())
+	rows := typicalRows(3, 1, now())
+	var alerts []pipeline.AlertRow
+	var windows []pipeline.WindowRow
+	for i, age := range []schemas.Millis{31 * day, 30*day - 60000, 0} {
+		rows[i].Event.RecordedAt = present - age
+		rows[i].Event.Time = present - 400*day // an old event is shown as long as its record is young
+		alerts, windows = append(alerts, sampleAlert(i)), append(windows, sampleWindow(i))
+		alerts[i].RecordedAt, windows[i].RecordedAt = present-age, present-age
+	}
+	require.NoError(t, db.InsertActivity(t.Context(), rows))
+	require.NoError(t, db.InsertAlerts(t.Context(), alerts))
+	require.NoError(t, db.InsertWindows(t.Context(), windows))
+	for view, table := range map[string]string{"activity": "activity_rows", "alerts": "alert_rows", "windows": "window_rows"} {
+		require.Equal(t, 2, count(t, db, view), view)
+		require.Equal(t, 3, count(t, db, table), table)
+	}
+}
+
+func TestABatchMayCatchUpOverManyDays(t *testing.T) {
+	db := migrated(t)
+	rows := typicalRows(150, 3, now())
+	for i := range rows {
+		rows[i].Event.RecordedAt -= schemas.Millis(i) * 24 * 3600 * 1000
+	}
+	require.NoError(t, db.InsertActivity(t.Context(), rows))
+	require.Equal(t, 150, count(t, db, "activity"))
+	require.Equal(t, 150, count(t, db, "(SELECT DISTINCT _partition_id FROM activity_rows)"))
+}
+
+func TestTimesAtTheEdgeOfTheRangeAreStored(t *testing.T) {
+	db := migrated(t)
+	rows := typicalRows(4, 1, now())
+	for i, at := range []schemas.Millis{-1 << 62, minMillis, maxMillis, 1 << 62} {
+		rows[i].Event.Time = at
+	}
+	rows[2].Event.RecordedAt = 1 << 62
+	require.NoError(t, db.InsertActivity(t.Context(), rows))
+	var low, high, recorded time.Time
+	scan(t, db, "SELECT min(time), max(time), max(recorded_at) FROM activity", &low, &high, &recorded)
+	require.Equal(t, int64(minMillis), low.UnixMilli())
+	require.Equal(t, int64(maxMillis), high.UnixMilli())
+	require.Equal(t, int64(maxMillis), recorded.UnixMilli())
+	exec(t, db, "OPTIMIZE TABLE activity_rows FINAL")
+	require.Equal(t, 4, count(t, db, "activity"), "no overflow of the expiry removes a row")
+}
+
+func TestConditionsReachTheKeyAndTheIndexesThroughTheViews(t *testing.T) {
+	db := migrated(t)
+	require.NoError(t, db.InsertActivity(t.Context(), typicalRows(60000, 50, now())))
+	plan := func(sql string) string {
+		var out strings.Builder
+		require.NoError(t, db.Query(t.Context(), "EXPLAIN indexes = 1 "+sql, FormatJSON, &out, nil))
+		return out.String()
+	}
+	all := count(t, db, "activity_rows")
+	require.Equal(t, 60000, all)
+
+	got := plan("SELECT count() FROM activity WHERE tenant_id = 'default' AND agent_id = 'agent-00007' AND time >= '2026-01-01'")
+	require.Contains(t, got, "FINAL: 1")
+	require.Regexp(t, `(?s)PrimaryKey.*tenant_id.*agent_id.*time.*Condition.*agent-00007`, got)
+	require.Regexp(t, `(?s)PrimaryKey.*Granules: [12]/\d`, got, "a few granules of all")
+
+	got = plan("SELECT * FROM activity WHERE event_id = 'no-such-event'")
+	require.Regexp(t, `(?s)Name: event_id.*Granules: 0/`, got)
+	got = plan("SELECT * FROM activity WHERE has(resources, 'file:no/such/file')")
+	require.Regexp(t, `(?s)Name: resources.*Granules: 0/`, got)
+	got = plan("SELECT * FROM activity WHERE recorded_at > '2200-01-01'")
+	require.Regexp(t, `(?s)Min-Max.*recorded_at.*Parts: 0/`, got)
+}
+
+func TestThreeHundredThousandRowsArrive(t *testing.T) {
+	db := migrated(t)
+	rows := typicalRows(300000, 10000, now())
+	start := time.Now()
+	for from := 0; from < len(rows); from += 50000 {
+		require.NoError(t, db.InsertActivity(t.Context(), rows[from:from+50000]))
+	}
+	took := time.Since(start)
+	var n, agents, sent uint64
+	scan(t, db, "SELECT count(), uniqExact(agent_id), sum(bytes_sent) FROM activity", &n, &agents, &sent)
+	var want uint64
+	ids := make(map[string]bool)
+	for i := range rows {
+		want += rows[i].Event.BytesSent
+		ids[rows[i].Event.AgentID] = true
+	}
+	require.Equal(t, []uint64{300000, uint64(len(ids)), want}, []uint64{n, agents, sent})
+	var disk uint64
+	scan(t, db, "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'activity_rows' AND database = 'plumbline'", &disk)
+	t.Logf("%.0f rows/s through the engine, %.1f bytes a row on disk", 300000/took.Seconds(), float64(disk)/300000)
+}
+
+func TestAServerThatWasAwayIsUsedAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := chdbtest.StartServer(t, chdbtest.WithDataDir(dir))
+	addr := s.Addr()
+	db := open(t, addr, func(c *Config) { c.DialTimeout = time.Second })
+	require.NoError(t, db.Migrate(t.Context(), nil))
+	rows := typicalRows(100, 3, now())
+	require.NoError(t, db.InsertActivity(t.Context(), rows[:50]))
+	require.NoError(t, s.Stop(t.Context()))
+
+	err := db.InsertActivity(t.Context(), rows)
+	require.Error(t, err)
+	require.True(t, IsRetryable(err), "%v", err)
+	require.ErrorContains(t, err, addr)
+
+	chdbtest.Start(t, chdbtest.WithDataDir(dir), chdbtest.WithListen(addr))
+	require.NoError(t, db.Ping(t.Context()))
+	require.NoError(t, db.CheckSchema(t.Context()))
+	require.NoError(t, db.InsertActivity(t.Context(), rows))
+	require.Equal(t, 100, count(t, db, "activity"))
+}

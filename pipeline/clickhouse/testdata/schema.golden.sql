@@ -1,0 +1,278 @@
+-- Schema version 3 for database `sec\`ops`, retention 30 days.
+
+-- ---- create database
+
+CREATE DATABASE IF NOT EXISTS `sec\`ops`;
+
+-- ---- schema_migrations
+
+-- What was applied, by whom it was applied last. A version stands here more than
+-- once when two programs migrated at the same time; that does no harm.
+-- version 0 is the repeatable part (views and retention).
+CREATE TABLE IF NOT EXISTS `sec\`ops`.schema_migrations
+(
+    version    UInt32,
+    name       String,
+    checksum   String,
+    applied_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY (version, applied_at);
+
+-- ---- 0001 activity rows
+
+-- One row per event. Query the view `activity`, not this table: until a merge,
+-- an event that was stored twice stands here twice.
+--
+-- Identity is the origin: where the event stood in its source. An agent chooses
+-- its event_id, so an event_id that is used twice makes two rows and can't
+-- overwrite evidence.
+--
+-- ReplacingMergeTree finds doubles only within one partition and one ORDER BY
+-- key. Both are functions of the source record alone: `recorded_at` is its Kafka
+-- timestamp, and `time` was resolved from it once, by route. `version` decides
+-- between two decodings of one record: the newer decoder wins, whoever comes last.
+--
+-- The partition is the UTC day of `recorded_at`, which agents don't choose, so
+-- that retention drops whole parts and events with odd times don't scatter.
+CREATE TABLE IF NOT EXISTS `sec\`ops`.activity_rows
+(
+    tenant_id          LowCardinality(String),
+    agent_id           LowCardinality(String),
+    time               DateTime64(3, 'UTC')          CODEC(Delta, ZSTD(1)),
+    event_id           String                        CODEC(ZSTD(1)),
+
+    agent_name         LowCardinality(String),
+    agent_version      LowCardinality(String),
+    peer_group         LowCardinality(String),
+    session_id         String                        CODEC(ZSTD(1)),
+    on_behalf_of       String                        CODEC(ZSTD(1)),
+
+    action             LowCardinality(String),
+    tool               LowCardinality(String),
+    access             LowCardinality(String),
+    resources          Array(String)                 CODEC(ZSTD(1)),
+    resource_count     UInt32                        CODEC(T64, ZSTD(1)),
+    target_agent_id    LowCardinality(String),
+
+    bytes_sent         UInt64                        CODEC(T64, ZSTD(1)),
+    bytes_received     UInt64                        CODEC(T64, ZSTD(1)),
+    tokens_in          UInt64                        CODEC(T64, ZSTD(1)),
+    tokens_out         UInt64                        CODEC(T64, ZSTD(1)),
+    outcome            LowCardinality(String),
+    duration_ms        UInt64                        CODEC(T64, ZSTD(1)),
+    model              LowCardinality(String),
+
+    credential_id      String                        CODEC(ZSTD(1)),
+    credential_type    LowCardinality(String),
+    credential_expires Nullable(DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
+    source_ip          String                        CODEC(ZSTD(1)),
+    attributes         Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+
+    recorded_at        DateTime64(3, 'UTC')          CODEC(Delta, ZSTD(1)),
+    flags              Array(LowCardinality(String)),
+
+    origin_source      LowCardinality(String),
+    origin_incarnation UInt32                        CODEC(T64, ZSTD(1)),
+    origin_topic       LowCardinality(String),
+    origin_partition   Int32                         CODEC(T64, ZSTD(1)),
+    origin_offset      Int64                         CODEC(Delta, ZSTD(1)),
+    origin_index       Int32                         CODEC(T64, ZSTD(1)),
+    version            UInt64                        CODEC(ZSTD(1)),
+
+    INDEX event_id   event_id   TYPE bloom_filter(0.01) GRANULARITY 4,
+    INDEX session_id session_id TYPE bloom_filter(0.01) GRANULARITY 4,
+    INDEX resources  resources  TYPE bloom_filter(0.01) GRANULARITY 4
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMMDD(recorded_at, 'UTC')
+PRIMARY KEY (tenant_id, agent_id, time)
+ORDER BY (tenant_id, agent_id, time, origin_source, origin_incarnation, origin_topic, origin_partition, origin_offset, origin_index)
+TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
+SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+-- ---- 0002 alert rows
+
+-- One row per alert. Query the view `alerts`.
+--
+-- Identity is `alert_id`, and nothing else: it is a hash that covers tenant and
+-- agent, so the two before it in ORDER BY only keep an agent's alerts together.
+-- `time` is not part of the key, so that no disagreement about it makes two rows.
+--
+-- There is no PARTITION BY. An alert that is published again after a crash has
+-- another `recorded_at`, perhaps of another day, and doubles are found within a
+-- partition only; `time` comes from the agents, and a partition by it could be
+-- scattered over centuries. Alerts are few (a budget bounds them), so one
+-- partition holds them all and retention may rewrite parts.
+--
+-- `version` prefers the record that came first: when an alert was first recorded
+-- is what stays, in whatever order copies are stored.
+CREATE TABLE IF NOT EXISTS `sec\`ops`.alert_rows
+(
+    alert_id               String                        CODEC(ZSTD(1)),
+    episode_id             String                        CODEC(ZSTD(1)),
+    status                 LowCardinality(String),
+    kind                   LowCardinality(String),
+    tenant_id              LowCardinality(String),
+    agent_id               LowCardinality(String),
+    agent_name             LowCardinality(String),
+    agent_version          LowCardinality(String),
+    peer_group             LowCardinality(String),
+    agent_owner            LowCardinality(String),
+    session_id             String                        CODEC(ZSTD(1)),
+    on_behalf_of           String                        CODEC(ZSTD(1)),
+
+    time                   DateTime64(3, 'UTC')          CODEC(Delta, ZSTD(1)),
+    first_seen             DateTime64(3, 'UTC')          CODEC(Delta, ZSTD(1)),
+    last_seen              DateTime64(3, 'UTC')          CODEC(Delta, ZSTD(1)),
+
+    severity               LowCardinality(String),
+    score                  Float64,
+    expected_per_agent_day Float64,
+    confidence             Float64,
+    title                  LowCardinality(String),
+    summary                String                        CODEC(ZSTD(3)),
+
+    `signals.name`             Array(LowCardinality(String)),
+    `signals.observed`         Array(Float64),
+    `signals.expected`         Array(Float64),
+    `signals.low`              Array(Float64),
+    `signals.high`             Array(Float64),
+    `signals.unit`             Array(LowCardinality(String)),
+    `signals.p`                Array(Float64),
+    `signals.window_start`     Array(DateTime64(3, 'UTC')),
+    `signals.window_seconds`   Array(Int64),
+    `signals.baseline_samples` Array(Float64),
+    `signals.first_seen`       Array(Array(String)),
+
+    evidence_event_ids     Array(String)                 CODEC(ZSTD(3)),
+    evidence_resources     Array(String)                 CODEC(ZSTD(3)),
+    evidence_tools         Array(LowCardinality(String)),
+    event_count            Int64                         CODEC(T64, ZSTD(1)),
+
+    tags_owasp_asi         Array(LowCardinality(String)),
+    tags_atlas             Array(LowCardinality(String)),
+    tags_attack            Array(LowCardinality(String)),
+
+    counterfactual         String                        CODEC(ZSTD(3)),
+    query                  String                        CODEC(ZSTD(3)),
+    runbook                LowCardinality(String),
+    suppressed             Int64                         CODEC(T64, ZSTD(1)),
+    detector_version       LowCardinality(String),
+    config_hash            LowCardinality(String),
+
+    recorded_at            DateTime64(3, 'UTC')          CODEC(Delta, ZSTD(1)),
+    alert                  String                        CODEC(ZSTD(3)),
+    version                UInt64                        CODEC(ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(version)
+PRIMARY KEY (tenant_id, agent_id)
+ORDER BY (tenant_id, agent_id, alert_id)
+TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
+SETTINGS materialize_ttl_recalculate_only = 1;
+
+-- ---- 0003 window rows
+
+-- One row per agent and window. Query the view `windows`.
+--
+-- Identity is (tenant_id, agent_id, start, seconds). The partition is the UTC day
+-- of `start`, which is part of the identity: a window that is published again has
+-- another `recorded_at`, perhaps of another day, and doubles are found within a
+-- partition only. Windows are made by detect, on a watermark that only rises, so
+-- their days can't be scattered by odd event times. `start` is close to
+-- `recorded_at` except where a history is loaded, so parts still expire as a
+-- whole; the view's filter on `recorded_at` is exact.
+--
+-- `version` prefers the record that came last.
+CREATE TABLE IF NOT EXISTS `sec\`ops`.window_rows
+(
+    tenant_id        LowCardinality(String),
+    agent_id         LowCardinality(String),
+    peer_group       LowCardinality(String),
+    start            DateTime64(3, 'UTC')            CODEC(Delta, ZSTD(1)),
+    seconds          Int64                           CODEC(T64, ZSTD(1)),
+
+    events           UInt64                          CODEC(T64, ZSTD(1)),
+    late             UInt64                          CODEC(T64, ZSTD(1)),
+    failures         UInt64                          CODEC(T64, ZSTD(1)),
+    denied           UInt64                          CODEC(T64, ZSTD(1)),
+    bytes_sent       UInt64                          CODEC(T64, ZSTD(1)),
+    bytes_received   UInt64                          CODEC(T64, ZSTD(1)),
+    tools            UInt64                          CODEC(T64, ZSTD(1)),
+    resources        UInt64                          CODEC(T64, ZSTD(1)),
+    new_resources    UInt64                          CODEC(T64, ZSTD(1)),
+    new_destinations UInt64                          CODEC(T64, ZSTD(1)),
+    sessions         UInt64                          CODEC(T64, ZSTD(1)),
+
+    signals          Map(LowCardinality(String), Tuple(observed Float64, expected Float64, low Float64, high Float64, p Float64)) CODEC(ZSTD(1)),
+    score            Float64                         CODEC(ZSTD(1)),
+    baseline_samples Float64                         CODEC(ZSTD(1)),
+    config_hash      LowCardinality(String),
+
+    recorded_at      DateTime64(3, 'UTC')            CODEC(Delta, ZSTD(1)),
+    version          UInt64                          CODEC(ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMMDD(start, 'UTC')
+ORDER BY (tenant_id, agent_id, start, seconds)
+TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
+SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+
+-- ---- views and retention
+
+-- Applied whenever its text, filled in, is not what was applied last: this is how
+-- another retention_days reaches the tables and the views.
+--
+-- FINAL shows each identity once, merged or not. Merging per partition is enough
+-- since equal identities share their partition. The filter on recorded_at hides a
+-- row that was stored again after its part had expired.
+ALTER TABLE `sec\`ops`.activity_rows
+    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+
+ALTER TABLE `sec\`ops`.alert_rows
+    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+
+ALTER TABLE `sec\`ops`.window_rows
+    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+
+CREATE OR REPLACE VIEW `sec\`ops`.activity AS
+SELECT
+    event_id, time, tenant_id, agent_id, agent_name, agent_version, peer_group,
+    session_id, on_behalf_of, action, tool, access, resources, resource_count,
+    target_agent_id, bytes_sent, bytes_received, tokens_in, tokens_out, outcome,
+    duration_ms, model, credential_id, credential_type, credential_expires,
+    source_ip, attributes, recorded_at, flags, origin_source, origin_incarnation,
+    origin_topic, origin_partition, origin_offset, origin_index
+FROM `sec\`ops`.activity_rows FINAL
+WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW `sec\`ops`.alerts AS
+SELECT
+    alert_id, episode_id, status, kind, tenant_id, agent_id, agent_name,
+    agent_version, peer_group, agent_owner, session_id, on_behalf_of, time,
+    first_seen, last_seen, severity, score, expected_per_agent_day, confidence,
+    title, summary, `signals.name`, `signals.observed`, `signals.expected`,
+    `signals.low`, `signals.high`, `signals.unit`, `signals.p`,
+    `signals.window_start`, `signals.window_seconds`, `signals.baseline_samples`,
+    `signals.first_seen`, evidence_event_ids, evidence_resources, evidence_tools,
+    event_count, tags_owasp_asi, tags_atlas, tags_attack, counterfactual, query,
+    runbook, suppressed, detector_version, config_hash, recorded_at, alert
+FROM `sec\`ops`.alert_rows FINAL
+WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW `sec\`ops`.windows AS
+SELECT
+    tenant_id, agent_id, peer_group, start, seconds, events, late, failures,
+    denied, bytes_sent, bytes_received, tools, resources, new_resources,
+    new_destinations, sessions, signals, score, baseline_samples, config_hash,
+    recorded_at
+FROM `sec\`ops`.window_rows FINAL
+WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+-- One machine without replicas: a row counts as stored when the disk has it.
+ALTER TABLE `sec\`ops`.activity_rows MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1;
+ALTER TABLE `sec\`ops`.alert_rows MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1;
+ALTER TABLE `sec\`ops`.window_rows MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1;
