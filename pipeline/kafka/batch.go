@@ -46,6 +46,7 @@ const (
 const (
 	fetchBudget = 64 << 20
 	maxBatch    = 128 << 20
+	maxGrowth   = 16 // that is believed in advance
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -54,9 +55,13 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type parser struct {
 	tp         pipeline.TopicPartition
 	offset     int64 // asked for
-	next       int64 // behind the last batch that was taken or skipped
+	next       int64 // behind the last batch that was taken or skipped, at least offset
+	behind     int64 // behind the last batch; no later one may begin before it
 	records    []pipeline.Record
 	referenced bool // a record refers to the record set itself, not to a decompressed copy
+
+	budget, most int     // fetchBudget, maxBatch
+	growth       float64 // expected of compressed bytes
 
 	headers      []pipeline.Header // records take theirs from here, many per allocation
 	headerKeys   []string          // of the last record: the next one has mostly the same
@@ -76,7 +81,7 @@ func newParser(tp pipeline.TopicPartition, offset int64, aborted []abortedTransa
 		}
 		return 0
 	})
-	return &parser{tp: tp, offset: offset, next: offset, aborted: aborted}
+	return &parser{tp: tp, offset: offset, next: offset, aborted: aborted, budget: fetchBudget, most: maxBatch, growth: 4}
 }
 
 // recordSet reads the batches in b. A batch that is cut off at the end is left for
@@ -98,7 +103,7 @@ func (p *parser) recordSet(b []byte) error {
 		if length+lengthEnd > int64(len(b)) {
 			break
 		}
-		if p.decompressed > fetchBudget {
+		if p.decompressed > p.budget {
 			return nil
 		}
 		batch := b[: length+lengthEnd : length+lengthEnd]
@@ -156,6 +161,9 @@ func (p *parser) batch(b []byte) error {
 	if delta < 0 || last < base {
 		return p.corrupt(base, 0, fmt.Sprintf("last offset delta %d", delta))
 	}
+	if base < p.behind {
+		return p.corrupt(base, behind, fmt.Sprintf("it begins inside the batch before, which ends at %d", p.behind))
+	}
 	producer := int64(binary.BigEndian.Uint64(b[posProducerID:]))
 	p.reachAborted(last)
 	if attributes&attrControl != 0 {
@@ -169,11 +177,10 @@ func (p *parser) batch(b []byte) error {
 	}
 	body := b[batchHeaderSize:]
 	if codec := attributes & attrCodec; codec != 0 {
-		plain, err := decompress(codec, body, maxBatch)
+		plain, err := p.decompress(codec, body)
 		if err != nil {
 			return p.corrupt(base, behind, err.Error())
 		}
-		p.decompressed += len(plain)
 		body = plain
 	} else {
 		p.referenced = true
@@ -185,6 +192,17 @@ func (p *parser) batch(b []byte) error {
 	}
 	p.advance(last)
 	return nil
+}
+
+// decompress expects a batch to grow as much as the one before it did.
+func (p *parser) decompress(codec uint16, packed []byte) ([]byte, error) {
+	plain, err := decompress(codec, packed, int(p.growth*float64(len(packed))), p.most)
+	if err != nil {
+		return nil, err
+	}
+	p.decompressed += len(plain)
+	p.growth = min(maxGrowth, 1.1*float64(len(plain)+1)/float64(len(packed)+1))
+	return plain, nil
 }
 
 // body takes the records of a batch.
@@ -293,7 +311,10 @@ func (p *parser) control(b []byte, attributes uint16, producer int64) {
 	}
 }
 
-func (p *parser) advance(last int64) { p.next = max(p.next, last+1) }
+func (p *parser) advance(last int64) {
+	p.behind = last + 1
+	p.next = max(p.next, p.behind)
+}
 
 func (p *parser) corrupt(offset, next int64, reason string) error {
 	return &pipeline.CorruptError{TopicPartition: p.tp, Offset: offset, Next: next, Reason: reason}

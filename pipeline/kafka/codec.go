@@ -48,23 +48,24 @@ const (
 var errTooBig = errors.New("it decompresses to too much")
 
 // decompress returns at most limit bytes, and an error where there would be more.
-func decompress(codec uint16, src []byte, limit int) ([]byte, error) {
+// It is quickest where hint is not less than what comes.
+func decompress(codec uint16, src []byte, hint, limit int) ([]byte, error) {
 	switch codec {
 	case codecGzip:
-		return gunzip(src, limit)
+		return gunzip(src, hint, limit)
 	case codecSnappy:
 		return unsnappy(src, limit)
 	case codecLZ4:
-		return unlz4(src, limit)
+		return unlz4(src, hint, limit)
 	case codecZstd:
-		return unzstd(src, limit)
+		return unzstd(src, hint, limit)
 	}
 	return nil, fmt.Errorf("unknown compression %d", codec)
 }
 
 // readBounded reads r to its end into memory that grows with what comes.
 func readBounded(r io.Reader, hint, limit int) ([]byte, error) {
-	out := make([]byte, 0, min(max(4*hint, 4<<10), limit)+1)
+	out := make([]byte, 0, min(max(hint, 4<<10), limit)+1)
 	for {
 		if len(out) > limit {
 			return nil, fmt.Errorf("%w: more than %d bytes", errTooBig, limit)
@@ -87,7 +88,7 @@ func readBounded(r io.Reader, hint, limit int) ([]byte, error) {
 
 var gzipReaders sync.Pool
 
-func gunzip(src []byte, limit int) ([]byte, error) {
+func gunzip(src []byte, hint, limit int) ([]byte, error) {
 	z, ok := gzipReaders.Get().(*gzip.Reader)
 	if !ok {
 		z = new(gzip.Reader)
@@ -96,7 +97,7 @@ func gunzip(src []byte, limit int) ([]byte, error) {
 	if err := z.Reset(bytes.NewReader(src)); err != nil {
 		return nil, fmt.Errorf("gzip: %w", err)
 	}
-	out, err := readBounded(z, len(src), limit)
+	out, err := readBounded(z, hint, limit)
 	if err != nil {
 		return nil, fmt.Errorf("gzip: %w", err)
 	}
@@ -105,14 +106,14 @@ func gunzip(src []byte, limit int) ([]byte, error) {
 
 var lz4Readers sync.Pool
 
-func unlz4(src []byte, limit int) ([]byte, error) {
+func unlz4(src []byte, hint, limit int) ([]byte, error) {
 	z, ok := lz4Readers.Get().(*lz4.Reader)
 	if !ok {
 		z = lz4.NewReader(nil)
 	}
 	defer lz4Readers.Put(z)
 	z.Reset(bytes.NewReader(src))
-	out, err := readBounded(z, len(src), limit)
+	out, err := readBounded(z, hint, limit)
 	if err != nil {
 		return nil, fmt.Errorf("lz4: %w", err)
 	}
@@ -125,12 +126,12 @@ var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBatch), zstd.WithDecoderConcurrency(0))
 })
 
-func unzstd(src []byte, limit int) ([]byte, error) {
+func unzstd(src []byte, hint, limit int) ([]byte, error) {
 	z, err := zstdDecoder()
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	out, err := z.DecodeAll(src, nil)
+	out, err := z.DecodeAll(src, make([]byte, 0, min(hint, limit)))
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded), err == nil && len(out) > limit:
 		return nil, fmt.Errorf("zstd: %w: more than %d bytes", errTooBig, limit)

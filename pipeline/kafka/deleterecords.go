@@ -30,10 +30,10 @@ var (
 type deleteRecordsResponse struct{ errorCode int16 }
 
 // ApiKey implements protocol.Message.
-func (r *deleteRecordsRequest) ApiKey() protocol.ApiKey { return protocol.DeleteRecords } //nolint:revive // the interface's name
+func (r *deleteRecordsRequest) ApiKey() protocol.ApiKey { return protocol.DeleteRecords }
 
 // ApiKey implements protocol.Message.
-func (r *deleteRecordsResponse) ApiKey() protocol.ApiKey { return protocol.DeleteRecords } //nolint:revive // the interface's name
+func (r *deleteRecordsResponse) ApiKey() protocol.ApiKey { return protocol.DeleteRecords }
 
 // Broker routes to the partition's leader.
 func (r *deleteRecordsRequest) Broker(cluster protocol.Cluster) (protocol.Broker, error) {

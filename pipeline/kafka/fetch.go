@@ -52,7 +52,7 @@ func (c *Client) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset i
 
 func (c *Client) fetchError(tp pipeline.TopicPartition, offset int64, err kafkago.Error) error {
 	cause := explain(c.brokers(), false, c.cfg.SASL, err)
-	if err == kafkago.OffsetOutOfRange { //nolint:errorlint // a code, not a chain
+	if err == kafkago.OffsetOutOfRange {
 		cause = fmt.Errorf("%w: %w", pipeline.ErrOffsetOutOfRange, err)
 	}
 	return fmt.Errorf("fetch %s/%d at %d: %w", tp.Topic, tp.Partition, offset, cause)

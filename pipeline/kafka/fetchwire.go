@@ -57,10 +57,10 @@ type abortedTransaction struct {
 }
 
 // ApiKey implements protocol.Message.
-func (r *fetchRequest) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // the interface's name
+func (r *fetchRequest) ApiKey() protocol.ApiKey { return protocol.Fetch }
 
 // ApiKey implements protocol.Message.
-func (r *fetchResponse) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // the interface's name
+func (r *fetchResponse) ApiKey() protocol.ApiKey { return protocol.Fetch }
 
 // Broker routes to the partition's leader.
 func (r *fetchRequest) Broker(cluster protocol.Cluster) (protocol.Broker, error) {

@@ -51,6 +51,7 @@ const (
 	complainEvery = 10 * time.Second
 	leaveTimeout  = 3 * time.Second
 	minGeneration = 500 * time.Millisecond
+	freeRejoins   = 3
 )
 
 // Group is one membership of a consumer group. Next must not be called
@@ -63,6 +64,7 @@ type Group struct {
 	group    *kafkago.ConsumerGroup // nil until all topics exist
 	current  *generation
 	joinedAt time.Time
+	brief    int // generations in a row that were shorter than minGeneration
 	said     time.Time
 
 	done      chan struct{}
@@ -140,8 +142,8 @@ func (g *Group) Next(ctx context.Context) (pipeline.Generation, error) {
 
 var errGroupClosed = errors.New("consumer group is closed")
 
-// previousEnded waits for the generation before. Generations that end as soon as
-// they begin (a deleted topic does that) are slowed down.
+// previousEnded waits for the generation before. When one generation after the
+// other ends as soon as it begins (a deleted topic does that), it slows them down.
 func (g *Group) previousEnded(ctx context.Context) error {
 	if g.current == nil {
 		return ctx.Err()
@@ -161,7 +163,15 @@ func (g *Group) previousEnded(ctx context.Context) error {
 		}
 	}
 	g.current = nil
-	return g.sleep(ctx, minGeneration-time.Since(g.joinedAt))
+	lasted := time.Since(g.joinedAt)
+	if lasted >= minGeneration {
+		g.brief = 0
+		return ctx.Err()
+	}
+	if g.brief++; g.brief <= freeRejoins {
+		return ctx.Err()
+	}
+	return g.sleep(ctx, minGeneration-lasted)
 }
 
 func (g *Group) sleep(ctx context.Context, d time.Duration) error {

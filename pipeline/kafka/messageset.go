@@ -29,6 +29,9 @@ func (p *parser) message(b []byte) error {
 	if err != nil {
 		return p.corrupt(offset, offset+1, err.Error())
 	}
+	if offset < p.behind {
+		return p.corrupt(offset, offset+1, fmt.Sprintf("it stands inside the batch before, which ends at %d", p.behind))
+	}
 	if offset < p.offset {
 		p.advance(offset)
 		return nil
@@ -40,14 +43,16 @@ func (p *parser) message(b []byte) error {
 		p.advance(offset)
 		return nil
 	}
-	plain, err := decompress(uint16(codec), m.value, maxBatch)
+	plain, err := p.decompress(uint16(codec), m.value)
 	if err != nil {
 		return p.corrupt(offset, offset+1, err.Error())
 	}
-	p.decompressed += len(plain)
 	inner, err := innerMessages(plain, m, offset)
 	if err != nil {
 		return p.corrupt(offset, offset+1, err.Error())
+	}
+	if len(inner) > 0 && inner[0].Offset < p.behind {
+		return p.corrupt(offset, offset+1, fmt.Sprintf("it begins inside the batch before, which ends at %d", p.behind))
 	}
 	for _, r := range inner {
 		if r.Offset >= p.offset {

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -114,6 +115,23 @@ type recordReader struct {
 	next    int
 	record  protocol.Record
 	headers []protocol.Header
+
+	key, value byteReader
+}
+
+// byteReader is protocol.Bytes over a slice, used again for every record.
+type byteReader struct{ bytes.Reader }
+
+// Close implements io.Closer.
+func (*byteReader) Close() error { return nil }
+
+// of returns a reader of b, or null.
+func (r *byteReader) of(b []byte) protocol.Bytes {
+	if b == nil {
+		return nil
+	}
+	r.Reset(b)
+	return r
 }
 
 // ReadRecord implements protocol.RecordReader. The result is valid until the next
@@ -128,7 +146,7 @@ func (r *recordReader) ReadRecord() (*protocol.Record, error) {
 	for _, h := range in.Headers {
 		r.headers = append(r.headers, protocol.Header{Key: h.Key, Value: h.Value})
 	}
-	r.record = protocol.Record{Key: protocol.NewBytes(in.Key), Value: protocol.NewBytes(in.Value), Headers: r.headers}
+	r.record = protocol.Record{Key: r.key.of(in.Key), Value: r.value.of(in.Value), Headers: r.headers}
 	if in.Time != 0 {
 		r.record.Time = time.UnixMilli(int64(in.Time)) // zero: kafka-go takes the present
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ const patience = 30 * time.Second
 // suite is one conformance test at work.
 type suite struct {
 	Backend
-	t *testing.T //nolint:containedctx // not a context
+	t *testing.T
 }
 
 var topicNumber atomic.Int64
@@ -83,10 +84,11 @@ func (s *suite) produce(tp pipeline.TopicPartition, values ...string) {
 	require.NoError(s.t, s.Log.Produce(s.ctx(), tp, records))
 }
 
-// read fetches until n records have come, checking that nothing is skipped.
-func (s *suite) read(tp pipeline.TopicPartition, offset int64, n int) []pipeline.Record {
+// read fetches from the beginning until n records have come, checking that nothing is skipped.
+func (s *suite) read(tp pipeline.TopicPartition, n int) []pipeline.Record {
 	s.t.Helper()
 	var out []pipeline.Record
+	offset := int64(0)
 	for deadline := time.Now().Add(patience); len(out) < n; {
 		require.True(s.t, time.Now().Before(deadline), "%d of %d records after %s", len(out), n, patience)
 		f, err := s.Log.Fetch(s.ctx(), tp, offset)
@@ -110,11 +112,11 @@ var logTests = []conformanceTest{
 			{Value: []byte("v2"), Headers: []pipeline.Header{{Key: "b", Value: []byte("3")}}},
 		}
 		require.NoError(s.t, s.Log.Produce(s.ctx(), tp, sent))
-		for i, r := range s.read(tp, 0, 3) {
+		for i, r := range s.read(tp, 3) {
 			assert.Equal(s.t, int64(i), r.Offset)
 			assert.Equal(s.t, sent[i].Key, r.Key)
 			assert.Equal(s.t, sent[i].Value, r.Value)
-			assert.Equal(s.t, len(sent[i].Headers), len(r.Headers))
+			assert.Len(s.t, r.Headers, len(sent[i].Headers))
 			for j := range r.Headers {
 				assert.Equal(s.t, sent[i].Headers[j], r.Headers[j])
 			}
@@ -123,7 +125,7 @@ var logTests = []conformanceTest{
 	{"a null key or value is not an empty one", func(s *suite) {
 		tp := s.partition()
 		require.NoError(s.t, s.Log.Produce(s.ctx(), tp, []pipeline.Record{{}, {Key: []byte{}, Value: []byte{}}}))
-		got := s.read(tp, 0, 2)
+		got := s.read(tp, 2)
 		assert.Nil(s.t, got[0].Key)
 		assert.Nil(s.t, got[0].Value)
 		assert.NotNil(s.t, got[1].Key)
@@ -161,7 +163,7 @@ var logTests = []conformanceTest{
 			time.Sleep(50 * time.Millisecond)
 			done <- s.Log.Produce(s.ctx(), tp, []pipeline.Record{{Value: []byte("late")}})
 		}()
-		assert.Equal(s.t, "late", string(s.read(tp, 0, 1)[0].Value))
+		assert.Equal(s.t, "late", string(s.read(tp, 1)[0].Value))
 		require.NoError(s.t, <-done)
 	}},
 	{"an offset outside the log is out of range", func(s *suite) {
@@ -198,7 +200,7 @@ var logTests = []conformanceTest{
 		tp := s.partition()
 		big := incompressible(10 << 20)
 		require.NoError(s.t, s.Log.Produce(s.ctx(), tp, []pipeline.Record{{Value: []byte("before")}, {Key: []byte("k"), Value: big}, {Value: []byte("after")}}))
-		got := s.read(tp, 0, 3)
+		got := s.read(tp, 3)
 		assert.Equal(s.t, "before", string(got[0].Value))
 		assert.True(s.t, bytes.Equal(big, got[1].Value), "the bytes of the large record")
 		assert.Equal(s.t, "after", string(got[2].Value))
@@ -211,8 +213,8 @@ var logTests = []conformanceTest{
 			records = append(records, pipeline.Record{Key: fmt.Append(nil, i), Value: payload})
 		}
 		require.NoError(s.t, s.Log.Produce(s.ctx(), tp, records))
-		for i, r := range s.read(tp, 0, len(records)) {
-			require.Equal(s.t, fmt.Sprint(i), string(r.Key))
+		for i, r := range s.read(tp, len(records)) {
+			require.Equal(s.t, strconv.Itoa(i), string(r.Key))
 		}
 	}},
 	{"a record that is too large for the topic is refused as that", func(s *suite) {
@@ -227,7 +229,7 @@ var logTests = []conformanceTest{
 		tp := s.partition()
 		before := time.Now().Add(-time.Minute).UnixMilli()
 		require.NoError(s.t, s.Log.Produce(s.ctx(), tp, []pipeline.Record{{Time: 12345, Value: []byte("a")}, {Time: 99 << 40, Value: []byte("b")}}))
-		for _, r := range s.read(tp, 0, 2) {
+		for _, r := range s.read(tp, 2) {
 			assert.Greater(s.t, int64(r.Time), before)
 			assert.Less(s.t, int64(r.Time), time.Now().Add(time.Minute).UnixMilli())
 		}
@@ -235,7 +237,7 @@ var logTests = []conformanceTest{
 	{"the producer's time is kept elsewhere", func(s *suite) {
 		tp := pipeline.TopicPartition{Topic: s.topicWith(1, false, 0)}
 		require.NoError(s.t, s.Log.Produce(s.ctx(), tp, []pipeline.Record{{Time: 1700000000123}, {Time: 1700000000001}}))
-		got := s.read(tp, 0, 2)
+		got := s.read(tp, 2)
 		assert.Equal(s.t, schemas.Millis(1700000000123), got[0].Time)
 		assert.Equal(s.t, schemas.Millis(1700000000001), got[1].Time)
 	}},
@@ -245,11 +247,11 @@ var logTests = []conformanceTest{
 		require.NoError(s.t, err)
 		assert.Equal(s.t, int32(3), n)
 		for p := range n {
-			s.produce(pipeline.TopicPartition{Topic: topic, Partition: p}, fmt.Sprint(p))
+			s.produce(pipeline.TopicPartition{Topic: topic, Partition: p}, strconv.Itoa(int(p)))
 		}
 		for p := range n {
-			got := s.read(pipeline.TopicPartition{Topic: topic, Partition: p}, 0, 1)
-			assert.Equal(s.t, fmt.Sprint(p), string(got[0].Value))
+			got := s.read(pipeline.TopicPartition{Topic: topic, Partition: p}, 1)
+			assert.Equal(s.t, strconv.Itoa(int(p)), string(got[0].Value))
 		}
 	}},
 	{"a topic or partition that is not there is an error worth a retry", func(s *suite) {
@@ -271,10 +273,10 @@ var logTests = []conformanceTest{
 		for i := range 20 {
 			s.produce(tp, fmt.Sprintf("value %d", i))
 		}
-		first := s.read(tp, 0, 20)
+		first := s.read(tp, 20)
 		for range 20 {
 			s.produce(tp, "overwritten overwritten")
-			s.read(tp, 0, 20)
+			s.read(tp, 20)
 		}
 		for i, r := range first {
 			assert.Equal(s.t, fmt.Sprintf("value %d", i), string(r.Value))

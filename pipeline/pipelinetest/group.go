@@ -269,7 +269,7 @@ type memGeneration struct {
 	member    *Member
 	id        int
 	assigned  []pipeline.Assignment
-	ctx       context.Context //nolint:containedctx // the generation is what the context stands for
+	ctx       context.Context
 	cancel    context.CancelFunc
 	functions sync.WaitGroup
 }
