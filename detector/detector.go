@@ -1,10 +1,48 @@
 // Package detector scores what agents do against what they normally do.
 //
-// It is pure: no I/O, no clock, no randomness, no goroutines. The same events in
-// the same order give the same verdicts, alerts and windows, byte for byte.
+// It is pure: no I/O, no clock, no randomness, no goroutines. Invariants:
+//
+//  1. The same events in the same order give the same verdicts, alerts and windows,
+//     byte for byte. No output depends on the order of a Go map.
+//  2. Time is the time of events. The watermark is the highest one seen; it alone
+//     closes windows and episodes. An event before a closed window opens it no more.
+//  3. An event is scored against what was known before it, then learnt.
+//  4. Nothing of an event is kept by reference, and nothing grows without a bound.
+//  5. Tenants share nothing: neither peers, nor calibration, nor eviction.
+//  6. AppendSnapshot and Restore are invisible: a restored detector goes on exactly
+//     as the one that was saved.
+//
+// A window is a UTC hour of one agent. It opens with the first event in it and
+// closes when the watermark is grace beyond its end, or the agent itself is in a
+// later hour. Hours without events are observations of nothing; they are taken
+// when the agent is next seen and emit no window.
+//
+// The package imports the standard library, gonum, schemas and its own parts:
+// baseline (what is remembered), signal (what is scored), score (how rare that is).
 package detector
 
-import "github.com/plumbline-sec/plumbline/schemas"
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/score"
+	"github.com/plumbline-sec/plumbline/detector/signal"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+const (
+	hourMillis = 3_600_000
+	dayMillis  = 24 * hourMillis
+	// grace keeps a window open past its end, for producers a little behind each
+	// other.
+	grace = 2 * 60 * 1000
+	// closesPerEvent bounds the windows that one event closes, so that the turn of an
+	// hour does not hold up the stream; the next events close the rest.
+	closesPerEvent = 64
+	maxTime        = 253_402_300_799_999 // the last millisecond of the year 9999
+)
 
 // Sink takes what the detector says beside the verdict of an event. What it is
 // handed is the callee's to keep.
@@ -32,17 +70,174 @@ type Verdict struct {
 //
 // It is not safe for concurrent use: one goroutine owns it.
 type Detector struct {
-	cfg  Config
-	sink Sink
+	cfg    Config
+	sink   Sink
+	budget score.Budget
+
+	signals []signal.Signal
+	infos   []signal.Info
+	names   []string
+	fuse    score.Fuse
+
+	watermark schemas.Millis
+	tenants   []*tenant
+	byName    map[string]*tenant // never walked
+	agents    int
+	touches   uint64 // windows opened; orders agents by activity
+	episodes  uint64 // episodes opened: their counter
+	windows   windowQueue
+	open      episodeHeap
+
+	evicted, late, duplicates uint64
+
+	// Scratch of the event at hand.
+	ctx    signal.Context
+	items  []baseline.Item
+	fresh  []signal.Fresh
+	ranked []rankedSignal
+	out    []schemas.AlertSignal
+	last   *tenant
+	order  []int // of the signals in the snapshot that was restored
 }
 
 // New returns a detector without history.
 func New(cfg Config, sink Sink) (*Detector, error) {
-	return &Detector{cfg: cfg, sink: sink}, nil
+	if sink == nil {
+		return nil, errors.New("new detector: no sink")
+	}
+	if !(cfg.AlertsPerAgentDay > 0 && cfg.AlertsPerAgentDay <= 100) {
+		return nil, fmt.Errorf("new detector: %v alerts per agent-day is no budget: write a number above 0", cfg.AlertsPerAgentDay)
+	}
+	if cfg.QuietTime <= 0 || cfg.MaxAgents <= 0 {
+		return nil, fmt.Errorf("new detector: quiet time %v and max agents %d must be above 0", cfg.QuietTime, cfg.MaxAgents)
+	}
+	d := &Detector{
+		cfg: cfg, sink: sink, budget: score.Budget(cfg.AlertsPerAgentDay),
+		signals: signal.All(), byName: make(map[string]*tenant),
+	}
+	weights := make([]float64, len(d.signals))
+	on := 0.0
+	for i, s := range d.signals {
+		info := s.Info()
+		d.infos = append(d.infos, info)
+		d.names = append(d.names, info.Name)
+		o := cfg.Signals[info.Name]
+		weights[i] = info.Share
+		if o.Weight > 0 {
+			weights[i] = o.Weight
+		}
+		if o.Off {
+			weights[i] = 0
+		}
+		on += weights[i]
+	}
+	if on == 0 {
+		return nil, errors.New("new detector: all signals are off")
+	}
+	d.fuse = score.NewFuse(weights)
+	return d, nil
 }
 
 // Process scores one event, then learns from it. It keeps nothing of ev.
-func (d *Detector) Process(ev *schemas.Activity) Verdict { return Verdict{} }
+func (d *Detector) Process(ev *schemas.Activity) Verdict {
+	at := min(max(ev.Time, 0), maxTime)
+	d.watermark = max(d.watermark, at)
+	d.closeWindows()
+	d.closeEpisodes()
+
+	a := d.agent(ev, at)
+	a.tenant.advance(a.group, d.watermark)
+	if ev.EventID != "" && a.seen.Add(baseline.Hash(1, ev.EventID)) {
+		d.duplicates++
+		return Verdict{Surprise: score.Floor, Duplicate: true, Score: d.budget.Score(score.Floor)}
+	}
+	a.identify(ev)
+	a.profile.Novelty.Promote(int64(at))
+	late := !d.enter(a, ev, int64(at)/hourMillis)
+	if late {
+		d.late++
+	}
+	d.gather(a, ev, at, late)
+	v := d.judge(a, ev, at)
+	v.Late = late
+	d.learn(a, ev, at, late)
+	return v
+}
+
+// agent returns the event's agent, a new one where it was not known.
+func (d *Detector) agent(ev *schemas.Activity, at schemas.Millis) *agent {
+	t := d.last
+	if t == nil || t.name != ev.TenantID {
+		var ok bool
+		if t, ok = d.byName[ev.TenantID]; !ok {
+			t = d.addTenant(strings.Clone(ev.TenantID))
+		}
+		d.last = t
+	}
+	if a, ok := t.agents[ev.AgentID]; ok {
+		return a
+	}
+	if d.agents >= d.cfg.MaxAgents {
+		d.evict()
+	}
+	hour := int64(at) / hourMillis
+	a := &agent{tenant: t, id: strings.Clone(ev.AgentID), born: at, group: t.group(ev.PeerGroup, len(d.signals))}
+	a.profile.Born, a.profile.At = hour, hour
+	a.group.peers.Agents++
+	d.touches++
+	a.touched = d.touches
+	d.add(a)
+	return a
+}
+
+func (d *Detector) add(a *agent) {
+	a.tenant.agents[a.id] = a
+	a.listOf().push(a)
+	d.agents++
+}
+
+func (d *Detector) addTenant(name string) *tenant {
+	t := newTenant(name, len(d.signals))
+	d.tenants = append(d.tenants, t)
+	d.byName[name] = t
+	return t
+}
+
+// evict forgets one agent: of the tenant that holds the most, the newcomer that
+// has been silent for the longest, and an established agent only where there is
+// no newcomer. A tenant that holds no more than its equal share never loses an
+// agent to another. Agents with an open episode are passed over where they can be.
+func (d *Detector) evict() {
+	t := d.tenants[0]
+	for _, o := range d.tenants[1:] {
+		if o.size() > t.size() {
+			t = o
+		}
+	}
+	victim := t.newcomers.first
+	if victim == nil {
+		victim = t.established.first
+	}
+	const look = 32
+	for a, i := victim, 0; a != nil && i < look; a, i = a.next, i+1 {
+		if a.episode == nil {
+			victim = a
+			break
+		}
+	}
+	if victim.win.Open {
+		d.closeWindow(victim)
+	}
+	if victim.episode != nil {
+		d.endEpisode(victim, d.watermark)
+	}
+	victim.unlink()
+	victim.group.peers.Agents--
+	delete(t.agents, victim.id)
+	victim.tenant = nil // what still queues for it finds it gone
+	d.agents--
+	d.evicted++
+}
 
 // Stats are the numbers that a service exports as metrics.
 type Stats struct {
@@ -55,5 +250,24 @@ type Stats struct {
 	Duplicates   uint64 // events, since New
 }
 
+// agentBytes is about what one agent takes: the value, its strings, its place in
+// the map and the queue, and what its sets and its trail hold on average.
+const agentBytes = 3400
+
 // Stats returns the detector's numbers.
-func (d *Detector) Stats() Stats { return Stats{} }
+func (d *Detector) Stats() Stats {
+	s := Stats{
+		Agents: d.agents, Watermark: d.watermark, OpenEpisodes: len(d.open),
+		Evicted: d.evicted, Late: d.late, Duplicates: d.duplicates,
+	}
+	s.StateBytes = int64(d.agents) * agentBytes
+	for _, t := range d.tenants {
+		for _, g := range t.groups {
+			s.StateBytes += int64(g.peers.Bytes()) + groupBytes
+		}
+	}
+	return s
+}
+
+// groupBytes is the calibration of one group.
+const groupBytes = 18 * 512

@@ -1,0 +1,168 @@
+package detector
+
+import (
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// establishedDays is the number of active days from which an agent is evicted
+// only after all younger ones.
+const establishedDays = 3
+
+// noFused is the fused evidence of an hour or day that showed none.
+const noFused = -100
+
+// agent is one agent: everything that is known of it is this one value.
+type agent struct {
+	tenant *tenant
+	group  *group
+
+	id, name, version string
+
+	born    schemas.Millis
+	touched uint64 // when its last window was opened, as a number of the partition
+	profile baseline.Profile
+	win     baseline.Window
+	seen    baseline.Recent // event ids
+	trail   trail
+	episode *episode
+
+	// The highest evidence of the day so far, as calibration has recorded it.
+	dayMax   [baseline.MaxSignals]float32
+	dayFused float32
+
+	// The agent's place among those of its tenant, the least recently active first.
+	list       *agentList
+	prev, next *agent
+}
+
+func (a *agent) listOf() *agentList {
+	if a.profile.Days >= establishedDays {
+		return &a.tenant.established
+	}
+	return &a.tenant.newcomers
+}
+
+// agentList is a list in the order of last activity.
+type agentList struct {
+	first, last *agent
+	n           int
+}
+
+func (l *agentList) push(a *agent) {
+	a.list, a.prev, a.next = l, l.last, nil
+	if l.last != nil {
+		l.last.next = a
+	} else {
+		l.first = a
+	}
+	l.last = a
+	l.n++
+}
+
+func (a *agent) unlink() {
+	l := a.list
+	if l == nil {
+		return
+	}
+	if a.prev != nil {
+		a.prev.next = a.next
+	} else {
+		l.first = a.next
+	}
+	if a.next != nil {
+		a.next.prev = a.prev
+	} else {
+		l.last = a.prev
+	}
+	l.n--
+	a.list, a.prev, a.next = nil, nil, nil
+}
+
+// trail is the last few events of an agent, so that an alert can name what led to
+// it: event id, tool and first resource, packed, the newest last.
+type trail struct{ buf []byte }
+
+const (
+	trailBytes = 384
+	trailField = 96 // longer ids are left out: half an id proves nothing
+)
+
+func (t *trail) add(id, tool, resource string) {
+	if len(id) > trailField {
+		return
+	}
+	if len(tool) > trailField {
+		tool = ""
+	}
+	if len(resource) > trailField {
+		resource = ""
+	}
+	need := 3 + len(id) + len(tool) + len(resource)
+	if t.buf == nil {
+		t.buf = make([]byte, 0, trailBytes)
+	}
+	// Half is dropped at once, so that the bytes are not moved on every event.
+	if len(t.buf)+need > trailBytes {
+		cut := 0
+		for cut < len(t.buf) && (cut < trailBytes/2 || len(t.buf)-cut+need > trailBytes) {
+			cut += 3 + int(t.buf[cut]) + int(t.buf[cut+1]) + int(t.buf[cut+2])
+		}
+		t.buf = t.buf[:copy(t.buf, t.buf[min(cut, len(t.buf)):])]
+	}
+	t.buf = append(t.buf, byte(len(id)), byte(len(tool)), byte(len(resource)))
+	t.buf = append(t.buf, id...)
+	t.buf = append(t.buf, tool...)
+	t.buf = append(t.buf, resource...)
+}
+
+// each calls f on every event, the oldest first. The strings are the callee's.
+func (t *trail) each(f func(id, tool, resource string)) {
+	b := t.buf
+	for len(b) >= 3 {
+		i, j, k := int(b[0]), int(b[1]), int(b[2])
+		if b = b[3:]; i+j+k > len(b) {
+			return // a snapshot of this kind is refused; nothing to read past it
+		}
+		f(text(string(b[:i])), text(string(b[i:i+j])), text(string(b[i+j:i+j+k])))
+		b = b[i+j+k:]
+	}
+}
+
+// valid reports whether the packed events end where the bytes end.
+func (t *trail) valid() bool {
+	b := t.buf
+	for len(b) >= 3 {
+		n := 3 + int(b[0]) + int(b[1]) + int(b[2])
+		if n > len(b) {
+			return false
+		}
+		b = b[n:]
+	}
+	return len(b) == 0
+}
+
+// text clones a string that outlives its event; what is not UTF-8 is replaced, as
+// in every output.
+func text(s string) string { return strings.ToValidUTF8(strings.Clone(s), "\ufffd") }
+
+// identify takes the event's name and version of the agent.
+func (a *agent) identify(ev *schemas.Activity) {
+	if ev.AgentName != a.name && ev.AgentName != "" {
+		a.name = short(ev.AgentName)
+	}
+	if ev.AgentVersion != a.version && ev.AgentVersion != "" {
+		a.version = short(ev.AgentVersion)
+	}
+}
+
+const maxName = 128
+
+func short(s string) string {
+	if len(s) > maxName {
+		s = s[:maxName]
+	}
+	return text(s)
+}

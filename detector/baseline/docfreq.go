@@ -1,0 +1,117 @@
+package baseline
+
+import "github.com/plumbline-sec/plumbline/detector/internal/wire"
+
+// DocFreq counts for every item how many agents of a group know it: a table of
+// buckets of eight, each slot 48 bits of hash and 16 of count. It doubles up to
+// 2^16 slots; then the least known item of a full bucket makes room.
+type DocFreq struct {
+	slots []uint64
+	n     int
+}
+
+const (
+	dfWays     = 8
+	dfMaxSlots = 1 << 16
+	dfMask     = 1<<16 - 1
+)
+
+func (d *DocFreq) bucket(h uint64) []uint64 {
+	b := int(h>>44) & (len(d.slots)/dfWays - 1)
+	return d.slots[b*dfWays : b*dfWays+dfWays]
+}
+
+// Count returns how many agents know h.
+func (d *DocFreq) Count(h uint64) int {
+	if len(d.slots) == 0 {
+		return 0
+	}
+	for _, v := range d.bucket(h) {
+		if v>>16 == h>>16 && v != 0 {
+			return int(v & dfMask)
+		}
+	}
+	return 0
+}
+
+// Add counts one more agent for h.
+func (d *DocFreq) Add(h uint64) {
+	if d.n >= len(d.slots)/2 && len(d.slots) < dfMaxSlots {
+		old := d.slots
+		d.slots, d.n = make([]uint64, max(64, 2*len(old))), 0
+		for _, v := range old {
+			if v != 0 {
+				d.put(v)
+			}
+		}
+	}
+	b := d.bucket(h)
+	for i, v := range b {
+		if v != 0 && v>>16 == h>>16 {
+			if v&dfMask < dfMask {
+				b[i]++
+			}
+			return
+		}
+	}
+	d.put(h>>16<<16 | 1)
+}
+
+func (d *DocFreq) put(v uint64) {
+	b := d.bucket(v)
+	at := 0
+	for i, o := range b {
+		if o == 0 {
+			b[i] = v
+			d.n++
+			return
+		}
+		if o&dfMask < b[at]&dfMask {
+			at = i
+		}
+	}
+	b[at] = v
+}
+
+// Bytes returns the memory of the table.
+func (d *DocFreq) Bytes() int { return 8 * cap(d.slots) }
+
+// Code encodes or decodes d.
+func (d *DocFreq) Code(c *wire.Coder) {
+	size := c.Len(len(d.slots), dfMaxSlots, 0)
+	if c.Reading() && size != 0 && (size < 64 || size&(size-1) != 0) {
+		c.Fail("table of %d slots", size)
+		return
+	}
+	n := c.Len(d.n, size, 8)
+	if !c.Reading() {
+		last := 0
+		for i, v := range d.slots {
+			if v != 0 {
+				c.Uint(uint64(i-last), dfMaxSlots)
+				c.Fixed64(&v)
+				last = i
+			}
+		}
+		return
+	}
+	*d = DocFreq{}
+	if size > 0 {
+		d.slots = make([]uint64, size)
+	}
+	at := 0
+	for range n {
+		at += int(c.Uint(0, dfMaxSlots))
+		var v uint64
+		c.Fixed64(&v)
+		if c.Err() != nil {
+			return
+		}
+		if at >= size || v == 0 || d.slots[at] != 0 {
+			c.Fail("slot %d of a table of %d", at, size)
+			return
+		}
+		d.slots[at] = v
+		d.n++
+	}
+}

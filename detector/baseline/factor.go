@@ -1,0 +1,61 @@
+package baseline
+
+import "github.com/plumbline-sec/plumbline/detector/internal/wire"
+
+// factor is a shrunk relative mean: weighted observations over their weight.
+// With a prior of mean g and relative variance v its value is
+// (s + k*g)/(e + k), k = 1/v, and its own relative variance 1/(e + k). The prior
+// applies at use, it is not copied at birth.
+type factor struct{ s, e float32 }
+
+func (f *factor) at(g, v float64) (value, relVar float64) {
+	k := 1 / v
+	n := float64(f.e) + k
+	return (float64(f.s) + float64(k*g)) / n, 1 / n
+}
+
+func (f *factor) learn(w, x float64) {
+	f.s += float32(w * x)
+	f.e += float32(w)
+}
+
+func (f *factor) decay(d float64) {
+	f.s = float32(float64(f.s) * d)
+	f.e = float32(float64(f.e) * d)
+}
+
+func (f *factor) code(c *wire.Coder) {
+	c.F32(&f.s)
+	c.F32(&f.e)
+	if c.Reading() && (f.s < 0 || f.e < 0) {
+		c.Fail("negative factor")
+	}
+}
+
+// prior is the distribution of one factor over the agents of a group: mean and
+// relative variance, one step of expectation maximisation each day.
+type prior struct{ mean, relVar float64 }
+
+// moments gathers what agents contribute on one day.
+type moments struct{ n, sum, dev float64 }
+
+func (m *moments) add(value, relVar, g float64) {
+	m.n++
+	m.sum += value
+	m.dev += sq((value-g)/g) + relVar
+}
+
+func (m *moments) decay(d float64) {
+	m.n *= d
+	m.sum *= d
+	m.dev *= d
+}
+
+func (m *moments) code(c *wire.Coder) {
+	c.F64(&m.n)
+	c.F64(&m.sum)
+	c.F64(&m.dev)
+	if c.Reading() && (m.n < 0 || m.sum < 0 || m.dev < 0) {
+		c.Fail("negative moments")
+	}
+}

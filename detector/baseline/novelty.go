@@ -1,0 +1,307 @@
+package baseline
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+const (
+	// Probation is how long (milliseconds) a new item stays new: what a session
+	// brings for the first time does not vouch for itself.
+	Probation   = 15 * 60 * 1000
+	maxPending  = 32
+	sessionBins = 13
+	dfBins      = 8
+)
+
+// Novelty is how prone an agent is to new things. Its unit is the incidence: one
+// item touched in one session.
+type Novelty struct {
+	Known    Known
+	pending  []pendingItem
+	once     Once
+	sessions [16]uint32
+	nextSess uint8
+
+	Sessions   uint32             // sessions seen
+	days       float32            // decayed active days
+	incidences [ItemKinds]float32 // decayed
+	seen       [ItemKinds]float32 // new ones among them
+	expected   [ItemKinds]float32 // new ones expected of them
+}
+
+type pendingItem struct {
+	hash uint64
+	at   int64
+}
+
+// Session notes a session and reports whether it is not among the last 16.
+func (n *Novelty) Session(h uint64) bool {
+	tag := uint32(h>>32) | 1
+	for _, s := range n.sessions {
+		if s == tag {
+			return false
+		}
+	}
+	n.sessions[n.nextSess&15] = tag
+	n.nextSess++
+	n.Sessions++
+	return true
+}
+
+// First reports whether this is the first time that the session touches the item.
+func (n *Novelty) First(session, item uint64) bool { return n.once.First(Mix(session ^ item)) }
+
+// Pending reports whether the item is new and on probation.
+func (n *Novelty) Pending(item uint64) bool {
+	for i := range n.pending {
+		if n.pending[i].hash == item {
+			return true
+		}
+	}
+	return false
+}
+
+// Admit puts a new item on probation. Where too many are, the oldest becomes
+// known: the set itself is bounded.
+func (n *Novelty) Admit(item uint64, now int64) {
+	if len(n.pending) >= maxPending {
+		n.Known.Add(n.pending[0].hash, hourOf(n.pending[0].at))
+		n.pending = append(n.pending[:0], n.pending[1:]...)
+	}
+	n.pending = append(n.pending, pendingItem{item, now})
+}
+
+func hourOf(ms int64) int64 { return ms / 3_600_000 }
+
+// Promote makes known what has been on probation long enough.
+func (n *Novelty) Promote(now int64) {
+	i := 0
+	for i < len(n.pending) && n.pending[i].at+Probation <= now {
+		n.Known.Add(n.pending[i].hash, hourOf(n.pending[i].at))
+		i++
+	}
+	if i > 0 {
+		n.pending = append(n.pending[:0], n.pending[i:]...)
+	}
+}
+
+// Bytes returns the memory beyond the value itself.
+func (n *Novelty) Bytes() int { return n.Known.Bytes() + 16*cap(n.pending) }
+
+// Day notes one more active day, days after the one before.
+func (n *Novelty) Day(days int64) {
+	d := float32(Decay(24*days, halfLifeNovelty))
+	n.days = float32(n.days*d) + 1
+	for i := range n.incidences {
+		n.incidences[i] *= d
+		n.seen[i] *= d
+		n.expected[i] *= d
+	}
+}
+
+// Days returns the decayed number of active days.
+func (n *Novelty) Days() float64 { return float64(n.days) }
+
+func sessionBin(sessions uint32) int { return min(bits.Len32(sessions), sessionBins-1) }
+
+// Rarity explains how unusual a new item is.
+type Rarity struct {
+	PerDay    float64 // how often a day an incidence this new is expected
+	Incidence float64 // the chance that an incidence is new, all told
+	Peers     int     // agents of the group that know the item
+	Base      float64
+	toolShare float64
+	ownShare  float64
+}
+
+// Rarity returns how unusual it is that this agent touches a new item of this
+// kind with this tool (nil where the tool is unknown):
+//
+//	P(new | kind, maturity, sessions) * tool ratio * agent ratio *
+//	P(peers know it this little | new) * incidences a day
+func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young bool) Rarity {
+	r := Rarity{Base: g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions), toolShare: 1}
+	if tool != nil {
+		r.toolShare = ratio(tool.seen[kind], tool.expected[kind])
+	}
+	r.ownShare = ratio(n.seen[kind], n.expected[kind])
+	r.Incidence = math.Min(1, r.Base*r.toolShare*r.ownShare)
+	peer := 1.0
+	if g.Agents >= 3 {
+		r.Peers = g.Known.Count(item)
+		peer = g.Novelty.peerShare(&g.Fleet.Novelty, kind, r.Peers)
+	}
+	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
+	r.PerDay = r.Incidence * peer * math.Max(daily, 0.1)
+	return r
+}
+
+func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
+
+// Learn counts one incidence; rarity is what Rarity said where it was new.
+func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young, isNew bool, peers int) {
+	base := g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions)
+	toolShare, ownShare := 1.0, ratio(n.seen[kind], n.expected[kind])
+	if tool != nil {
+		toolShare = ratio(tool.seen[kind], tool.expected[kind])
+	}
+	one := float32(0)
+	if isNew {
+		one = 1
+	}
+	n.incidences[kind]++
+	n.seen[kind] += one
+	n.expected[kind] += float32(math.Min(base*toolShare, 1))
+	if tool != nil {
+		tool.seen[kind] += one
+		tool.expected[kind] += float32(math.Min(base*ownShare, 1))
+	}
+	g.Novelty.learn(kind, young, n.Sessions, one, peers)
+	g.Fleet.Novelty.learn(kind, young, n.Sessions, one, peers)
+}
+
+// Code encodes or decodes n.
+func (n *Novelty) Code(c *wire.Coder) {
+	n.Known.Code(c)
+	count := c.Len(len(n.pending), maxPending, 9)
+	if c.Reading() {
+		n.pending = make([]pendingItem, count)
+	}
+	for i := range n.pending {
+		c.Fixed64(&n.pending[i].hash)
+		c.I64(&n.pending[i].at)
+	}
+	n.once.Code(c)
+	for i := range n.sessions {
+		c.U32(&n.sessions[i])
+	}
+	c.U8(&n.nextSess)
+	c.U32(&n.Sessions)
+	c.F32(&n.days)
+	c.F32s(n.incidences[:])
+	c.F32s(n.seen[:])
+	c.F32s(n.expected[:])
+	if c.Reading() && (n.days < 0 || lowest(n.incidences[:]) < 0 || lowest(n.seen[:]) < 0 || lowest(n.expected[:]) < 0) {
+		c.Fail("negative novelty")
+	}
+}
+
+// NoveltyPrior is how often incidences are new in a group, by kind, maturity and
+// sessions seen, and how widely peers know what is new to one of them.
+type NoveltyPrior struct {
+	bases [2][sessionBins][ItemKinds]newness
+	df    [ItemKinds][dfBins]float32
+	inc   [ItemKinds]float32
+	days  float32
+}
+
+type newness struct{ seen, of float32 }
+
+func class(young bool) int {
+	if young {
+		return 0
+	}
+	return 1
+}
+
+// base is P(new | incidence): the group's rate with a prior worth 20 incidences
+// of the fleet's, and that with 10 of a nominal one that halves with every
+// doubling of the sessions.
+func (p *NoveltyPrior) base(fleet *NoveltyPrior, kind ItemKind, young bool, sessions uint32) float64 {
+	b := sessionBin(sessions)
+	nominal := math.Max(0.5*math.Exp2(-float64(b)), 0.002)
+	f := &fleet.bases[class(young)][b][kind]
+	base := (float64(f.seen) + float64(10*nominal)) / (float64(f.of) + 10)
+	g := &p.bases[class(young)][b][kind]
+	return (float64(g.seen) + float64(20*base)) / (float64(g.of) + 20)
+}
+
+func dfBin(agents int) int { return min(bits.Len(uint(agents)), dfBins-1) }
+
+func (p *NoveltyPrior) peerShare(fleet *NoveltyPrior, kind ItemKind, agents int) float64 {
+	b := dfBin(agents)
+	share := func(h *[dfBins]float32, prior, worth float64) float64 {
+		below, total := float64(prior*worth), worth
+		for i, v := range h {
+			total += float64(v)
+			if i <= b {
+				below += float64(v)
+			}
+		}
+		return below / total
+	}
+	f := share(&fleet.df[kind], float64(b+1)/dfBins, 4)
+	return share(&p.df[kind], f, 20)
+}
+
+func (p *NoveltyPrior) daily(kind ItemKind) float64 {
+	return (float64(p.inc[kind]) + 10) / (float64(p.days) + 1)
+}
+
+func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, isNew float32, agents int) {
+	e := &p.bases[class(young)][sessionBin(sessions)][kind]
+	e.of++
+	e.seen += isNew
+	p.inc[kind]++
+	if isNew > 0 {
+		p.df[kind][dfBin(agents)]++
+	}
+}
+
+// Day notes one more active day of an agent.
+func (p *NoveltyPrior) Day() { p.days++ }
+
+// EndDay lets the evidence age by a day.
+func (p *NoveltyPrior) EndDay() {
+	d := float32(Decay(24, halfLifeNovelty))
+	for i := range p.bases {
+		for j := range p.bases[i] {
+			for k := range p.bases[i][j] {
+				p.bases[i][j][k].seen *= d
+				p.bases[i][j][k].of *= d
+			}
+		}
+	}
+	for i := range p.df {
+		for j := range p.df[i] {
+			p.df[i][j] *= d
+		}
+		p.inc[i] *= d
+	}
+	p.days *= d
+}
+
+// Code encodes or decodes p.
+func (p *NoveltyPrior) Code(c *wire.Coder) {
+	low := float32(0)
+	one := func(v *float32) {
+		c.F32(v)
+		low = min(low, *v)
+	}
+	for i := range p.bases {
+		for j := range p.bases[i] {
+			for k := range p.bases[i][j] {
+				one(&p.bases[i][j][k].seen)
+				one(&p.bases[i][j][k].of)
+			}
+		}
+	}
+	for i := range p.df {
+		for j := range p.df[i] {
+			one(&p.df[i][j])
+		}
+		one(&p.inc[i])
+	}
+	one(&p.days)
+	if low < 0 {
+		c.Fail("negative novelty of a group")
+	}
+}
+
+// NewPerDay is how many incidences an active day brings that are new.
+func (n *Novelty) NewPerDay(kind ItemKind) float64 {
+	return float64(n.seen[kind]) / math.Max(float64(n.days), 1)
+}

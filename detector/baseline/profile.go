@@ -1,0 +1,164 @@
+package baseline
+
+import "github.com/plumbline-sec/plumbline/detector/internal/wire"
+
+// Profile is everything learnt of one agent.
+type Profile struct {
+	Rate     Rate
+	Sent     Volume
+	Received Volume
+	Novelty  Novelty
+	Breadth  Breadth
+
+	Born    int64  // hour of the first event
+	At      int64  // the hour up to which the statistics have been brought
+	Day     int64  // the last active day, days since 1970
+	Days    uint32 // active days
+	Counted uint8  // hours of that day that calibration has counted
+}
+
+// YoungHours is the age (hours) below which an agent is held against the young.
+const YoungHours = 8 * 24
+
+// Young reports whether the agent is in its first days at the given hour.
+func (p *Profile) Young(hour int64) bool { return hour-p.Born < YoungHours }
+
+// Advance brings the statistics to the beginning of hour: the empty hours in
+// between are observations of nothing.
+func (p *Profile) Advance(g *Peers, hour int64) {
+	if hour <= p.At {
+		return
+	}
+	gap := hour - p.At
+	p.Rate.Idle(&g.Rate, p.At, hour)
+	p.fade(gap)
+	p.At = hour
+}
+
+func (p *Profile) fade(hours int64) {
+	p.Sent.Fade(hours)
+	p.Received.Fade(hours)
+	p.Breadth.Fade(hours)
+}
+
+// Close takes the closed window w. In an episode it counts a tenth.
+func (p *Profile) Close(g *Peers, w *Window, episode bool) {
+	weight := 1.0
+	if episode {
+		weight = 0.1
+	}
+	p.Rate.Learn(&g.Rate, w.Rate, w.Hour, float64(w.Events), episode)
+	p.Breadth.Learn(&g.Breadth, p.Young(w.Hour), float64(w.NewResources+w.NewDestinations), weight)
+	p.Rate.Fade()
+	p.fade(1)
+	p.At = w.Hour + 1
+}
+
+// Contribute hands the agent's estimates to its peers; once a day.
+func (p *Profile) Contribute(g *Peers) {
+	g.Rate.Contribute(&p.Rate)
+	g.Sent.Contribute(&p.Sent)
+	g.Received.Contribute(&p.Received)
+}
+
+// Begin notes one more active day of the agent, days after the one before.
+func (p *Profile) Begin(g *Peers, days int64) {
+	p.Novelty.Day(days)
+	g.Novelty.Day()
+	g.Fleet.Novelty.Day()
+	p.Days++
+}
+
+// Code encodes or decodes p.
+func (p *Profile) Code(c *wire.Coder) {
+	p.Rate.Code(c)
+	p.Sent.Code(c)
+	p.Received.Code(c)
+	p.Novelty.Code(c)
+	p.Breadth.Code(c)
+	c.I64(&p.Born)
+	c.I64(&p.At)
+	c.I64(&p.Day)
+	c.U32(&p.Days)
+	c.U8(&p.Counted)
+}
+
+// Peers is what the agents of one group have in common.
+type Peers struct {
+	Fleet    *Peers // all agents of the tenant; itself has none
+	Agents   int
+	Rate     RatePrior
+	Sent     VolumePrior
+	Received VolumePrior
+	Novelty  NoveltyPrior
+	Breadth  BreadthPrior
+	Known    DocFreq
+	Tools    Tools
+
+	pending []pendingItem // on probation before they count as known to a peer
+	day     int64
+}
+
+const maxPeersPending = 4096
+
+// NewPeers returns a group of which nothing is known.
+func NewPeers(fleet *Peers) *Peers { return &Peers{Fleet: fleet, Rate: NewRatePrior()} }
+
+// Learnt notes that one more agent has begun to use an item.
+func (g *Peers) Learnt(item uint64, now int64) {
+	if len(g.pending) >= maxPeersPending {
+		g.Known.Add(g.pending[0].hash)
+		g.pending = g.pending[1:]
+	}
+	g.pending = append(g.pending, pendingItem{item, now})
+}
+
+// Advance brings the group to now (milliseconds).
+func (g *Peers) Advance(now int64) {
+	i := 0
+	for i < len(g.pending) && g.pending[i].at+Probation <= now {
+		g.Known.Add(g.pending[i].hash)
+		i++
+	}
+	g.pending = g.pending[i:]
+	day := now / 86_400_000
+	if g.day == 0 {
+		g.day = day
+	}
+	if day == g.day {
+		return
+	}
+	// After a leap the evidence fades by at most 60 days, once.
+	for range min(day-g.day, 60) {
+		g.Rate.EndDay()
+		g.Sent.EndDay()
+		g.Received.EndDay()
+		g.Novelty.EndDay()
+		g.Breadth.EndDay()
+		g.Tools.endDay()
+	}
+	g.day = day
+}
+
+// Bytes estimates the memory of the group.
+func (g *Peers) Bytes() int { return 8192 + g.Known.Bytes() + g.Tools.Bytes() + 16*cap(g.pending) }
+
+// Code encodes or decodes g.
+func (g *Peers) Code(c *wire.Coder) {
+	g.Rate.Code(c)
+	g.Sent.Code(c)
+	g.Received.Code(c)
+	g.Novelty.Code(c)
+	g.Breadth.Code(c)
+	g.Known.Code(c)
+	g.Tools.Code(c)
+	n := c.Len(len(g.pending), maxPeersPending, 9)
+	if c.Reading() {
+		g.pending = make([]pendingItem, n)
+	}
+	for i := range g.pending {
+		c.Fixed64(&g.pending[i].hash)
+		c.I64(&g.pending[i].at)
+	}
+	c.I64(&g.day)
+}

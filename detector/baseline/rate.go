@@ -1,0 +1,402 @@
+package baseline
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// Rate is how often an agent acts: over-dispersed counts an hour with the mean
+//
+//	mu = level * hour[0..23] * weekday[0..6]
+//
+// Every factor is shrunk to its peers (factor). An observation is split between
+// the three by giving each the weight 1/(R + uncertainty of the other two), with
+// R = 1/mu + phi the relative variance of a count.
+type Rate struct {
+	level factor
+	hour  [24]factor
+	day   [7]factor
+
+	// phi: sums of the weighted excess of squared relative residuals, of their
+	// weights, and the number of hours behind them.
+	phiSum, phiWeight, phiHours float32
+	// clump: squared residuals over means in quiet hours. Calls come in runs; where
+	// hardly any are expected the variance is clump*mu, not mu.
+	clumpSum, clumpWeight float32
+
+	// Hours is the decayed number of hours observed, the empty ones too.
+	Hours float32
+	// The long window: decayed sums of counts, of means, of variances.
+	longCount, longMean, longVar float32
+}
+
+// RateAt is what a Rate says of one hour.
+type RateAt struct {
+	Mu     float64 // expected count; 0: nothing is known yet
+	Over   float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
+	phi    float64
+	share  float64 // mu over level
+	vLevel float64
+	vHour  float64
+	vDay   float64
+}
+
+const (
+	maxIdleHours = 14 * 24 // empty hours that are observed one by one; those before them only fade
+	minMu        = 1e-6
+	clip         = 4 // standard deviations
+)
+
+// slot returns the hour of the day and the day of the week (Monday = 0).
+func slot(hour int64) (h, d int) {
+	h = int(((hour % 24) + 24) % 24)
+	days := (hour - int64(h)) / 24
+	d = int(((days+3)%7 + 7) % 7) // 1 January 1970 was a Thursday
+	return h, d
+}
+
+// At returns the expectation for an hour (hours since 1970).
+func (r *Rate) At(p *RatePrior, hour int64) RateAt {
+	h, d := slot(hour)
+	g := p.level
+	if !p.known() {
+		if r.level.e <= 0 {
+			return RateAt{}
+		}
+		g = prior{mean: math.Max(float64(r.level.s/r.level.e), minMu), relVar: 20}
+	}
+	level, vl := r.level.at(g.mean, g.relVar)
+	sh, vh := r.hour[h].at(p.hour[h], p.hourVar)
+	sd, vd := r.day[d].at(p.day[d], p.dayVar)
+	a := RateAt{share: math.Max(sh*sd, minMu), vLevel: vl, vHour: vh, vDay: vd}
+	a.Mu = math.Max(level*a.share, minMu)
+	a.phi = r.phi(p, a.Mu, level)
+	a.Over = math.Max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
+	return a
+}
+
+// phi is the over-dispersion, shrunk to the group's with the worth of 20 hours.
+// Steady agents are under-dispersed: it may be negative, down to where the
+// largest hour would keep a tenth of the Poisson variance.
+func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
+	const worth = 20
+	mean := 1.0
+	if r.phiHours > 0 {
+		mean = float64(r.phiWeight / r.phiHours)
+	}
+	if mean <= 0 {
+		return p.phi
+	}
+	phi := (float64(r.phiSum) + float64(worth*mean*p.phi)) / (float64(r.phiWeight) + float64(worth*mean))
+	if phi < 0 {
+		top := 1.0
+		for i := range r.hour {
+			v, _ := r.hour[i].at(p.hour[i], p.hourVar)
+			top = math.Max(top, v)
+		}
+		phi = math.Max(phi, -0.9/math.Max(level*top, mu))
+	}
+	return phi
+}
+
+// clumps is the relative variance that runs of calls add. It counts where little
+// is expected: in busy hours phi has it.
+func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
+	const worth = 3
+	c := (float64(r.clumpSum) + float64(worth*p.clump)) / (float64(r.clumpWeight) + worth)
+	return math.Max(c-1, 0) / (mu * (1 + mu))
+}
+
+// Learn takes the count of one closed hour, a being what At said of it before.
+// In an episode the hour counts a tenth.
+func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode bool) {
+	h, d := slot(hour)
+	if a.Mu == 0 {
+		w := 1 / (1/math.Max(count, 1) + p.phi + p.hourVar + p.dayVar)
+		r.level.learn(w, count)
+		r.Hours++
+		return
+	}
+	mu := a.Mu
+	variance := mu + float64(a.Over*mu*mu)
+	x := math.Min(count, mu+clip*math.Sqrt(variance))
+	noise := 1/mu + math.Max(a.phi, 0) + r.clumps(p, mu)
+	if episode {
+		noise *= 10
+	}
+	rel := x / a.share // in units of the level
+	level := mu / a.share
+	r.level.learn(1/(noise+a.vHour+a.vDay), rel)
+	sd, _ := r.day[d].at(p.day[d], p.dayVar)
+	sh, _ := r.hour[h].at(p.hour[h], p.hourVar)
+	r.hour[h].learn(1/(noise+a.vLevel+a.vDay), x/math.Max(level*sd, minMu))
+	r.day[d].learn(1/(noise+a.vLevel+a.vHour), x/math.Max(level*sh, minMu))
+	r.learnSpread(p, a, x)
+	r.learnLong(a, x)
+	r.Hours++
+}
+
+func (r *Rate) learnSpread(p *RatePrior, a RateAt, x float64) {
+	const fade = 0.998 // an hour: a half-life of two weeks
+	mu := a.Mu
+	known := 1/mu + a.vLevel + a.vHour + a.vDay + r.clumps(p, mu)
+	if mu > 0.1 {
+		e := (x - mu) / mu
+		w := 1 / sq(known+math.Max(a.phi, 0))
+		r.phiSum = float32(float64(float64(r.phiSum)*fade) + float64(w*(float64(e*e)-known)))
+		r.phiWeight = float32(float64(float64(r.phiWeight)*fade) + w)
+		r.phiHours = float32(float64(float64(r.phiHours)*fade) + 1)
+	}
+	if mu < 2 {
+		r.clumpSum = float32(float64(float64(r.clumpSum)*fade) + sq(x-mu))
+		r.clumpWeight = float32(float64(float64(r.clumpWeight)*fade) + mu)
+	}
+}
+
+var longFade = math.Exp2(-1.0 / halfLifeLong)
+
+func (r *Rate) learnLong(a RateAt, x float64) {
+	mu := a.Mu
+	r.longCount = float32(float64(float64(r.longCount)*longFade) + x)
+	r.longMean = float32(float64(float64(r.longMean)*longFade) + mu)
+	own := mu + float64((a.Over-a.vLevel-a.vDay)*mu*mu)
+	r.longVar = float32(float64(float64(r.longVar)*longFade*longFade) + math.Max(own, 0.25*mu))
+}
+
+// Long returns the long window with the open hour in it: what was counted, what
+// was expected, and the variance of that. The error of the level and of the
+// weekday is common to all its hours.
+func (r *Rate) Long(a RateAt, count float64) (observed, mean, variance float64) {
+	observed = float64(float64(r.longCount)*longFade) + count
+	mean = float64(float64(r.longMean)*longFade) + a.Mu
+	own := a.Mu + float64((a.Over-a.vLevel-a.vDay)*a.Mu*a.Mu)
+	variance = float64(float64(r.longVar)*longFade*longFade) + math.Max(own, 0.25*a.Mu)
+	variance += float64(mean * mean * (a.vLevel + a.vDay))
+	return observed, mean, variance
+}
+
+// Idle takes the empty hours from 'from' until before 'to'.
+func (r *Rate) Idle(p *RatePrior, from, to int64) {
+	if to <= from {
+		return
+	}
+	start := max(from, to-maxIdleHours)
+	r.fade(to - from)
+	for h := start; h < to; h++ {
+		a := r.At(p, h)
+		if a.Mu == 0 {
+			r.Hours++
+			continue
+		}
+		hh, dd := slot(h)
+		noise := 1/a.Mu + math.Max(a.phi, 0) + r.clumps(p, a.Mu)
+		r.level.learn(1/(noise+a.vHour+a.vDay), 0)
+		r.hour[hh].learn(1/(noise+a.vLevel+a.vDay), 0)
+		r.day[dd].learn(1/(noise+a.vLevel+a.vHour), 0)
+		r.learnSpread(p, a, 0)
+		r.learnLong(a, 0)
+		r.Hours++
+	}
+}
+
+// fade lets the evidence age by hours.
+func (r *Rate) fade(hours int64) {
+	r.level.decay(Decay(hours, HalfLifeLevel))
+	d := Decay(hours, HalfLifeHour)
+	for i := range r.hour {
+		r.hour[i].decay(d)
+	}
+	d = Decay(hours, HalfLifeWeekday)
+	for i := range r.day {
+		r.day[i].decay(d)
+	}
+	r.Hours = float32(float64(r.Hours) * Decay(hours, HalfLifeLevel))
+}
+
+// Fade lets the evidence age by the hour that was just learnt.
+func (r *Rate) Fade() { r.fade(1) }
+
+// Code encodes or decodes r.
+func (r *Rate) Code(c *wire.Coder) {
+	r.level.code(c)
+	for i := range r.hour {
+		r.hour[i].code(c)
+	}
+	for i := range r.day {
+		r.day[i].code(c)
+	}
+	for _, v := range []*float32{
+		&r.phiSum, &r.phiWeight, &r.phiHours, &r.clumpSum, &r.clumpWeight,
+		&r.Hours, &r.longCount, &r.longMean, &r.longVar,
+	} {
+		c.F32(v)
+	}
+	if c.Reading() && (r.phiWeight < 0 || r.phiHours < 0 || r.clumpSum < 0 || r.clumpWeight < 0 || r.longVar < 0) {
+		c.Fail("negative weight in a rate")
+	}
+}
+
+// RatePrior is what the agents of a group have in common.
+type RatePrior struct {
+	level   prior
+	hour    [24]float64
+	hourVar float64
+	day     [7]float64
+	dayVar  float64
+	phi     float64
+	clump   float64
+
+	today rateMoments // gathered since the last day's end
+	past  rateMoments // faded
+}
+
+type rateMoments struct {
+	level         moments
+	hour          [24]moments
+	day           [7]moments
+	phi, phiN     float64
+	clump, clumpN float64
+}
+
+// NewRatePrior returns the prior of a group of which nothing is known. The start
+// values are those that did well on generated fleets.
+func NewRatePrior() RatePrior {
+	p := RatePrior{level: prior{mean: 1, relVar: 2}, hourVar: 1.5, dayVar: 0.15, phi: 0.3, clump: 3}
+	for i := range p.hour {
+		p.hour[i] = 1
+	}
+	for i := range p.day {
+		p.day[i] = 1
+	}
+	return p
+}
+
+func (p *RatePrior) known() bool { return p.past.level.n > 0 }
+
+// Contribute adds an agent's estimates to its group; once an agent and day.
+func (p *RatePrior) Contribute(r *Rate) {
+	if r.level.e <= 0 {
+		return
+	}
+	g := p.level
+	if !p.known() {
+		own := float64(r.level.s / r.level.e)
+		p.today.level.n++
+		p.today.level.sum += own
+		p.today.level.dev += 2 // the start value
+	} else {
+		v, rv := r.level.at(g.mean, g.relVar)
+		p.today.level.add(v, rv, g.mean)
+	}
+	for i := range r.hour {
+		v, rv := r.hour[i].at(p.hour[i], p.hourVar)
+		p.today.hour[i].add(v, rv, p.hour[i])
+	}
+	for i := range r.day {
+		v, rv := r.day[i].at(p.day[i], p.dayVar)
+		p.today.day[i].add(v, rv, p.day[i])
+	}
+	if r.phiWeight > 0 {
+		p.today.phi += r.phi(p, 1, 1)
+		p.today.phiN++
+	}
+	p.today.clump += (float64(r.clumpSum) + float64(3*p.clump)) / (float64(r.clumpWeight) + 3)
+	p.today.clumpN++
+}
+
+// EndDay turns what was contributed into the priors of the next day.
+func (p *RatePrior) EndDay() {
+	const fade = 0.95
+	if p.today.level.n == 0 {
+		return
+	}
+	p.past.merge(&p.today, fade)
+	p.today = rateMoments{}
+	l := &p.past.level
+	p.level = prior{mean: math.Max(l.sum/l.n, minMu), relVar: bound(l.dev/l.n+1/l.n, 0.02, 10)}
+	hv := means(p.past.hour[:], p.hour[:])
+	p.hourVar = bound(hv, 0.01, 5)
+	dv := means(p.past.day[:], p.day[:])
+	p.dayVar = bound(dv, 0.005, 2)
+	if p.past.phiN > 0 {
+		p.phi = bound((p.past.phi+0.3)/(p.past.phiN+1), -0.5, 5)
+	}
+	p.clump = bound((p.past.clump+3)/(p.past.clumpN+1), 1, 1000)
+}
+
+// means sets the factors to their group means, scaled to a mean of 1, and returns
+// their relative variance.
+func means(m []moments, out []float64) float64 {
+	total, dev, n := 0.0, 0.0, 0.0
+	for i := range m {
+		out[i] = math.Max(m[i].sum/m[i].n, 0.01)
+		total += out[i]
+		dev += m[i].dev
+		n += m[i].n
+	}
+	for i := range out {
+		out[i] = math.Max(out[i]*float64(len(out))/total, 0.01)
+	}
+	return dev / n
+}
+
+func bound(x, low, high float64) float64 { return math.Min(math.Max(x, low), high) }
+
+func (m *rateMoments) merge(o *rateMoments, fade float64) {
+	m.level.merge(&o.level, fade)
+	for i := range m.hour {
+		m.hour[i].merge(&o.hour[i], fade)
+	}
+	for i := range m.day {
+		m.day[i].merge(&o.day[i], fade)
+	}
+	m.phi = float64(m.phi*fade) + o.phi
+	m.phiN = float64(m.phiN*fade) + o.phiN
+	m.clump = float64(m.clump*fade) + o.clump
+	m.clumpN = float64(m.clumpN*fade) + o.clumpN
+}
+
+func (m *moments) merge(o *moments, fade float64) {
+	m.decay(fade)
+	m.n += o.n
+	m.sum += o.sum
+	m.dev += o.dev
+}
+
+func (m *rateMoments) code(c *wire.Coder) {
+	m.level.code(c)
+	for i := range m.hour {
+		m.hour[i].code(c)
+	}
+	for i := range m.day {
+		m.day[i].code(c)
+	}
+	for _, v := range []*float64{&m.phi, &m.phiN, &m.clump, &m.clumpN} {
+		c.F64(v)
+	}
+}
+
+// Code encodes or decodes p.
+func (p *RatePrior) Code(c *wire.Coder) {
+	for _, v := range []*float64{&p.level.mean, &p.level.relVar, &p.hourVar, &p.dayVar, &p.phi, &p.clump} {
+		c.F64(v)
+	}
+	c.F64s(p.hour[:])
+	c.F64s(p.day[:])
+	p.today.code(c)
+	p.past.code(c)
+	if !c.Reading() {
+		return
+	}
+	low := math.Min(math.Min(p.level.mean, p.level.relVar), math.Min(p.hourVar, p.dayVar))
+	for _, v := range p.hour {
+		low = math.Min(low, v)
+	}
+	for _, v := range p.day {
+		low = math.Min(low, v)
+	}
+	if low <= 0 {
+		c.Fail("prior that is not positive")
+	}
+}

@@ -1,0 +1,165 @@
+package baseline
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// Volume is how much an agent moves in one direction: the distribution of
+// Size(bytes) of a call, less what its tool is worth among the peers, and the
+// mean of the bytes themselves. Calls without bytes are no observation.
+type Volume struct {
+	N     float32 // decayed weight of the calls behind it
+	mean  float32 // of the logarithm, less the tool's offset
+	m2    float32 // sum of squared deviations
+	bytes float32 // winsorised mean, bytes a call with bytes
+	calls float32 // share of calls that carry bytes
+}
+
+// VolumeAt is the predictive distribution of a call: Student's t.
+type VolumeAt struct {
+	Mean, Scale float64 // of Size(bytes) less the offset
+	DF          float64
+	Known       bool
+}
+
+// sizeUnit is where sizes begin to matter, bytes: below it a few characters more
+// or less are no multiple.
+const sizeUnit = 128
+
+// Size is the scale on which volumes are compared: log(1 + bytes/128).
+func Size(bytes float64) float64 { return math.Log1p(bytes / sizeUnit) }
+
+// BytesOf is the inverse of Size.
+func BytesOf(size float64) float64 { return sizeUnit * math.Expm1(size) }
+
+const (
+	volumeStartVar = 1.5 * 1.5
+	minVolumeScale = 0.05
+)
+
+// At returns what is expected of the agent's next call.
+func (v *Volume) At(p *VolumePrior) VolumeAt {
+	n := float64(v.N)
+	g, within, between, worth := float64(v.mean), volumeStartVar, 100.0, 2.0
+	if p.known() {
+		g, within, between = p.mean(), p.within(), p.between()
+		worth = 6
+	} else if n <= 0 {
+		return VolumeAt{}
+	}
+	k := within / between
+	s2 := (float64(v.m2) + float64(worth*within)) / (n + worth)
+	return VolumeAt{
+		Mean:  (float64(n*float64(v.mean)) + float64(k*g)) / (n + k),
+		Scale: math.Max(math.Sqrt(s2*(1+1/(n+k))), minVolumeScale),
+		DF:    math.Min(60, n+worth),
+		Known: true,
+	}
+}
+
+// Bytes returns the mean bytes a call and their relative variance, for sums.
+func (v *Volume) Bytes(a VolumeAt) (mean, relVar float64) {
+	relVar = math.Exp(math.Min(a.Scale*a.Scale, 5)) - 1
+	mean = BytesOf(a.Mean) * math.Exp(math.Min(a.Scale*a.Scale/2, 2.5))
+	if n := float64(v.N); n > 0 {
+		own := float64(v.bytes)
+		mean = (float64(n*own) + float64(2*mean)) / (n + 2)
+	}
+	return math.Max(mean, 1), relVar
+}
+
+// Share is the share of calls that carry bytes.
+func (v *Volume) Share() float64 { return float64(v.calls) }
+
+// Learn takes one call: its bytes, the offset of its tool, what At said before,
+// and its weight. Calls of one hour are correlated: the caller hands the k-th of
+// an hour the weight 1/(1+k/32).
+func (v *Volume) Learn(a VolumeAt, bytes uint64, offset, weight float64) {
+	x := Size(float64(bytes))
+	r := x - offset
+	if a.Known {
+		r = math.Min(math.Max(r, a.Mean-float64(clip*a.Scale)), a.Mean+float64(clip*a.Scale))
+	}
+	n := float64(v.N) + weight
+	d := r - float64(v.mean)
+	mean := float64(v.mean) + float64(weight/n*d)
+	v.m2 = float32(float64(v.m2) + float64(weight*d*(r-mean)))
+	v.mean = float32(mean)
+	b := BytesOf(math.Min(r+offset, 40))
+	v.bytes = float32(float64(v.bytes) + float64(weight/n*(b-float64(v.bytes))))
+	v.N = float32(n)
+}
+
+// Present notes whether a call carried bytes.
+func (v *Volume) Present(yes bool, weight float64) {
+	x := 0.0
+	if yes {
+		x = 1
+	}
+	w := weight / (float64(v.N) + 1)
+	v.calls = float32(float64(v.calls) + float64(math.Min(w, 1)*(x-float64(v.calls))))
+}
+
+// Fade lets the evidence age.
+func (v *Volume) Fade(hours int64) {
+	d := Decay(hours, halfLifeVolume)
+	v.N = float32(float64(v.N) * d)
+	v.m2 = float32(float64(v.m2) * d)
+}
+
+// Code encodes or decodes v.
+func (v *Volume) Code(c *wire.Coder) {
+	for _, f := range []*float32{&v.N, &v.mean, &v.m2, &v.bytes, &v.calls} {
+		c.F32(f)
+	}
+	if c.Reading() && (v.N < 0 || v.m2 < 0 || v.bytes < 0 || v.calls < 0) {
+		c.Fail("negative volume")
+	}
+}
+
+// VolumePrior is the distribution over the agents of a group.
+type VolumePrior struct{ n, sum, sum2, s2 float64 }
+
+func (p *VolumePrior) known() bool     { return p.n >= 1 }
+func (p *VolumePrior) mean() float64   { return p.sum / p.n }
+func (p *VolumePrior) within() float64 { return math.Max(p.s2/p.n, minVolumeScale*minVolumeScale) }
+
+func (p *VolumePrior) between() float64 {
+	m := p.mean()
+	spread := p.sum2/p.n - float64(m*m)
+	return math.Max(spread, 0) + float64(1/p.n) + 0.05
+}
+
+// Contribute adds an agent's estimates; once an agent and day.
+func (p *VolumePrior) Contribute(v *Volume) {
+	if v.N < 1 {
+		return
+	}
+	a := v.At(p)
+	p.n++
+	p.sum += a.Mean
+	p.sum2 += float64(a.Mean * a.Mean)
+	worth := 2.0
+	p.s2 += (float64(v.m2) + float64(worth*volumeStartVar)) / (float64(v.N) + worth)
+}
+
+// EndDay lets the evidence age by a day.
+func (p *VolumePrior) EndDay() {
+	const fade = 0.95
+	p.n *= fade
+	p.sum *= fade
+	p.sum2 *= fade
+	p.s2 *= fade
+}
+
+// Code encodes or decodes p.
+func (p *VolumePrior) Code(c *wire.Coder) {
+	for _, f := range []*float64{&p.n, &p.sum, &p.sum2, &p.s2} {
+		c.F64(f)
+	}
+	if c.Reading() && (p.n < 0 || p.s2 < 0) {
+		c.Fail("negative volume of a group")
+	}
+}

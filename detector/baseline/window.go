@@ -1,0 +1,53 @@
+package baseline
+
+import "github.com/plumbline-sec/plumbline/detector/internal/wire"
+
+// MaxSignals bounds the signals of a window.
+const MaxSignals = 16
+
+// Window is the open hour of an agent.
+type Window struct {
+	Open bool
+	Hour int64 // hours since 1970
+
+	Events, Late, Failures, Denied uint64
+	Sent, Received                 uint64
+	SentCalls, ReceivedCalls       uint64
+	Tools, Resources               uint64
+	NewResources, NewDestinations  uint64
+	Sessions                       uint64
+	First, Last                    int64 // event times, milliseconds
+	Crossings                      uint64
+	Max                            [MaxSignals]float32 // the highest -log10 p of each signal
+	Fused                          float32             // the highest fused evidence
+	Surprise                       float64             // the highest
+	InEpisode                      bool                // an episode from before this hour was open in it
+	Rate                           RateAt              // what was expected of the hour when it opened
+	RateFrom                       float64             // counts up to this are nothing unusual
+}
+
+// Code encodes or decodes w.
+func (w *Window) Code(c *wire.Coder) {
+	c.Bool(&w.Open)
+	c.I64(&w.Hour)
+	for _, v := range []*uint64{
+		&w.Events, &w.Late, &w.Failures, &w.Denied, &w.Sent, &w.Received, &w.SentCalls, &w.ReceivedCalls,
+		&w.Tools, &w.Resources, &w.NewResources, &w.NewDestinations, &w.Sessions, &w.Crossings,
+	} {
+		c.U64(v)
+	}
+	c.I64(&w.First)
+	c.I64(&w.Last)
+	c.F32s(w.Max[:])
+	c.F32(&w.Fused)
+	c.F64(&w.Surprise)
+	c.Bool(&w.InEpisode)
+	for _, v := range []*float64{
+		&w.Rate.Mu, &w.Rate.Over, &w.Rate.phi, &w.Rate.share, &w.Rate.vLevel, &w.Rate.vHour, &w.Rate.vDay, &w.RateFrom,
+	} {
+		c.F64(v)
+	}
+	if c.Reading() && (w.Rate.Mu < 0 || w.Rate.share < 0) {
+		c.Fail("negative expectation in a window")
+	}
+}

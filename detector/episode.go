@@ -1,0 +1,222 @@
+package detector
+
+import (
+	"container/heap"
+	"slices"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// Bounds of an episode.
+const (
+	maxEpisodeItems    = 64 // destinations and sessions that are told apart
+	maxEpisodeFamilies = 8
+)
+
+// episode is what goes on with one agent from the first crossing of the budget
+// until a quiet time has passed without one. It raises an alert when it opens,
+// when it gets worse, and when it ends; what crosses in between is counted.
+type episode struct {
+	id         string
+	updates    uint64         // alerts raised; the next one's number
+	due        schemas.Millis // watermark at which it ends, unless it is crossed again
+	queued     schemas.Millis // the due under which it stands in the heap
+	first      schemas.Millis // event times of the first and last crossing
+	last       schemas.Millis
+	severity   int
+	families   []string
+	dests      []uint64
+	sessions   []uint64
+	suppressed int   // crossings since the last alert
+	crossings  int64 // all
+	evidence   schemas.Evidence
+	// worst is the alert with the highest score; the closing one repeats it.
+	worst              schemas.Alert
+	session, principal string // of the last crossing
+}
+
+// episodeHeap orders open episodes by when they are due.
+type episodeHeap []*agent
+
+func (h episodeHeap) Len() int { return len(h) }
+func (h episodeHeap) Less(i, j int) bool {
+	if a, b := h[i].episode.queued, h[j].episode.queued; a != b {
+		return a < b
+	}
+	return h[i].episode.id < h[j].episode.id
+}
+func (h episodeHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push adds an agent; container/heap calls it.
+func (h *episodeHeap) Push(x any) { *h = append(*h, x.(*agent)) }
+
+// Pop removes the last agent; container/heap calls it.
+func (h *episodeHeap) Pop() any {
+	old := *h
+	a := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return a
+}
+
+// closeEpisodes ends the episodes whose quiet time the watermark has passed.
+func (d *Detector) closeEpisodes() {
+	for len(d.open) > 0 {
+		a := d.open[0]
+		e := a.episode
+		if e.queued > d.watermark {
+			return
+		}
+		if e.due > d.watermark {
+			e.queued = e.due // crossed again since it was queued
+			heap.Fix(&d.open, 0)
+			continue
+		}
+		d.endEpisode(a, e.due)
+	}
+}
+
+// cross takes an event that crossed the budget.
+func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Verdict) {
+	e := a.episode
+	opened := e == nil
+	if opened {
+		e = &episode{id: d.episodeID(a, ev), first: at, severity: -1}
+		d.episodes++
+		a.episode = e
+		class := classOf(d.ctx.Young)
+		a.group.calibration.Crossings[class]++
+		a.tenant.calibration.Crossings[class]++
+	}
+	e.first, e.last = min(e.first, at), max(e.last, at)
+	e.due = d.watermark + schemas.Millis(d.cfg.QuietTime.Milliseconds())
+	e.session, e.principal = text(ev.SessionID), text(ev.OnBehalfOf)
+	e.crossings++
+	if opened {
+		e.queued = e.due
+		heap.Push(&d.open, a)
+		a.trail.each(func(id, tool, resource string) { e.prove(id, tool, resource) })
+	}
+	e.proveEvent(ev)
+	worse := e.grow(d, ev, v)
+	if !opened && !worse {
+		e.suppressed++
+		return
+	}
+	status := schemas.StatusUpdate
+	if opened {
+		status = schemas.StatusOpen
+	}
+	al := d.explain(a, ev, at, v)
+	al.Status = status
+	d.raise(a, al)
+	if e.worst.AlertID == "" || al.Score >= e.worst.Score {
+		e.worst = *al
+	}
+}
+
+// grow notes what this crossing adds, and reports whether it is worse than what
+// was alerted: severity up, a new family, a new destination, another session.
+func (e *episode) grow(d *Detector, ev *schemas.Activity, v Verdict) bool {
+	worse := false
+	for _, r := range d.ranked {
+		if !d.strong(r) {
+			continue
+		}
+		f := d.infos[r.index].Family
+		if !slices.Contains(e.families, f) && len(e.families) < maxEpisodeFamilies {
+			e.families = append(e.families, f)
+			worse = true
+		}
+	}
+	for i := range d.fresh {
+		it := &d.fresh[i].Item
+		if it.Kind == baseline.ItemDestination && note(&e.dests, it.Hash) {
+			worse = true
+		}
+	}
+	if ev.SessionID != "" && note(&e.sessions, baseline.Hash(2, ev.SessionID)) {
+		worse = true
+	}
+	if s := d.severity(e, v); s > e.severity {
+		e.severity = s
+		worse = true
+	}
+	return worse
+}
+
+// note adds a hash to a bounded list; false: it was there, or there is no room.
+func note(list *[]uint64, h uint64) bool {
+	if slices.Contains(*list, h) || len(*list) >= maxEpisodeItems {
+		return false
+	}
+	*list = append(*list, h)
+	return true
+}
+
+func (e *episode) proveEvent(ev *schemas.Activity) {
+	if len(ev.EventID) > 0 {
+		e.prove(text(ev.EventID), text(ev.Tool), "")
+	}
+	for _, r := range ev.Resources {
+		if len(e.evidence.Resources) >= schemas.MaxEvidence {
+			break
+		}
+		e.prove("", "", text(r))
+	}
+}
+
+// prove adds to the evidence; each list is bounded and holds a thing once.
+func (e *episode) prove(id, tool, resource string) {
+	for _, p := range []struct {
+		list *[]string
+		s    string
+	}{{&e.evidence.EventIDs, id}, {&e.evidence.Tools, tool}, {&e.evidence.Resources, resource}} {
+		if p.s == "" || slices.Contains(*p.list, p.s) {
+			continue
+		}
+		if len(*p.list) >= schemas.MaxEvidence {
+			if p.list != &e.evidence.EventIDs {
+				continue
+			}
+			// The first half stands, the newest takes the last place.
+			*p.list = slices.Delete(*p.list, schemas.MaxEvidence/2, schemas.MaxEvidence/2+1)
+		}
+		*p.list = append(*p.list, p.s)
+	}
+}
+
+// endEpisode raises the closing alert.
+func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
+	e := a.episode
+	al := e.worst
+	al.Status = schemas.StatusClose
+	al.Time = at
+	al.SessionID, al.OnBehalfOf = e.session, e.principal
+	al.Summary = closing(&al, e)
+	d.raise(a, &al)
+	if i := slices.Index(d.open, a); i >= 0 {
+		heap.Remove(&d.open, i)
+	}
+	a.episode = nil
+}
+
+// raise numbers the alert and hands it out.
+func (d *Detector) raise(a *agent, al *schemas.Alert) {
+	e := a.episode
+	al.EpisodeID = e.id
+	al.AlertID = alertID(e.id, e.updates)
+	al.FirstSeen, al.LastSeen = e.first, e.last
+	al.Evidence = schemas.Evidence{
+		EventIDs: clone(e.evidence.EventIDs), Resources: clone(e.evidence.Resources), Tools: clone(e.evidence.Tools),
+		EventCount: e.crossings,
+	}
+	al.Suppressed = e.suppressed
+	e.updates++
+	e.suppressed = 0
+	out := *al
+	d.sink.Alert(&out)
+}
+
+func clone(s []string) []string { return append(make([]string, 0, len(s)), s...) }

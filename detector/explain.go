@@ -1,0 +1,246 @@
+package detector
+
+import (
+	"math"
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/signal"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+var severities = []string{
+	schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical,
+}
+
+// strong reports whether a signal by itself, with its share of the budget, comes
+// within a decade of an alert.
+func (d *Detector) strong(r rankedSignal) bool { return r.evidence >= d.budget.Threshold()-1 }
+
+// severity starts from the score and is raised where data leaves. Critical takes
+// more than one family of signals: a lone deviation is at most high.
+func (d *Detector) severity(e *episode, v Verdict) int {
+	s := 0
+	switch {
+	case v.Score >= 75:
+		s = 2
+	case v.Score >= 60:
+		s = 1
+	}
+	leaving := false
+	for _, r := range d.ranked {
+		leaving = leaving || d.strong(r) && d.infos[r.index].Leaves
+	}
+	if leaving {
+		s++
+	}
+	if len(e.families) < 2 {
+		s = min(s, 2)
+	}
+	return min(s, len(severities)-1)
+}
+
+// explain writes the alert of a crossing.
+func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v Verdict) *schemas.Alert {
+	e, top := a.episode, d.ranked[0]
+	al := &schemas.Alert{
+		Kind: schemas.KindBehavior, TenantID: text(a.tenant.name),
+		Agent:     schemas.AlertAgent{ID: text(a.id), Name: a.name, Version: a.version, PeerGroup: a.group.name},
+		SessionID: e.session, OnBehalfOf: e.principal, Time: at,
+		Severity: severities[max(e.severity, 0)], Score: round4(v.Score),
+		ExpectedPerAgentDay: round4(math.Pow(10, -v.Surprise)), Confidence: d.confidence(a),
+		Title:    d.infos[top.index].Title,
+		Detector: schemas.DetectorInfo{Version: d.cfg.Version, ConfigHash: d.cfg.Hash},
+	}
+	var names, texts []string
+	for i, r := range d.ranked {
+		if i > 0 && r.lambda > contributes {
+			continue
+		}
+		det := d.signals[r.index].Explain(&d.ctx)
+		for j := range det.FirstSeen {
+			det.FirstSeen[j] = text(det.FirstSeen[j])
+		}
+		al.Signals = append(al.Signals, d.alertSignal(r, det))
+		if i == 0 || d.strong(r) {
+			names = append(names, d.names[r.index])
+			if len(texts) < 3 {
+				texts = append(texts, det.Text)
+			}
+		}
+	}
+	al.Summary = d.summary(a, texts, v)
+	al.Tags = schemas.TagsFor(names, ev.Access)
+	al.Counterfactual = d.counterfactual(a, top)
+	al.Query = query(al, e, at)
+	if d.cfg.Runbook != "" {
+		al.Runbook = d.cfg.Runbook + d.names[top.index]
+	}
+	return al
+}
+
+func (d *Detector) summary(a *agent, texts []string, v Verdict) string {
+	var b strings.Builder
+	b.WriteString("Agent ")
+	b.WriteString(signal.Quote(text(a.id)))
+	b.WriteByte(' ')
+	b.WriteString(texts[0])
+	for _, t := range texts[1:] {
+		b.WriteString("; it also ")
+		b.WriteString(t)
+	}
+	b.WriteString(". ")
+	b.WriteString(often(v.Surprise))
+	return b.String()
+}
+
+// often says a rate per agent-day the way people count.
+func often(surprise float64) string {
+	days := math.Pow(10, surprise)
+	switch {
+	case days < 2:
+		return "Expected of a normal agent about " + signal.Count(1/days) + " times a day."
+	case days < 730:
+		return "Expected of a normal agent once in " + signal.Count(days) + " days."
+	case days < 1e6*365:
+		return "Expected of a normal agent once in " + signal.Count(days/365) + " years."
+	default:
+		return "Expected of a normal agent less than once in a million years."
+	}
+}
+
+func closing(al *schemas.Alert, e *episode) string {
+	return "Ended after a quiet time: " + signal.Plural(float64(e.crossings), "crossing", "crossings") + " from " +
+		e.first.String() + " to " + e.last.String() + ". " + al.Summary
+}
+
+// confidence is how much history stands behind the verdict: the agent's own days,
+// and where they are few the days of its peers, which count half.
+func (d *Detector) confidence(a *agent) float64 {
+	own := math.Min(1, float64(a.profile.Days)/14)
+	days := a.group.calibration.Fused[0].Days() + a.group.calibration.Fused[1].Days()
+	peers := 0.5 * math.Min(1, days/100)
+	return round4(own + float64((1-own)*peers))
+}
+
+// counterfactual says what would have stayed silent: the largest value of the
+// leading signal that keeps the whole verdict under the budget, the other signals
+// as they are.
+func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
+	c, pair := &d.ctx, a.group.pair(a.tenant)
+	class := classOf(c.Young)
+	rest := math.Inf(-1)
+	for _, r := range d.ranked[1:] {
+		rest = math.Max(rest, r.evidence)
+	}
+	if d.budget.Crossed(-math.Log10(pair.Fused(class, math.Max(rest, -3)))) {
+		return "no change of this signal alone: another one crosses by itself"
+	}
+	s := d.signals[top.index]
+	if s.Tail(c, 0) < 0 {
+		return fresh(c)
+	}
+	silent := func(v float64) bool {
+		lambda := pair.Signal(top.index, class, s.Tail(c, v), d.infos[top.index].Blocks)
+		y := math.Max(rest, d.fuse.Evidence(top.index, lambda))
+		return !d.budget.Crossed(-math.Log10(pair.Fused(class, y)))
+	}
+	det := s.Observe(c)
+	low, high := 0.0, det.Observed
+	for range 60 {
+		mid := low + (high-low)/2
+		if silent(mid) {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	if d.infos[top.index].Unit == "bytes" {
+		where := "in this window"
+		if det.Seconds == 0 {
+			where = "in this call"
+		}
+		return "under " + signal.Bytes(high) + " " + where
+	}
+	return "up to " + signal.Count(math.Floor(low)) + " " + d.infos[top.index].Unit + " in this window"
+}
+
+// fresh is the counterfactual of novelty.
+func fresh(c *signal.Context) string {
+	best := 0
+	for i := range c.Fresh {
+		if c.Fresh[i].X > c.Fresh[best].X {
+			best = i
+		}
+	}
+	it := c.Fresh[best].Item
+	name := signal.Quote(text(it.Name))
+	switch it.Kind {
+	case baseline.ItemTool:
+		name = "tool " + name
+	case baseline.ItemToolKind:
+		name = "tool " + name + " on " + signal.Quote(text(it.Kin))
+	case baseline.ItemSource, baseline.ItemDestination, baseline.ItemKinds:
+	}
+	return "had this agent used " + name + " before"
+}
+
+// query is ClickHouse SQL for the proving events.
+func query(al *schemas.Alert, e *episode, at schemas.Millis) string {
+	start, end := at, at
+	for _, s := range al.Signals {
+		if s.WindowStart > 0 {
+			start = min(start, s.WindowStart)
+		}
+	}
+	start = min(start, e.first)
+	end = max(end, e.last)
+	var b strings.Builder
+	b.WriteString("SELECT * FROM activity WHERE tenant_id = ")
+	sqlString(&b, al.TenantID)
+	b.WriteString(" AND agent_id = ")
+	sqlString(&b, al.Agent.ID)
+	b.WriteString(" AND time BETWEEN ")
+	sqlTime(&b, start)
+	b.WriteString(" AND ")
+	sqlTime(&b, end)
+	if lead := al.Signals[0]; len(lead.FirstSeen) > 0 && len(e.evidence.EventIDs) > 0 && lead.WindowSeconds == 0 {
+		b.WriteString(" AND event_id IN (")
+		for i, id := range e.evidence.EventIDs {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			sqlString(&b, id)
+		}
+		b.WriteByte(')')
+	}
+	b.WriteString(" ORDER BY time")
+	return b.String()
+}
+
+func sqlTime(b *strings.Builder, t schemas.Millis) {
+	b.WriteString("toDateTime64('")
+	b.WriteString(t.Time().Format("2006-01-02 15:04:05.000"))
+	b.WriteString("', 3, 'UTC')")
+}
+
+// sqlString writes a ClickHouse string literal. Quotes, backslashes and what is
+// not printable ASCII or a letter are escaped: no name breaks out of its literal.
+func sqlString(b *strings.Builder, s string) {
+	const hex = "0123456789abcdef"
+	b.WriteByte('\'')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\'' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c < 0x20 || c == 0x7f:
+			b.WriteString(`\x`)
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('\'')
+}

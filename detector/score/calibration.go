@@ -1,0 +1,128 @@
+package score
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// What the wider evidence is worth in the narrower, agent-days.
+const (
+	groupWorth = 20
+	fleetWorth = 50
+)
+
+// Calibration holds the curves of one group: of each signal and of their fusion,
+// for agents in their first days and for mature ones.
+type Calibration struct {
+	Signals [2][]Curve // by class (young, mature), by signal
+	Fused   [2]Curve
+	// Crossings counts opened episodes, decayed like the curves; over Fused's days
+	// it is the realised alert rate.
+	Crossings [2]float64
+}
+
+// fusedShift lets the curve of the fusion begin below one exceedance a day: its
+// evidence is a rate, not a tail.
+const fusedShift = 2
+
+// RecordFused counts a block whose fused evidence rose; -Inf: it is new.
+func (c *Calibration) RecordFused(class int, from, to float64) {
+	c.Fused[class].Record(from+fusedShift, to+fusedShift, 1)
+}
+
+// NewCalibration returns curves for n signals.
+func NewCalibration(n int) *Calibration {
+	return &Calibration{Signals: [2][]Curve{make([]Curve, n), make([]Curve, n)}}
+}
+
+// Pair is a group's calibration over that of its fleet.
+type Pair struct{ Group, Fleet *Calibration }
+
+// Signal returns lambda of evidence x of one signal. The narrower evidence is
+// shrunk to the wider: mature group, mature fleet, young fleet, and the model
+// itself, which says blocks*10^-x. Without evidence the answer is NoEvidence.
+func (p Pair) Signal(i, class int, x, blocks float64) float64 {
+	if x < firstBin {
+		return NoEvidence
+	}
+	nominal := blocks * math.Pow(10, -x)
+	lambda := p.Fleet.Signals[0][i].Lambda(x, nominal, fleetWorth)
+	if class == 1 {
+		lambda = p.Fleet.Signals[1][i].Lambda(x, lambda, fleetWorth)
+	}
+	return math.Min(p.Group.Signals[class][i].Lambda(x, lambda, groupWorth), NoEvidence)
+}
+
+// Fused returns lambda of fused evidence y.
+func (p Pair) Fused(class int, y float64) float64 {
+	nominal := math.Pow(10, -y)
+	y += fusedShift
+	if y < firstBin {
+		return math.Min(nominal, NoEvidence)
+	}
+	lambda := p.Fleet.Fused[0].Lambda(y, nominal, fleetWorth)
+	if class == 1 {
+		lambda = p.Fleet.Fused[1].Lambda(y, lambda, fleetWorth)
+	}
+	return math.Min(p.Group.Fused[class].Lambda(y, lambda, groupWorth), NoEvidence)
+}
+
+// Each calls f on every curve.
+func (c *Calibration) Each(f func(*Curve)) {
+	for class := range c.Signals {
+		for i := range c.Signals[class] {
+			f(&c.Signals[class][i])
+		}
+		f(&c.Fused[class])
+	}
+}
+
+// Expose adds agent-days of one class.
+func (c *Calibration) Expose(class int, days float64) {
+	for i := range c.Signals[class] {
+		c.Signals[class][i].Expose(days)
+	}
+	c.Fused[class].Expose(days)
+}
+
+// EndDay lets the evidence age by a day.
+func (c *Calibration) EndDay() {
+	c.Each((*Curve).EndDay)
+	d := math.Exp2(-1.0 / halfLife)
+	c.Crossings[0] *= d
+	c.Crossings[1] *= d
+}
+
+// Code encodes or decodes c, its signals in the order of names: what a snapshot
+// holds of a signal that is no more is dropped, and a new one starts empty.
+func (c *Calibration) Code(w *wire.Coder, names []string) {
+	n := w.Len(len(names), 64, 1)
+	for at := range n {
+		name, i := "", at
+		if !w.Reading() {
+			name = names[at]
+		}
+		w.String(&name, 64)
+		if w.Reading() {
+			i = -1
+			for j := range names {
+				if names[j] == name {
+					i = j
+				}
+			}
+		}
+		for class := range c.Signals {
+			var gone Curve
+			curve := &gone
+			if i >= 0 {
+				curve = &c.Signals[class][i]
+			}
+			curve.Code(w)
+		}
+	}
+	c.Fused[0].Code(w)
+	c.Fused[1].Code(w)
+	w.F64(&c.Crossings[0])
+	w.F64(&c.Crossings[1])
+}

@@ -1,0 +1,146 @@
+package score
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// Shape of a Curve.
+const (
+	curveBins = 120
+	binWidth  = 0.1 // decades
+	firstBin  = 0.5 // evidence below this is not recorded
+	tailFrom  = 8   // the exponential tail starts at the 8th-largest exceedance
+	slopeFrom = 40  // and takes its slope from the 40 largest
+	slopeWork = 10  // observations that the nominal slope is worth
+	halfLife  = 14  // days
+)
+
+// Curve is how often evidence of one signal really exceeds a value: decayed
+// counts of block maxima in bins of a tenth of a decade, over agent-days.
+// Beyond the data it goes on as an exponential, never steeper than the model
+// itself (one decade of lambda for one of evidence).
+type Curve struct {
+	over  [curveBins]float32 // over[i]: blocks with evidence of at least firstBin + i*binWidth
+	days  float64
+	slope float64 // of the tail; derived
+	from  int     // bin in which the tail starts; derived
+	fresh bool    // the two above are current
+}
+
+func bin(x float64) int {
+	if x < firstBin {
+		return -1
+	}
+	return min(int((x-firstBin)/binWidth), curveBins-1)
+}
+
+// Record counts a block whose evidence rose from 'from' (0: it is new) to 'to'.
+func (c *Curve) Record(from, to, weight float64) {
+	a, b := bin(from), bin(to)
+	for i := a + 1; i <= b; i++ {
+		c.over[i] += float32(weight)
+	}
+	c.fresh = c.fresh && a >= b
+}
+
+// Expose adds agent-days that were watched.
+func (c *Curve) Expose(days float64) { c.days += days }
+
+// Days returns the decayed agent-days.
+func (c *Curve) Days() float64 { return c.days }
+
+// EndDay lets the evidence age by a day.
+func (c *Curve) EndDay() {
+	d := math.Exp2(-1.0 / halfLife)
+	c.days *= d
+	for i := range c.over {
+		c.over[i] = float32(float64(c.over[i]) * d)
+	}
+	c.fresh = false
+}
+
+func (c *Curve) fit() {
+	c.fresh, c.from, c.slope = true, 0, 1
+	for i := curveBins - 1; i > 0; i-- {
+		if c.over[i] >= tailFrom {
+			c.from = i
+			break
+		}
+	}
+	at := 0
+	for i := curveBins - 1; i > 0; i-- {
+		if c.over[i] >= slopeFrom {
+			at = i
+			break
+		}
+	}
+	n := float64(c.over[at])
+	if n <= 0 {
+		return
+	}
+	// Mean excess over the start of the bin, from the counts above each edge.
+	sum := 0.0
+	for i := at + 1; i < curveBins; i++ {
+		sum += float64(c.over[i])
+	}
+	excess := binWidth * (sum/n + 0.5)
+	slope := (n + slopeWork) / (float64(n*math.Ln10*excess) + slopeWork)
+	c.slope = math.Min(math.Max(slope, 0.2), 1)
+}
+
+// Exceedances returns the recorded number of blocks with evidence of at least x,
+// smoothed by the tail.
+func (c *Curve) exceedances(x float64) float64 {
+	if !c.fresh {
+		c.fit()
+	}
+	pos := (x - firstBin) / binWidth
+	if pos >= float64(c.from) {
+		edge := firstBin + float64(float64(c.from)*binWidth)
+		return float64(c.over[c.from]) * math.Pow(10, -c.slope*(x-edge))
+	}
+	if pos <= 0 {
+		return float64(c.over[0])
+	}
+	i := int(pos)
+	f := pos - float64(i)
+	return float64(c.over[i]) + float64(f*float64(c.over[i+1]-c.over[i]))
+}
+
+// Lambda returns the exceedances of x per agent-day: the recorded ones, and the
+// prior's lambda for worth agent-days.
+func (c *Curve) Lambda(x, prior, worth float64) float64 {
+	return (c.exceedances(x) + float64(prior*worth)) / (c.days + worth)
+}
+
+// Raw returns the recorded exceedances of x per agent-day, 0 without any days.
+func (c *Curve) Raw(x float64) float64 {
+	if c.days <= 0 {
+		return 0
+	}
+	return c.exceedances(x) / c.days
+}
+
+// Code encodes or decodes c.
+func (c *Curve) Code(w *wire.Coder) {
+	n := curveBins
+	for n > 0 && c.over[n-1] == 0 {
+		n--
+	}
+	n = w.Len(n, curveBins, 4)
+	w.F32s(c.over[:n])
+	w.F64(&c.days)
+	if !w.Reading() {
+		return
+	}
+	c.fresh = false
+	low := c.days
+	for _, v := range c.over {
+		low = math.Min(low, float64(v))
+	}
+	if low < 0 {
+		w.Fail("negative calibration")
+	}
+}

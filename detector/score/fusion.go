@@ -1,0 +1,37 @@
+package score
+
+import "math"
+
+// Floor is the surprise of an event that shows nothing unusual.
+var Floor = -math.Log10(NoEvidence)
+
+// Fuse is the corrected maximum: each signal's lambda over its share of the
+// budget, the strongest counts. (A sum of evidence was tried: with many weak
+// signals it drowns the one that matters.)
+type Fuse struct {
+	shares []float64
+}
+
+// NewFuse returns the fusion for the given weights; a weight of 0 or less turns a
+// signal off.
+func NewFuse(weights []float64) Fuse {
+	total := 0.0
+	for _, w := range weights {
+		total += math.Max(w, 0)
+	}
+	f := Fuse{shares: make([]float64, len(weights))}
+	for i, w := range weights {
+		if w > 0 {
+			f.shares[i] = w / total
+		}
+	}
+	return f
+}
+
+// On reports whether signal i takes part.
+func (f *Fuse) On(i int) bool { return f.shares[i] > 0 }
+
+// Evidence returns -log10 of signal i's lambda over its share.
+func (f *Fuse) Evidence(i int, lambda float64) float64 {
+	return -math.Log10(lambda / f.shares[i])
+}

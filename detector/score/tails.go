@@ -1,0 +1,123 @@
+package score
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/mathext"
+)
+
+func evidence(p float64) float64 {
+	if !(p > 1e-300) { // NaN too: a tail that can't be told is not evidence beyond the end
+		if p <= 0 || p <= 1e-300 {
+			return MaxEvidence
+		}
+		return 0
+	}
+	return math.Max(0, -math.Log10(p))
+}
+
+// Counts returns -log10 P(X >= n), mid-p, of an over-dispersed count: mean mu and
+// variance mu + over*mu^2. It is a negative binomial; where the counts are as
+// good as Poisson or steadier, a gamma whose standard deviation is at least half
+// a count and 4 % of the mean, so that a perfectly steady agent neither divides
+// by zero nor alarms on a single call more.
+func Counts(n, mu, over float64) float64 {
+	if n <= mu || mu <= 0 {
+		return 0
+	}
+	if over*mu < 1e-3 {
+		floor := 0.04 * mu
+		variance := math.Max(math.Max(0.25, float64(floor*floor)), mu+float64(over*mu*mu))
+		return Gamma(n-0.5, mu, variance)
+	}
+	r := 1 / over
+	p := mu / (mu + r)
+	// P(X >= n) = I_p(n, r). Mid-p takes the mean with P(X >= n+1).
+	above := mathext.RegIncBeta(n, r, p)
+	beyond := mathext.RegIncBeta(n+1, r, p)
+	if above > 1e-290 {
+		return evidence((above + beyond) / 2)
+	}
+	// Past the end of the numbers the tail falls by log10(p) a count, and by the
+	// power of n that the binomial coefficient brings.
+	lg, _ := math.Lgamma(n + r)
+	lr, _ := math.Lgamma(r)
+	ln, _ := math.Lgamma(n + 1)
+	log := lg - lr - ln + float64(n*math.Log(p)) + float64(r*math.Log1p(-p)) - math.Log1p(-p)
+	return math.Min(math.Max(-log/math.Ln10, 0), MaxEvidence)
+}
+
+// Gamma returns -log10 P(X >= x) of a gamma with the given mean and variance.
+func Gamma(x, mean, variance float64) float64 {
+	if x <= mean || mean <= 0 || variance <= 0 {
+		return 0
+	}
+	shape := mean * mean / variance
+	return evidence(mathext.GammaIncRegComp(shape, x*mean/variance))
+}
+
+// StudentT returns -log10 P(T >= t) with df degrees of freedom.
+func StudentT(t, df float64) float64 {
+	if t <= 0 || df <= 0 {
+		return 0
+	}
+	tt := float64(t * t)
+	return evidence(mathext.RegIncBeta(df/2, 0.5, df/(df+tt)) / 2)
+}
+
+// LogNormal returns -log10 P(X >= x) of a log-normal with the given mean and
+// relative variance.
+func LogNormal(x, mean, relVar float64) float64 {
+	if x <= mean || mean <= 0 {
+		return 0
+	}
+	s2 := math.Log1p(relVar)
+	s := math.Sqrt(math.Max(s2, 1e-4))
+	z := (math.Log(x/mean) + s2/2) / s
+	return evidence(math.Erfc(z/math.Sqrt2) / 2)
+}
+
+// LogNormalQuantile returns the value that a log-normal exceeds with
+// probability 10^-x.
+func LogNormalQuantile(x, mean, relVar float64) float64 {
+	s2 := math.Log1p(relVar)
+	s := math.Sqrt(math.Max(s2, 1e-4))
+	z := -mathext.NormalQuantile(math.Pow(10, -x))
+	return mean * math.Exp(float64(z*s)-s2/2)
+}
+
+// Quantile returns the smallest value at which a tail reaches x decades, by
+// bisection between low (where it has not) and an upper end that it looks for.
+// The tail must not fall as the value grows.
+func Quantile(tail func(v float64) float64, x, low float64, steps int) float64 {
+	high := math.Max(2*low, 1)
+	for i := 0; tail(high) < x; i++ {
+		if i == 80 {
+			return high
+		}
+		low, high = high, 2*high
+	}
+	for range steps {
+		mid := low + (high-low)/2
+		if tail(mid) >= x {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	return high
+}
+
+// GammaQuantile returns about the value that a gamma exceeds with probability
+// 10^-x: Wilson and Hilferty's cube where the shape is 1 or more (within 1 %), and
+// ten steps of bisection below.
+func GammaQuantile(x, mean, variance float64) float64 {
+	shape := mean * mean / variance
+	if shape < 1 {
+		return Quantile(func(v float64) float64 { return Gamma(v, mean, variance) }, x, mean, 10)
+	}
+	z := -mathext.NormalQuantile(math.Pow(10, -x))
+	c := 1 / (9 * shape)
+	r := 1 - c + float64(z*math.Sqrt(c))
+	return mean * r * r * r
+}

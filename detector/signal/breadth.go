@@ -1,0 +1,73 @@
+package signal
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/score"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// resourceBreadth is the number of resources that the agent touches for the first
+// time in the open hour: a sweep. Negative binomial around the agent's own mean
+// of its active hours, shrunk to that of its peers (young and mature apart).
+// Unit: resources.
+type resourceBreadth struct{}
+
+const minBreadth = 3
+
+func (resourceBreadth) Info() Info {
+	return Info{
+		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Share: 0.2, Blocks: 24,
+		Title: "Sweep across resources new to this agent",
+	}
+}
+
+func (s resourceBreadth) Score(c *Context) float64 {
+	if c.Win == nil || len(c.Fresh) == 0 {
+		return 0
+	}
+	n := float64(c.Win.NewResources + c.Win.NewDestinations)
+	if n < minBreadth {
+		return 0
+	}
+	return s.Tail(c, n)
+}
+
+func (resourceBreadth) Tail(c *Context, v float64) float64 {
+	mean, over := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
+	return score.Counts(v, mean, over)
+}
+
+func (resourceBreadth) Observe(c *Context) Detail {
+	mean, _ := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
+	return Detail{
+		Observed: float64(c.Win.NewResources + c.Win.NewDestinations), Expected: mean,
+		Start: c.hour(), Seconds: hourSeconds, Samples: c.Own.Breadth.Hours(),
+	}
+}
+
+func (s resourceBreadth) Explain(c *Context) Detail {
+	d := s.Observe(c)
+	d.High = s.high(c, d.Expected, 40)
+	d.Text = "touched " + Count(d.Observed) + " resources for the first time since " + c.hour().Time().Format("15:04") +
+		" UTC; 99.9 % of its hours stay under " + Count(d.High) + ", " + Count(d.Expected) + " expected"
+	for i := range c.Fresh {
+		if len(d.FirstSeen) < schemas.MaxEvidence && c.Fresh[i].Item.Kin != "" {
+			d.FirstSeen = append(d.FirstSeen, itemName(c.Fresh[i].Item))
+		}
+	}
+	return d
+}
+
+func (s resourceBreadth) Close(c *Context) (Detail, bool) {
+	if c.Win.NewResources+c.Win.NewDestinations == 0 {
+		return Detail{}, false
+	}
+	d := s.Observe(c)
+	d.High = s.high(c, d.Expected, 10)
+	return d, true
+}
+
+func (s resourceBreadth) high(c *Context, expected float64, steps int) float64 {
+	return math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, expected, steps))
+}

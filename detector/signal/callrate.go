@@ -1,0 +1,58 @@
+package signal
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/score"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// callRate is the number of events in the open hour against what the whole hour
+// should have: over-dispersed counts with level x hour x weekday factors shrunk to
+// the peers (baseline.Rate), negative binomial tail, mid-p. Unit: calls an hour.
+type callRate struct{}
+
+func (callRate) Info() Info {
+	return Info{
+		Name: schemas.SignalCallRate, Family: FamilyRate, Unit: "calls", Share: 1, Blocks: 24,
+		Title: "Far more calls than this agent makes",
+	}
+}
+
+func (s callRate) Score(c *Context) float64 {
+	if c.Win == nil || float64(c.Win.Events) <= c.Win.RateFrom {
+		return 0
+	}
+	return s.Tail(c, float64(c.Win.Events))
+}
+
+func (callRate) Tail(c *Context, v float64) float64 {
+	return score.Counts(v, c.Win.Rate.Mu, c.Win.Rate.Over)
+}
+
+func (s callRate) Explain(c *Context) Detail {
+	d := s.Observe(c)
+	if d.Expected > 0 {
+		d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
+	}
+	d.Text = "made " + Plural(d.Observed, "call", "calls") + " since " + c.hour().Time().Format("15:04") +
+		" UTC; 99.9 % of such hours stay under " + Count(d.High) + ", " + Count(d.Expected) + " expected"
+	return d
+}
+
+func (callRate) Observe(c *Context) Detail {
+	return Detail{
+		Observed: float64(c.Win.Events), Expected: c.Win.Rate.Mu,
+		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours),
+	}
+}
+
+func (s callRate) Close(c *Context) (Detail, bool) {
+	d := s.Observe(c)
+	if d.Expected > 0 {
+		mu := d.Expected
+		variance := math.Max(mu+float64(c.Win.Rate.Over*mu*mu), 0.25)
+		d.High = score.GammaQuantile(interval, mu, variance)
+	}
+	return d, true
+}

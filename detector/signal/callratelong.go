@@ -1,0 +1,63 @@
+package signal
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/score"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// callRateLong is the number of events over a long window, faded with a half-life
+// of 12 hours, against the same sum of what was expected: a raised rate that no
+// single hour gives away. Gamma tail with matched moments; the variance holds the
+// error of the level and the weekday once, common to all hours. Unit: calls.
+type callRateLong struct{}
+
+const longHours = 24 // own hours before it is scored
+
+func (callRateLong) Info() Info {
+	return Info{
+		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Share: 1, Blocks: 2, Daily: true,
+		Title: "More calls for many hours than this agent makes",
+	}
+}
+
+func (callRateLong) Score(c *Context) float64 {
+	if c.Win == nil || c.Win.Rate.Mu == 0 || c.Own.Rate.Hours < longHours {
+		return 0
+	}
+	seen, mean, variance := c.Own.Rate.Long(c.Win.Rate, float64(c.Win.Events))
+	if d := seen - mean; d <= 0 || d*d <= variance {
+		return 0
+	}
+	return score.Gamma(seen, mean, variance)
+}
+
+func (callRateLong) Tail(c *Context, v float64) float64 {
+	_, mean, variance := c.Own.Rate.Long(c.Win.Rate, float64(c.Win.Events))
+	return score.Gamma(v, mean, variance)
+}
+
+func (s callRateLong) Observe(c *Context) Detail {
+	d, _ := s.Close(c)
+	return d
+}
+
+func (s callRateLong) Explain(c *Context) Detail {
+	d, _ := s.Close(c)
+	d.Text = "made about " + Count(d.Observed) + " calls over the last day (recent hours weigh more); 99.9 % stay under " +
+		Count(d.High) + ", " + Count(d.Expected) + " expected"
+	return d
+}
+
+func (callRateLong) Close(c *Context) (Detail, bool) {
+	if c.Win.Rate.Mu == 0 || c.Own.Rate.Hours < longHours {
+		return Detail{}, false
+	}
+	seen, mean, variance := c.Own.Rate.Long(c.Win.Rate, float64(c.Win.Events))
+	const seconds = 24 * hourSeconds
+	return Detail{
+		Observed: seen, Expected: mean, High: math.Ceil(score.GammaQuantile(interval, mean, variance)),
+		Start: c.hour() - (seconds-hourSeconds)*1000, Seconds: seconds, Samples: float64(c.Own.Rate.Hours),
+	}, true
+}

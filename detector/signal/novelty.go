@@ -1,0 +1,198 @@
+package signal
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// The three signals of this file share their formula (baseline.Novelty.Rarity):
+// how often a day an agent of this maturity is expected to touch something that
+// is this new to it and this little known among its peers. Evidence is -log10 of
+// that, per hundredth of a day: what happens a few times a day is weak evidence,
+// not none. Unit: new items of the event.
+
+const perDay = 100
+
+// Evidence returns the evidence of an item's rarity.
+func Evidence(r baseline.Rarity) float64 { return math.Max(0, math.Log10(perDay/r.PerDay)) }
+
+// newTool: a tool that the agent has not used, or not on this kind of resource.
+type newTool struct{}
+
+func (newTool) Info() Info {
+	return Info{
+		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Share: 0.3, Blocks: perDay,
+		Title: "Tool that this agent has not used before",
+	}
+}
+
+func (newTool) Score(c *Context) float64 {
+	return strongest(c, baseline.ItemTool, baseline.ItemToolKind)
+}
+
+func (newTool) Tail(*Context, float64) float64 { return -1 }
+
+func (newTool) Observe(c *Context) Detail {
+	return countFresh(c, baseline.ItemTool, baseline.ItemToolKind)
+}
+
+func (newTool) Explain(c *Context) Detail {
+	return explainFresh(c, "used", baseline.ItemTool, baseline.ItemToolKind)
+}
+
+func (newTool) Close(*Context) (Detail, bool) { return Detail{}, false }
+
+// newResource: a source that the agent has not read from.
+type newResource struct{}
+
+func (newResource) Info() Info {
+	return Info{
+		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Share: 0.1, Blocks: perDay,
+		Title: "Resource that this agent has not read before",
+	}
+}
+
+func (newResource) Score(c *Context) float64 { return strongest(c, baseline.ItemSource) }
+
+func (newResource) Tail(*Context, float64) float64 { return -1 }
+
+func (newResource) Observe(c *Context) Detail { return countFresh(c, baseline.ItemSource) }
+
+func (newResource) Explain(c *Context) Detail { return explainFresh(c, "read", baseline.ItemSource) }
+
+func (newResource) Close(c *Context) (Detail, bool) {
+	return closeFresh(c, float64(c.Win.NewResources), baseline.ItemSource)
+}
+
+// newDestination: somewhere that data can leave to and that the agent has not
+// written or sent to. It is as unusual as the most unusual of the destination
+// itself, the tool, and the tool on this kind of resource.
+type newDestination struct{}
+
+func (newDestination) Info() Info {
+	return Info{
+		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Share: 10, Blocks: perDay, Leaves: true,
+		Title: "First contact with a destination",
+	}
+}
+
+func (newDestination) Score(c *Context) float64 {
+	if !c.LeavesHouse {
+		return 0
+	}
+	return strongest(c, baseline.ItemDestination, baseline.ItemTool, baseline.ItemToolKind)
+}
+
+func (newDestination) Tail(*Context, float64) float64 { return -1 }
+
+func (newDestination) Observe(c *Context) Detail {
+	return countFresh(c, baseline.ItemDestination, baseline.ItemTool, baseline.ItemToolKind)
+}
+
+func (newDestination) Explain(c *Context) Detail {
+	return explainFresh(c, "reached", baseline.ItemDestination, baseline.ItemTool, baseline.ItemToolKind)
+}
+
+func (newDestination) Close(c *Context) (Detail, bool) {
+	return closeFresh(c, float64(c.Win.NewDestinations), baseline.ItemDestination)
+}
+
+func is(k baseline.ItemKind, kinds []baseline.ItemKind) bool {
+	return slices.Contains(kinds, k)
+}
+
+func strongest(c *Context, kinds ...baseline.ItemKind) float64 {
+	x := 0.0
+	for i := range c.Fresh {
+		if is(c.Fresh[i].Item.Kind, kinds) {
+			x = max(x, c.Fresh[i].X)
+		}
+	}
+	return x
+}
+
+func countFresh(c *Context, kinds ...baseline.ItemKind) Detail {
+	d := Detail{Start: c.Ev.Time, Samples: float64(c.Own.Novelty.Sessions)}
+	for i := range c.Fresh {
+		if is(c.Fresh[i].Item.Kind, kinds) {
+			d.Observed++
+			d.Expected += c.Fresh[i].Rarity.Incidence
+		}
+	}
+	d.High = d.Expected
+	return d
+}
+
+func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
+	d := countFresh(c, kinds...)
+	best := -1
+	for i := range c.Fresh {
+		f := &c.Fresh[i]
+		if !is(f.Item.Kind, kinds) {
+			continue
+		}
+		if len(d.FirstSeen) < schemas.MaxEvidence {
+			d.FirstSeen = append(d.FirstSeen, itemName(f.Item))
+		}
+		if best < 0 || f.X > c.Fresh[best].X {
+			best = i
+		}
+	}
+	if best < 0 {
+		return d
+	}
+	f := &c.Fresh[best]
+	d.Text = verbOf(verb, f.Item) + " for the first time" + known(c, f.Rarity)
+	if d.Observed > 1 {
+		d.Text += " (" + Count(d.Observed) + " things new at once)"
+	}
+	return d
+}
+
+func verbOf(verb string, it baseline.Item) string {
+	switch it.Kind {
+	case baseline.ItemTool:
+		return "used tool " + Quote(it.Name)
+	case baseline.ItemToolKind:
+		return "used tool " + Quote(it.Name) + " on " + Quote(it.Kin)
+	case baseline.ItemSource, baseline.ItemDestination, baseline.ItemKinds:
+	}
+	return verb + " " + Quote(it.Name)
+}
+
+func itemName(it baseline.Item) string {
+	switch it.Kind {
+	case baseline.ItemTool:
+		return "tool:" + it.Name
+	case baseline.ItemToolKind:
+		return "tool:" + it.Name + " on " + it.Kin
+	case baseline.ItemSource, baseline.ItemDestination, baseline.ItemKinds:
+	}
+	return strings.Clone(it.Name)
+}
+
+func known(c *Context, r baseline.Rarity) string {
+	others := c.Peers.Agents - 1
+	switch {
+	case others < 1:
+		return ""
+	case r.Peers == 0:
+		return ", and so far unknown to its " + Plural(float64(others), "peer", "peers")
+	default:
+		return ", known to " + Count(float64(r.Peers)) + " of its " + Plural(float64(others), "peer", "peers")
+	}
+}
+
+func closeFresh(c *Context, n float64, kind baseline.ItemKind) (Detail, bool) {
+	if n == 0 {
+		return Detail{}, false
+	}
+	return Detail{
+		Observed: n, Expected: c.Own.Novelty.NewPerDay(kind) / 24,
+		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Novelty.Sessions),
+	}, true
+}

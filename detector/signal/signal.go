@@ -1,0 +1,108 @@
+// Package signal says what is scored: one signal, one file.
+//
+// A signal reads the baselines of an agent and of its peers and says how much
+// evidence (-log10 of a tail probability, package score) an event or an hour is
+// that something is out of true. It keeps no state: what is remembered is package
+// baseline's. Adding a signal is one file here, one line in All, one scenario.
+//
+//  1. Score is called on every event and allocates nothing.
+//  2. Evidence does not fall while an hour is open: what is scored on the open hour
+//     only grows, so the hour is one test, however many events it has.
+//  3. Tail does not fall as the value grows: counterfactuals and intervals are found
+//     by bisection on it.
+package signal
+
+import (
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// Context is what a signal may look at.
+type Context struct {
+	Ev    *schemas.Activity // nil when an hour closes
+	Win   *baseline.Window  // the open hour, the event in it; nil for a late event
+	Own   *baseline.Profile
+	Peers *baseline.Peers
+	Young bool // the agent is in its first days
+
+	Tool           *baseline.Tool // of the event, nil where the group does not know it
+	Sent, Received baseline.VolumeAt
+	Fresh          []Fresh // what the event touches for the first time
+	LeavesHouse    bool    // the event touches a destination
+}
+
+// Fresh is an item that is new to the agent.
+type Fresh struct {
+	Item   baseline.Item
+	Rarity baseline.Rarity
+	X      float64 // evidence
+}
+
+// Info describes a signal.
+type Info struct {
+	Name   string
+	Family string  // signals of one family share their causes
+	Unit   string  // of Observed, Expected, Low and High
+	Share  float64 // default weight in the alert budget
+	Blocks float64 // how many tests a day the model alone stands for, before calibration
+	Daily  bool    // calibrated on the day's maximum, not on the hour's
+	Leaves bool    // it shows data on its way out
+	Title  string  // of an alert that it leads; one line without values
+}
+
+// Detail explains a score.
+type Detail struct {
+	Observed, Expected, Low, High float64
+	Start                         schemas.Millis
+	Seconds                       int64
+	Samples                       float64 // how many observations stand behind Expected
+	FirstSeen                     []string
+	Text                          string // one plain sentence without subject and stop
+}
+
+// A Signal is one thing that is scored.
+type Signal interface {
+	Info() Info
+	// Score returns the evidence of the event, of the open hour after it, or both.
+	Score(c *Context) float64
+	// Observe says what stands behind Score: value, expectation, window. It
+	// allocates nothing.
+	Observe(c *Context) Detail
+	// Explain is Observe with the interval, the first-seen things and the text.
+	Explain(c *Context) Detail
+	// Tail returns the evidence had the observed value been v; negative where a
+	// value has no part in it.
+	Tail(c *Context, v float64) float64
+	// Close describes the closing hour; false where there is nothing to say.
+	Close(c *Context) (Detail, bool)
+}
+
+// All is the list of signals. A snapshot knows them by name: the order may change.
+func All() []Signal {
+	return []Signal{
+		callRate{},
+		callRateLong{},
+		volume{out: true},
+		volume{},
+		newTool{},
+		newResource{},
+		newDestination{},
+		resourceBreadth{},
+	}
+}
+
+// Families of signals.
+const (
+	FamilyRate     = "rate"
+	FamilyVolume   = "volume"
+	FamilyTool     = "tool"
+	FamilyResource = "resource"
+)
+
+const (
+	hourSeconds = 3600
+	hourMillis  = 3_600_000
+	interval    = 3 // decades: the interval holds 99.9 % of what is normal
+)
+
+func (c *Context) hour() schemas.Millis { return schemas.Millis(c.Win.Hour * hourMillis) }

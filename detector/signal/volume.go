@@ -1,0 +1,159 @@
+package signal
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/score"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// volume is the bytes that an agent sends or receives, the stronger of two tests.
+// A call: Student's t on log(1 + bytes/128) less the tool's offset, mean and variance
+// shrunk to the peers. The open hour: the sum against a log-normal of mean
+// mu*bytes and relative variance over + v/mu, mu the hour's calls that carry
+// bytes. Unit: bytes.
+type volume struct{ out bool }
+
+func (s volume) Info() Info {
+	i := Info{
+		Name: schemas.SignalBytesReceived, Family: FamilyVolume, Unit: "bytes", Share: 0.3, Blocks: 100,
+		Title: "Far more data received than this agent receives",
+	}
+	if s.out {
+		i.Name, i.Leaves = schemas.SignalBytesSent, true
+		i.Title = "Far more data sent than this agent sends"
+	}
+	return i
+}
+
+func (s volume) pick(c *Context) (own *baseline.Volume, at *baseline.VolumeAt, total, calls uint64) {
+	if s.out {
+		return &c.Own.Sent, &c.Sent, c.Win.Sent, c.Win.SentCalls
+	}
+	return &c.Own.Received, &c.Received, c.Win.Received, c.Win.ReceivedCalls
+}
+
+func (s volume) call(c *Context) (bytes uint64, offset float64) {
+	if s.out {
+		bytes = c.Ev.BytesSent
+	} else {
+		bytes = c.Ev.BytesReceived
+	}
+	if c.Tool != nil {
+		if s.out {
+			offset = c.Tool.Sent()
+		} else {
+			offset = c.Tool.Received()
+		}
+	}
+	return bytes, offset
+}
+
+func (s volume) Score(c *Context) float64 {
+	if c.Win == nil {
+		return 0
+	}
+	bytes, _ := s.call(c)
+	if bytes == 0 {
+		return 0
+	}
+	return math.Max(s.callTail(c, float64(bytes)), s.hourTail(c, -1))
+}
+
+func (s volume) callTail(c *Context, bytes float64) float64 {
+	_, at, _, _ := s.pick(c)
+	if !at.Known {
+		return 0
+	}
+	_, offset := s.call(c)
+	t := (baseline.Size(bytes) - offset - at.Mean) / at.Scale
+	if t < 1 {
+		return 0
+	}
+	return score.StudentT(t, at.DF)
+}
+
+// hour returns what is expected of the whole hour.
+func (s volume) hour(c *Context) (mean, relVar float64, ok bool) {
+	own, at, _, _ := s.pick(c)
+	if !at.Known || own.N < 8 || c.Win.Rate.Mu == 0 {
+		return 0, 0, false
+	}
+	bytes, v := own.Bytes(*at)
+	calls := math.Max(c.Win.Rate.Mu*own.Share(), 1)
+	return calls * bytes, math.Max(c.Win.Rate.Over, 0) + (v+1)/calls, true
+}
+
+// hourTail is the evidence of the hour's sum (v < 0) or of another value.
+func (s volume) hourTail(c *Context, v float64) float64 {
+	_, _, total, calls := s.pick(c)
+	if v < 0 {
+		v = float64(total)
+		if calls < 2 {
+			return 0 // one call is the other test's
+		}
+	}
+	mean, relVar, ok := s.hour(c)
+	if !ok || v < float64(2*mean) {
+		return 0
+	}
+	return score.LogNormal(v, mean, relVar)
+}
+
+// whole reports whether the hour is stronger evidence than the call.
+func (s volume) whole(c *Context) bool {
+	bytes, _ := s.call(c)
+	return s.hourTail(c, -1) > s.callTail(c, float64(bytes))
+}
+
+func (s volume) Tail(c *Context, v float64) float64 {
+	if s.whole(c) {
+		return s.hourTail(c, v)
+	}
+	return s.callTail(c, v)
+}
+
+func (s volume) Observe(c *Context) Detail {
+	if s.whole(c) {
+		d, _ := s.Close(c)
+		return d
+	}
+	own, at, _, _ := s.pick(c)
+	bytes, offset := s.call(c)
+	return Detail{
+		Observed: float64(bytes), Expected: baseline.BytesOf(at.Mean + offset), Start: c.Ev.Time, Samples: float64(own.N),
+	}
+}
+
+func (s volume) Explain(c *Context) Detail {
+	verb := "received "
+	if s.out {
+		verb = "sent "
+	}
+	if s.whole(c) {
+		d, _ := s.Close(c)
+		d.Text = verb + Bytes(d.Observed) + " since " + c.hour().Time().Format("15:04") + " UTC; 99.9 % of such hours stay under " +
+			Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
+		return d
+	}
+	_, at, _, _ := s.pick(c)
+	_, offset := s.call(c)
+	q := score.Quantile(func(t float64) float64 { return score.StudentT(t, at.DF) }, interval, 1, 40)
+	d := s.Observe(c)
+	d.High = baseline.BytesOf(at.Mean + offset + float64(q*at.Scale))
+	d.Text = verb + Bytes(d.Observed) + " in one call; 99.9 % of its calls stay under " + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
+	return d
+}
+
+func (s volume) Close(c *Context) (Detail, bool) {
+	own, _, total, _ := s.pick(c)
+	mean, relVar, ok := s.hour(c)
+	if !ok {
+		return Detail{}, false
+	}
+	return Detail{
+		Observed: float64(total), Expected: mean, High: math.Max(score.LogNormalQuantile(interval, mean, relVar), 2*mean),
+		Start: c.hour(), Seconds: hourSeconds, Samples: float64(own.N),
+	}, true
+}

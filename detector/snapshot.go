@@ -1,0 +1,392 @@
+package detector
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// The snapshot, byte for byte:
+//
+//	"PLBS"                      4 bytes
+//	version                     1 byte, SnapshotVersion
+//	partition record            varint length, then its bytes (AppendPartition)
+//	agents                      varint count, then per agent
+//	                            varint length, then its bytes (AppendAgent)
+//	checksum                    4 bytes, little-endian CRC-32C of all before
+//
+// Integers are varints, floats IEEE 754 bits in little-endian order, strings and
+// lists stand behind their length (package wire). The partition record holds what
+// is shared: watermark, counters, and per tenant its groups with priors and
+// calibration. Calibration knows signals by name. An agent record begins with
+// tenant, agent and group by name and is complete in itself: which windows and
+// episodes are open, and the order of eviction, follow from the agents' records
+// alone, in whatever order they come.
+
+// SnapshotVersion is the version of the format that is written.
+const SnapshotVersion = 1
+
+const magic = "PLBS"
+
+// Bounds of what a snapshot may hold.
+const (
+	maxTenants = 1 << 20
+	maxAgents  = 1 << 30
+	maxString  = 8 << 10
+	maxWorst   = 4 << 20
+)
+
+// ErrNewerSnapshot is returned for a snapshot that a later release wrote.
+var ErrNewerSnapshot = errors.New("snapshot is of a newer format")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// AppendSnapshot appends the whole state to dst. The detector is not changed.
+func (d *Detector) AppendSnapshot(dst []byte) []byte {
+	start := len(dst)
+	dst = append(dst, magic...)
+	dst = append(dst, SnapshotVersion)
+	dst = appendSized(dst, d.AppendPartition(nil))
+	dst = binary.AppendUvarint(dst, uint64(d.agents))
+	var record []byte
+	for _, a := range d.inOrder() {
+		record = appendAgent(record[:0], a)
+		dst = appendSized(dst, record)
+	}
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+func appendSized(dst, b []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(b)))
+	return append(dst, b...)
+}
+
+// inOrder lists all agents, the longest inactive first.
+func (d *Detector) inOrder() []*agent {
+	all := make([]*agent, 0, d.agents)
+	for _, t := range d.tenants {
+		for _, l := range []*agentList{&t.newcomers, &t.established} {
+			for a := l.first; a != nil; a = a.next {
+				all = append(all, a)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b *agent) int {
+		if a.touched < b.touched {
+			return -1
+		}
+		return 1 // touches are never equal
+	})
+	return all
+}
+
+// AppendAgent appends the record of one agent; false: there is no such agent.
+func (d *Detector) AppendAgent(dst []byte, tenantID, agentID string) ([]byte, bool) {
+	t, ok := d.byName[tenantID]
+	if !ok {
+		return dst, false
+	}
+	a, ok := t.agents[agentID]
+	if !ok {
+		return dst, false
+	}
+	return appendAgent(dst, a), true
+}
+
+func appendAgent(dst []byte, a *agent) []byte {
+	c := wire.Encoder(dst)
+	tenantName, groupName := a.tenant.name, a.group.name
+	c.String(&tenantName, maxString)
+	c.String(&a.id, maxString)
+	c.String(&groupName, maxString)
+	a.code(c)
+	return c.Bytes()
+}
+
+// AppendPartition appends the record of what agents share.
+func (d *Detector) AppendPartition(dst []byte) []byte {
+	c := wire.Encoder(dst)
+	d.code(c)
+	return c.Bytes()
+}
+
+// code codes the partition record.
+func (d *Detector) code(c *wire.Coder) {
+	w := int64(d.watermark)
+	c.I64(&w)
+	d.watermark = schemas.Millis(w)
+	c.U64(&d.touches)
+	c.U64(&d.episodes)
+	c.U64(&d.evicted)
+	c.U64(&d.late)
+	c.U64(&d.duplicates)
+	d.codeSignals(c)
+	n := c.Len(len(d.tenants), maxTenants, 16)
+	for i := range n {
+		var t *tenant
+		if c.Reading() {
+			name := ""
+			c.String(&name, maxString)
+			if _, twice := d.byName[name]; twice {
+				c.Fail("tenant %.40q twice", name)
+			}
+			if c.Err() != nil {
+				return
+			}
+			t = d.addTenant(name)
+		} else {
+			t = d.tenants[i]
+			c.String(&t.name, maxString)
+		}
+		t.code(c, d.names)
+		if c.Err() != nil {
+			return
+		}
+	}
+}
+
+// codeSignals codes the names behind the numbers of signals in agents' records:
+// what a snapshot holds of a signal that is no more is dropped.
+func (d *Detector) codeSignals(c *wire.Coder) {
+	names := d.names
+	c.Strings(&names, baseline.MaxSignals, 64)
+	d.order = d.order[:0]
+	for _, name := range names {
+		d.order = append(d.order, slices.Index(d.names, name))
+	}
+}
+
+func reorder(v *[baseline.MaxSignals]float32, order []int) {
+	old := *v
+	clear(v[:])
+	for i, to := range order {
+		if to >= 0 {
+			v[to] = old[i]
+		}
+	}
+}
+
+func (t *tenant) code(c *wire.Coder, names []string) {
+	c.I64(&t.day)
+	t.fleet.Code(c)
+	t.calibration.Code(c, names)
+	n := c.Len(len(t.groups), maxGroups+1, 16)
+	for i := range n {
+		var g *group
+		if c.Reading() {
+			name := ""
+			c.String(&name, maxString)
+			if _, twice := t.byName[name]; twice {
+				c.Fail("group %.40q twice", name)
+			}
+			if c.Err() != nil {
+				return
+			}
+			g = t.addGroup(name, len(names))
+		} else {
+			g = t.groups[i]
+			c.String(&g.name, maxString)
+		}
+		c.I64(&g.day)
+		g.peers.Code(c)
+		g.calibration.Code(c, names)
+		if c.Err() != nil {
+			return
+		}
+	}
+}
+
+// code codes an agent behind its three names.
+func (a *agent) code(c *wire.Coder) {
+	c.String(&a.name, maxString)
+	c.String(&a.version, maxString)
+	codeMillis(c, &a.born)
+	c.U64(&a.touched)
+	a.profile.Code(c)
+	a.win.Code(c)
+	a.seen.Code(c)
+	c.Raw(&a.trail.buf, trailBytes)
+	if c.Reading() {
+		if !a.trail.valid() {
+			c.Fail("trail of an agent")
+		}
+		a.trail.buf = slices.Grow(a.trail.buf, max(0, trailBytes-len(a.trail.buf)))
+	}
+	c.F32s(a.dayMax[:])
+	c.F32(&a.dayFused)
+	open := a.episode != nil
+	c.Bool(&open)
+	if !open {
+		return
+	}
+	if c.Reading() {
+		a.episode = &episode{}
+	}
+	a.episode.code(c)
+}
+
+func codeMillis(c *wire.Coder, m *schemas.Millis) {
+	v := int64(*m)
+	c.I64(&v)
+	*m = schemas.Millis(v)
+}
+
+func (e *episode) code(c *wire.Coder) {
+	c.String(&e.id, maxString)
+	c.U64(&e.updates)
+	for _, m := range []*schemas.Millis{&e.due, &e.queued, &e.first, &e.last} {
+		codeMillis(c, m)
+	}
+	e.severity = int(c.Uint(uint64(e.severity), uint64(len(severities)-1)))
+	c.Strings(&e.families, maxEpisodeFamilies, 64)
+	codeHashes(c, &e.dests)
+	codeHashes(c, &e.sessions)
+	e.suppressed = int(c.Uint(uint64(e.suppressed), 1<<40))
+	c.I64(&e.crossings)
+	for _, l := range []*[]string{&e.evidence.EventIDs, &e.evidence.Resources, &e.evidence.Tools} {
+		c.Strings(l, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
+	}
+	c.String(&e.session, 3*schemas.MaxStringBytes)
+	c.String(&e.principal, 3*schemas.MaxStringBytes)
+	// The worst alert as its public JSON: its numbers and strings survive that
+	// exactly, and a field that is added needs nothing here.
+	var worst []byte
+	if !c.Reading() {
+		worst, _ = json.Marshal(&e.worst) //nolint:errchkjson // finite numbers and valid strings only
+	}
+	c.Raw(&worst, maxWorst)
+	if c.Reading() && c.Err() == nil {
+		if err := json.Unmarshal(worst, &e.worst); err != nil {
+			c.Fail("alert of an episode: %v", err)
+		}
+	}
+}
+
+func codeHashes(c *wire.Coder, list *[]uint64) {
+	n := c.Len(len(*list), maxEpisodeItems, 8)
+	if c.Reading() {
+		*list = nil
+		if n > 0 {
+			*list = make([]uint64, n)
+		}
+	}
+	for i := range *list {
+		c.Fixed64(&(*list)[i])
+	}
+}
+
+// Restore returns the detector that wrote the snapshot. It goes on exactly as that
+// one would have, with cfg in place of the config of then. A snapshot that is
+// corrupt or of a newer format is refused, whole.
+func Restore(cfg Config, sink Sink, snapshot []byte) (*Detector, error) {
+	d, err := New(cfg, sink)
+	if err != nil {
+		return nil, err
+	}
+	if len(snapshot) < len(magic)+1+4 || string(snapshot[:len(magic)]) != magic {
+		return nil, fmt.Errorf("restore snapshot: %w: no snapshot of a detector", wire.ErrCorrupt)
+	}
+	if v := snapshot[len(magic)]; v > SnapshotVersion {
+		return nil, fmt.Errorf("restore snapshot: %w: it has version %d, this release reads up to %d: "+
+			"start the release that wrote it, or a later one", ErrNewerSnapshot, v, SnapshotVersion)
+	} else if v == 0 {
+		return nil, fmt.Errorf("restore snapshot: %w: version 0", wire.ErrCorrupt)
+	}
+	body, sum := snapshot[:len(snapshot)-4], snapshot[len(snapshot)-4:]
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(sum) {
+		return nil, fmt.Errorf("restore snapshot: %w: the checksum differs", wire.ErrCorrupt)
+	}
+	c := wire.Decoder(body[len(magic)+1:])
+	var partition []byte
+	c.Raw(&partition, len(body))
+	p := wire.Decoder(partition)
+	d.code(p)
+	if err := finished(p); err != nil {
+		return nil, fmt.Errorf("restore snapshot: partition: %w", err)
+	}
+	n := c.Len(0, maxAgents, 1)
+	var record []byte
+	for i := range n {
+		c.Raw(&record, len(body))
+		if err := d.restoreAgent(record); err != nil {
+			return nil, fmt.Errorf("restore snapshot: agent %d: %w", i, err)
+		}
+	}
+	if err := finished(c); err != nil {
+		return nil, fmt.Errorf("restore snapshot: %w", err)
+	}
+	if err := d.link(); err != nil {
+		return nil, fmt.Errorf("restore snapshot: %w", err)
+	}
+	return d, nil
+}
+
+func finished(c *wire.Coder) error {
+	if c.Err() == nil && len(c.Bytes()) > 0 {
+		c.Fail("%d bytes too many", len(c.Bytes()))
+	}
+	return c.Err()
+}
+
+// restoreAgent takes one agent record.
+func (d *Detector) restoreAgent(record []byte) error {
+	c := wire.Decoder(record)
+	a := &agent{}
+	var tenantName, groupName string
+	c.String(&tenantName, maxString)
+	c.String(&a.id, maxString)
+	c.String(&groupName, maxString)
+	a.code(c)
+	reorder(&a.win.Max, d.order)
+	reorder(&a.dayMax, d.order)
+	if err := finished(c); err != nil {
+		return err
+	}
+	t, ok := d.byName[tenantName]
+	if !ok {
+		return fmt.Errorf("%w: of tenant %.40q, which is not there", wire.ErrCorrupt, tenantName)
+	}
+	if a.group, ok = t.byName[groupName]; !ok {
+		return fmt.Errorf("%w: of group %.40q, which is not there", wire.ErrCorrupt, groupName)
+	}
+	if _, twice := t.agents[a.id]; twice {
+		return fmt.Errorf("%w: agent %.40q twice", wire.ErrCorrupt, a.id)
+	}
+	a.tenant = t
+	a.group.peers.Agents++
+	t.agents[a.id] = a
+	d.agents++
+	a.listOf().push(a)
+	return nil
+}
+
+// link rebuilds what follows from the agents: the order of eviction, the queue of
+// open windows, the heap of open episodes.
+func (d *Detector) link() error {
+	all := d.inOrder()
+	for _, a := range all {
+		a.unlink()
+	}
+	for i, a := range all {
+		if i > 0 && all[i-1].touched == a.touched || a.touched > d.touches {
+			return fmt.Errorf("%w: agent %.40q out of order", wire.ErrCorrupt, a.id)
+		}
+		a.listOf().push(a)
+		if a.win.Open {
+			d.windows.push(a)
+		}
+		if a.episode != nil {
+			d.open = append(d.open, a)
+		}
+	}
+	heap.Init(&d.open)
+	return nil
+}

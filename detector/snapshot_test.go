@@ -1,0 +1,212 @@
+package detector_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+var update = flag.Bool("update", false, "rewrite the goldens")
+
+// transcript is everything that a detector says, as bytes.
+type transcript struct {
+	recorder
+	verdicts bytes.Buffer
+}
+
+func (r *transcript) run(t *testing.T, d *detector.Detector, events []schemas.Activity) {
+	t.Helper()
+	for i := range events {
+		v := d.Process(&events[i])
+		b, err := json.Marshal(v)
+		require.NoError(t, err)
+		r.verdicts.Write(b)
+		r.verdicts.WriteByte('\n')
+	}
+}
+
+func (r *transcript) bytes(t *testing.T) string {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{"alerts": r.alerts, "windows": r.windows})
+	require.NoError(t, err)
+	return r.verdicts.String() + string(b)
+}
+
+// troubled is benign traffic of several days with attacks, late events, duplicates
+// and a second tenant in it.
+func troubled(seed uint64, agents, days int) []schemas.Activity {
+	f := newFleet(seed, agents)
+	var out []schemas.Activity
+	for day := range days {
+		for i, ev := range f.day(day) {
+			ev.Resources = append([]string(nil), ev.Resources...)
+			if i%7 == 3 {
+				ev.TenantID = "second"
+			}
+			out = append(out, ev)
+			switch {
+			case i%97 == 0:
+				out = append(out, ev) // a duplicate
+			case i%113 == 0:
+				late := ev
+				late.EventID += "-late"
+				late.Time -= 5 * hourMS
+				out = append(out, late)
+			case day > 1 && i%601 == 0:
+				for k := range 80 {
+					bad := ev
+					bad.EventID = fmt.Sprintf("%s-bad-%d", ev.EventID, k)
+					bad.Time += schemas.Millis(k)
+					bad.Access, bad.BytesSent = schemas.AccessSend, 1<<22
+					bad.SessionID = fmt.Sprintf("bad-%d", k/20)
+					bad.Resources = []string{fmt.Sprintf("email:x%d@evil.example", k)}
+					out = append(out, bad)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			events := troubled(seed, 15, 5)
+			cfg := detector.DefaultConfig()
+			cfg.MaxAgents = 22 // with two tenants some are evicted
+			whole := &transcript{}
+			d, err := detector.New(cfg, whole)
+			require.NoError(t, err)
+			whole.run(t, d, events)
+
+			parts := &transcript{}
+			p, err := detector.New(cfg, parts)
+			require.NoError(t, err)
+			cuts := []int{0, 1, 17, len(events) / 3, len(events)/3 + 1, len(events) * 2 / 3, len(events) - 5}
+			at := 0
+			for _, cut := range cuts {
+				parts.run(t, p, events[at:cut])
+				at = cut
+				snap := p.AppendSnapshot(nil)
+				require.Equal(t, snap, p.AppendSnapshot(nil), "a snapshot changes nothing")
+				p, err = detector.Restore(cfg, parts, snap)
+				require.NoError(t, err)
+				require.Equal(t, snap, p.AppendSnapshot(nil), "a restored detector writes the same snapshot")
+			}
+			parts.run(t, p, events[at:])
+			require.NotEmpty(t, whole.alerts)
+			require.NotEmpty(t, whole.windows)
+			require.Positive(t, d.Stats().Evicted)
+			if whole.bytes(t) != parts.bytes(t) {
+				firstDifference(t, whole.bytes(t), parts.bytes(t))
+				t.Fatalf("the outputs differ: %d and %d alerts", len(whole.alerts), len(parts.alerts))
+			}
+			require.Equal(t, d.AppendSnapshot(nil), p.AppendSnapshot(nil))
+		})
+	}
+}
+
+// firstDifference logs where two texts part.
+func firstDifference(t *testing.T, a, b string) {
+	t.Helper()
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			t.Logf("%s\n%s", a[max(0, i-300):min(len(a), i+200)], b[max(0, i-300):min(len(b), i+200)])
+			return
+		}
+	}
+}
+
+func TestSnapshotsOfReleasedFormatsLoad(t *testing.T) {
+	name := filepath.Join("testdata", "snapshot-v1.bin")
+	cfg := detector.DefaultConfig()
+	d, err := detector.New(cfg, &recorder{})
+	require.NoError(t, err)
+	for _, ev := range troubled(9, 5, 3) {
+		d.Process(&ev)
+	}
+	fresh := d.AppendSnapshot(nil)
+	if *update {
+		require.NoError(t, os.WriteFile(name, fresh, 0o600))
+	}
+	golden, err := os.ReadFile(name)
+	require.NoError(t, err, "run the test with -update to write it")
+	old, err := detector.Restore(cfg, &recorder{}, golden)
+	require.NoError(t, err)
+	require.Equal(t, golden, old.AppendSnapshot(nil), "what was read is written again")
+	require.Equal(t, fresh, golden, "the format or the arithmetic changed: raise SnapshotVersion, keep this golden and add one")
+}
+
+func TestASnapshotThatCannotBeReadIsRefused(t *testing.T) {
+	d, err := detector.New(detector.DefaultConfig(), &recorder{})
+	require.NoError(t, err)
+	for _, ev := range troubled(4, 5, 1) {
+		d.Process(&ev)
+	}
+	good := d.AppendSnapshot(nil)
+	with := func(at int, b byte) []byte {
+		s := append([]byte(nil), good...)
+		s[at] = b
+		return s
+	}
+	for _, c := range []struct {
+		name, says string
+		snapshot   []byte
+	}{
+		{"nothing", "no snapshot", nil},
+		{"another file", "no snapshot", []byte("hello, this is not one")},
+		{"a newer format", "start the release that wrote it", with(4, detector.SnapshotVersion+1)},
+		{"a flipped bit", "checksum", with(len(good)/2, good[len(good)/2]^1)},
+		{"cut off", "checksum", good[:len(good)-9]},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := detector.Restore(detector.DefaultConfig(), &recorder{}, c.snapshot)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+	_, err = detector.Restore(detector.DefaultConfig(), &recorder{}, with(4, detector.SnapshotVersion+1))
+	require.ErrorIs(t, err, detector.ErrNewerSnapshot)
+}
+
+// FuzzRestore feeds damaged snapshots behind a right checksum, and where one loads,
+// goes on with it: neither panics, and what was loaded is written again the same.
+func FuzzRestore(f *testing.F) {
+	for _, n := range []int{0, 1, 40} {
+		d, err := detector.New(detector.DefaultConfig(), &recorder{})
+		require.NoError(f, err)
+		for _, ev := range troubled(uint64(n), 3, 2)[:n] {
+			d.Process(&ev)
+		}
+		f.Add(d.AppendSnapshot(nil))
+	}
+	next := troubled(3, 3, 1)
+	f.Fuzz(func(t *testing.T, snapshot []byte) {
+		if len(snapshot) > 4 {
+			snapshot = append([]byte(nil), snapshot...)
+			sum := crc32.Checksum(snapshot[:len(snapshot)-4], crc32.MakeTable(crc32.Castagnoli))
+			binary.LittleEndian.PutUint32(snapshot[len(snapshot)-4:], sum)
+		}
+		d, err := detector.Restore(detector.DefaultConfig(), &recorder{}, snapshot)
+		if err != nil {
+			return
+		}
+		once := d.AppendSnapshot(nil)
+		again, err := detector.Restore(detector.DefaultConfig(), &recorder{}, once)
+		require.NoError(t, err)
+		require.Equal(t, once, again.AppendSnapshot(nil))
+		for i := range next[:50] {
+			d.Process(&next[i])
+		}
+	})
+}

@@ -1,0 +1,274 @@
+package detector
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/score"
+	"github.com/plumbline-sec/plumbline/detector/signal"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// rankedSignal is a signal that has something to say of the event at hand.
+type rankedSignal struct {
+	index    int
+	x        float64 // evidence
+	lambda   float64 // calibrated exceedances per agent-day
+	evidence float64 // -log10 of lambda over its share of the budget
+}
+
+func newWindow(a *agent, hour int64) baseline.Window {
+	w := baseline.Window{Open: true, Hour: hour, Surprise: score.Floor, InEpisode: a.episode != nil, Fused: noFused}
+	w.Rate = a.profile.Rate.At(&a.group.peers.Rate, hour)
+	w.RateFrom = math.MaxFloat64
+	if mu := w.Rate.Mu; mu > 0 {
+		w.RateFrom = mu + math.Sqrt(math.Max(mu+float64(w.Rate.Over*mu*mu), 0.25))
+	}
+	return w
+}
+
+// gather counts the event into its window and looks up what signals need of it.
+func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, late bool) {
+	c, p, peers := &d.ctx, &a.profile, a.group.peers
+	hour := int64(at) / hourMillis
+	*c = signal.Context{Ev: ev, Own: p, Peers: peers, Young: p.Young(hour)}
+	c.Tool = peers.Tools.Get(baseline.Hash(uint64(baseline.ItemTool)+1, ev.Tool))
+	d.items, d.fresh = d.items[:0], d.fresh[:0]
+	w := &a.win
+	if !late {
+		c.Win = w
+		c.Sent, c.Received = p.Sent.At(&peers.Sent), p.Received.At(&peers.Received)
+		count(w, ev, at)
+	}
+	d.items = baseline.AppendItems(d.items, baseline.Touch{
+		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources,
+	})
+	session := baseline.Hash(2, ev.SessionID)
+	if ev.SessionID == "" {
+		session = baseline.Mix(uint64(hour))
+	}
+	if p.Novelty.Session(session) && !late {
+		w.Sessions++
+	}
+	if !ev.Succeeded() {
+		d.items = d.items[:0] // nothing was touched
+		return
+	}
+	for i := range d.items {
+		d.look(a, &d.items[i], session, hour, late)
+	}
+	if cut := ev.ResourceCount() - len(ev.Resources); cut > 0 && !late {
+		w.Resources += uint64(cut)
+		if len(d.fresh) > 0 {
+			w.NewResources += uint64(cut)
+		}
+	}
+	c.Fresh = d.fresh
+}
+
+func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
+	if w.Events == 0 {
+		w.First = int64(at)
+	}
+	w.Last = max(w.Last, int64(at))
+	w.Events++
+	switch ev.Outcome {
+	case schemas.OutcomeFailure:
+		w.Failures++
+	case schemas.OutcomeDenied:
+		w.Denied++
+	}
+	w.Sent += ev.BytesSent
+	w.Received += ev.BytesReceived
+	if ev.BytesSent > 0 {
+		w.SentCalls++
+	}
+	if ev.BytesReceived > 0 {
+		w.ReceivedCalls++
+	}
+}
+
+// look looks one item up: known, or new and how unusual.
+func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64, late bool) {
+	c, n, w := &d.ctx, &a.profile.Novelty, &a.win
+	if it.Kind == baseline.ItemDestination {
+		c.LeavesHouse = true
+	}
+	known, first := n.Known.Use(it.Hash, hour)
+	again := !n.First(session, it.Hash)
+	if known {
+		if first && !late {
+			tally(w, it.Kind)
+		}
+		if !again {
+			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, false, 0)
+		}
+		return
+	}
+	if again {
+		return
+	}
+	if !late && !n.Pending(it.Hash) {
+		tally(w, it.Kind)
+		switch it.Kind {
+		case baseline.ItemSource:
+			w.NewResources++
+		case baseline.ItemDestination:
+			w.NewDestinations++
+		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemKinds:
+		}
+	}
+	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young)
+	d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r)})
+}
+
+func tally(w *baseline.Window, kind baseline.ItemKind) {
+	switch kind {
+	case baseline.ItemTool:
+		w.Tools++
+	case baseline.ItemSource, baseline.ItemDestination:
+		w.Resources++
+	case baseline.ItemToolKind, baseline.ItemKinds:
+	}
+}
+
+// judge scores the event and raises what alerts follow from it.
+func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verdict {
+	c, w := &d.ctx, &a.win
+	pair, class := a.group.pair(a.tenant), classOf(c.Young)
+	d.ranked = d.ranked[:0]
+	y := math.Inf(-1)
+	for i, s := range d.signals {
+		if !d.fuse.On(i) {
+			continue
+		}
+		x := s.Score(c)
+		if x <= 0 {
+			continue
+		}
+		lambda := pair.Signal(i, class, x, d.infos[i].Blocks)
+		if lambda >= score.NoEvidence {
+			continue
+		}
+		if w.Open {
+			w.Max[i] = max(w.Max[i], float32(x))
+		}
+		r := rankedSignal{i, x, lambda, d.fuse.Evidence(i, lambda)}
+		y = math.Max(y, r.evidence)
+		d.ranked = append(d.ranked, r)
+	}
+	if len(d.ranked) == 0 {
+		return Verdict{Surprise: score.Floor, Score: d.budget.Score(score.Floor)}
+	}
+	slices.SortStableFunc(d.ranked, func(a, b rankedSignal) int { return cmp.Compare(b.evidence, a.evidence) })
+	surprise := math.Max(-math.Log10(pair.Fused(class, y)), score.Floor)
+	if w.Open {
+		w.Fused = max(w.Fused, float32(y))
+		w.Surprise = math.Max(w.Surprise, surprise)
+	}
+	v := Verdict{Surprise: surprise, Score: d.budget.Score(surprise)}
+	if d.budget.Crossed(surprise) {
+		w.Crossings++
+		d.cross(a, ev, at, v)
+	}
+	v.Signals = d.contributions()
+	return v
+}
+
+// contributes is the lambda (a day's normal course) from which a signal is named.
+const contributes = 1
+
+func (d *Detector) contributions() []schemas.AlertSignal {
+	d.out = d.out[:0]
+	for _, r := range d.ranked {
+		if r.lambda > contributes {
+			continue
+		}
+		det := d.signals[r.index].Observe(&d.ctx)
+		d.out = append(d.out, d.alertSignal(r, det))
+	}
+	if len(d.out) == 0 {
+		return nil
+	}
+	return d.out
+}
+
+func (d *Detector) alertSignal(r rankedSignal, det signal.Detail) schemas.AlertSignal {
+	return schemas.AlertSignal{
+		Name: d.names[r.index], Unit: d.infos[r.index].Unit,
+		Observed: round4(det.Observed), Expected: round4(det.Expected), Low: round4(det.Low), High: round4(det.High),
+		P: round4(r.lambda), WindowStart: det.Start, WindowSeconds: det.Seconds,
+		BaselineSamples: round4(det.Samples), FirstSeen: det.FirstSeen,
+	}
+}
+
+// round4 keeps four significant digits: what people read, and what does not depend
+// on the last bit.
+func round4(x float64) float64 {
+	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {
+		return 0
+	}
+	e := 3 - int(math.Floor(math.Log10(math.Abs(x))))
+	if e > 300 {
+		return 0
+	}
+	if e >= 0 {
+		f := math.Pow10(e)
+		return math.Round(x*f) / f
+	}
+	f := math.Pow10(-e)
+	return math.Round(x/f) * f
+}
+
+// learn takes the event into the baselines, after its verdict. What an agent does
+// in an episode is worth a tenth and does not vouch for its peers.
+func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late bool) {
+	c, p, peers := &d.ctx, &a.profile, a.group.peers
+	calm := a.episode == nil
+	for i := range d.fresh {
+		f := &d.fresh[i]
+		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, true, f.Rarity.Peers)
+		if p.Novelty.Pending(f.Item.Hash) {
+			continue
+		}
+		p.Novelty.Admit(f.Item.Hash, int64(at))
+		if calm {
+			peers.Learnt(f.Item.Hash, int64(d.watermark))
+		}
+	}
+	if late {
+		return
+	}
+	w := &a.win
+	weight := 1.0
+	if !calm {
+		weight = 0.1
+	}
+	sent, received := 0.0, 0.0
+	if c.Tool != nil {
+		sent, received = c.Tool.Sent(), c.Tool.Received()
+	}
+	if ev.BytesSent > 0 {
+		p.Sent.Learn(c.Sent, ev.BytesSent, sent, weight/(1+float64(w.SentCalls)/32))
+	}
+	if ev.BytesReceived > 0 {
+		p.Received.Learn(c.Received, ev.BytesReceived, received, weight/(1+float64(w.ReceivedCalls)/32))
+	}
+	p.Sent.Present(ev.BytesSent > 0, weight)
+	p.Received.Present(ev.BytesReceived > 0, weight)
+	if t := c.Tool; calm && ev.Tool != "" {
+		if t == nil {
+			t = peers.Tools.Touch(baseline.Hash(uint64(baseline.ItemTool)+1, ev.Tool))
+		}
+		if t != nil {
+			t.Learn(ev.BytesSent, ev.BytesReceived)
+		}
+	}
+	resource := ""
+	if len(ev.Resources) > 0 {
+		resource = ev.Resources[0]
+	}
+	a.trail.add(ev.EventID, ev.Tool, resource)
+}
