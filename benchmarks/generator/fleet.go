@@ -28,6 +28,7 @@ type Fleet struct {
 	dates      []date
 	actors     uint64
 	events     uint64
+	injected   bool // the last event was an attack's
 }
 
 // Change is something legitimate that a detector may stumble over.
@@ -129,6 +130,7 @@ func (f *Fleet) Next(ev *schemas.Activity) bool {
 	// An emit may schedule others: they come no earlier than this event.
 	who.emit(ev)
 	f.events++
+	_, f.injected = who.(*raid)
 	if at, more := who.next(); more {
 		f.queue.moveTop(at)
 	} else {
@@ -139,6 +141,9 @@ func (f *Fleet) Next(ev *schemas.Activity) bool {
 
 // Events returns how many events there were so far.
 func (f *Fleet) Events() uint64 { return f.events }
+
+// Injected reports whether the last event belongs to an attack.
+func (f *Fleet) Injected() bool { return f.injected }
 
 // Span returns the first instant of the fleet's time and the first after it.
 func (f *Fleet) Span() (from, to schemas.Millis) { return f.start, f.end }
@@ -169,11 +174,13 @@ func (f *Fleet) eventID(actor, seq uint64) string {
 	return f.text.end()
 }
 
+// session names a session. It is a string of its own: an agent keeps it for long,
+// and would keep a chunk of text with it.
 func (f *Fleet) session(d dice) string {
 	f.text.begin(20)
 	f.text.str("run-")
 	f.text.hex(d.r.Uint64(), 12)
-	return f.text.end()
+	return strings.Clone(f.text.end())
 }
 
 // version changes once for a role that is upgraded.

@@ -74,6 +74,7 @@ func TestAttacksOnlyAddEventsAndLabelsNameThem(t *testing.T) {
 				require.False(t, ids[ev.EventID], "event id %s stands twice", ev.EventID)
 				ids[ev.EventID] = true
 				buf = append(AppendSource(buf[:0], &ev), '\n')
+				require.Equal(t, !known[string(buf)], f.Injected())
 				if known[string(buf)] {
 					delete(known, string(buf))
 					continue

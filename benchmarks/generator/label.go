@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -60,6 +61,6 @@ func (l *Label) count(ev *schemas.Activity) {
 	l.End = ev.Time
 	l.Events++
 	if len(l.EventIDs) < MaxLabelEvents {
-		l.EventIDs = append(l.EventIDs, ev.EventID)
+		l.EventIDs = append(l.EventIDs, strings.Clone(ev.EventID))
 	}
 }

@@ -3,6 +3,7 @@ package generator
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -194,7 +195,10 @@ func (r *raid) repeat(ev *schemas.Activity) {
 	if r.done == 0 {
 		s.call(ev, s.pick(ev.Time))
 		r.loop = *ev
-		r.loop.Resources = slices.Clone(ev.Resources)
+		r.loop.Resources = nil
+		for _, x := range ev.Resources {
+			r.loop.Resources = append(r.loop.Resources, strings.Clone(x))
+		}
 	} else {
 		ev.Action, ev.Tool, ev.Access = r.loop.Action, r.loop.Tool, r.loop.Access
 		ev.Resources = append(ev.Resources, r.loop.Resources...)
@@ -299,7 +303,7 @@ func (r *raid) outside() string {
 	f.text.str(k[0])
 	f.text.hex(n, 6)
 	f.text.str(k[1])
-	return f.text.end()
+	return strings.Clone(f.text.end())
 }
 
 // toolWith returns the first tool with this access, or the first tool.

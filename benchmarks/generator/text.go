@@ -8,7 +8,8 @@ import (
 const textChunk = 32 << 10
 
 // text builds many small strings with few allocations: they are slices of
-// chunks that are appended to and never changed.
+// chunks that are appended to and never changed. A string that is kept keeps its
+// chunk: what lives long is cloned.
 type text struct {
 	b    strings.Builder
 	from int
