@@ -1,11 +1,16 @@
 package schemas_test
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -24,27 +29,191 @@ func TestPartitionIsThatOfKafkasOwnPartitioner(t *testing.T) {
 	}
 }
 
-func TestPartitionAgreesWithKafkaGo(t *testing.T) {
-	partitions := make([]int, 17)
+func TestPartitionAgreesWithOtherClients(t *testing.T) {
+	const n = 17
+	partitions := make([]int, n)
 	for i := range partitions {
 		partitions[i] = i
 	}
-	balancer := kafka.Murmur2Balancer{}
+	kafkaGo := kafka.Murmur2Balancer{}
+	franz := kgo.StickyKeyPartitioner(nil).ForTopic("plumbline.activity")
 	key := []byte{}
 	for i := range 300 {
 		key = append(key, byte(i*7))
-		want := balancer.Balance(kafka.Message{Key: key}, partitions...)
-		require.Equal(t, int32(want), schemas.Partition(key, 17), "key of %d bytes", len(key))
+		got := schemas.Partition(key, n)
+		require.Equal(t, kafkaGo.Balance(kafka.Message{Key: key}, partitions...), int(got), "kafka-go, key of %d bytes", len(key))
+		require.Equal(t, franz.Partition(&kgo.Record{Key: key}, n), int(got), "franz-go, key of %d bytes", len(key))
 	}
 }
 
+func TestTheKeyOfAnAgent(t *testing.T) {
+	require.Equal(t, "beforeacme/travel/user_task_1", string(schemas.AppendKey([]byte("before"), "acme", "travel/user_task_1")))
+}
+
 func TestAnOriginIsReadAsItWasWritten(t *testing.T) {
-	for _, o := range []schemas.Origin{
-		{Source: "default", Incarnation: 1, Topic: "agent-activity"},
-		{Source: "a.b_c-d", Incarnation: 1<<32 - 1, Topic: "T", Partition: 1<<31 - 1, Offset: 1<<63 - 1, Index: 1<<31 - 1},
+	for want, o := range map[string]schemas.Origin{
+		"default/1/agent-activity/0/0/0": {Source: "default", Incarnation: 1, Topic: "agent-activity"},
+		"a.b_c-d/4294967295/T/2147483647/9223372036854775807/2147483647": {
+			Source: "a.b_c-d", Incarnation: 1<<32 - 1, Topic: "T", Partition: 1<<31 - 1, Offset: 1<<63 - 1, Index: 1<<31 - 1,
+		},
 	} {
-		got, err := schemas.ParseOrigin([]byte(o.String()))
+		require.Equal(t, want, o.String())
+		got, err := schemas.ParseOrigin([]byte(want))
 		require.NoError(t, err)
-		assert.Equal(t, o, got)
+		require.Equal(t, o, got)
+	}
+}
+
+func TestWhatIsNoOriginIsRefused(t *testing.T) {
+	for _, s := range []string{
+		"", "/", "a/1/t/0/0", "a/1/t/0/0/0/0", "/1/t/0/0/0", "a/1//0/0/0", "a b/1/t/0/0/0", "a/1/t\x00/0/0/0", "é/1/t/0/0/0",
+		"a//t/0/0/0", "a/-1/t/0/0/0", "a/+1/t/0/0/0", "a/01/t/0/0/0", "a/ 1/t/0/0/0", "a/0x1/t/0/0/0", "a/1/t/0/0/", "a/1/t/0/0/0 ",
+		"a/4294967296/t/0/0/0", "a/1/t/2147483648/0/0", "a/1/t/0/9223372036854775808/0", "a/1/t/0/0/2147483648", "a/1/t/0/99999999999999999999/0",
+	} {
+		_, err := schemas.ParseOrigin([]byte(s))
+		require.ErrorIs(t, err, schemas.ErrOrigin, "%q", s)
+	}
+}
+
+func FuzzParseOrigin(f *testing.F) {
+	f.Add([]byte("default/1/agent-activity/0/0/0"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if o, err := schemas.ParseOrigin(b); err == nil {
+			require.Equal(t, string(b), o.String(), "an origin has one form")
+		}
+	})
+}
+
+var signals = []string{
+	schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence, schemas.SignalBytesSent,
+	schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource, schemas.SignalNewDestination,
+	schemas.SignalResourceBreadth, schemas.SignalToolSequence, schemas.SignalFailureRatio, schemas.SignalMalformed, "metric:x",
+}
+
+func TestEverySignalHasTags(t *testing.T) {
+	for _, s := range signals {
+		for _, access := range []string{"", schemas.AccessRead, schemas.AccessWrite, schemas.AccessDelete, schemas.AccessSend, schemas.AccessExecute, "later"} {
+			tags := schemas.TagsFor([]string{s, s}, access)
+			require.NotEmpty(t, tags.OwaspASI, s)
+			for _, list := range [][]string{tags.OwaspASI, tags.ATLAS, tags.Attack} {
+				require.NotNil(t, list)
+				require.True(t, slices.IsSorted(list))
+				require.Equal(t, list, slices.Compact(slices.Clone(list)), "each once")
+			}
+		}
+	}
+}
+
+func TestTagsJoinWhatSignalsAndAccessSay(t *testing.T) {
+	require.Equal(t, schemas.Tags{
+		OwaspASI: []string{"ASI01", "ASI02", "ASI05"},
+		ATLAS:    []string{"AML.T0050", "AML.T0053", "AML.T0086"},
+		Attack:   []string{"T1059", "T1567"},
+	}, schemas.TagsFor([]string{schemas.SignalToolSequence, schemas.SignalNewDestination}, schemas.AccessExecute))
+	require.Equal(t, schemas.TagsFor([]string{schemas.SignalSilence}, ""), schemas.TagsFor([]string{schemas.SignalSilence}, schemas.AccessDelete),
+		"an agent that did nothing did not delete")
+	require.Equal(t, schemas.Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}}, schemas.TagsFor(nil, schemas.AccessSend))
+
+	tags := schemas.TagsFor([]string{schemas.SignalNewDestination}, "")
+	tags.OwaspASI[0] = "changed"
+	require.Equal(t, "ASI01", schemas.TagsFor([]string{schemas.SignalNewDestination}, "").OwaspASI[0], "what is returned is the caller's")
+}
+
+func TestTagsAreNamedAsTheirPublishersNameThem(t *testing.T) {
+	var (
+		taxonomy struct {
+			ASI map[string]string `json:"owasp_asi_2026"`
+		}
+		attack struct {
+			Techniques map[string]string `json:"techniques"`
+		}
+		atlas struct {
+			Version    string `json:"version"`
+			Tactics    []struct{ ID, Name string }
+			Techniques []struct {
+				ID, Name string
+				Tactics  []string
+				SubOf    string `json:"sub_of"`
+			}
+		}
+	)
+	dir := filepath.Join("..", "..", "shared", "siem", "taxonomy")
+	for name, into := range map[string]any{"taxonomy.json": &taxonomy, "attack-names.json": &attack, "atlas-techniques-5.6.1.json": &atlas} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Skipf("SKIPPED, the names of techniques are not checked: %v", err)
+		}
+		require.NoError(t, json.Unmarshal(b, into))
+	}
+	require.Equal(t, schemas.ATLASVersion, atlas.Version)
+	names, tactics, parents, tacticNames := map[string]string{}, map[string][]string{}, map[string]string{}, map[string]string{}
+	for _, t := range atlas.Techniques {
+		names[t.ID], tactics[t.ID], parents[t.ID] = t.Name, t.Tactics, t.SubOf
+	}
+	for _, t := range atlas.Tactics {
+		tacticNames[t.ID] = t.Name
+	}
+	for _, s := range signals {
+		for _, access := range []string{schemas.AccessRead, schemas.AccessWrite, schemas.AccessDelete, schemas.AccessSend, schemas.AccessExecute} {
+			tags := schemas.TagsFor([]string{s}, access)
+			for _, id := range tags.OwaspASI {
+				require.Equal(t, taxonomy.ASI[id], schemas.OwaspASIName(id), id)
+				require.NotEmpty(t, schemas.OwaspASIName(id), id)
+			}
+			for _, id := range tags.Attack {
+				got, ok := schemas.LookupTechnique(id)
+				require.True(t, ok, id)
+				require.Equal(t, attack.Techniques[id], got.Name, id)
+			}
+			for _, id := range tags.ATLAS {
+				for id != "" {
+					got, ok := schemas.LookupTechnique(id)
+					require.True(t, ok, id)
+					require.Equal(t, names[id], got.Name, id)
+					require.Equal(t, parents[id], got.Parent, id)
+					of := tactics[id]
+					if got.Parent != "" {
+						of = tactics[got.Parent]
+					}
+					if len(of) == 1 {
+						require.Equal(t, of[0], got.Tactic, id)
+						require.Equal(t, tacticNames[of[0]], got.TacticName, id)
+					} else {
+						require.Empty(t, got.Tactic, id)
+					}
+					id = got.Parent
+				}
+			}
+		}
+	}
+	_, ok := schemas.LookupTechnique("T0000")
+	require.False(t, ok)
+}
+
+func BenchmarkOrigin(b *testing.B) {
+	o := schemas.Origin{Source: "default", Incarnation: 1, Topic: "agent-activity", Partition: 3, Offset: 123456789}
+	text := []byte(o.String())
+	b.Run("append", func(b *testing.B) {
+		buf := make([]byte, 0, 128)
+		b.ReportAllocs()
+		for b.Loop() {
+			buf = o.AppendTo(buf[:0])
+		}
+	})
+	b.Run("parse", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := schemas.ParseOrigin(text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkPartition(b *testing.B) {
+	key := []byte("acme/" + strings.Repeat("a", 30))
+	b.ReportAllocs()
+	for b.Loop() {
+		schemas.Partition(key, 64)
 	}
 }

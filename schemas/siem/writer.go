@@ -29,23 +29,29 @@ const (
 // bounded appends what encode writes, with the widest limit on its strings that
 // keeps the record within MaxRecordBytes.
 func bounded(dst []byte, encode func(*writer)) ([]byte, error) {
-	for i, limit := range limits {
-		w := writer{buf: dst, limit: limit}
+	for _, limit := range limits[:len(limits)-1] {
+		w := writer{buf: dst, limit: limit, end: len(dst) + MaxRecordBytes}
 		encode(&w)
 		if w.err != nil {
 			return dst, w.err
 		}
-		if len(w.buf)-len(dst) <= MaxRecordBytes || i == len(limits)-1 {
+		if len(w.buf) <= w.end {
 			return w.buf, nil
 		}
 	}
-	return dst, nil
+	w := writer{buf: dst, limit: limits[len(limits)-1], end: math.MaxInt}
+	encode(&w)
+	if w.err != nil {
+		return dst, w.err
+	}
+	return w.buf, nil
 }
 
 // writer appends JSON. It puts the commas; the caller opens and closes.
 type writer struct {
 	buf   []byte
 	limit int
+	end   int  // where it is futile to write on, because the record is too long
 	cut   bool // a string was cut
 	err   error
 }
@@ -162,7 +168,7 @@ func (w *writer) time(name string, t schemas.Millis) {
 func (w *writer) value(s string, limit int) {
 	w.buf = append(w.buf, '"')
 	start := len(w.buf)
-	for i := 0; i < len(s); {
+	for i := 0; i < len(s) && start <= w.end; {
 		before := len(w.buf)
 		n := w.char(s[i:])
 		if len(w.buf)-start > limit {
