@@ -161,6 +161,7 @@ func (d *decoder) entries(m ast.MapNode, key string) func(func(string, *ast.Mapp
 			name := tk.Value
 			if line, ok := first[name]; ok {
 				d.add(at, Mistake{Key: dotted(key, name), Problem: fmt.Sprintf("stands here a second time, first on line %d", line), Fix: "keep one"})
+				delete(d.wrong, dotted(key, name)) // what the first one says is checked all the same
 				continue
 			}
 			first[name] = at.line
@@ -260,7 +261,7 @@ func readSecret(path string) ([]byte, error) {
 // secret.
 func (d *decoder) lineUpTo(at position, column int) string {
 	line := []rune(d.lines[at.line-1])
-	return sourceLine(string(line[:min(column-1, len(line))])) + masked
+	return strings.TrimSuffix(sourceLine(string(line[:min(column-1, len(line))])), masked) + masked
 }
 
 // expand replaces ${NAME} by the environment variable, and $${ by ${.

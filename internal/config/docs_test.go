@@ -17,7 +17,7 @@ import (
 
 const docsIntro = `# Configuration
 
-<!-- Generated from internal/config/config.go: go test ./internal/config -update -->
+<!-- Generated from internal/config/config.go: make docs -->
 
 Plumbline reads one YAML file, named by ` + "`--config`" + `. Every key has a default, so an empty file, or none, runs: Kafka and
 ClickHouse are then embedded, on this machine only.
@@ -117,7 +117,7 @@ func writeSection(t *testing.T, b *strings.Builder, v reflect.Value, key string)
 	}
 }
 
-func TestTheConfigurationPageSaysWhatTheTypesSay(t *testing.T) {
+func TestTheDocumentationPageSaysWhatTheTypesSay(t *testing.T) {
 	var b strings.Builder
 	defaults, err := Default().YAML()
 	require.NoError(t, err)

@@ -9,14 +9,14 @@ import (
 
 // Mistake is one thing that is wrong in a config.
 type Mistake struct {
-	File   string // empty: the config was not read from a file
-	Line   int    // 1-based; 0: what is wrong doesn't stand in the file
-	Column int    // 1-based, in characters
-	Key    string // dotted, as in sources[1].topic; empty: the file as a whole
+	File   string `json:"file,omitempty"`   // empty: the config was not read from a file
+	Line   int    `json:"line,omitempty"`   // 1-based; 0: what is wrong doesn't stand in the file
+	Column int    `json:"column,omitempty"` // 1-based, in characters
+	Key    string `json:"key,omitempty"`    // dotted, as in sources[1].topic; empty: the file as a whole
 	// Problem says what is wrong, Fix what to write instead.
-	Problem string
-	Fix     string
-	Source  string // the line, secrets masked
+	Problem string `json:"problem"`
+	Fix     string `json:"fix,omitempty"`
+	Source  string `json:"source,omitempty"` // the line, secrets masked
 }
 
 // Error returns the mistake with its position, and the line below it.

@@ -62,9 +62,9 @@ func (a *Admin) Watch(name string, limit time.Duration) *Heartbeat {
 // because an empty list would pass.
 func (a *Admin) SetStarted() { a.health.enter(started) }
 
-// SetStopping makes /readyz fail, so that nobody counts on an instance that is
+// Drain makes /readyz fail, so that nobody counts on an instance that is
 // about to stop.
-func (a *Admin) SetStopping() { a.health.enter(stopping) }
+func (a *Admin) Drain() { a.health.enter(stopping) }
 
 // Start listens and serves in the background. An address that is taken is an
 // error that names the setting. With listen "none" it does nothing.

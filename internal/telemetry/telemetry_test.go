@@ -90,7 +90,7 @@ func TestReadinessFailsBeforeTheStartAndWhileStopping(t *testing.T) {
 	a.SetStarted()
 	status, _ = get(t, a, "/readyz", "")
 	require.Equal(t, 200, status)
-	a.SetStopping()
+	a.Drain()
 	status, body = get(t, a, "/readyz", "")
 	require.Equal(t, 503, status)
 	require.Contains(t, body, "FAIL  service: stopping")

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/rs/zerolog"
+
+	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/telemetry"
+)
+
+// Globals are the flags that every command has, and what a command may touch.
+type Globals struct {
+	ConfigFile string `name:"config" short:"c" placeholder:"FILE" help:"Config file (YAML). Without it everything has its default."`
+
+	Stdin  io.Reader `kong:"-"`
+	Stdout io.Writer `kong:"-"`
+	Stderr io.Writer `kong:"-"`
+}
+
+// Output is how a command prints its result.
+type Output string
+
+// Values of Output.
+const (
+	OutputText Output = "text"
+	OutputJSON Output = "json"
+)
+
+// Load reads the config; an error is one of usage.
+func (g *Globals) Load() (*config.Config, error) {
+	cfg, err := config.Load(g.ConfigFile, app.Forms())
+	var mistakes *config.Error
+	if err != nil && !errors.As(err, &mistakes) {
+		err = usageError{err}
+	}
+	return cfg, err
+}
+
+// LoadWithDataDir reads the config and puts dir, where it is given, in the place
+// of data_dir.
+func (g *Globals) LoadWithDataDir(dir string) (*config.Config, error) {
+	cfg, err := g.Load()
+	if err != nil || dir == "" {
+		return cfg, err
+	}
+	cfg.DataDir = dir
+	return cfg, cfg.Validate(app.Forms())
+}
+
+// Logger returns the logger of the config, on standard error.
+func (g *Globals) Logger(cfg *config.Config) (zerolog.Logger, error) {
+	logger, err := telemetry.NewLogger(cfg.Log, g.Stderr)
+	if err != nil {
+		return logger, usageError{err}
+	}
+	return logger, nil
+}
+
+// printJSON prints v on one line.
+func (g *Globals) printJSON(v any) error {
+	if err := json.NewEncoder(g.Stdout).Encode(v); err != nil {
+		return fmt.Errorf("print the result: %w", err)
+	}
+	return nil
+}
+
+// isTerminal reports whether a person looks at w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+}

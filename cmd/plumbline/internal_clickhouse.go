@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+
+	"github.com/rs/zerolog"
+
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
+)
+
+// internalClickhouseCmd is the child process of the embedded engine; chdb.Start
+// runs it with these flags.
+type internalClickhouseCmd struct {
+	DataDir string `required:"" placeholder:"DIR" help:"Data directory of the engine."`
+	Listen  string `required:"" placeholder:"ADDR" help:"Where to listen."`
+	Lib     string `required:"" placeholder:"FILE" help:"The engine, libchdb."`
+}
+
+// Run serves until its parent goes away.
+func (c *internalClickhouseCmd) Run(ctx context.Context, g *Globals) error {
+	return chdb.ServeMain(ctx, chdb.ChildConfig{
+		DataDir: c.DataDir, Listen: c.Listen, Lib: c.Lib, Stdin: g.Stdin,
+		Logger: zerolog.New(g.Stderr).With().Timestamp().Logger(),
+	})
+}

@@ -1,0 +1,137 @@
+// Command plumbline tells a security team when one of its AI agents goes out of
+// true. Each command is a struct in its own file and one line in cli.
+//
+// Exit codes: 0 good, 1 the check failed, 2 bad usage or config. Every error is
+// one line that begins with "plumbline:"; the mistakes in a config are several.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/plumbline-sec/plumbline/internal/config"
+)
+
+// cli is the command line: one line per command.
+type cli struct {
+	Globals
+
+	Run      runCmd      `cmd:"" help:"Run the service."`
+	Replay   replayCmd   `cmd:"" help:"Run events through the detector, without Kafka and ClickHouse."`
+	Send     sendCmd     `cmd:"" help:"Send JSON lines into a Kafka topic."`
+	Simulate simulateCmd `cmd:"" help:"Simulate a fleet of agents, with labelled attacks, as JSON lines."`
+	Query    queryCmd    `cmd:"" help:"Run SQL on ClickHouse and print the rows."`
+	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
+	Config   configCmd   `cmd:"" help:"Check the config, or print what is in force."`
+	Setup    setupCmd    `cmd:"" help:"Get the embedded ClickHouse engine, once."`
+	Version  versionCmd  `cmd:"" help:"Print the version of this program."`
+
+	InternalClickhouse internalClickhouseCmd `cmd:"" hidden:"" help:"The process of the embedded ClickHouse engine; the service starts it itself."`
+}
+
+const description = `Plumbline tells a security team when one of its AI agents goes out of true.
+
+It reads agent activity from Kafka, keeps a rolling baseline of every agent, scores each deviation, stores every event in ClickHouse, and publishes alerts to the topics that a SIEM reads. Without a config, Kafka and ClickHouse are embedded.
+
+Exit codes: 0 good, 1 the check failed, 2 bad usage or config.`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks to stop; with stop called, a second one ends at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run runs one command and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &cli{Globals: Globals{Stdin: stdin, Stdout: stdout, Stderr: stderr}}
+	helped := false
+	parser, err := kong.New(c,
+		kong.Name("plumbline"), kong.Description(description), kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { helped = true }), // --help has been printed
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "plumbline: "+err.Error())
+		return exitUsage
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := parser.Parse(args)
+	if helped {
+		return exitGood
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "plumbline: %s; see plumbline %s--help\n", err, commandOf(err))
+		return exitUsage
+	}
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	return report(stderr, kctx.Run(&c.Globals))
+}
+
+// commandOf returns the command that a usage error is about, with a space behind
+// it.
+func commandOf(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
+		return strings.TrimPrefix(parse.Context.Selected().Path(), "plumbline ") + " "
+	}
+	return ""
+}
+
+// The exit codes.
+const (
+	exitGood   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is an error of who typed the command: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errSilent fails a command that has said why already.
+var errSilent = errors.New("failed")
+
+// report prints an error and returns the exit code.
+func report(stderr io.Writer, err error) int {
+	var (
+		mistakes *config.Error
+		usage    usageError
+	)
+	switch {
+	case err == nil:
+		return exitGood
+	case errors.Is(err, errSilent):
+		return exitFailed
+	case errors.As(err, &mistakes):
+		for _, m := range mistakes.Mistakes {
+			fmt.Fprintln(stderr, "plumbline: "+m.Error())
+		}
+		return exitUsage
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "plumbline: "+oneLine(err))
+		return exitUsage
+	}
+	fmt.Fprintln(stderr, "plumbline: "+oneLine(err))
+	return exitFailed
+}
+
+// oneLine joins the lines of an error: scripts read one line an error.
+func oneLine(err error) string {
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, "; ")
+}

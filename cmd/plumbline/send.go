@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
+)
+
+// sendCmd is `plumbline send`.
+type sendCmd struct {
+	Files    []string      `arg:"" name:"file" help:"Files of JSON lines, sent in this order; - is standard input."`
+	Topic    string        `placeholder:"TOPIC" help:"Topic to send to. Without it that of the first source in the config."`
+	Rate     float64       `placeholder:"N" help:"Most lines a second. Without it as fast as Kafka takes them."`
+	Patience time.Duration `default:"5m" help:"How long brokers may be away while sending."`
+	Output   Output        `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
+}
+
+// Help is the long help.
+func (c *sendCmd) Help() string {
+	return `Each line becomes one record, keyed by tenant_id/agent_id as the source's decoder reads them, in the partition that Kafka's own partitioner gives that key; the lines of an agent stay in order. A line that is no event is sent too, without a key: the service puts it into the dead-letter topic, where it is counted. A line that is larger than the topic takes is refused, with its number, and the others go on; the exit code is then 1.
+
+A line is sent at least once: a retry after a lost acknowledgement can send it again, and the detector counts an event_id once.
+
+Examples:
+  plumbline send events.jsonl
+  plumbline simulate --agents 50 --days 1 | plumbline send - --rate 1000`
+}
+
+// connectPatience is how long brokers may be away before the first line is sent: a
+// wrong address should show soon.
+const connectPatience = 10 * time.Second
+
+// Run sends.
+func (c *sendCmd) Run(ctx context.Context, g *Globals) error {
+	cfg, err := g.Load()
+	if err != nil {
+		return err
+	}
+	if c.Rate < 0 || c.Patience < 0 {
+		return usageError{errors.New("--rate and --patience can't be negative")}
+	}
+	topic := c.Topic
+	if topic == "" {
+		topic = cfg.Sources[0].Topic
+	}
+	in, err := openInputs(c.Files, g.Stdin)
+	if err != nil {
+		return usageError{err}
+	}
+	defer in.Close()
+
+	client, err := kafka.New(app.KafkaConfig(cfg), zerolog.Nop())
+	if err != nil {
+		return usageError{err}
+	}
+	defer client.Close() //nolint:errcheck // every record is acknowledged by then, or reported
+	if cfg.Kafka.Brokers.Embedded() {
+		if err := serviceListens(ctx, cfg.Embedded.KafkaListen); err != nil {
+			return err
+		}
+	}
+	partitions, err := partitionsOf(ctx, client, topic)
+	if err != nil {
+		return err
+	}
+	decoder, err := decoderOf(cfg, topic)
+	if err != nil {
+		return err
+	}
+	s := newSender(client, topic, partitions, decoder, newConsole(g.Stderr))
+	s.rate, s.patience = c.Rate, c.Patience
+	sum, err := s.send(ctx, in)
+	if perr := c.print(g, topic, sum); perr != nil {
+		return errors.Join(err, perr)
+	}
+	if err == nil && sum.Refused > 0 {
+		err = fmt.Errorf("%d lines were refused for their size", sum.Refused)
+	}
+	return err
+}
+
+func (c *sendCmd) print(g *Globals, topic string, sum sendSummary) error {
+	if c.Output == OutputJSON {
+		return g.printJSON(sum)
+	}
+	fmt.Fprintf(g.Stdout, "sent %d lines (%s) to %s in %.1f s, %.0f/s; refused %d\n",
+		sum.Sent, bytesText(sum.Bytes), topic, sum.Seconds, sum.Rate, sum.Refused)
+	return nil
+}
+
+// serviceListens reports whether somebody answers where the embedded Kafka of a
+// running service would.
+func serviceListens(ctx context.Context, addr string) error {
+	dialer := net.Dialer{Timeout: 2 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("nothing listens on %s (embedded.kafka_listen): start the service with `plumbline run`, or name a cluster in kafka.brokers", addr)
+	}
+	if err := conn.Close(); err != nil {
+		return fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	return nil
+}
+
+// partitionsOf asks for the topic until the brokers answer.
+func partitionsOf(ctx context.Context, client *kafka.Client, topic string) (int32, error) {
+	wait, cancel := context.WithTimeout(ctx, connectPatience)
+	defer cancel()
+	for {
+		n, err := client.Partitions(wait, topic)
+		var access *kafka.AccessError
+		var unreachable *kafka.UnreachableError
+		switch {
+		case err == nil:
+			return n, nil
+		case ctx.Err() != nil:
+			return 0, errInterrupted
+		case errors.As(err, &access):
+			return 0, err
+		case errors.Is(err, kafkago.UnknownTopicOrPartition):
+			return 0, fmt.Errorf("topic %s does not exist: create it, or start the service, which creates the topics of its sources", topic)
+		case errors.As(err, &unreachable) && wait.Err() != nil, wait.Err() != nil:
+			return 0, fmt.Errorf("gave up after %s: %w", connectPatience, err)
+		}
+		select {
+		case <-wait.Done():
+			return 0, fmt.Errorf("gave up after %s: %w", connectPatience, err)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// decoderOf returns the decoder of the source that reads the topic; for a topic
+// that no source reads, that of activity events.
+func decoderOf(cfg *config.Config, topic string) (decode.Decoder, error) {
+	name := "activity"
+	for _, s := range cfg.Sources {
+		if s.Topic == topic {
+			name = s.Decoder
+		}
+	}
+	return app.NewDecoder(name)
+}
+
+// inputs are files, one after the other.
+type inputs struct {
+	files []input
+	total int64 // bytes of all files, 0 where one of them has no size
+}
+
+type input struct {
+	name string
+	r    io.Reader
+	file *os.File // nil: not ours to close
+}
+
+// openInputs opens all files before the first line is sent: a name that is wrong
+// shows at once.
+func openInputs(names []string, stdin io.Reader) (*inputs, error) {
+	in := &inputs{}
+	sized := true
+	for _, name := range names {
+		if name == "-" {
+			in.files = append(in.files, input{name: "standard input", r: stdin})
+			sized = false
+			continue
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			in.Close()
+			return nil, fmt.Errorf("input: %w", err)
+		}
+		in.files = append(in.files, input{name: name, r: f, file: f})
+		info, err := f.Stat()
+		if err == nil && info.IsDir() {
+			in.Close()
+			return nil, fmt.Errorf("input: %s is a directory", name)
+		}
+		if err != nil || !info.Mode().IsRegular() {
+			sized = false
+			continue
+		}
+		in.total += info.Size()
+	}
+	if !sized {
+		in.total = 0
+	}
+	return in, nil
+}
+
+// Close closes the files.
+func (in *inputs) Close() {
+	for _, f := range in.files {
+		if f.file != nil {
+			_ = f.file.Close() // it was only read
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// version is set by the linker (-X main.version=...); empty: the build info has it.
+var version string
+
+type versionCmd struct {
+	Output Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
+}
+
+// buildVersion is the result of `version`.
+type buildVersion struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Modified bool   `json:"modified,omitempty"` // built from a tree with uncommitted changes
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// Version returns what this program is: a release, a commit, or "dev".
+func Version() string { return readVersion().Version }
+
+func readVersion() buildVersion {
+	v := buildVersion{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v.Version == "" && info.Main.Version != "(devel)" {
+			v.Version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				v.Commit = s.Value
+			case "vcs.modified":
+				v.Modified = s.Value == "true"
+			}
+		}
+	}
+	if v.Version == "" {
+		v.Version = "dev"
+	}
+	return v
+}
+
+// Run prints the version.
+func (c *versionCmd) Run(g *Globals) error {
+	v := readVersion()
+	if c.Output == OutputJSON {
+		return g.printJSON(v)
+	}
+	commit := ""
+	if v.Commit != "" {
+		commit = ", commit " + v.Commit
+		if v.Modified {
+			commit += " with changes"
+		}
+	}
+	fmt.Fprintf(g.Stdout, "plumbline %s (%s %s%s)\n", v.Version, v.Go, v.Platform, commit)
+	return nil
+}
