@@ -46,6 +46,10 @@ type ActivityDecoder struct {
 	more    int               // attributes beyond schemas.MaxAttributes
 }
 
+// maxCanonicalBytes bounds an event as route writes it: escaping makes up to six
+// bytes of one, and the times, the flags and the defaults are added.
+const maxCanonicalBytes = 6*schemas.MaxEventBytes + 64<<10
+
 // NewActivity returns a decoder of the event as agents send it.
 func NewActivity() *ActivityDecoder { return &ActivityDecoder{} }
 
@@ -63,8 +67,12 @@ func (d *ActivityDecoder) Decode(rec *Record, emit func(index int32, ev *schemas
 }
 
 func (d *ActivityDecoder) read(rec *Record) *Refusal {
-	if n := len(rec.Value); n > schemas.MaxEventBytes {
-		return &Refusal{Reason: ReasonTooLarge, Detail: strconv.Itoa(n) + " bytes, at most " + strconv.Itoa(schemas.MaxEventBytes)}
+	most := schemas.MaxEventBytes
+	if d.canonical {
+		most = maxCanonicalBytes
+	}
+	if n := len(rec.Value); n > most {
+		return &Refusal{Reason: ReasonTooLarge, Detail: strconv.Itoa(n) + " bytes, at most " + strconv.Itoa(most)}
 	}
 	d.s.reset(rec.Value)
 	d.ev.Reset()

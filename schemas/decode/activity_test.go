@@ -93,7 +93,6 @@ func TestAnEventWithoutAUsableIdentityIsRefused(t *testing.T) {
 		"a key without quotes":                {`{agent_id:"a"}`, decode.ReasonNotJSON, ""},
 		"33 levels":                           {`{"agent_id":"a","x":` + strings.Repeat("[", 32) + strings.Repeat("]", 32) + `}`, decode.ReasonTooDeep, ""},
 		"33 levels under attributes":          {`{"agent_id":"a","attributes":{"x":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + `}}`, decode.ReasonTooDeep, ""},
-		"a byte over 1 MiB":                   {`{"agent_id":"a"}` + strings.Repeat(" ", schemas.MaxEventBytes-15), decode.ReasonTooLarge, ""},
 		"no agent":                            {`{"tool":"x"}`, decode.ReasonNoAgentID, "agent_id"},
 		"an empty agent":                      {`{"agent_id":""}`, decode.ReasonNoAgentID, "agent_id"},
 		"a null agent":                        {`{"agent_id":null}`, decode.ReasonNoAgentID, "agent_id"},
@@ -125,6 +124,30 @@ func TestAnEventWithoutAUsableIdentityIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnEventOfOneMiBIsTheLargest(t *testing.T) {
+	canonical := decode.NewCanonical()
+	fill := func(n int) string {
+		head, tail := `{"agent_id":"a","resources":["`, `"]}`
+		list := strings.Repeat(strings.Repeat("\x01", 4096)+`","`, 255)
+		return head + list + strings.Repeat("\x01", n-len(head)-len(list)-len(tail)) + tail
+	}
+	largest := fill(schemas.MaxEventBytes)
+	ev, refusal := decodeOne(t, decode.NewActivity(), largest)
+	require.Nil(t, refusal)
+	require.Len(t, ev.Resources, 256)
+
+	written := schemas.AppendActivity(nil, ev)
+	require.Greater(t, len(written), 5*schemas.MaxEventBytes, "each of these characters needs six bytes")
+	again, refusal := decodeOne(t, canonical, string(written))
+	require.Nil(t, refusal, "what route writes is never too large for those who read it")
+	require.Equal(t, ev, again)
+
+	_, refusal = decodeOne(t, decode.NewActivity(), largest+" ")
+	require.Equal(t, decode.ReasonTooLarge, refusal.Reason)
+	_, refusal = decodeOne(t, canonical, strings.Repeat(largest, 7))
+	require.Equal(t, decode.ReasonTooLarge, refusal.Reason)
 }
 
 func TestWhatIsPartlyWrongIsKeptAndFlagged(t *testing.T) {
