@@ -3,6 +3,7 @@ package kafka
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,7 +131,7 @@ func TestParserToleratesABatchCutOffAtTheEnd(t *testing.T) {
 	whole := batchSpec{records: values("a")}.bytes(t)
 	second := batchSpec{base: 1, records: values("b")}.bytes(t)
 	for cut := range second {
-		p, err := parse(append(whole[:len(whole):len(whole)], second[:cut]...), 0)
+		p, err := parse(append(slices.Clip(whole), second[:cut]...), 0)
 		require.NoError(t, err)
 		assert.Equal(t, []string{"a"}, valuesOf(p.records))
 		assert.Equal(t, int64(1), p.next)
@@ -179,7 +180,7 @@ func TestParserNamesABrokenBatchAndKeepsWhatStandsBefore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := test.spec
 			spec.base = 2
-			if spec.records == nil && spec.tail == nil || spec.tail != nil && len(spec.tail) == 1 {
+			if spec.records == nil && spec.tail == nil || len(spec.tail) == 1 {
 				spec.records = values("cc", "d")
 			}
 			if spec.lastDelta == 0 {
@@ -189,7 +190,7 @@ func TestParserNamesABrokenBatchAndKeepsWhatStandsBefore(t *testing.T) {
 			if test.damage != nil {
 				test.damage(bad)
 			}
-			p, err := parse(append(good[:len(good):len(good)], bad...), 0)
+			p, err := parse(append(slices.Clip(good), bad...), 0)
 			var corrupt *pipeline.CorruptError
 			require.ErrorAs(t, err, &corrupt)
 			require.ErrorIs(t, err, pipeline.ErrCorrupt)
@@ -212,7 +213,7 @@ func TestParserRefusesBatchesThatOverlap(t *testing.T) {
 		"a message of old format": oldMessageBytes(1, 6, 0, 0, nil, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := parse(append(first[:len(first):len(first)], second...), 0)
+			p, err := parse(append(slices.Clip(first), second...), 0)
 			require.ErrorIs(t, err, pipeline.ErrCorrupt)
 			require.ErrorContains(t, err, "inside the batch before, which ends at 7")
 			assert.Equal(t, int64(7), p.next)

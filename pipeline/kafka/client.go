@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 	kafkago "github.com/segmentio/kafka-go"
@@ -25,8 +25,10 @@ type Client struct {
 	transport *kafkago.Transport
 	client    *kafkago.Client
 	dialer    *kafkago.Dialer
-	raw       sync.Pool // *[]byte: fetched bytes that no record refers to
+	reached   atomic.Bool // the cluster has answered at least once
+	raw       sync.Pool   // *[]byte: fetched bytes that no record refers to
 
+	stop   context.CancelFunc // ends what the transport runs in the background
 	mu     sync.Mutex
 	closed bool
 	groups map[*Group]struct{}
@@ -51,6 +53,7 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		return nil, err
 	}
 	netDialer := &net.Dialer{Timeout: cfg.DialTimeout}
+	background, stop := context.WithCancel(context.Background())
 	transport := &kafkago.Transport{
 		Dial:        netDialer.DialContext,
 		DialTimeout: cfg.DialTimeout,
@@ -58,6 +61,7 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		ClientID:    cfg.ClientID,
 		TLS:         tlsConfig,
 		SASL:        mechanism,
+		Context:     background,
 	}
 	addr := kafkago.TCP(cfg.Brokers...)
 	return &Client{
@@ -73,6 +77,7 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 			TLS:           tlsConfig,
 			SASLMechanism: mechanism,
 		},
+		stop:   stop,
 		groups: make(map[*Group]struct{}),
 	}, nil
 }
@@ -95,6 +100,7 @@ func (c *Client) Close() error {
 		_ = g.Close()
 	}
 	c.transport.CloseIdleConnections()
+	c.stop() // also what a call that is under way may start after this
 	return nil
 }
 
@@ -106,6 +112,9 @@ func (c *Client) isClosed() bool {
 
 // Bounds returns the offsets of the log's start and end (the high watermark).
 func (c *Client) Bounds(ctx context.Context, tp pipeline.TopicPartition) (start, end int64, err error) {
+	if c.isClosed() {
+		return 0, 0, errClosed
+	}
 	p := int(tp.Partition)
 	res, err := c.client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{
 		Topics: map[string][]kafkago.OffsetRequest{tp.Topic: {kafkago.FirstOffsetOf(p), kafkago.LastOffsetOf(p)}},
@@ -113,6 +122,7 @@ func (c *Client) Bounds(ctx context.Context, tp pipeline.TopicPartition) (start,
 	if err != nil {
 		return 0, 0, fmt.Errorf("offsets of %s/%d: %w", tp.Topic, tp.Partition, c.explain(ctx, err))
 	}
+	c.reached.Store(true)
 	for _, o := range res.Topics[tp.Topic] {
 		if o.Partition != p {
 			continue
@@ -144,12 +154,16 @@ func (c *Client) Partitions(ctx context.Context, topic string) (int32, error) {
 
 // metadata answers from the transport's view of the cluster.
 func (c *Client) metadata(ctx context.Context, topics ...string) (*metadata.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+	if c.isClosed() {
+		return nil, errClosed
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
-	res, err := c.transport.RoundTrip(ctx, c.addr, &metadata.Request{TopicNames: topics})
+	res, err := c.transport.RoundTrip(bounded, c.addr, &metadata.Request{TopicNames: topics})
 	if err != nil {
 		return nil, c.explain(ctx, err)
 	}
+	c.reached.Store(true)
 	m, ok := res.(*metadata.Response)
 	if !ok || len(m.Topics) < len(topics) {
 		return nil, fmt.Errorf("unexpected answer %T to a metadata request", res)
@@ -162,12 +176,13 @@ func (c *Client) roundTrip(ctx context.Context, req protocol.Message) (protocol.
 	if c.isClosed() {
 		return nil, errClosed
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
-	res, err := c.transport.RoundTrip(ctx, c.addr, req)
+	res, err := c.transport.RoundTrip(bounded, c.addr, req)
 	if err != nil {
 		return nil, c.explain(ctx, err)
 	}
+	c.reached.Store(true)
 	return res, nil
 }
 
@@ -187,5 +202,3 @@ func leaderOf(cluster protocol.Cluster, topic string, partition int32) (protocol
 	}
 	return b, nil
 }
-
-func (c *Client) brokers() string { return strings.Join(c.cfg.Brokers, ",") }

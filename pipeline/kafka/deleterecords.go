@@ -94,7 +94,7 @@ func (c *Client) DeleteRecords(ctx context.Context, tp pipeline.TopicPartition, 
 	case r.errorCode == int16(kafkago.OffsetOutOfRange):
 		return fail(fmt.Errorf("%w: %w", pipeline.ErrOffsetOutOfRange, kafkago.OffsetOutOfRange))
 	case r.errorCode != 0:
-		return fail(explain(c.brokers(), false, c.cfg.SASL, kafkago.Error(r.errorCode)))
+		return fail(c.hint(kafkago.Error(r.errorCode)))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -51,64 +52,106 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // exist; the true reason is asked for.
 func (c *Client) explain(ctx context.Context, err error) error {
 	if errors.Is(err, protocol.ErrNoTopic) && ctx.Err() == nil {
-		_, merr := c.transport.RoundTrip(ctx, c.addr, &metadata.Request{TopicNames: []string{}})
-		if merr != nil && ctx.Err() == nil {
+		bounded, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
+		defer cancel()
+		if _, merr := c.transport.RoundTrip(bounded, c.addr, &metadata.Request{TopicNames: []string{}}); merr != nil {
 			err = merr
 		}
 	}
-	return explain(c.brokers(), c.cfg.TLS != nil && c.cfg.TLS.Enabled, c.cfg.SASL, err)
+	if ctx.Err() != nil {
+		return ctx.Err() // the caller's doing, whatever shape it came back in
+	}
+	return c.hint(err)
 }
 
-func explain(brokers string, overTLS bool, sasl *SASLConfig, err error) error {
+// hint wraps errors that the config or an ACL causes, and those of the network.
+func (c *Client) hint(err error) error {
 	var (
-		record      tls.RecordHeaderError
-		alert       tls.AlertError
-		authority   x509.UnknownAuthorityError
-		hostname    x509.HostnameError
-		certInvalid x509.CertificateInvalidError
-		verify      *tls.CertificateVerificationError
 		access      *AccessError
 		unreachable *UnreachableError
-		dns         *net.DNSError
-		op          *net.OpError
 	)
-	switch {
-	case err == nil, errors.As(err, &access), errors.As(err, &unreachable):
+	if err == nil || errors.As(err, &access) || errors.As(err, &unreachable) {
 		return err
-	case errors.As(err, &record):
-		return &AccessError{"the listener at " + brokers + " does not speak TLS; set kafka.tls.enabled: false or use the TLS port", err}
-	case errors.As(err, &authority):
-		return &AccessError{"the certificate at " + brokers + " is signed by an authority that is not trusted; set kafka.tls.ca_file", err}
-	case errors.As(err, &hostname):
-		return &AccessError{"the certificate at " + brokers + " is for another name; set kafka.tls.server_name or the right kafka.brokers", err}
-	case errors.As(err, &certInvalid), errors.As(err, &verify):
-		return &AccessError{"the certificate at " + brokers + " is not valid (kafka.tls)", err}
-	case errors.As(err, &alert):
-		return &AccessError{"the broker at " + brokers + " ended the TLS handshake; it may want a client certificate (kafka.tls.cert_file, kafka.tls.key_file)", err}
+	}
+	brokers := strings.Join(c.cfg.Brokers, ",")
+	if h := tlsHint(brokers, err); h != "" {
+		return &AccessError{h, err}
+	}
+	switch {
 	case errors.Is(err, kafkago.SASLAuthenticationFailed):
-		return &AccessError{"the broker refuses the credentials of " + user(sasl) + "; check kafka.sasl.username and kafka.sasl.password", kafkago.SASLAuthenticationFailed}
+		return &AccessError{"the broker refuses the credentials of " + c.user() + "; check kafka.sasl.username and kafka.sasl.password", kafkago.SASLAuthenticationFailed}
 	case errors.Is(err, kafkago.UnsupportedSASLMechanism):
-		return &AccessError{"the broker does not offer the SASL mechanism of " + user(sasl) + "; change kafka.sasl.mechanism", kafkago.UnsupportedSASLMechanism}
+		return &AccessError{"the broker does not offer the SASL mechanism of " + c.user() + "; change kafka.sasl.mechanism", kafkago.UnsupportedSASLMechanism}
 	case errors.Is(err, kafkago.IllegalSASLState):
 		return &AccessError{"the listener at " + brokers + " does not expect SASL, or expects it and none is configured; check kafka.sasl", kafkago.IllegalSASLState}
 	case errors.Is(err, kafkago.TopicAuthorizationFailed), errors.Is(err, kafkago.GroupAuthorizationFailed), errors.Is(err, kafkago.ClusterAuthorizationFailed):
-		return &AccessError{"an ACL denies this to " + user(sasl), err}
-	case !overTLS && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
-		return &UnreachableError{brokers, fmt.Errorf("the connection was closed without an answer; a listener that wants TLS (kafka.tls.enabled) or SASL (kafka.sasl) does so: %w", err)}
+		return &AccessError{"an ACL denies this to " + c.user(), err}
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.As(err, &dns), errors.As(err, &op), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case hungUp(err) && !c.reached.Load():
+		return &UnreachableError{brokers, fmt.Errorf("the connection ends without an answer; %s: %w", c.suspects(), err)}
+	case hungUp(err), ofTheNetwork(err):
 		return &UnreachableError{brokers, err}
 	}
 	return err
 }
 
-func user(s *SASLConfig) string {
-	if s == nil {
+// tlsHint says what is wrong between the two ends of TLS, if that it is.
+func tlsHint(brokers string, err error) string {
+	var (
+		record      tls.RecordHeaderError
+		authority   x509.UnknownAuthorityError
+		hostname    x509.HostnameError
+		certInvalid x509.CertificateInvalidError
+		verify      *tls.CertificateVerificationError
+		op          *net.OpError
+	)
+	switch {
+	case errors.As(err, &record):
+		return "the listener at " + brokers + " does not speak TLS; set kafka.tls.enabled: false or use the TLS port"
+	case errors.As(err, &authority):
+		return "the certificate at " + brokers + " is signed by an authority that is not trusted; set kafka.tls.ca_file"
+	case errors.As(err, &hostname):
+		return "the certificate at " + brokers + " is for another name; set kafka.tls.server_name or the right kafka.brokers"
+	case errors.As(err, &certInvalid), errors.As(err, &verify):
+		return "the certificate at " + brokers + " is not valid (kafka.tls)"
+	case errors.As(err, &op) && op.Op == "remote error": // how crypto/tls names an alert
+		return "the broker at " + brokers + " ended the TLS handshake; it may want a client certificate (kafka.tls.cert_file, kafka.tls.key_file)"
+	}
+	return ""
+}
+
+// suspects lists what makes a listener hang up on a client that it never answered.
+func (c *Client) suspects() string {
+	out := "a listener with TLS does so (kafka.tls.enabled: true)"
+	if c.overTLS() {
+		out = "a listener without TLS does so (kafka.tls.enabled: false)"
+	}
+	if c.cfg.SASL != nil {
+		return out + ", and one that refuses the credentials (kafka.sasl.username, kafka.sasl.password)"
+	}
+	return out + ", and one that expects credentials (kafka.sasl)"
+}
+
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func ofTheNetwork(err error) bool {
+	var (
+		dns *net.DNSError
+		op  *net.OpError
+	)
+	return errors.As(err, &dns) || errors.As(err, &op) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func (c *Client) overTLS() bool { return c.cfg.TLS != nil && c.cfg.TLS.Enabled }
+
+func (c *Client) user() string {
+	if c.cfg.SASL == nil {
 		return "an anonymous client (no kafka.sasl configured)"
 	}
-	return s.String()
+	return c.cfg.SASL.String()
 }
 
 // produceError maps what the broker says of a produce request.

@@ -51,7 +51,7 @@ func (c *Client) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset i
 }
 
 func (c *Client) fetchError(tp pipeline.TopicPartition, offset int64, err kafkago.Error) error {
-	cause := explain(c.brokers(), false, c.cfg.SASL, err)
+	cause := c.hint(err)
 	if err == kafkago.OffsetOutOfRange {
 		cause = fmt.Errorf("%w: %w", pipeline.ErrOffsetOutOfRange, err)
 	}

@@ -259,7 +259,7 @@ func (g *Group) complain(err error) {
 		return
 	}
 	g.said = time.Now()
-	err = explain(g.client.brokers(), g.client.dialer.TLS != nil, g.client.cfg.SASL, err)
+	err = g.client.hint(err)
 	g.logger.Warn().Err(err).Str("topics", strings.Join(g.cfg.Topics, ",")).Msg("can't join the consumer group yet; trying on")
 }
 
@@ -414,5 +414,5 @@ func (g *generation) Commit(tp pipeline.TopicPartition, offset int64) error {
 		return fmt.Errorf("commit %s/%d at %d: %w: %w", tp.Topic, tp.Partition, offset, pipeline.ErrFenced, err)
 	}
 	return fmt.Errorf("commit %s/%d at %d: %w", tp.Topic, tp.Partition, offset,
-		explain(g.group.client.brokers(), g.group.client.dialer.TLS != nil, g.group.client.cfg.SASL, err))
+		g.group.client.hint(err))
 }

@@ -93,7 +93,7 @@ func (c *Client) produce(ctx context.Context, tp pipeline.TopicPartition, record
 		return 0, c.explain(ctx, err)
 	}
 	if err := responseError(res); err != nil {
-		return 0, produceError(explain(c.brokers(), false, c.cfg.SASL, err))
+		return 0, produceError(c.hint(err))
 	}
 	return res.BaseOffset, nil
 }

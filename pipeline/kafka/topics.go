@@ -178,7 +178,7 @@ func (c *Client) createTopics(ctx context.Context, specs []TopicSpec, brokers in
 		case errors.Is(err, kafkago.TopicAlreadyExists):
 			raced = append(raced, s)
 		default:
-			errs = append(errs, fmt.Errorf("create topic %s: %w", s.Name, explain(c.brokers(), false, c.cfg.SASL, err)))
+			errs = append(errs, fmt.Errorf("create topic %s: %w", s.Name, c.hint(err)))
 		}
 	}
 	return raced, errors.Join(errs...)
@@ -215,7 +215,7 @@ func (c *Client) checkTopics(ctx context.Context, specs []TopicSpec, m clusterSt
 	have := make(map[string]map[string]string)
 	for _, r := range res.Resources {
 		if r.Error != nil {
-			return fmt.Errorf("describe topic %s: %w", r.ResourceName, explain(c.brokers(), false, c.cfg.SASL, r.Error))
+			return fmt.Errorf("describe topic %s: %w", r.ResourceName, c.hint(r.Error))
 		}
 		have[r.ResourceName] = make(map[string]string)
 		for _, e := range r.ConfigEntries {

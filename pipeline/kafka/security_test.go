@@ -1,0 +1,196 @@
+package kafka_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/brokertest"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+)
+
+const password = "correct-horse-42"
+
+// works produces and fetches one record and joins a group: each opens connections
+// of its own.
+func works(t *testing.T, c *kafka.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, c.EnsureTopics(ctx, []kafka.TopicSpec{{Name: "t"}}))
+	tp := pipeline.TopicPartition{Topic: "t"}
+	require.NoError(t, c.Produce(ctx, tp, []pipeline.Record{{Value: []byte("v")}}))
+	f, err := c.Fetch(ctx, tp, 0)
+	require.NoError(t, err)
+	assert.Equal(t, "v", string(f.Records[0].Value))
+	g, err := c.Group(fastGroup("g", "t"))
+	require.NoError(t, err)
+	gen, err := g.Next(ctx)
+	require.NoError(t, err)
+	require.NoError(t, gen.Commit(tp, 1))
+	require.NoError(t, g.Close())
+}
+
+// certificates writes what the two sides need into files.
+func certificates(t *testing.T, requireClient bool) (server *tls.Config, client kafka.TLSConfig) {
+	t.Helper()
+	server, peer := brokertest.TLS(t, requireClient)
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+		return path
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(peer.Certificates[0].PrivateKey)
+	require.NoError(t, err)
+	return server, kafka.TLSConfig{
+		Enabled:  true,
+		CAFile:   write("ca.pem", "CERTIFICATE", server.Certificates[0].Certificate[0]), // a certificate may vouch for itself
+		CertFile: write("cert.pem", "CERTIFICATE", peer.Certificates[0].Certificate[0]),
+		KeyFile:  write("key.pem", "PRIVATE KEY", key),
+	}
+}
+
+func TestClientSpeaksTLS(t *testing.T) {
+	t.Run("with the broker's certificate checked", func(t *testing.T) {
+		server, files := certificates(t, false)
+		works(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t, brokertest.WithTLS(server))}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: files.CAFile}}))
+	})
+	t.Run("with a certificate of its own", func(t *testing.T) {
+		server, files := certificates(t, true)
+		works(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t, brokertest.WithTLS(server))}, TLS: &files}))
+	})
+	t.Run("without checking, where the operator says so", func(t *testing.T) {
+		server, _ := certificates(t, false)
+		works(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t, brokertest.WithTLS(server))}, TLS: &kafka.TLSConfig{Enabled: true, InsecureSkipVerify: true}}))
+	})
+	t.Run("together with SASL", func(t *testing.T) {
+		server, files := certificates(t, false)
+		addr := brokertest.Start(t, brokertest.WithTLS(server), brokertest.WithUser(kafka.MechanismSCRAMSHA512, "me", password))
+		works(t, newClient(t, kafka.Config{Brokers: []string{addr}, TLS: &files, SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismSCRAMSHA512, Username: "me", Password: password}}))
+	})
+}
+
+func TestClientAuthenticates(t *testing.T) {
+	for _, mechanism := range []string{kafka.MechanismPlain, kafka.MechanismSCRAMSHA256, kafka.MechanismSCRAMSHA512} {
+		t.Run(mechanism, func(t *testing.T) {
+			addr := brokertest.Start(t, brokertest.WithUser(mechanism, "me", password))
+			works(t, newClient(t, kafka.Config{Brokers: []string{addr}, SASL: &kafka.SASLConfig{Mechanism: mechanism, Username: "me", Password: password}}))
+		})
+	}
+}
+
+func TestAccessProblemsSayWhatToChange(t *testing.T) {
+	server, files := certificates(t, false)
+	mutual, mutualFiles := certificates(t, true)
+	overTLS := brokertest.WithTLS(server)
+	scram := brokertest.WithUser(kafka.MechanismSCRAMSHA256, "me", password)
+	sasl := func(mechanism, pass string) *kafka.SASLConfig {
+		return &kafka.SASLConfig{Mechanism: mechanism, Username: "me", Password: pass}
+	}
+	for name, test := range map[string]struct {
+		broker []brokertest.Option
+		cfg    kafka.Config
+		want   string
+		access bool // surely an AccessError; where the broker only hangs up, there is no telling
+	}{
+		"a wrong password, SCRAM-SHA-256": {[]brokertest.Option{scram}, kafka.Config{SASL: sasl(kafka.MechanismSCRAMSHA256, "wrong-secret")}, "kafka.sasl.password", false},
+		"a wrong password, SCRAM-SHA-512": {[]brokertest.Option{brokertest.WithUser(kafka.MechanismSCRAMSHA512, "me", password)}, kafka.Config{SASL: sasl(kafka.MechanismSCRAMSHA512, "wrong-secret")}, "kafka.sasl.password", false},
+		"a wrong password, PLAIN":         {[]brokertest.Option{brokertest.WithUser(kafka.MechanismPlain, "me", password)}, kafka.Config{SASL: sasl(kafka.MechanismPlain, "wrong-secret")}, "kafka.sasl.password", false},
+		"no credentials":                  {[]brokertest.Option{scram}, kafka.Config{}, "kafka.sasl", false},
+		"TLS to a port without":           {nil, kafka.Config{TLS: &kafka.TLSConfig{Enabled: true}}, "kafka.tls.enabled: false", false},
+		"no TLS to a port with":           {[]brokertest.Option{overTLS}, kafka.Config{}, "kafka.tls.enabled", false},
+		"an authority that is unknown":    {[]brokertest.Option{overTLS}, kafka.Config{TLS: &kafka.TLSConfig{Enabled: true}}, "kafka.tls.ca_file", true},
+		"a certificate for another name":  {[]brokertest.Option{overTLS}, kafka.Config{TLS: &kafka.TLSConfig{Enabled: true, CAFile: files.CAFile, ServerName: "kafka.example.org"}}, "kafka.tls.server_name", true},
+		"no certificate where one is due": {[]brokertest.Option{brokertest.WithTLS(mutual)}, kafka.Config{TLS: &kafka.TLSConfig{Enabled: true, CAFile: mutualFiles.CAFile}}, "kafka.tls.cert_file", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			cfg := test.cfg
+			cfg.Brokers = []string{brokertest.Start(t, test.broker...)}
+			c, err := kafka.New(cfg, zerolog.New(zerolog.SyncWriter(&log)))
+			require.NoError(t, err)
+			defer func() { require.NoError(t, c.Close()) }()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			tp := pipeline.TopicPartition{Topic: "t"}
+			_, fetchErr := c.Fetch(ctx, tp, 0)
+			_, _, boundsErr := c.Bounds(ctx, tp)
+			for what, err := range map[string]error{
+				"EnsureTopics": c.EnsureTopics(ctx, []kafka.TopicSpec{{Name: "t"}}),
+				"Fetch":        fetchErr,
+				"Bounds":       boundsErr,
+				"Produce":      c.Produce(ctx, tp, []pipeline.Record{{}}),
+			} {
+				require.Error(t, err, what)
+				require.ErrorContains(t, err, test.want, what)
+				var access *kafka.AccessError
+				if test.access {
+					require.ErrorAs(t, err, &access, what)
+				}
+				assert.NotContains(t, err.Error(), "wrong-secret")
+			}
+			g, err := c.Group(fastGroup("g", "t"))
+			require.NoError(t, err)
+			short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			_, err = g.Next(short)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NoError(t, g.Close())
+			assert.Contains(t, log.String(), test.want)
+			assert.NotContains(t, log.String(), "wrong-secret")
+		})
+	}
+}
+
+func TestConfigNeverShowsThePassword(t *testing.T) {
+	cfg := kafka.Config{Brokers: []string{"a:1"}, TLS: &kafka.TLSConfig{Enabled: true}, SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismPlain, Username: "me", Password: password}}
+	var log bytes.Buffer
+	logger := zerolog.New(&log)
+	logger.Info().Object("kafka", cfg).Interface("again", cfg).Interface("sasl", cfg.SASL).Send()
+	asJSON, err := json.Marshal(cfg)
+	require.NoError(t, err)
+	for _, s := range []string{log.String(), string(asJSON), fmt.Sprint(cfg), fmt.Sprint(&cfg), fmt.Sprintf("%+v %#v %v %s", cfg, cfg, cfg.SASL, cfg.SASL), fmt.Sprintf("%#v", *cfg.SASL)} {
+		assert.NotContains(t, s, password)
+		assert.Contains(t, s, "me")
+	}
+}
+
+func TestConfigMistakesAreAllNamed(t *testing.T) {
+	for name, test := range map[string]struct {
+		cfg  kafka.Config
+		want []string
+	}{
+		"nothing":                 {kafka.Config{}, []string{"kafka.brokers: no broker"}},
+		"a broker without a port": {kafka.Config{Brokers: []string{"a:1", "b"}}, []string{`kafka.brokers: "b" is not host:port`}},
+		"several at once": {
+			kafka.Config{Brokers: []string{":9092"}, SASL: &kafka.SASLConfig{Mechanism: "GSSAPI", Username: "me"}},
+			[]string{`":9092"`, `kafka.sasl.mechanism: "GSSAPI" is not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512`, "both needed"},
+		},
+		"a certificate without its key":   {kafka.Config{Brokers: []string{"a:1"}, TLS: &kafka.TLSConfig{Enabled: true, CertFile: "x"}}, []string{"cert_file and key_file"}},
+		"a file that is not there":        {kafka.Config{Brokers: []string{"a:1"}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: "absent.pem"}}, []string{"kafka.tls.ca_file", "absent.pem"}},
+		"a file without a certificate":    {kafka.Config{Brokers: []string{"a:1"}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: "doc.go"}}, []string{"no PEM certificate in doc.go"}},
+		"a password that SCRAM can't use": {kafka.Config{Brokers: []string{"a:1"}, SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismSCRAMSHA256, Username: "me", Password: "bell\a"}}, []string{"SASLprep"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := kafka.New(test.cfg, zerolog.Nop())
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+			assert.NotContains(t, err.Error(), "bell")
+		})
+	}
+}

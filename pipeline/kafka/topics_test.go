@@ -1,0 +1,154 @@
+package kafka_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/brokertest"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+)
+
+func TestEnsureTopicsCreatesWhatIsMissing(t *testing.T) {
+	for name, test := range map[string]struct {
+		brokers      int
+		spec         kafka.TopicSpec
+		wantReplicas int
+		want         map[string]string
+	}{
+		"one broker": {1, kafka.TopicSpec{}, 1, map[string]string{
+			"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", "max.message.bytes": "10551296", "min.insync.replicas": "1",
+		}},
+		"two brokers":  {2, kafka.TopicSpec{}, 2, map[string]string{"min.insync.replicas": "2"}},
+		"five brokers": {5, kafka.TopicSpec{}, 3, map[string]string{"min.insync.replicas": "2"}},
+		"settings of its own": {
+			5,
+			kafka.TopicSpec{Replication: 1, Configs: map[string]string{"retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": "134217728", "message.timestamp.type": "CreateTime"}},
+			1,
+			map[string]string{"retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": "134217728", "message.timestamp.type": "CreateTime", "min.insync.replicas": "1"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := fakeCluster(t, kfake.NumBrokers(test.brokers))
+			c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
+			test.spec.Name, test.spec.Partitions = "t", 4
+			require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{test.spec}))
+			other := franz(t, cluster.ListenAddrs())
+			meta := kmsg.NewPtrMetadataRequest()
+			topic := kmsg.NewMetadataRequestTopic()
+			topic.Topic = new("t")
+			meta.Topics = append(meta.Topics, topic)
+			metadata, err := meta.RequestWith(t.Context(), other)
+			require.NoError(t, err)
+			require.Len(t, metadata.Topics[0].Partitions, 4)
+			assert.Len(t, metadata.Topics[0].Partitions[0].Replicas, test.wantReplicas)
+			got := describe(t, other, "t")
+			for k, v := range test.want {
+				assert.Equal(t, v, got[k], k)
+			}
+			test.spec.CheckPartitions = true
+			require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{test.spec}), "what was just created is as it should be")
+		})
+	}
+}
+
+// describe returns the settings of a topic as the broker sees them.
+func describe(t *testing.T, cl *kgo.Client, topic string) map[string]string {
+	t.Helper()
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	resource := kmsg.NewDescribeConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+	req.Resources = append(req.Resources, resource)
+	res, err := req.RequestWith(t.Context(), cl)
+	require.NoError(t, err)
+	out := make(map[string]string)
+	for _, c := range res.Resources[0].Configs {
+		if c.Value != nil {
+			out[c.Name] = *c.Value
+		}
+	}
+	return out
+}
+
+// create makes a topic by other hands.
+func create(t *testing.T, cl *kgo.Client, name string, partitions int32, configs map[string]string) {
+	t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
+	for k, v := range configs {
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = k, new(v)
+		topic.Configs = append(topic.Configs, c)
+	}
+	req.Topics = append(req.Topics, topic)
+	res, err := req.RequestWith(t.Context(), cl)
+	require.NoError(t, err)
+	require.Zero(t, res.Topics[0].ErrorCode)
+}
+
+func TestEnsureTopicsNamesEverythingThatIsWrongAtOnce(t *testing.T) {
+	addr := brokertest.Start(t)
+	c := newClient(t, kafka.Config{Brokers: []string{addr}})
+	other := franz(t, []string{addr})
+	create(t, other, "bad", 3, map[string]string{"cleanup.policy": "compact", "retention.ms": "1000"})
+	create(t, other, "odd", 8, map[string]string{"message.timestamp.type": "LogAppendTime", "max.message.bytes": "20000000", "retention.ms": "1000"})
+	create(t, other, "foreign", 3, nil)
+	forever := map[string]string{"retention.ms": "-1"}
+	err := c.EnsureTopics(t.Context(), []kafka.TopicSpec{
+		{Name: "bad", Partitions: 4, CheckPartitions: true, Configs: forever},
+		{Name: "odd", Partitions: 4, Configs: map[string]string{"retention.ms": "604800000"}},
+		{Name: "foreign", Partitions: 4, Foreign: true, CheckPartitions: true},
+		{Name: "new"},
+	})
+	var topics *kafka.TopicsError
+	require.ErrorAs(t, err, &topics)
+	type problem struct{ topic, setting, have, want string }
+	var got []problem
+	for _, p := range topics.Problems {
+		got = append(got, problem{p.Topic, p.Setting, p.Have, p.Want})
+	}
+	assert.Equal(t, []problem{
+		{"bad", "partitions", "3", "4"},
+		{"bad", "message.timestamp.type", "CreateTime", "LogAppendTime"},
+		{"bad", "cleanup.policy", "compact", "delete"},
+		{"bad", "max.message.bytes", "1048588", "10551296"},
+		{"bad", "retention.ms", "1000", "-1"},
+	}, got, "a larger limit, another retention and more partitions than asked for will do where nothing depends on them")
+	for _, want := range []string{
+		"kafka-configs.sh --bootstrap-server " + addr + " --entity-type topics --entity-name bad --alter --add-config cleanup.policy=delete",
+		"kafka-topics.sh --bootstrap-server " + addr + " --alter --topic bad --partitions 4",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	n, err := c.Partitions(t.Context(), "new")
+	require.NoError(t, err, "the missing one was created all the same")
+	assert.Equal(t, int32(1), n)
+}
+
+func TestTooManyPartitionsHaveNoCommand(t *testing.T) {
+	addr := brokertest.Start(t)
+	c := newClient(t, kafka.Config{Brokers: []string{addr}})
+	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t", Partitions: 8}}))
+	err := c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t", Partitions: 4, CheckPartitions: true}})
+	var topics *kafka.TopicsError
+	require.ErrorAs(t, err, &topics)
+	require.Len(t, topics.Problems, 1)
+	assert.Empty(t, topics.Problems[0].Command)
+}
+
+func TestInstancesMayCreateTheSameTopicsAtOnce(t *testing.T) {
+	cluster := fakeCluster(t)
+	specs := []kafka.TopicSpec{{Name: "a", Partitions: 2, CheckPartitions: true}, {Name: "b"}, {Name: "c"}}
+	var wg sync.WaitGroup
+	for range 6 {
+		c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
+		wg.Go(func() { assert.NoError(t, c.EnsureTopics(t.Context(), specs)) })
+	}
+	wg.Wait()
+}
