@@ -39,7 +39,7 @@ type ChildConfig struct {
 
 // stopPatience is how long a stopping child waits for requests in progress before
 // it kills their statements.
-const stopPatience = 5 * time.Second
+const stopPatience = 3 * time.Second
 
 // ServeMain runs the engine in this process and serves it until ctx ends, SIGTERM
 // comes or cfg.Stdin ends. It may be called once in a process.

@@ -59,12 +59,13 @@ func newEncoder(w io.Writer, encoding string) (io.WriteCloser, error) {
 // decodeBody undoes HTTP's compression and then, if blocks, ClickHouse's own.
 func decodeBody(body io.Reader, encoding string, blocks bool) (io.Reader, error) {
 	var err error
+	src := body
 	switch strings.ToLower(encoding) {
 	case "", "identity":
 	case "gzip", "x-gzip":
-		body = &lazy{open: func() (io.Reader, error) { return gzip.NewReader(body) }}
+		body = &lazy{open: func() (io.Reader, error) { return gzip.NewReader(src) }}
 	case "deflate":
-		body = &lazy{open: func() (io.Reader, error) { return zlib.NewReader(body) }}
+		body = &lazy{open: func() (io.Reader, error) { return zlib.NewReader(src) }}
 	case "br":
 		body = brotli.NewReader(body)
 	case "lz4":
@@ -107,7 +108,6 @@ func (l *lazy) Read(p []byte) (int, error) {
 type blockReader struct {
 	in     *bufio.Reader
 	blocks *compress.Reader
-	left   bool // the current block may have bytes left
 }
 
 func (b *blockReader) Read(p []byte) (int, error) {

@@ -1,3 +1,4 @@
+//nolint:gosec // a C interface is made of pointers; every one of them is pinned or freed here
 package chdb
 
 import (
@@ -204,11 +205,11 @@ func (e *engine) explain(settings []pair) error {
 	return newException(1001, "STD_EXCEPTION", "the engine refused the connection")
 }
 
-// kill ends the queries whose text starts with this comment.
+// kill ends the queries whose text ends with this comment.
 func (e *engine) kill(comment string) error {
 	e.baseMu.Lock()
 	defer e.baseMu.Unlock()
-	_, err := e.base.text("KILL QUERY WHERE startsWith(query, " + quoteString(comment) + ") ASYNC")
+	_, err := e.base.text("KILL QUERY WHERE endsWith(query, " + quoteString(comment) + ") ASYNC")
 	return err
 }
 

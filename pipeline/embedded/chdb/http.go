@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -81,7 +82,7 @@ func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	req, err := newRequest(r)
 	if err != nil {
-		h.fail(w, req, err)
+		h.fail(w, err)
 		return
 	}
 	head := w.Header()
@@ -98,7 +99,7 @@ func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 	if err := h.run(r.Context(), req, out); err != nil {
 		h.log.Debug().Err(err).Str("query_id", req.id).Msg("query failed")
 		if !out.fail(h.message(asException(err))) {
-			h.fail(w, req, err)
+			h.fail(w, err)
 		}
 		return
 	}
@@ -108,7 +109,7 @@ func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 }
 
 // fail answers with an error; nothing was sent before.
-func (h *handler) fail(w http.ResponseWriter, req *request, err error) {
+func (h *handler) fail(w http.ResponseWriter, err error) {
 	ex := asException(err)
 	head := w.Header()
 	for _, name := range []string{"Content-Encoding", "X-ClickHouse-Format", "X-ClickHouse-Summary", "X-ClickHouse-Exception-Tag"} {
@@ -117,7 +118,7 @@ func (h *handler) fail(w http.ResponseWriter, req *request, err error) {
 	head.Set("Content-Type", "text/plain; charset=UTF-8")
 	head.Set("X-ClickHouse-Exception-Code", strconv.Itoa(ex.Code))
 	w.WriteHeader(httpStatus(ex.Code))
-	_, _ = io.WriteString(w, h.message(ex)+"\n")
+	_, _ = io.WriteString(w, h.message(ex)+"\n") //nolint:gosec // the answer is plain text
 }
 
 // message is the error's text as a server gives it, with the version.
@@ -168,18 +169,21 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 		return h.insert(ctx, s, st, source, req, out)
 	}
 	out.begin(format)
-
 	// The comment is how the statement is found again to be killed: the library
 	// gives no handle before a statement has its first rows. It stands at the end
 	// so that the positions in the engine's errors are the client's.
-	mark := "/* request " + nonce() + " */"
-	sql := source[:st.end] + "\n" + mark
+	mark := " /* request " + nonce() + " */"
 	stop := context.AfterFunc(ctx, func() {
 		if err := h.engine.kill(mark); err != nil {
 			h.log.Warn().Err(err).Str("query_id", req.id).Msg("query of a client that is gone not killed")
 		}
 	})
 	defer stop()
+	return unmark(h.answer(ctx, s, source[:st.end]+mark, format, streams, req, out), mark)
+}
+
+// answer runs a statement without rows and sends its output.
+func (h *handler) answer(ctx context.Context, s *session, sql, format string, streams bool, req *request, out *output) error {
 	if streams {
 		rows, err := s.stream(sql, format, req.params)
 		if !notStreamed(err) {
@@ -193,6 +197,34 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 	defer res.destroy()
 	out.summary(res.stats())
 	return out.write(res.bytes())
+}
+
+// endOfQuery is the position of an error behind the last token.
+var endOfQuery = regexp.MustCompile(`failed at position (\d+) \(end of query\)`)
+
+// unmark takes what run put behind the statement out of an error's text, also
+// where it is cut off there, and out of the position of what is missing at the
+// end.
+func unmark(err error, mark string) error {
+	var ex *Exception
+	if !errors.As(err, &ex) {
+		return err
+	}
+	text := ex.Text
+	const known = len(" /* request 0123")
+	for i := strings.Index(text, mark[:known]); i >= 0; i = strings.Index(text, mark[:known]) {
+		n := known
+		for n < len(mark) && i+n < len(text) && text[i+n] == mark[n] {
+			n++
+		}
+		text = text[:i] + text[i+n:]
+	}
+	if m := endOfQuery.FindStringSubmatchIndex(text); m != nil {
+		if at, err := strconv.Atoi(text[m[2]:m[3]]); err == nil && at > len(mark) {
+			text = text[:m[2]] + strconv.Itoa(at-len(mark)) + text[m[3]:]
+		}
+	}
+	return &Exception{Code: ex.Code, Text: text}
 }
 
 // notStreamed reports whether the library refuses to give the output of this

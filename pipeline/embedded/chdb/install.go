@@ -232,7 +232,7 @@ func unpack(body io.Reader, dir string, out *progress) error {
 
 // publish gives the file its name once it is on the disk.
 func publish(file *os.File, path string) error {
-	if err := file.Chmod(0o755); err != nil { //nolint:gosec // a library is for everybody to load
+	if err := file.Chmod(0o755); err != nil {
 		return fmt.Errorf("publish library: %w", err)
 	}
 	if err := file.Sync(); err != nil {

@@ -150,7 +150,7 @@ func (o *output) transport(data []byte) error {
 	if o.encoder != nil {
 		_, err = o.encoder.Write(data)
 	} else {
-		_, err = o.w.Write(data)
+		_, err = o.w.Write(data) //nolint:gosec // the content type is set, and is not HTML
 	}
 	if err != nil {
 		return fmt.Errorf("send: %w", err)

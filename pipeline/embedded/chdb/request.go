@@ -37,9 +37,10 @@ type request struct {
 // defaultMaxQuery is max_query_size of a server.
 const defaultMaxQuery = 256 << 10
 
-// maxWhole bounds the output that has to be held in memory: that of a statement
-// whose format cannot be sent in pieces.
-const maxWhole = 512 << 20
+// maxWhole bounds the output that has to be held in memory, that of a statement
+// whose format cannot be sent in pieces: its size as columns, of which JSON makes
+// several times as much.
+const maxWhole = 128 << 20
 
 func newRequest(r *http.Request) (*request, error) {
 	query := r.URL.Query()

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -208,7 +210,8 @@ func (s *Server) launch() (*child, error) {
 	defer func() { _ = lnFile.Close() }()
 	args := append(append([]string{}, s.cfg.Argv[1:]...), "--data-dir", s.cfg.DataDir, "--listen", inherited+s.addr, "--lib", s.cfg.Lib)
 	cmd := exec.Command(s.cfg.Argv[0], args...) //nolint:gosec,noctx // the command is this program; its life is supervise's business
-	cmd.Env = append(os.Environ(), s.cfg.Env...)
+	// Days are UTC days everywhere: a partition must not depend on the machine.
+	cmd.Env = append(append(os.Environ(), "TZ=UTC"), s.cfg.Env...)
 	cmd.ExtraFiles = []*os.File{lnFile, s.dir.File()}
 	cmd.SysProcAttr = childAttributes()
 	c := &child{cmd: cmd, ended: make(chan struct{}), tail: &tail{log: s.cfg.Logger}}
@@ -331,7 +334,7 @@ func (t *tail) last() string {
 	defer t.mu.Unlock()
 	lines := t.kept
 	if rest := strings.TrimSpace(string(t.line)); rest != "" {
-		lines = append(lines[:len(lines):len(lines)], rest)
+		lines = append(slices.Clip(lines), rest)
 	}
 	return strings.Join(lines, "; ")
 }
@@ -341,7 +344,7 @@ func (t *tail) last() string {
 func reachable(addr net.Addr) string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if ok && tcp.IP.IsUnspecified() {
-		return net.JoinHostPort("127.0.0.1", fmt.Sprint(tcp.Port))
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
 	}
 	return addr.String()
 }

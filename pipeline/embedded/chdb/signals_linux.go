@@ -1,3 +1,4 @@
+//nolint:gosec // the kernel takes the structures by address
 package chdb
 
 import (

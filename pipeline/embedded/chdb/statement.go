@@ -41,8 +41,9 @@ const (
 func parseStatement(src string) statement {
 	l := &lexer{src: src}
 	tok := l.next()
-	for tok.is("(") {
-		tok = l.next()
+	depth := 0
+	for ; tok.is("("); tok = l.next() {
+		depth++
 	}
 	switch {
 	case tok.kind != name:
@@ -51,18 +52,17 @@ func parseStatement(src string) statement {
 	case tok.word("INSERT"):
 		return parseInsert(l)
 	case tok.word("SELECT"), tok.word("WITH"), tok.word("FROM"):
-		st := scan(l)
+		st := scan(l, depth)
 		st.kind = selects
 		return st
 	}
-	return scan(l)
+	return scan(l, depth)
 }
 
-// scan goes over the rest of a statement without rows.
-func scan(l *lexer) statement {
+// scan goes over the rest of a statement without rows, so many parentheses deep.
+func scan(l *lexer, depth int) statement {
 	st := statement{end: l.pos}
 	var before token
-	depth := 0
 	for tok := l.next(); tok.kind != eof; tok = l.next() {
 		depth += tok.nesting()
 		switch {
@@ -96,7 +96,7 @@ func parseInsert(l *lexer) statement {
 		case depth != 0 || named:
 		case tok.word("SELECT"), tok.word("WITH"), tok.word("FROM"), tok.word("WATCH"):
 			l.pos = tok.start
-			return scan(l)
+			return scan(l, 0)
 		case tok.word("VALUES"):
 			return statement{kind: insertRows, format: "Values", text: l.src[:tok.start], data: l.pos}
 		case tok.word("FORMAT"):

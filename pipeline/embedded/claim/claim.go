@@ -21,6 +21,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -78,7 +80,7 @@ func Directory(dir string, patience time.Duration) (*Dir, error) {
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			_ = file.Close()
 			return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
-		case alive(note.PID) || time.Now().After(deadline):
+		case note.PID <= 0 || Alive(note.PID) || time.Now().After(deadline): // an unknown holder is not waited for
 			_ = file.Close()
 			return nil, &HeldError{Dir: dir, Note: note}
 		}
@@ -139,14 +141,25 @@ func readNote(f *os.File) Note {
 	return note
 }
 
-// alive reports whether a process with this id exists. An unknown holder counts
-// as alive: it must not be waited for.
-func alive(pid int) bool {
-	if pid <= 0 {
-		return true
+// Alive reports whether a process runs. One that has ended but that its parent
+// has not asked after (a zombie: usual in containers) does not.
+func Alive(pid int) bool {
+	if err := syscall.Kill(pid, 0); err != nil {
+		return errors.Is(err, syscall.EPERM)
 	}
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
+	// "pid (name) state ...", where the name may hold anything.
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist) || !hasProc()
+	}
+	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+// hasProc reports whether this system describes its processes there.
+func hasProc() bool {
+	_, err := os.Stat("/proc/self/stat")
+	return err == nil
 }
 
 // PortError says that the address cannot be listened on.

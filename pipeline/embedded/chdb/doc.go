@@ -1,0 +1,49 @@
+// Package chdb is the embedded ClickHouse: the real engine out of libchdb, loaded
+// without cgo into a child process of this binary, served over ClickHouse's own
+// HTTP interface. clickhouse-go, curl and Grafana connect to it as to a server.
+//
+// Parent and child:
+//
+//	Start ──claims──▶ data directory, port          (held by the parent)
+//	  └──runs──▶ this binary, Command ──loads──▶ libchdb.so
+//	               └──serves──▶ the inherited port
+//
+// Invariants:
+//
+//  1. The engine runs in the child alone: whatever it does to its process, the
+//     detector goes on. A child that ends is started again, and counted.
+//  2. The address belongs to the parent. While the child restarts, connections
+//     wait; they are not refused.
+//  3. An INSERT that was answered with 200 is on the disk: it survives kill -9
+//     of either process and a power cut.
+//  4. The child does not outlive its parent, however that ends: its standard
+//     input ends, and the kernel sends SIGTERM. Until it has ended it holds the
+//     claim on the data directory, so that no second engine opens it.
+//  5. Output that is sent in pieces is the same bytes as output sent whole. What
+//     cannot be cut (JSON, formats with a header) is held in memory, bounded by
+//     max_result_bytes.
+//  6. The body of an INSERT is never held in memory as a whole. One that breaks
+//     off is not an insert of what came of it.
+//  7. A request reaches neither files nor the network of this machine: the user
+//     has no grant for sources, and what the library would do as a client
+//     (INTO OUTFILE, FROM INFILE, \i) is refused before it sees it.
+//  8. The library that is loaded is the pinned one: its sum and its package's sum
+//     are in the code.
+//
+// Not obvious:
+//
+//   - A request gets a connection of its own (0.1 ms), so that settings, USE and
+//     SET end with it. One connection stays open for as long as the child lives:
+//     closing the last one shuts the engine down, which it does not survive twice.
+//   - The library hands an INSERT's rows over apart from its text, streams only
+//     SELECT, and runs several statements in one call, which a server refuses.
+//     statement.go looks at the text for that, and for nothing else.
+//   - The library writes Native blocks without what a protocol revision adds.
+//     Clients that name their revision get the blocks re-encoded by the driver's
+//     own code.
+//   - A statement is killed, when its client has gone, by a comment in its text:
+//     the library gives no handle before there are rows.
+//   - chDB's default database is an overlay of tables and of the files in the
+//     working directory; the grants keep the files out.
+//   - purego makes the binary load glibc: it is not a static one.
+package chdb

@@ -1,0 +1,109 @@
+package claim_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
+)
+
+func TestADirectoryHasOneHolderAtATime(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "data")
+	_, ok := claim.Holder(dir)
+	assert.False(t, ok, "what does not exist is not held")
+
+	first, err := claim.Directory(dir, 0)
+	require.NoError(t, err)
+	_, err = claim.Directory(dir, time.Minute)
+	var held *claim.HeldError
+	require.ErrorAs(t, err, &held, "a holder without a note is not waited for")
+	assert.Contains(t, err.Error(), "another process")
+
+	note := claim.Note{PID: os.Getpid(), Addr: "127.0.0.1:8123"}
+	require.NoError(t, first.Publish(claim.Note{PID: 1 << 30, Addr: "a much longer address than the one after it:65535"}))
+	require.NoError(t, first.Publish(note))
+	got, ok := claim.Holder(dir)
+	assert.True(t, ok)
+	assert.Equal(t, note, got)
+	_, err = claim.Directory(dir, time.Minute)
+	require.ErrorAs(t, err, &held)
+	assert.Equal(t, note, held.Note)
+	assert.Contains(t, err.Error(), fmt.Sprintf("process %d, serving on 127.0.0.1:8123", os.Getpid()))
+	assert.Contains(t, err.Error(), dir)
+
+	require.NoError(t, first.Release())
+	_, ok = claim.Holder(dir)
+	assert.False(t, ok, "a note without a holder means nothing")
+	second, err := claim.Directory(dir, 0)
+	require.NoError(t, err)
+	require.NoError(t, second.Release())
+}
+
+func TestAHeirOfADeadHolderIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	first, err := claim.Directory(dir, 0)
+	require.NoError(t, err)
+	gone := exec.Command("true")
+	require.NoError(t, gone.Run())
+	require.NoError(t, first.Publish(claim.Note{PID: gone.Process.Pid}))
+
+	started := time.Now()
+	_, err = claim.Directory(dir, 100*time.Millisecond)
+	var held *claim.HeldError
+	require.ErrorAs(t, err, &held)
+	assert.GreaterOrEqual(t, time.Since(started), 100*time.Millisecond)
+
+	// A child that inherited the file keeps the claim after the file was closed
+	// here, and gives it back when it ends.
+	heir := exec.Command("sleep", "0.3")
+	heir.ExtraFiles = []*os.File{first.File()}
+	require.NoError(t, heir.Start())
+	require.NoError(t, first.Release())
+	_, ok := claim.Holder(dir)
+	assert.True(t, ok)
+	second, err := claim.Directory(dir, 10*time.Second)
+	require.NoError(t, err)
+	require.NoError(t, second.Release())
+	require.NoError(t, heir.Wait())
+}
+
+func TestAZombieIsNotAlive(t *testing.T) {
+	assert.True(t, claim.Alive(os.Getpid()))
+	cmd := exec.Command("true")
+	require.NoError(t, cmd.Start())
+	assert.Eventually(t, func() bool { return !claim.Alive(cmd.Process.Pid) }, 5*time.Second, 5*time.Millisecond, "ended, not asked after yet")
+	require.NoError(t, cmd.Wait())
+	assert.False(t, claim.Alive(cmd.Process.Pid))
+}
+
+func TestAPortThatIsTakenIsNamedWithItsSetting(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	for name, tc := range map[string]struct{ addr, says string }{
+		"in use":       {taken.Addr().String(), "already in use"},
+		"not an port":  {"127.0.0.1:http-but-not", "cannot listen"},
+		"not our host": {"192.0.2.1:0", "cannot listen"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := claim.Port("the thing", tc.addr, "thing.listen")
+			var port *claim.PortError
+			require.ErrorAs(t, err, &port)
+			for _, part := range []string{"the thing", tc.addr, "thing.listen", tc.says} {
+				assert.Contains(t, err.Error(), part)
+			}
+			assert.Error(t, port.Unwrap())
+		})
+	}
+	ln, err := claim.Port("the thing", "127.0.0.1:0", "thing.listen")
+	require.NoError(t, err)
+	require.NoError(t, ln.Close())
+}
