@@ -24,6 +24,7 @@ import (
 type cli struct {
 	Globals
 
+	Demo     demoCmd     `cmd:"" help:"A fleet with attacks in it, live, on the embedded stack; ends by itself."`
 	Run      runCmd      `cmd:"" help:"Run the service."`
 	Replay   replayCmd   `cmd:"" help:"Run events through the detector, without Kafka and ClickHouse."`
 	Send     sendCmd     `cmd:"" help:"Send JSON lines into a Kafka topic."`

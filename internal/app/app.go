@@ -59,7 +59,7 @@ type App struct {
 	metrics *pipeline.Metrics
 
 	// stops undo what was started, last first.
-	stops []func()
+	stops []func(context.Context)
 }
 
 // New checks the options; it starts nothing.
@@ -80,17 +80,19 @@ func (a *App) has(role string) bool { return slices.Contains(a.opts.Roles, role)
 
 // onStop registers how to undo a step. Steps log their own failures: a stop goes
 // on to the end.
-func (a *App) onStop(what string, stop func() error) {
-	a.stops = append(a.stops, func() {
-		if err := stop(); err != nil {
+func (a *App) onStop(what string, stop func(context.Context) error) {
+	a.stops = append(a.stops, func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+		defer cancel()
+		if err := stop(ctx); err != nil {
 			a.logger.Warn().Err(err).Msg("stopping " + what)
 		}
 	})
 }
 
-func (a *App) stop() {
+func (a *App) stop(ctx context.Context) {
 	for _, s := range slices.Backward(a.stops) {
-		s()
+		s(ctx)
 	}
 	a.stops = nil
 }
@@ -98,7 +100,7 @@ func (a *App) stop() {
 // Run runs the service until ctx ends; then it drains, commits and returns nil.
 // It returns an error when something fails that no retry heals.
 func (a *App) Run(ctx context.Context) error {
-	defer a.stop()
+	defer a.stop(context.WithoutCancel(ctx))
 	admin, err := a.startAdmin()
 	if err != nil {
 		return err
@@ -125,8 +127,31 @@ func (a *App) Run(ctx context.Context) error {
 		admin.AddCheck(r.name, func(context.Context) error { return r.health.Ready() })
 		defer watch(ctx, admin, r)()
 	}
+	admin.SetStarted()
 	defer context.AfterFunc(ctx, admin.Drain)()
 	return a.work(ctx, roles, addr)
+}
+
+// Read returns how many records a role has read since the start.
+func (a *App) Read(role string) int64 {
+	families, err := a.reg.Gather()
+	if err != nil {
+		return 0
+	}
+	var n float64
+	for _, f := range families {
+		if f.GetName() != "plumbline_records_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "role" && l.GetValue() == role {
+					n += m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return int64(n)
 }
 
 // watch makes liveness follow a role: it beats as long as no partition is stuck.

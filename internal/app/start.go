@@ -29,17 +29,18 @@ const (
 // stopTimeout bounds each step of a stop.
 const stopTimeout = 5 * time.Second
 
+// quick is a stop that does not wait for anybody.
+func quick(stop func() error) func(context.Context) error {
+	return func(context.Context) error { return stop() }
+}
+
 func (a *App) startAdmin() (*telemetry.Admin, error) {
 	telemetry.RegisterBuildInfo(a.reg, a.opts.Version)
 	admin := telemetry.NewAdmin(a.cfg.Admin, a.reg, a.logger)
 	if err := admin.Start(); err != nil {
 		return nil, err
 	}
-	a.onStop("admin server", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		defer cancel()
-		return admin.Stop(ctx)
-	})
+	a.onStop("admin server", admin.Stop)
 	return admin, nil
 }
 
@@ -55,7 +56,7 @@ func (a *App) startKafka(ctx context.Context, addr *Addresses) (*kafka.Client, e
 		if err != nil {
 			return nil, err
 		}
-		a.onStop("embedded kafka", b.Stop)
+		a.onStop("embedded kafka", quick(b.Stop))
 		cfg.Brokers = []string{b.Addr()}
 	}
 	addr.Kafka = cfg.Brokers
@@ -63,7 +64,7 @@ func (a *App) startKafka(ctx context.Context, addr *Addresses) (*kafka.Client, e
 	if err != nil {
 		return nil, err
 	}
-	a.onStop("kafka client", client.Close)
+	a.onStop("kafka client", quick(client.Close))
 	return client, a.ensureTopics(ctx, client)
 }
 
@@ -89,7 +90,7 @@ func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*clickhouse
 	if err != nil {
 		return nil, err
 	}
-	a.onStop("clickhouse client", db.Close)
+	a.onStop("clickhouse client", quick(db.Close))
 	return db, nil
 }
 
@@ -107,11 +108,7 @@ func (a *App) startEngine(ctx context.Context) (*chdb.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.onStop("embedded clickhouse", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		defer cancel()
-		return engine.Stop(ctx)
-	})
+	a.onStop("embedded clickhouse", engine.Stop)
 	a.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: "plumbline", Name: "embedded_clickhouse_restarts_total", Help: "How often the embedded engine died and was started again.",
 	}, func() float64 { return float64(engine.Restarts()) }))
@@ -150,7 +147,7 @@ func (a *App) member(client *kafka.Client, id string, topics ...string) (pipelin
 	if err != nil {
 		return nil, err
 	}
-	a.onStop("consumer group "+id, group.Close)
+	a.onStop("consumer group "+id, quick(group.Close))
 	return group, nil
 }
 

@@ -1,0 +1,260 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// screen shows a demo: alerts as they come, and below them, on a terminal, one
+// line that says what is happening now. Elsewhere that line comes every few
+// seconds.
+type screen struct {
+	w        io.Writer
+	terminal bool
+	color    bool
+	width    int
+	quiet    bool
+
+	mu      sync.Mutex
+	what    string // phase
+	days    int    // of the phase
+	from    schemas.Millis
+	now     schemas.Millis
+	status  bool // a status line stands
+	drawn   time.Time
+	rate    float64
+	rateAt  time.Time
+	rateNum int64
+}
+
+func newScreen(o Options) *screen {
+	return &screen{w: o.Out, terminal: o.Terminal, color: o.Color, width: min(max(o.Width, 60), 160), quiet: o.Quiet}
+}
+
+// Styles; empty where there is no colour.
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	yellow = "33"
+	green  = "32"
+	cyan   = "36"
+	redBG  = "1;37;41"
+)
+
+func (s *screen) paint(style, text string) string {
+	if !s.color {
+		return text
+	}
+	return "\x1b[" + style + "m" + text + "\x1b[0m"
+}
+
+// line prints a line that stays. The caller holds the lock.
+func (s *screen) line(text string) {
+	if s.quiet {
+		return
+	}
+	if s.status {
+		fmt.Fprint(s.w, "\r\x1b[K")
+		s.status = false
+	}
+	fmt.Fprintln(s.w, text)
+}
+
+// draw shows the status line.
+func (s *screen) draw(text string) {
+	if s.quiet {
+		return
+	}
+	if !s.terminal {
+		fmt.Fprintln(s.w, text)
+		return
+	}
+	fmt.Fprint(s.w, "\r"+cut(text, s.width-1)+"\x1b[K")
+	s.status = true
+}
+
+func (s *screen) title(o Options, f *generator.Fleet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.line(s.paint(bold, "Plumbline demo") + fmt.Sprintf("  %d agents, %d days of history, then %d days live in %s, seed %d",
+		len(f.Agents()), o.History, o.Live, o.Duration, o.Seed))
+	s.line(s.paint(dim, "The service is the real one, on an embedded Kafka and ClickHouse; the fleet is simulated."))
+	s.line("")
+}
+
+// stage says what is being waited for.
+func (s *screen) stage(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draw(s.paint(dim, text+" ..."))
+}
+
+// phase begins the history or the live part.
+func (s *screen) phase(what string, days int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if what == "live" {
+		s.line(s.paint(green, "ok") + fmt.Sprintf("  %d days of history learned", s.days))
+		s.line("")
+		s.line(s.paint(bold, "Live.") + " Alerts as an analyst gets them:")
+		s.line("")
+	}
+	s.what, s.days, s.from, s.drawn = what, days, s.now, time.Time{}
+}
+
+func (s *screen) at(now schemas.Millis) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.from == 0 {
+		s.from = now
+	}
+	s.now = now
+}
+
+// progress redraws the status line, not too often.
+func (s *screen) progress(sent, lag, alerts int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	every := 5 * time.Second
+	if s.terminal {
+		every = 150 * time.Millisecond
+	}
+	now := time.Now()
+	if d := now.Sub(s.rateAt); d >= time.Second || s.rateAt.IsZero() {
+		if !s.rateAt.IsZero() {
+			s.rate = float64(sent-s.rateNum) / d.Seconds()
+		}
+		s.rateAt, s.rateNum = now, sent
+	}
+	if now.Sub(s.drawn) < every {
+		return
+	}
+	s.drawn = now
+	part := min(1, float64(s.now-s.from)/float64(int64(s.days)*dayMillis))
+	s.draw(fmt.Sprintf("%s %s %s  %s events  %s/s  lag %s  %d alerts",
+		s.paint(cyan, pad(s.what, 7)), s.bar(part), s.now.Time().Format("Mon 02 Jan 15:04"), thousands(sent), thousands(int64(s.rate)), thousands(lag), alerts))
+}
+
+func (s *screen) bar(part float64) string {
+	n := 20
+	if s.width < 100 {
+		n = 10
+	}
+	full := int(part * float64(n))
+	if !s.terminal {
+		return fmt.Sprintf("%3.0f%%", 100*part)
+	}
+	return strings.Repeat("█", full) + strings.Repeat("░", n-full)
+}
+
+// alert shows one alert in plain words.
+func (s *screen) alert(a *schemas.Alert) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.Status == schemas.StatusClose {
+		return
+	}
+	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + s.paint(bold, clean(a.Agent.ID)) + "  " + clean(a.Title)
+	if a.Status == schemas.StatusUpdate {
+		head += s.paint(dim, "  (same episode, worse)")
+	}
+	s.line(head)
+	const indent = 21
+	for _, l := range wrap(clean(a.Summary), s.width-indent) {
+		s.line(strings.Repeat(" ", indent) + l)
+	}
+	s.line("")
+}
+
+func (s *screen) severity(v string) string {
+	text := pad(strings.ToUpper(v), 8)
+	switch v {
+	case schemas.SeverityCritical:
+		return s.paint(redBG, text)
+	case schemas.SeverityHigh:
+		return s.paint(red, text)
+	case schemas.SeverityMedium:
+		return s.paint(yellow, text)
+	}
+	return text
+}
+
+func (s *screen) done() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status {
+		fmt.Fprint(s.w, "\r\x1b[K")
+		s.status = false
+	}
+}
+
+func pad(text string, n int) string {
+	return text + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(text)))
+}
+
+// cut shortens text to n columns; sequences that colour it take none.
+func cut(text string, n int) string {
+	var b strings.Builder
+	in := false
+	for _, r := range text {
+		switch {
+		case r == '\x1b':
+			in = true
+		case in:
+			in = r != 'm'
+		case n == 0:
+			continue
+		default:
+			n--
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// clean replaces what would move the cursor: names are the agent's to choose.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+func wrap(text string, width int) []string {
+	var lines []string
+	var line string
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func thousands(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
