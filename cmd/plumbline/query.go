@@ -105,12 +105,12 @@ func embeddedEngine(ctx context.Context, cfg *config.Config, create bool) (addr 
 	}
 	lib, err := chdb.Path("")
 	if err != nil {
-		return "", nil, err
+		return "", nil, setupError(err)
 	}
 	// A free port: the configured one may belong to another service.
 	server, err := chdb.Start(ctx, chdb.Config{DataDir: dir, Listen: "127.0.0.1:0", Lib: lib, Logger: zerolog.Nop()})
 	if err != nil {
-		return "", nil, err
+		return "", nil, setupError(err)
 	}
 	return server.Addr(), func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
