@@ -271,3 +271,46 @@ func TestStopMayBeCalledTwice(t *testing.T) {
 	require.NoError(t, b.Stop())
 	require.NoError(t, b.Stop())
 }
+
+func TestATopicWithLogAppendTimeHasTheBrokersTimes(t *testing.T) {
+	dir := t.TempDir()
+	b := brokertest.StartBroker(t, brokertest.WithDataDir(dir))
+	c := client(t, b.Addr(), nil, nil)
+	createTopic(t, c, "appended", map[string]string{"message.timestamp.type": "LogAppendTime"})
+	createTopic(t, c, "created", nil)
+	old := time.UnixMilli(1_500_000_000_000)
+	started := time.Now().Truncate(time.Millisecond)
+	codecs := []kafka.Compression{0, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd}
+	for _, topic := range []string{"appended", "created"} {
+		for _, codec := range codecs {
+			require.NoError(t, produce(t.Context(), c, topic, codec, record("a", old), record("b", old.Add(time.Hour)), record("c", old.Add(-time.Hour))))
+		}
+	}
+	check := func(c *kafka.Client) {
+		all := fetchAll(t, c, "appended", 0, 3*len(codecs))
+		require.Len(t, all, 3*len(codecs))
+		for i, r := range all {
+			assert.False(t, r.at.Before(started) || r.at.After(time.Now()), "record %d has the time %s", i, r.at)
+			assert.Equal(t, all[i/3*3].at, r.at, "one time for a batch")
+			assert.Equal(t, []string{"a", "b", "c"}[i%3], r.value)
+		}
+		all = fetchAll(t, c, "created", 0, 3*len(codecs))
+		assert.True(t, all[1].at.Equal(old.Add(time.Hour)), "the producer's time where the topic says nothing")
+	}
+	check(c)
+	require.NoError(t, b.Stop())
+	check(client(t, brokertest.Start(t, brokertest.WithDataDir(dir)), nil, nil))
+}
+
+func TestTheStampOutlivesItsControlFunction(t *testing.T) {
+	c := client(t, brokertest.Start(t), nil, nil)
+	createTopic(t, c, "appended", map[string]string{"message.timestamp.type": "LogAppendTime"})
+	old := time.UnixMilli(1_500_000_000_000)
+	const produces = 1100 // more than two lives of one
+	for range produces {
+		require.NoError(t, produce(t.Context(), c, "appended", 0, record("a", old)))
+	}
+	for _, r := range fetchAll(t, c, "appended", 0, produces) {
+		require.False(t, r.at.Equal(old), "record %d has the producer's time", r.offset)
+	}
+}
