@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"unsafe"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -39,14 +40,18 @@ const (
 	minHeaderSize = 2
 )
 
-// Bounds on what compressed bytes may become. A producer decides how well its
-// records compress, so a small fetch must not become a large heap: after
-// fetchBudget the rest of the fetch is left for the next one, and a single batch
-// of more than maxBatch is refused.
+// Bounds on what bytes may become. A producer decides how well its records
+// compress and how small they are, so a small fetch must not become a large heap:
+// after fetchBudget the rest of the fetch is left for the next one, and a single
+// batch beyond maxBatch bytes, maxRecords records or as many headers is refused.
+// The latter two are out of reach of a batch of 14 MiB that is not compressed.
 const (
 	fetchBudget = 64 << 20
 	maxBatch    = 128 << 20
+	maxRecords  = 2 << 20
+	maxHeaders  = 2 << 20
 	maxGrowth   = 16 // that is believed in advance
+	recordCost  = int(unsafe.Sizeof(pipeline.Record{}))
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -65,6 +70,7 @@ type parser struct {
 
 	headers      []pipeline.Header // records take theirs from here, many per allocation
 	headerKeys   []string          // of the last record: the next one has mostly the same
+	headerCount  int64             // in this batch
 	decompressed int
 
 	aborted  []abortedTransaction // by first offset, those not reached yet
@@ -103,7 +109,7 @@ func (p *parser) recordSet(b []byte) error {
 		if length+lengthEnd > int64(len(b)) {
 			break
 		}
-		if p.decompressed > p.budget {
+		if p.decompressed+len(p.records)*recordCost > p.budget {
 			return nil
 		}
 		batch := b[: length+lengthEnd : length+lengthEnd]
@@ -140,7 +146,7 @@ func (p *parser) reserve(b []byte) {
 		announced += max(0, int(int32(binary.BigEndian.Uint32(rest[posNumRecords:]))))
 		rest = rest[size:]
 	}
-	if n := min(announced, 1+len(b)/minRecordSize); n > 0 {
+	if n := min(announced, 1+len(b)/minRecordSize, fetchBudget/recordCost); n > 0 {
 		p.records = make([]pipeline.Record, 0, n)
 	}
 }
@@ -211,6 +217,10 @@ func (p *parser) body(header, body []byte, base, lastDelta int64, attributes uin
 	if n < 0 || n*minRecordSize > int64(len(body)) {
 		return fmt.Errorf("%d records in %d bytes", n, len(body))
 	}
+	if n > maxRecords {
+		return fmt.Errorf("%d records, more than %d", n, maxRecords)
+	}
+	p.headerCount = 0
 	baseTime := int64(binary.BigEndian.Uint64(header[posBaseTimestamp:]))
 	appendTime := attributes&attrLogAppendTime != 0
 	if appendTime {
@@ -234,6 +244,9 @@ func (p *parser) body(header, body []byte, base, lastDelta int64, attributes uin
 		key := r.nullable()
 		value := r.nullable()
 		headers := p.recordHeaders(&r)
+		if p.headerCount > maxHeaders {
+			return fmt.Errorf("record %d of %d: more than %d headers in the batch", i, n, maxHeaders)
+		}
 		if r.bad || r.i != end {
 			return fmt.Errorf("record %d of %d does not fill its %d bytes", i, n, size)
 		}
@@ -262,6 +275,9 @@ func (p *parser) recordHeaders(c *cursor) []pipeline.Header {
 	}
 	if n < 0 || n*minHeaderSize > int64(len(c.b)-c.i) {
 		c.bad = true
+		return nil
+	}
+	if p.headerCount += n; p.headerCount > maxHeaders {
 		return nil
 	}
 	if int64(cap(p.headers)-len(p.headers)) < n {

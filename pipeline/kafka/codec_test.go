@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
 )
@@ -98,6 +99,29 @@ func TestAZipBombIsRefusedBeforeItIsInMemory(t *testing.T) {
 		_, err := decompress(codecSnappy, []byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0}, 0, maxBatch)
 		require.ErrorContains(t, err, "announced")
 	})
+}
+
+func TestABatchOfCountlessTinyThingsIsRefused(t *testing.T) {
+	tiny := appendRecord(nil, recordSpec{})
+	for name, test := range map[string]struct {
+		spec batchSpec
+		want string
+	}{
+		"records": {batchSpec{lastDelta: 1, count: maxRecords + 1, tail: bytes.Repeat(tiny, maxRecords+1)}, "records, more than"},
+		"headers": {batchSpec{records: []recordSpec{{headers: make([]kmsg.Header, maxHeaders+1)}}}, "headers in the batch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.spec.codec = kgo.ZstdCompression()
+			b := test.spec.bytes(t)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := parse(b, 0)
+			runtime.ReadMemStats(&after)
+			require.ErrorIs(t, err, pipeline.ErrCorrupt)
+			require.ErrorContains(t, err, test.want)
+			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(100<<20), "from %d bytes", len(b))
+		})
+	}
 }
 
 func TestManyBatchesThatGrowAreReadInSeveralFetches(t *testing.T) {

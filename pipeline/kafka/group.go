@@ -64,8 +64,9 @@ type Group struct {
 	group    *kafkago.ConsumerGroup // nil until all topics exist
 	current  *generation
 	joinedAt time.Time
-	brief    int // generations in a row that were shorter than minGeneration
-	said     time.Time
+	brief    int       // generations in a row that were shorter than minGeneration
+	said     time.Time // when a complaint was last logged
+	trouble  time.Time // since when joining fails
 
 	done      chan struct{}
 	closeOnce sync.Once
@@ -134,7 +135,7 @@ func (g *Group) Next(ctx context.Context) (pipeline.Generation, error) {
 			g.complain(err)
 			continue // it ended while we looked
 		}
-		g.current, g.joinedAt, g.said = out, time.Now(), time.Time{}
+		g.current, g.joinedAt, g.said, g.trouble = out, time.Now(), time.Time{}, time.Time{}
 		g.logger.Debug().Int32("generation", gen.ID).Str("member", gen.MemberID).Int("partitions", len(out.assigned)).Msg("joined consumer group")
 		return out, nil
 	}
@@ -254,13 +255,24 @@ func (g *Group) join() error {
 }
 
 // complain logs what keeps us from joining, at once and then from time to time.
+// What a rebalance or a restarting coordinator brings with it is logged only if it
+// lasts.
 func (g *Group) complain(err error) {
-	if time.Since(g.said) < complainEvery {
+	if g.trouble.IsZero() {
+		g.trouble = time.Now()
+	}
+	if time.Since(g.said) < complainEvery || passing(err) && time.Since(g.trouble) < complainEvery {
 		return
 	}
 	g.said = time.Now()
 	err = g.client.hint(err)
 	g.logger.Warn().Err(err).Str("topics", strings.Join(g.cfg.Topics, ",")).Msg("can't join the consumer group yet; trying on")
+}
+
+// passing says whether an error belongs to the normal life of a group.
+func passing(err error) bool {
+	return fenced(err) || errors.Is(err, kafkago.NotCoordinatorForGroup) ||
+		errors.Is(err, kafkago.GroupCoordinatorNotAvailable) || errors.Is(err, kafkago.GroupLoadInProgress)
 }
 
 // Close leaves the group. It waits for the functions of the current generation,

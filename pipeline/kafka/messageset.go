@@ -83,6 +83,9 @@ func innerMessages(b []byte, outer oldMessage, offset int64) ([]pipeline.Record,
 		if m.magic != outer.magic || m.attributes&attrCodec != 0 || at <= previous {
 			return nil, fmt.Errorf("inner message of format %d, attributes %#x, at %d", m.magic, m.attributes, at)
 		}
+		if len(out) == maxRecords {
+			return nil, fmt.Errorf("more than %d inner messages", maxRecords)
+		}
 		t := m.time
 		if outer.attributes&attrLogAppendTime != 0 {
 			t = outer.time

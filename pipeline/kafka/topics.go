@@ -214,6 +214,11 @@ func (c *Client) checkTopics(ctx context.Context, specs []TopicSpec, m clusterSt
 	}
 	have := make(map[string]map[string]string)
 	for _, r := range res.Resources {
+		if errors.Is(r.Error, kafkago.TopicAuthorizationFailed) {
+			// Reading and writing may be all that we are granted.
+			c.logger.Warn().Str("topic", r.ResourceName).Msg("the settings of the topic can't be checked: no permission to DescribeConfigs")
+			continue
+		}
 		if r.Error != nil {
 			return fmt.Errorf("describe topic %s: %w", r.ResourceName, c.hint(r.Error))
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -151,4 +152,22 @@ func TestInstancesMayCreateTheSameTopicsAtOnce(t *testing.T) {
 		wg.Go(func() { assert.NoError(t, c.EnsureTopics(t.Context(), specs)) })
 	}
 	wg.Wait()
+}
+
+func TestSettingsThatMayNotBeSeenAreNotInTheWay(t *testing.T) {
+	cluster := fakeCluster(t, kfake.SeedTopics(2, "t"))
+	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	c, log := loggingClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
+	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t", Partitions: 2, CheckPartitions: true}}))
+	assert.Contains(t, log.String(), "DescribeConfigs")
+	require.ErrorContains(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t", Partitions: 4, CheckPartitions: true}}), "partitions is 2, must be 4")
+}
+
+func TestATopicThatMayNotBeCreatedIsNamed(t *testing.T) {
+	cluster := fakeCluster(t)
+	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: "b", Err: kerr.TopicAuthorizationFailed, Count: -1})
+	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
+	err := c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "a"}, {Name: "b"}})
+	require.ErrorContains(t, err, "create topic b: an ACL denies this")
+	require.NotContains(t, err.Error(), "topic a")
 }
