@@ -92,7 +92,8 @@ type Source struct {
 	// The topic. Not one of Plumbline's own (`plumbline.*`), and read by one source
 	// only.
 	Topic string `yaml:"topic" example:"otel-genai"`
-	// The form of its records.
+	// The form of its records: `activity` is Plumbline's own. An unknown name is
+	// answered with those that there are.
 	Decoder string `yaml:"decoder" example:"activity"`
 	// Raise it by one after the topic was deleted and created again: its offsets
 	// start over, and this keeps the new events apart from the old ones.
@@ -159,7 +160,8 @@ type Output struct {
 	// The topic. Not one of Plumbline's own (`plumbline.*`), no source, and no other
 	// output's.
 	Topic string `yaml:"topic" example:"siem.ecs"`
-	// The form of the alerts in it.
+	// The form of the alerts in it: `json` is Plumbline's own. An unknown name is
+	// answered with those that there are.
 	Format string `yaml:"format" example:"ecs"`
 }
 
