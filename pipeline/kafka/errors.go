@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -58,8 +59,13 @@ func (c *Client) explain(ctx context.Context, err error) error {
 			err = merr
 		}
 	}
+	// The caller's doing is not the broker's, whatever shape it comes back in: a
+	// connection takes the context's deadline, and may notice it first.
 	if ctx.Err() != nil {
-		return ctx.Err() // the caller's doing, whatever shape it came back in
+		return ctx.Err()
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
 	}
 	return c.hint(err)
 }

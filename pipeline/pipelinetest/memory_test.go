@@ -1,0 +1,194 @@
+package pipelinetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+var errInjected = errors.New("injected")
+
+func TestHooksMakeRequestsFail(t *testing.T) {
+	c := NewCluster()
+	c.CreateTopic("t", 1)
+	tp := pipeline.TopicPartition{Topic: "t"}
+	records := []pipeline.Record{{Value: []byte("v")}}
+
+	c.SetHooks(Hooks{Produce: func(pipeline.TopicPartition, []pipeline.Record) error { return errInjected }})
+	require.ErrorIs(t, c.Produce(t.Context(), tp, records), errInjected)
+	assert.Empty(t, c.Records(tp), "refused before the append")
+
+	c.SetHooks(Hooks{Produced: func(pipeline.TopicPartition, []pipeline.Record) error { return errInjected }})
+	require.ErrorIs(t, c.Produce(t.Context(), tp, records), errInjected)
+	assert.Len(t, c.Records(tp), 1, "the acknowledgement was lost, not the record")
+	assert.Equal(t, 1, c.ProduceCount("t"))
+
+	c.SetHooks(Hooks{
+		Fetch:  func(pipeline.TopicPartition, int64) error { return errInjected },
+		Bounds: func(pipeline.TopicPartition) error { return errInjected },
+	})
+	_, err := c.Fetch(t.Context(), tp, 0)
+	require.ErrorIs(t, err, errInjected)
+	_, _, err = c.Bounds(t.Context(), tp)
+	require.ErrorIs(t, err, errInjected)
+
+	m := c.Group("g", "t")
+	gen, err := m.Next(t.Context())
+	require.NoError(t, err)
+	c.SetHooks(Hooks{Commit: func(string, pipeline.TopicPartition, int64) error { return errInjected }})
+	require.ErrorIs(t, gen.Commit(tp, 1), errInjected)
+	_, ok := c.Committed("g", tp)
+	assert.False(t, ok)
+	c.SetHooks(Hooks{Committed: func(string, pipeline.TopicPartition, int64) error { return errInjected }})
+	require.ErrorIs(t, gen.Commit(tp, 1), errInjected)
+	offset, ok := c.Committed("g", tp)
+	assert.True(t, ok)
+	assert.Equal(t, int64(1), offset)
+	require.NoError(t, m.Close())
+}
+
+func TestAHeldRequestDoesNotHoldOthers(t *testing.T) {
+	c := NewCluster()
+	c.CreateTopic("t", 2)
+	held, release := make(chan struct{}), make(chan struct{})
+	c.SetHooks(Hooks{Produce: func(tp pipeline.TopicPartition, _ []pipeline.Record) error {
+		if tp.Partition == 0 {
+			close(held)
+			<-release
+		}
+		return nil
+	}})
+	done := make(chan error, 1)
+	go func() {
+		done <- c.Produce(t.Context(), pipeline.TopicPartition{Topic: "t"}, []pipeline.Record{{}})
+	}()
+	<-held
+	require.NoError(t, c.Produce(t.Context(), pipeline.TopicPartition{Topic: "t", Partition: 1}, []pipeline.Record{{}}))
+	assert.Empty(t, c.Records(pipeline.TopicPartition{Topic: "t"}))
+	close(release)
+	require.NoError(t, <-done)
+	assert.Len(t, c.All("t"), 2)
+}
+
+func TestAnEvictedMemberLearnsSoFromItsCommit(t *testing.T) {
+	c := NewCluster()
+	c.CreateTopic("t", 1)
+	tp := pipeline.TopicPartition{Topic: "t"}
+	zombie, heir := c.Group("g", "t"), c.Group("g", "t")
+	old, err := zombie.Next(t.Context())
+	require.NoError(t, err)
+	ended := make(chan struct{})
+	old.Start(func(ctx context.Context) {
+		<-ctx.Done()
+		close(ended)
+	})
+	require.NoError(t, old.Commit(tp, 1))
+	c.Evict(zombie)
+	gen, err := heir.Next(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []pipeline.Assignment{{TopicPartition: tp, Offset: 1, Committed: true}}, gen.Assignments())
+	select {
+	case <-ended:
+		t.Fatal("a paused process sees nothing of its eviction")
+	default:
+	}
+	require.NoError(t, gen.Commit(tp, 5))
+	require.ErrorIs(t, old.Commit(tp, 3), pipeline.ErrFenced)
+	<-ended
+	offset, _ := c.Committed("g", tp)
+	assert.Equal(t, int64(5), offset)
+	require.NoError(t, zombie.Close())
+	require.NoError(t, heir.Close())
+}
+
+func TestTopicsAndGroupsCanBeTamperedWith(t *testing.T) {
+	c := NewCluster()
+	c.CreateTopic("t", 1)
+	tp := pipeline.TopicPartition{Topic: "t"}
+	require.NoError(t, c.Append(tp, pipeline.Record{}, pipeline.Record{}))
+	m := c.Group("g", "t")
+	next := func() pipeline.Generation {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		gen, err := m.Next(ctx)
+		require.NoError(t, err)
+		return gen
+	}
+	gen := next()
+	require.NoError(t, gen.Commit(tp, 2))
+
+	c.AddPartitions("t", 3)
+	assert.Len(t, next().Assignments(), 3, "added partitions make a rebalance")
+	c.SetCommitted("g", tp, 1)
+	c.Rebalance("g")
+	assert.Equal(t, int64(1), next().Assignments()[0].Offset)
+	c.DeleteGroup("g")
+	c.Rebalance("g")
+	assert.False(t, next().Assignments()[0].Committed)
+	c.CreateTopic("t", 1)
+	_, end, err := c.Bounds(t.Context(), tp)
+	require.NoError(t, err)
+	assert.Zero(t, end, "a topic that is created anew is empty")
+	require.NoError(t, m.Close())
+}
+
+func TestTheClockStampsWhatIsAppended(t *testing.T) {
+	c := NewCluster()
+	c.SetClock(func() schemas.Millis { return 42 })
+	c.CreateTopic("broker", 1)
+	c.CreateTopic("producer", 1, CreateTime())
+	for topic, want := range map[string][]schemas.Millis{"broker": {42, 42}, "producer": {7, 42}} {
+		tp := pipeline.TopicPartition{Topic: topic}
+		require.NoError(t, c.Append(tp, pipeline.Record{Time: 7}, pipeline.Record{}))
+		for i, r := range c.Records(tp) {
+			assert.Equal(t, want[i], r.Time, topic)
+		}
+	}
+}
+
+func TestTheWarehouseStoresARowOnceHoweverOftenItIsInserted(t *testing.T) {
+	w := NewWarehouse()
+	origin := schemas.Origin{Source: "s", Topic: "t", Offset: 1}
+	event := schemas.Activity{EventID: "a", Resources: []string{"file:x"}}
+	for range 2 {
+		require.NoError(t, w.InsertActivity(t.Context(), []pipeline.ActivityRow{
+			{Event: event, Origin: origin},
+			{Event: event, Origin: schemas.Origin{Source: "s", Topic: "t", Offset: 0}},
+		}))
+		require.NoError(t, w.InsertAlerts(t.Context(), []pipeline.AlertRow{{Alert: schemas.Alert{AlertID: "x", Time: 2}}, {Alert: schemas.Alert{AlertID: "y", Time: 1}}}))
+		require.NoError(t, w.InsertWindows(t.Context(), []pipeline.WindowRow{{Window: schemas.Window{AgentID: "b"}}, {Window: schemas.Window{AgentID: "a"}}}))
+	}
+	event.Resources[0] = "overwritten by the next event"
+	require.Len(t, w.Activity(), 2)
+	assert.Equal(t, origin, w.Activity()[1].Origin)
+	assert.Equal(t, []string{"file:x"}, w.Activity()[0].Event.Resources)
+	require.Len(t, w.Alerts(), 2)
+	assert.Equal(t, "y", w.Alerts()[0].Alert.AlertID)
+	require.Len(t, w.Windows(), 2)
+	assert.Equal(t, "a", w.Windows()[0].Window.AgentID)
+	assert.Equal(t, []int{4, 4, 4}, []int{w.Inserted("activity"), w.Inserted("alerts"), w.Inserted("windows")})
+}
+
+func TestTheWarehouseFailsBeforeOrAfterItStored(t *testing.T) {
+	rows := []pipeline.AlertRow{{Alert: schemas.Alert{AlertID: "x"}}}
+	fail := func(_ context.Context, table string, n int) error {
+		assert.Equal(t, "alerts", table)
+		assert.Equal(t, 1, n)
+		return errInjected
+	}
+	w := NewWarehouse()
+	w.SetHooks(fail, nil)
+	require.ErrorIs(t, w.InsertAlerts(t.Context(), rows), errInjected)
+	assert.Empty(t, w.Alerts())
+	w.SetHooks(nil, fail)
+	require.ErrorIs(t, w.InsertAlerts(t.Context(), rows), errInjected)
+	assert.Len(t, w.Alerts(), 1)
+}
