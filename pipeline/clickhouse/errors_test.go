@@ -38,13 +38,13 @@ func tcpFake(t *testing.T, handle func(net.Conn)) string {
 				return
 			}
 			go func() {
-				defer c.Close()
+				defer c.Close() //nolint:errcheck // the client may have closed it
 				handle(c)
 			}()
 		}
 	}()
 	t.Cleanup(func() {
-		l.Close()
+		_ = l.Close()
 		<-done
 	})
 	return l.Addr().String()
@@ -104,100 +104,148 @@ func TestEveryWayToMissTheServerSaysWhatToDo(t *testing.T) {
 		says      []string
 	}{
 		{
-			"nobody listens, http", Config{Addrs: []string{closedPort(t)}}, KindUnreachable, true,
+			"nobody listens, http",
+			Config{Addrs: []string{closedPort(t)}},
+			KindUnreachable, true,
 			[]string{"cannot reach 127.0.0.1:", "(clickhouse.addr)", "connection refused"},
 		},
 		{
-			"nobody listens, native", Config{Addrs: []string{closedPort(t)}, Protocol: ProtocolNative}, KindUnreachable, true,
+			"nobody listens, native",
+			Config{Addrs: []string{closedPort(t)}, Protocol: ProtocolNative},
+			KindUnreachable, true,
 			[]string{"cannot reach 127.0.0.1:", "(clickhouse.addr)", "connection refused"},
 		},
 		{
-			"no such host", Config{Addrs: []string{"clickhouse.invalid:8123"}}, KindUnreachable, true,
+			"no such host",
+			Config{Addrs: []string{"clickhouse.invalid:8123"}},
+			KindUnreachable, true,
 			[]string{"clickhouse.invalid:8123 (clickhouse.addr)"},
 		},
 		{
-			"silence, http", Config{Addrs: []string{tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}}, KindTimeout, true,
+			"silence, http",
+			Config{Addrs: []string{tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}},
+			KindTimeout, true,
 			[]string{"no answer in time", "clickhouse.addr"},
 		},
 		{
-			"silence, native", Config{Addrs: []string{tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}, Protocol: ProtocolNative}, KindTimeout, true,
+			"silence, native",
+			Config{Addrs: []string{tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}, Protocol: ProtocolNative},
+			KindTimeout, true,
 			[]string{"no answer in time", "clickhouse.addr", "does it speak the native protocol"},
 		},
 		{
-			"the connection is cut", Config{Addrs: []string{tcpFake(t, func(net.Conn) {})}, Protocol: ProtocolNative}, KindUnreachable, true,
+			"the connection is cut",
+			Config{Addrs: []string{tcpFake(t, func(net.Conn) {})}, Protocol: ProtocolNative},
+			KindUnreachable, true,
 			[]string{"cannot reach"},
 		},
 		{
-			"http to the native port", Config{Addrs: []string{tcpFake(t, readThen(badRequest))}}, KindProtocol, false,
+			"http to the native port",
+			Config{Addrs: []string{tcpFake(t, readThen(badRequest))}},
+			KindProtocol, false,
 			[]string{"speaks the native protocol", "clickhouse.protocol to native", "8123"},
 		},
 		{
-			"native to the http port", Config{Addrs: []string{tcpFake(t, readThen("HTTP/1.1 400 Bad Request\r\n\r\n"))}, Protocol: ProtocolNative}, KindProtocol, false,
+			"native to the http port",
+			Config{Addrs: []string{tcpFake(t, readThen("HTTP/1.1 400 Bad Request\r\n\r\n"))}, Protocol: ProtocolNative},
+			KindProtocol, false,
 			[]string{"speaks HTTP", "clickhouse.protocol to http", "9000"},
 		},
 		{
-			"native to something else", Config{Addrs: []string{tcpFake(t, readThen("SSH-2.0-OpenSSH\r\n"))}, Protocol: ProtocolNative}, KindProtocol, false,
+			"native to something else",
+			Config{Addrs: []string{tcpFake(t, readThen("SSH-2.0-OpenSSH\r\n"))}, Protocol: ProtocolNative},
+			KindProtocol, false,
 			[]string{"does not speak ClickHouse's native protocol"},
 		},
 		{
-			"http to something else", Config{Addrs: []string{tcpFake(t, readThen("SSH-2.0-OpenSSH\r\n"))}}, KindProtocol, false,
+			"http to something else",
+			Config{Addrs: []string{tcpFake(t, readThen("SSH-2.0-OpenSSH\r\n"))}},
+			KindProtocol, false,
 			[]string{"does not speak HTTP"},
 		},
 		{
-			"wrong password, http", Config{Addrs: []string{httpFake(t, exception(516, "plumb: Authentication failed: password is incorrect. (AUTHENTICATION_FAILED)"))}},
-			KindAuth, false, []string{`refuses user "plumb"`, "clickhouse.username", "clickhouse.password"},
+			"wrong password, http",
+			Config{Addrs: []string{httpFake(t, exception(516, "plumb: Authentication failed: password is incorrect. (AUTHENTICATION_FAILED)"))}},
+			KindAuth, false,
+			[]string{`refuses user "plumb"`, "clickhouse.username", "clickhouse.password"},
 		},
 		{
-			"wrong password, native", Config{Addrs: []string{tcpFake(t, readThen(nativeException))}, Protocol: ProtocolNative},
-			KindAuth, false, []string{`refuses user "plumb"`, "clickhouse.username", "clickhouse.password"},
+			"wrong password, native",
+			Config{Addrs: []string{tcpFake(t, readThen(nativeException))}, Protocol: ProtocolNative},
+			KindAuth, false,
+			[]string{`refuses user "plumb"`, "clickhouse.username", "clickhouse.password"},
 		},
 		{
-			"no database", Config{Addrs: []string{httpFake(t, exception(81, "Database plumbline does not exist. (UNKNOWN_DATABASE)"))}},
-			KindNoDatabase, false, []string{`no database "plumbline"`, "plumbline migrate"},
+			"no database",
+			Config{Addrs: []string{httpFake(t, exception(81, "Database plumbline does not exist. (UNKNOWN_DATABASE)"))}},
+			KindNoDatabase, false,
+			[]string{`no database "plumbline"`, "plumbline migrate"},
 		},
 		{
-			"no right", Config{Addrs: []string{httpFake(t, exception(497, "plumb: Not enough privileges. (ACCESS_DENIED)"))}},
-			KindAccess, false, []string{`user "plumb" may not do this`, "Not enough privileges"},
+			"no right",
+			Config{Addrs: []string{httpFake(t, exception(497, "plumb: Not enough privileges. (ACCESS_DENIED)"))}},
+			KindAccess, false,
+			[]string{`user "plumb" may not do this`, "Not enough privileges"},
 		},
 		{
-			"overloaded", Config{Addrs: []string{httpFake(t, exception(241, "Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)"))}},
-			KindServer, true, []string{"Memory limit exceeded", "code 241"},
+			"overloaded",
+			Config{Addrs: []string{httpFake(t, exception(241, "Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)"))}},
+			KindServer, true,
+			[]string{"Memory limit exceeded", "code 241"},
 		},
 		{
-			"a mistake of ours", Config{Addrs: []string{httpFake(t, exception(62, "Syntax error. (SYNTAX_ERROR)"))}},
-			KindServer, false, []string{"Syntax error"},
+			"a mistake of ours",
+			Config{Addrs: []string{httpFake(t, exception(62, "Syntax error. (SYNTAX_ERROR)"))}},
+			KindServer, false,
+			[]string{"Syntax error"},
 		},
 		{
-			"a gateway without its server", Config{Addrs: []string{httpFake(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", http.StatusBadGateway) })}},
-			KindServer, true, []string{"HTTP status 502", "no upstream"},
+			"a gateway without its server",
+			Config{Addrs: []string{httpFake(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", http.StatusBadGateway) })}},
+			KindServer, true,
+			[]string{"HTTP status 502", "no upstream"},
 		},
 		{
-			"another web server", Config{Addrs: []string{httpFake(t, http.NotFound)}},
-			KindServer, false, []string{"HTTP status 404"},
+			"another web server",
+			Config{Addrs: []string{httpFake(t, http.NotFound)}},
+			KindServer, false,
+			[]string{"HTTP status 404"},
 		},
 		{
-			"TLS to a plain port, http", Config{Addrs: []string{httpFake(t, http.NotFound)}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}},
-			KindTLS, false, []string{"does not speak TLS", "clickhouse.tls.enabled"},
+			"TLS to a plain port, http",
+			Config{Addrs: []string{httpFake(t, http.NotFound)}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}},
+			KindTLS, false,
+			[]string{"does not speak TLS", "clickhouse.tls.enabled"},
 		},
 		{
-			"TLS to a plain port, native", Config{Addrs: []string{tcpFake(t, readThen(badRequest))}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Protocol: ProtocolNative},
-			KindTLS, false, []string{"does not speak TLS", "clickhouse.tls.enabled"},
+			"TLS to a plain port, native",
+			Config{Addrs: []string{tcpFake(t, readThen(badRequest))}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Protocol: ProtocolNative},
+			KindTLS, false,
+			[]string{"does not speak TLS", "clickhouse.tls.enabled"},
 		},
 		{
-			"plain to a TLS port, http", Config{Addrs: []string{tlsAddr}},
-			KindTLS, false, []string{"speaks TLS", "clickhouse.tls.enabled to true"},
+			"plain to a TLS port, http",
+			Config{Addrs: []string{tlsAddr}},
+			KindTLS, false,
+			[]string{"speaks TLS", "clickhouse.tls.enabled to true"},
 		},
 		{
-			"plain to a TLS port, native", Config{Addrs: []string{tcpFake(t, readThen("\x15\x03\x01\x00\x02\x02\x46"))}, Protocol: ProtocolNative},
-			KindTLS, false, []string{"speaks TLS", "clickhouse.tls.enabled to true"},
+			"plain to a TLS port, native",
+			Config{Addrs: []string{tcpFake(t, readThen("\x15\x03\x01\x00\x02\x02\x46"))}, Protocol: ProtocolNative},
+			KindTLS, false,
+			[]string{"speaks TLS", "clickhouse.tls.enabled to true"},
 		},
 		{
-			"an unknown authority", Config{Addrs: []string{tlsAddr}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}},
-			KindTLS, false, []string{"authority that is not believed", "clickhouse.tls.ca_file"},
+			"an unknown authority",
+			Config{Addrs: []string{tlsAddr}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}},
+			KindTLS, false,
+			[]string{"authority that is not believed", "clickhouse.tls.ca_file"},
 		},
 		{
-			"a certificate for another name", Config{Addrs: []string{tlsAddr}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: "clickhouse.example.org"}},
-			KindTLS, false, []string{"for another name", "clickhouse.tls.server_name"},
+			"a certificate for another name",
+			Config{Addrs: []string{tlsAddr}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: "clickhouse.example.org"}},
+			KindTLS, false,
+			[]string{"for another name", "clickhouse.tls.server_name"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -206,7 +254,7 @@ func TestEveryWayToMissTheServerSaysWhatToDo(t *testing.T) {
 			c.cfg.DialTimeout, c.cfg.ReadTimeout, c.cfg.InsertTimeout = 400*time.Millisecond, 400*time.Millisecond, time.Second
 			db, err := Open(c.cfg)
 			require.NoError(t, err, "a server that is not there is no mistake of the config")
-			defer db.Close()
+			defer func() { require.NoError(t, db.Close()) }()
 			for op, err := range map[string]error{
 				"ping":   db.Ping(t.Context()),
 				"insert": db.InsertActivity(t.Context(), typicalRows(2, 1, 1790000000000)),
@@ -231,7 +279,7 @@ func TestEveryWayToMissTheServerSaysWhatToDo(t *testing.T) {
 func TestAServersMessageCannotPaintATerminalOrFillALog(t *testing.T) {
 	db, err := Open(Config{Addrs: []string{httpFake(t, exception(27, "Cannot parse input: '\x1b[2J\x1b[31m"+strings.Repeat("x", 1<<16)+secret))}, Password: secret})
 	require.NoError(t, err)
-	defer db.Close()
+	defer func() { require.NoError(t, db.Close()) }()
 	err = db.Ping(t.Context())
 	require.ErrorContains(t, err, `Cannot parse input: '\x1b[2J\x1b[31mx`)
 	require.Less(t, len(err.Error()), 2*maxErrorText)
@@ -257,7 +305,7 @@ func TestAMissingTableOrColumnPointsToMigrate(t *testing.T) {
 func TestStoppingIsNoFailureOfTheServer(t *testing.T) {
 	db, err := Open(Config{Addrs: []string{tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}})
 	require.NoError(t, err)
-	defer db.Close()
+	defer func() { require.NoError(t, db.Close()) }()
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	err = db.Ping(ctx)

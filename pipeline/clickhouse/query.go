@@ -73,15 +73,26 @@ func (db *DB) Query(ctx context.Context, sql, format string, out, notes io.Write
 		return db.explain("query", err)
 	}
 	if notes != nil {
-		fmt.Fprintln(notes, summary(n, len(cols), time.Since(start)))
+		fmt.Fprintln(notes, summary(n, len(cols) > 0 || reads(parts[0]), time.Since(start)))
 	}
 	return nil
 }
 
-func summary(rows, columns int, took time.Duration) string {
+// reads reports whether a statement gives rows; over HTTP a result without rows has
+// no columns either.
+func reads(sql string) bool {
+	word, _, _ := strings.Cut(strings.TrimLeft(sql, "( \n\t"), " ")
+	switch strings.ToUpper(word) {
+	case "SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "VALUES":
+		return true
+	}
+	return false
+}
+
+func summary(rows int, result bool, took time.Duration) string {
 	took = took.Round(time.Millisecond)
 	switch {
-	case columns == 0:
+	case !result:
 		return fmt.Sprintf("done in %s", took)
 	case rows == 1:
 		return fmt.Sprintf("1 row in %s", took)

@@ -73,7 +73,26 @@ func appendText(dst []byte, v reflect.Value, typ string, nested bool) []byte {
 		}
 		return append(dst, '}')
 	}
-	return appendEscaped(dst, fmt.Sprint(v.Interface()))
+	return appendEscaped(dst, string(marshalled(v)))
+}
+
+// marshalled is what is neither scalar nor list nor map: the driver's JSON, Variant
+// and Dynamic, which know their JSON.
+func marshalled(v reflect.Value) []byte {
+	x := v.Interface()
+	if v.CanAddr() {
+		x = v.Addr().Interface() // JSON has its method on the pointer
+	}
+	b, err := json.Marshal(x)
+	if err != nil {
+		return appendJSONString(nil, fmt.Sprint(v.Interface()))
+	}
+	// What is not ASCII stands within strings, and encoding/json leaves it as it is.
+	out := make([]byte, 0, len(b))
+	for _, r := range string(b) {
+		out = appendJSONRune(out, r)
+	}
+	return out
 }
 
 // appendJSON appends a value as JSON.
@@ -115,10 +134,7 @@ func appendJSON(dst []byte, v reflect.Value, typ string) []byte {
 		}
 		return append(dst, '}')
 	}
-	if b, err := json.Marshal(v.Interface()); err == nil {
-		return append(dst, b...)
-	}
-	return appendJSONString(dst, fmt.Sprint(v.Interface()))
+	return append(dst, marshalled(v)...)
 }
 
 // scalarText is a value that is neither a list nor a map.
@@ -261,19 +277,25 @@ func appendJSONString(dst []byte, s string) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
+		if r == utf8.RuneError && n == 1 {
 			dst = append(dst, `\ufffd`...)
-		case unicode.IsPrint(r):
-			dst = append(dst, s[i:i+n]...)
-		case r > 0xffff:
-			r -= 0x10000
-			dst = appendHex(append(dst, '\\', 'u'), uint32(0xd800+r>>10))
-			dst = appendHex(append(dst, '\\', 'u'), uint32(0xdc00+r&0x3ff))
-		default:
-			dst = appendHex(append(dst, '\\', 'u'), uint32(r))
+		} else {
+			dst = appendJSONRune(dst, r)
 		}
 		i += n
 	}
 	return append(dst, '"')
+}
+
+// appendJSONRune appends r, escaped where it does not print.
+func appendJSONRune(dst []byte, r rune) []byte {
+	switch {
+	case unicode.IsPrint(r):
+		return utf8.AppendRune(dst, r)
+	case r > 0xffff:
+		r -= 0x10000
+		dst = appendHex(append(dst, '\\', 'u'), uint32(0xd800+r>>10))
+		return appendHex(append(dst, '\\', 'u'), uint32(0xdc00+r&0x3ff))
+	}
+	return appendHex(append(dst, '\\', 'u'), uint32(r))
 }

@@ -52,6 +52,7 @@ func TestValuesAreReadableInTextAndExactInJSON(t *testing.T) {
 		{"a UUID", "UUID", uuid.MustParse("6ba7b810-9dad-11d1-80b4-00c04fd430c8"), "6ba7b810-9dad-11d1-80b4-00c04fd430c8", `"6ba7b810-9dad-11d1-80b4-00c04fd430c8"`},
 		{"an address", "IPv6", net.ParseIP("2001:db8::1"), "2001:db8::1", `"2001:db8::1"`},
 		{"control characters", "String", "a\x00\x1b[31m\u0085\u202e\n", `a\x00\x1b[31m\u{0085}\u{202e}\n`, `"a\u0000\u001b[31m\u0085\u202e\n"`},
+		{"a value that knows its JSON", "JSON", selfMade{}, `{"a":"\u202e\u0085é"}`, `{"a":"\u202e\u0085é"}`},
 		{"no UTF-8", "String", "\xffx", `\xffx`, `"\ufffdx"`},
 		{"beyond the basic plane", "String", "\U000E0001😀", `\u{e0001}😀`, `"\udb40\udc01😀"`},
 	} {
@@ -63,6 +64,10 @@ func TestValuesAreReadableInTextAndExactInJSON(t *testing.T) {
 		})
 	}
 }
+
+type selfMade struct{}
+
+func (selfMade) MarshalJSON() ([]byte, error) { return []byte("{\"a\":\"\u202e\u0085é\"}"), nil }
 
 func TestNoStringMovesATerminalsCursor(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 5))
