@@ -42,6 +42,9 @@ Examples:
 // wrong address should show soon.
 const connectPatience = 10 * time.Second
 
+// topicPatience is how long a topic may be missing.
+const topicPatience = 3 * time.Second
+
 // Run sends.
 func (c *sendCmd) Run(ctx context.Context, g *Globals) error {
 	cfg, err := g.Load()
@@ -114,14 +117,15 @@ func serviceListens(ctx context.Context, addr string) error {
 	return nil
 }
 
-// partitionsOf asks for the topic until the brokers answer.
+// partitionsOf asks for the topic until the brokers answer. A topic that is not
+// there may be about to be made by a service that is starting.
 func partitionsOf(ctx context.Context, client *kafka.Client, topic string) (int32, error) {
 	wait, cancel := context.WithTimeout(ctx, connectPatience)
 	defer cancel()
+	started := time.Now()
 	for {
 		n, err := client.Partitions(wait, topic)
 		var access *kafka.AccessError
-		var unreachable *kafka.UnreachableError
 		switch {
 		case err == nil:
 			return n, nil
@@ -129,15 +133,14 @@ func partitionsOf(ctx context.Context, client *kafka.Client, topic string) (int3
 			return 0, errInterrupted
 		case errors.As(err, &access):
 			return 0, err
-		case errors.Is(err, kafkago.UnknownTopicOrPartition):
+		case errors.Is(err, kafkago.UnknownTopicOrPartition) && time.Since(started) > topicPatience:
 			return 0, fmt.Errorf("topic %s does not exist: create it, or start the service, which creates the topics of its sources", topic)
-		case errors.As(err, &unreachable) && wait.Err() != nil, wait.Err() != nil:
-			return 0, fmt.Errorf("gave up after %s: %w", connectPatience, err)
 		}
-		select {
-		case <-wait.Done():
+		if !sleep(wait, 500*time.Millisecond) {
+			if ctx.Err() != nil {
+				return 0, errInterrupted
+			}
 			return 0, fmt.Errorf("gave up after %s: %w", connectPatience, err)
-		case <-time.After(500 * time.Millisecond):
 		}
 	}
 }

@@ -28,7 +28,7 @@ func NewLogger(cfg config.Log, w io.Writer) (zerolog.Logger, error) {
 	case config.LogConsole:
 		out = zerolog.ConsoleWriter{
 			Out:     w,
-			NoColor: !isTerminal(w) || os.Getenv("NO_COLOR") != "",
+			NoColor: !IsTerminal(w) || os.Getenv("NO_COLOR") != "",
 			// The time is text already; the library would parse it as local time.
 			FormatTimestamp: func(t any) string { return fmt.Sprint(t) },
 		}
@@ -41,8 +41,8 @@ func NewLogger(cfg config.Log, w io.Writer) (zerolog.Logger, error) {
 	return zerolog.New(zerolog.SyncWriter(out)).Level(level).Hook(stamp), nil
 }
 
-// isTerminal reports whether a person looks at w.
-func isTerminal(w io.Writer) bool {
+// IsTerminal reports whether a person looks at w.
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -275,9 +275,9 @@ func TestLinesOfManyGoroutinesAreNotMixedUp(t *testing.T) {
 }
 
 func TestOnlyATerminalGetsColours(t *testing.T) {
-	require.False(t, isTerminal(&bytes.Buffer{}))
+	require.False(t, IsTerminal(&bytes.Buffer{}))
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, null.Close()) }()
-	require.False(t, isTerminal(null))
+	require.False(t, IsTerminal(null))
 }
