@@ -29,7 +29,7 @@ func (s *Summary) Print(o Options) {
 }
 
 func (s *Summary) printFindings(w io.Writer, p *screen) {
-	fmt.Fprintf(w, "  %s\n", p.paint(dim, pad("attack", 16)+pad("agent", 24)+pad("found after", 14)+"severity"))
+	fmt.Fprintf(w, "  %s\n", p.paint(dim, pad("attack", 16)+pad("agent", 24)+pad("found after", 14)+"worst severity"))
 	for _, f := range s.Found {
 		found, severity := p.paint(red, pad("missed", 14)), ""
 		if f.Found {

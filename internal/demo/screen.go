@@ -140,8 +140,12 @@ func (s *screen) progress(sent, lag, alerts int64) {
 	}
 	s.drawn = now
 	part := min(1, float64(s.now-s.from)/float64(int64(s.days)*dayMillis))
-	s.draw(fmt.Sprintf("%s %s %s  %s events  %s/s  lag %s  %d alerts",
-		s.paint(cyan, pad(s.what, 7)), s.bar(part), s.now.Time().Format("Mon 02 Jan 15:04"), thousands(sent), thousands(int64(s.rate)), thousands(lag), alerts))
+	layout := "Mon 02 Jan 15:04"
+	if s.width < 100 {
+		layout = "Mon 15:04"
+	}
+	s.draw(fmt.Sprintf("%s %s %s  %s events  %s/s  lag %s  alerts %d",
+		s.paint(cyan, pad(s.what, 7)), s.bar(part), s.now.Time().Format(layout), thousands(sent), thousands(int64(s.rate)), thousands(lag), alerts))
 }
 
 func (s *screen) bar(part float64) string {
@@ -163,12 +167,13 @@ func (s *screen) alert(a *schemas.Alert) {
 	if a.Status == schemas.StatusClose {
 		return
 	}
-	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + s.paint(bold, clean(a.Agent.ID)) + "  " + clean(a.Title)
-	if a.Status == schemas.StatusUpdate {
-		head += s.paint(dim, "  (same episode, worse)")
-	}
-	s.line(head)
+	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + s.paint(bold, clean(a.Agent.ID)) + "  "
 	const indent = 21
+	if a.Status == schemas.StatusUpdate {
+		s.line(cut(head+s.paint(dim, "worse: "+clean(a.Title)), s.width))
+		return
+	}
+	s.line(cut(head+clean(a.Title), s.width))
 	for _, l := range wrap(clean(a.Summary), s.width-indent) {
 		s.line(strings.Repeat(" ", indent) + l)
 	}

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"slices"
 	"time"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/generator"
@@ -33,9 +34,13 @@ type Finding struct {
 	// Of the alert that found it: how long after the attack's first event, in
 	// event time, and what it said.
 	AfterSeconds float64 `json:"after_seconds,omitempty"`
-	Severity     string  `json:"severity,omitempty"`
 	Summary      string  `json:"summary,omitempty"`
+	// The worst that its alerts got to.
+	Severity string `json:"severity,omitempty"`
 }
+
+// severities, mildest first.
+var severities = []string{schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical}
 
 // aftermath is how long after its last event an alert still belongs to an attack:
 // a window closes, a long average catches up.
@@ -57,11 +62,16 @@ func (d *demo) sumUp(stored int64) *Summary {
 		f := Finding{Kind: l.Kind, AgentID: l.AgentID, Start: l.Start, Events: l.Events}
 		for j := range alerts {
 			a := &alerts[j]
-			if !f.Found && a.Status != schemas.StatusClose && during(l, a) {
+			if a.Status == schemas.StatusClose || !during(l, a) {
+				continue
+			}
+			if !f.Found {
 				f.Found = true
-				f.AfterSeconds = float64(a.Time-l.Start) / 1000
-				f.Severity, f.Summary = a.Severity, a.Summary
+				f.AfterSeconds, f.Summary = float64(a.Time-l.Start)/1000, a.Summary
 				s.AttacksFound++
+			}
+			if slices.Index(severities, a.Severity) > slices.Index(severities, f.Severity) {
+				f.Severity = a.Severity
 			}
 		}
 		s.Found = append(s.Found, f)
