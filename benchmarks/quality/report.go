@@ -96,7 +96,7 @@ type report struct {
 	Honest   budgetUse `json:"honest"`
 	Attacked budgetUse `json:"honest_agents_among_attacked"`
 	// Changes counts honest alerts within two days of a legitimate change: a new
-	// tool or version for the group, an agent that joined.
+	// tool for the group, an agent that joined.
 	Changes        int                       `json:"honest_alerts_near_changes"`
 	SettledChanges int                       `json:"honest_alerts_near_changes_after_day_14"`
 	Attacks        map[generator.Kind]*tally `json:"attacks"`
@@ -153,6 +153,9 @@ func nearChanges(p *played) (all, late int) {
 	for id, list := range p.detector {
 		for _, x := range list {
 			near := func(c generator.Change) bool {
+				if c.What == "upgrade" {
+					return false // nothing but the version changes
+				}
 				hits := c.AgentID == id.agent || c.AgentID == "" && c.PeerGroup == p.agents[id].PeerGroup
 				return c.TenantID == id.tenant && hits && x.at >= c.At && x.at < c.At+2*day
 			}
