@@ -41,6 +41,10 @@ type ChildConfig struct {
 // it kills their statements.
 const stopPatience = 3 * time.Second
 
+// heldToTheEnd has the lock file of the data directory. It is never closed: an
+// engine that does not end has the directory until the process has ended.
+var heldToTheEnd []*os.File
+
 // ServeMain runs the engine in this process and serves it until ctx ends, SIGTERM
 // comes or cfg.Stdin ends. It may be called once in a process.
 func ServeMain(ctx context.Context, cfg ChildConfig) error {
@@ -62,7 +66,7 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = dir.Close() }()
+	heldToTheEnd = append(heldToTheEnd, dir)
 	defer func() { _ = ln.Close() }()
 
 	data, err := filepath.Abs(cfg.DataDir)
@@ -89,7 +93,7 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 }
 
 // childFiles returns the listener and the claimed directory.
-func childFiles(cfg ChildConfig) (net.Listener, io.Closer, error) {
+func childFiles(cfg ChildConfig) (net.Listener, *os.File, error) {
 	if addr, ok := strings.CutPrefix(cfg.Listen, inherited); ok {
 		file := os.NewFile(3, addr)
 		ln, err := net.FileListener(file)

@@ -187,7 +187,7 @@ func TestTheChildEndsWithItsParent(t *testing.T) {
 			_ = cmd.Wait()
 			// The next start waits for the child to go, and finds what it stored.
 			w = newWeb(t, chdbtest.Start(t, chdbtest.WithDataDir(dir)))
-			assert.False(t, claim.Alive(child), "the child is gone")
+			assert.Eventually(t, func() bool { return !claim.Alive(child) }, 5*time.Second, 5*time.Millisecond, "the child is gone")
 			assert.Equal(t, "1\n", w.must("SELECT * FROM t"))
 		})
 	}
