@@ -9,11 +9,12 @@ PKGS        ?= ./...
 FUZZTIME    ?= 30s
 COUNT       ?= 1
 CONFIG      ?=
+ARGS        ?=
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-race test-short lint fuzz bench golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz bench golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ setup: build ## get the embedded ClickHouse engine (once, ~160 MB, into the user
 build: ## build bin/plumbline
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plumbline ./cmd/plumbline
+
+demo: setup ## set everything up and see it at work: a fleet, attacks, live alerts (ARGS='--seed 7')
+	@$(BIN)/plumbline demo $(ARGS)
 
 run: setup ## run the service on the embedded stack (CONFIG=file for another)
 	@$(BIN)/plumbline run $(if $(CONFIG),--config $(CONFIG))
@@ -64,4 +68,4 @@ docs: ## regenerate docs/configuration.md from the config types
 check: lint test test-race ## everything that must be green before a push
 
 clean: ## remove what was built here (the engine stays in the user's cache)
-	rm -rf $(BIN) .cache plumbline-data
+	rm -rf $(BIN) .cache plumbline-data plumbline-demo
