@@ -233,6 +233,7 @@ func (c *consumer) drain(genCtx context.Context, h handler, commit func(), logge
 func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, logger zerolog.Logger) error {
 	offset := a.Offset
 	retry := newBackoff()
+	tries := 0 // in a row that failed
 	for ctx.Err() == nil {
 		f, err := c.log.Fetch(ctx, a.TopicPartition, offset)
 		if ctx.Err() != nil {
@@ -247,7 +248,11 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 				return err
 			}
 			continue
+		case err != nil && tries >= corruptTries && c.stepOver(&offset, err, logger):
+			tries = 0
+			continue
 		case err != nil:
+			tries++
 			c.metrics.FetchErrors.WithLabelValues(c.role, a.Topic).Inc()
 			c.health.failing("read "+a.Topic, err)
 			if retry.worthSaying() {
@@ -257,6 +262,7 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 			continue
 		}
 		retry.reset()
+		tries = 0
 		c.health.working("read " + a.Topic)
 		if len(f.Records) == 0 && f.Next <= offset {
 			continue
@@ -271,6 +277,27 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 		}
 	}
 	return nil //nolint:nilerr // being asked to stop is no failure
+}
+
+// corruptTries is how often a batch that can't be read is fetched before it is
+// given up: about ten seconds, in which a broker may heal it from a replica.
+const corruptTries = 6
+
+// stepOver gives up a corrupt batch: a bad checksum that stays, or an attacker's
+// compression bomb. To stop at it for ever would be worse. It reports whether err
+// is about such a batch and its end is known.
+func (c *consumer) stepOver(offset *int64, err error, logger zerolog.Logger) bool {
+	var corrupt *CorruptError
+	if !errors.As(err, &corrupt) || corrupt.Next <= *offset {
+		return false
+	}
+	lost := corrupt.Next - *offset
+	c.metrics.LostRecords.WithLabelValues(c.role, corrupt.Topic).Add(float64(lost))
+	c.health.lost(fmt.Sprintf("%s/%d: %d records from offset %d could not be read: %s", corrupt.Topic, corrupt.Partition, lost, *offset, corrupt.Reason))
+	logger.Error().Err(err).Int64("offset", *offset).Int64("next", corrupt.Next).Int64("lost", lost).
+		Msg("DATA LOST: a batch that can't be read is stepped over; look at the topic's log with kafka-dump-log, and at who wrote it")
+	*offset = corrupt.Next
+	return true
 }
 
 // startOffset checks the committed offset against the log before the first read.

@@ -53,7 +53,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		FetchErrors:   r.counter("fetch_errors_total", "Failed reads; each is retried.", "role", "topic"),
 		ProduceErrors: r.counter("produce_errors_total", "Failed writes; each is retried until acknowledged.", "topic"),
 		CommitErrors:  r.counter("commit_errors_total", "Offset commits that were refused.", "role"),
-		LostRecords:   r.counter("lost_records_total", "Records that retention removed before they were read: data loss.", "role", "topic"),
+		LostRecords:   r.counter("lost_records_total", "Records that retention removed before they were read, or that stood in a batch that can't be read: data loss.", "role", "topic"),
 		Generations:   r.counter("generations_total", "Consumer group generations joined: a fast rise is a rebalance storm.", "role"),
 		BatchRecords:  r.histogram("batch_records", "Records per read that returned any.", sizes, "role", "topic"),
 

@@ -447,6 +447,27 @@ func TestRecordsLostToRetentionAreCountedAndReadingGoesOn(t *testing.T) {
 	require.Len(t, s.health["route"].Losses(), 1)
 }
 
+func TestABatchThatCantBeReadIsSteppedOverLoudly(t *testing.T) {
+	r := newRig(t, 1)
+	now := time.Now().Add(-time.Hour)
+	for i := range 30 {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	r.cluster.SetFetch(5*time.Millisecond, 10)
+	r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, offset int64) error {
+		if tp.Topic == sourceTopic && offset == 10 {
+			return &pipeline.CorruptError{TopicPartition: tp, Offset: 10, Next: 20, Reason: "checksum"}
+		}
+		return nil
+	}})
+	s := r.start("route")
+	r.settled("route")
+	require.NoError(t, s.stop())
+	require.Len(t, r.cluster.All(pipeline.TopicActivity), 20, "what stands before and behind it is routed")
+	require.InDelta(t, 10, testutil.ToFloat64(s.metrics.LostRecords.WithLabelValues("route", sourceTopic)), 0)
+	require.Contains(t, r.logged(), "DATA LOST")
+}
+
 func TestARecreatedTopicIsRefusedWithWhatToDo(t *testing.T) {
 	r := newRig(t, 1)
 	r.send(line("agent", 1, time.Now(), ""))
