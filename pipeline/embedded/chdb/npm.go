@@ -124,7 +124,7 @@ func npmClient(ctx context.Context) (*http.Client, error) {
 			set[key] = value
 		}
 	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true, TLSHandshakeTimeout: 20 * time.Second}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true, DisableKeepAlives: true, TLSHandshakeTimeout: 20 * time.Second}
 	if proxy := cmpOr(set["https-proxy"], set["proxy"]); proxy != "" {
 		u, err := url.Parse(proxy)
 		if err != nil {
