@@ -85,9 +85,6 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 		e = &episode{id: d.episodeID(a, ev), first: at, severity: -1}
 		d.episodes++
 		a.episode = e
-		class := classOf(d.ctx.Young)
-		a.group.calibration.Crossings[class]++
-		a.tenant.calibration.Crossings[class]++
 	}
 	e.first, e.last = min(e.first, at), max(e.last, at)
 	e.due = d.watermark + schemas.Millis(d.cfg.QuietTime.Milliseconds())
@@ -146,13 +143,16 @@ func (e *episode) grow(d *Detector, ev *schemas.Activity, v Verdict) bool {
 	return worse
 }
 
-// note adds a hash to a bounded list; false: it was there, or there is no room.
+// note adds a hash to a bounded list and reports whether that is worth an update:
+// the first eight are, then every doubling, so that a flood of names is not a
+// flood of alerts.
 func note(list *[]uint64, h uint64) bool {
 	if slices.Contains(*list, h) || len(*list) >= maxEpisodeItems {
 		return false
 	}
 	*list = append(*list, h)
-	return true
+	n := len(*list)
+	return n <= 8 || n&(n-1) == 0
 }
 
 func (e *episode) proveEvent(ev *schemas.Activity) {

@@ -21,11 +21,7 @@ type rankedSignal struct {
 
 func newWindow(a *agent, hour int64) baseline.Window {
 	w := baseline.Window{Open: true, Hour: hour, Surprise: score.Floor, InEpisode: a.episode != nil, Fused: noFused}
-	w.Rate = a.profile.Rate.At(&a.group.peers.Rate, hour)
-	w.RateFrom = math.MaxFloat64
-	if mu := w.Rate.Mu; mu > 0 {
-		w.RateFrom = mu + math.Sqrt(math.Max(mu+float64(w.Rate.Over*mu*mu), 0.25))
-	}
+	w.Expect(&a.profile, a.group.peers)
 	return w
 }
 
@@ -35,6 +31,7 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 	hour := int64(at) / hourMillis
 	*c = signal.Context{Ev: ev, Own: p, Peers: peers, Young: p.Young(hour)}
 	c.Tool = peers.Tools.Get(baseline.Hash(uint64(baseline.ItemTool)+1, ev.Tool))
+	c.SentOffset, c.ReceivedOffset = peers.Tools.Offsets(c.Tool)
 	d.items, d.fresh = d.items[:0], d.fresh[:0]
 	w := &a.win
 	if !late {
@@ -246,25 +243,20 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	if !calm {
 		weight = 0.1
 	}
-	sent, received := 0.0, 0.0
-	if c.Tool != nil {
-		sent, received = c.Tool.Sent(), c.Tool.Received()
-	}
 	if ev.BytesSent > 0 {
-		p.Sent.Learn(c.Sent, ev.BytesSent, sent, weight/(1+float64(w.SentCalls)/32))
+		p.Sent.Learn(c.Sent, ev.BytesSent, c.SentOffset, weight/(1+float64(w.SentCalls)/32))
 	}
 	if ev.BytesReceived > 0 {
-		p.Received.Learn(c.Received, ev.BytesReceived, received, weight/(1+float64(w.ReceivedCalls)/32))
+		p.Received.Learn(c.Received, ev.BytesReceived, c.ReceivedOffset, weight/(1+float64(w.ReceivedCalls)/32))
 	}
 	p.Sent.Present(ev.BytesSent > 0, weight)
 	p.Received.Present(ev.BytesReceived > 0, weight)
-	if t := c.Tool; calm && ev.Tool != "" {
-		if t == nil {
+	if calm {
+		t := c.Tool
+		if t == nil && ev.Tool != "" {
 			t = peers.Tools.Touch(baseline.Hash(uint64(baseline.ItemTool)+1, ev.Tool))
 		}
-		if t != nil {
-			t.Learn(ev.BytesSent, ev.BytesReceived)
-		}
+		peers.Tools.Learn(t, ev.BytesSent, ev.BytesReceived)
 	}
 	resource := ""
 	if len(ev.Resources) > 0 {

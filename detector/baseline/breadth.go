@@ -11,10 +11,16 @@ import (
 type Breadth struct{ n, mean float32 }
 
 // At returns the expected number of first-seen resources in an active hour and
-// the relative variance beyond Poisson.
+// the relative variance beyond Poisson; a mean of 0: nothing is known yet.
 func (b *Breadth) At(p *BreadthPrior, young bool) (mean, over float64) {
 	const worth = 12 // hours
 	g := &p[class(young)]
+	if g.n < worth {
+		g = &p[class(true)]
+	}
+	if g.n < worth && b.n < worth {
+		return 0, 0
+	}
 	prior, over := 2.0, 2.0
 	if g.n > 0 {
 		prior = (g.sum + 4) / (g.n + 2)
@@ -28,7 +34,10 @@ func (b *Breadth) At(p *BreadthPrior, young bool) (mean, over float64) {
 // Learn takes one closed hour.
 func (b *Breadth) Learn(p *BreadthPrior, young bool, count, weight float64) {
 	mean, over := b.At(p, young)
-	x := math.Min(count, mean+clip*math.Sqrt(mean+float64(over*mean*mean)))
+	x := count
+	if mean > 0 {
+		x = math.Min(count, mean+clip*math.Sqrt(mean+float64(over*mean*mean)))
+	}
 	n := math.Min(float64(b.n)+weight, 500)
 	b.mean = float32(float64(b.mean) + float64(weight/n*(x-float64(b.mean))))
 	b.n = float32(n)

@@ -33,23 +33,35 @@ func (o *offset) learn(bytes uint64) {
 	o.mean = float32(float64(o.mean) + d/float64(o.n))
 }
 
-// Sent returns the offset of log1p(bytes sent); it grows in with the evidence.
-func (t *Tool) Sent() float64 { return t.sent.value() }
+// Offsets returns what a call of tool t (nil: unknown) is worth, sent and received:
+// its mean size among the peers, shrunk to that of all their tools.
+func (ts *Tools) Offsets(t *Tool) (sent, received float64) {
+	sent, received = float64(ts.all.sent.mean), float64(ts.all.received.mean)
+	if t != nil {
+		sent, received = t.sent.over(sent), t.received.over(received)
+	}
+	return sent, received
+}
 
-// Received returns the offset of log1p(bytes received).
-func (t *Tool) Received() float64 { return t.received.value() }
+func (o *offset) over(all float64) float64 {
+	const worth = 2 // calls
+	return (float64(o.n*o.mean) + float64(worth*all)) / (float64(o.n) + worth)
+}
 
-func (o *offset) value() float64 { return float64(o.mean) }
-
-// Learn takes one call.
-func (t *Tool) Learn(sent, received uint64) {
-	t.calls++
-	t.sent.learn(sent)
-	t.received.learn(received)
+// Learn takes one call of tool t (nil: there is no room for it).
+func (ts *Tools) Learn(t *Tool, sent, received uint64) {
+	for _, e := range []*Tool{&ts.all, t} {
+		if e != nil {
+			e.calls++
+			e.sent.learn(sent)
+			e.received.learn(received)
+		}
+	}
 }
 
 // Tools is the bounded table of a group's tools.
 type Tools struct {
+	all   Tool // every call, whatever its tool
 	list  []Tool
 	index map[uint64]int32 // by hash; never walked
 }
@@ -111,18 +123,14 @@ func (t *Tools) Code(c *wire.Coder) {
 			t.list, t.index = make([]Tool, n), make(map[uint64]int32, n)
 		}
 	}
+	t.all.code(c)
 	for i := range t.list {
 		e := &t.list[i]
-		c.Fixed64(&e.hash)
-		for _, f := range []*float32{&e.calls, &e.sent.n, &e.sent.mean, &e.received.n, &e.received.mean} {
-			c.F32(f)
-		}
-		c.F32s(e.seen[:])
-		c.F32s(e.expected[:])
+		e.code(c)
 		if !c.Reading() {
 			continue
 		}
-		if _, twice := t.index[e.hash]; twice || e.sent.n < 0 || e.received.n < 0 || lowest(e.seen[:]) < 0 || lowest(e.expected[:]) < 0 {
+		if _, twice := t.index[e.hash]; twice {
 			c.Fail("tool %d of a group", i)
 			return
 		}
@@ -136,4 +144,16 @@ func lowest(v []float32) float32 {
 		low = min(low, x)
 	}
 	return low
+}
+
+func (t *Tool) code(c *wire.Coder) {
+	c.Fixed64(&t.hash)
+	for _, f := range []*float32{&t.calls, &t.sent.n, &t.sent.mean, &t.received.n, &t.received.mean} {
+		c.F32(f)
+	}
+	c.F32s(t.seen[:])
+	c.F32s(t.expected[:])
+	if c.Reading() && (t.sent.n < 0 || t.received.n < 0 || lowest(t.seen[:]) < 0 || lowest(t.expected[:]) < 0) {
+		c.Fail("negative counts of a tool")
+	}
 }

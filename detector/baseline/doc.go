@@ -33,7 +33,24 @@ func Decay(hours int64, halfLife float64) float64 {
 	if hours <= 0 {
 		return 1
 	}
+	if hours == 1 {
+		switch halfLife {
+		case 14 * 24:
+			return fade14
+		case 21 * 24:
+			return fade21
+		case 42 * 24:
+			return fade42
+		}
+	}
 	return math.Exp2(-float64(hours) / halfLife)
 }
 
 func sq(x float64) float64 { return x * x }
+
+// An hour's decay is wanted at every closed window: worked out once.
+var (
+	fade14 = math.Exp2(-1.0 / (14 * 24))
+	fade21 = math.Exp2(-1.0 / (21 * 24))
+	fade42 = math.Exp2(-1.0 / (42 * 24))
+)

@@ -128,7 +128,8 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 		r.toolShare = ratio(tool.seen[kind], tool.expected[kind])
 	}
 	r.ownShare = ratio(n.seen[kind], n.expected[kind])
-	r.Incidence = math.Min(1, r.Base*r.toolShare*r.ownShare)
+	// Both ratios come from the same quiet history: together they count at most 1/200.
+	r.Incidence = math.Min(1, r.Base*math.Max(r.toolShare*r.ownShare, 0.005))
 	peer := 1.0
 	if g.Agents >= 3 {
 		r.Peers = g.Known.Count(item)
@@ -207,16 +208,27 @@ func class(young bool) int {
 	return 1
 }
 
+// leastNew is the least that a prior is worth, observations of something new: many
+// incidences without one do not say that there will never be one.
+const leastNew = 0.1
+
 // base is P(new | incidence): the group's rate with a prior worth 20 incidences
-// of the fleet's, and that with 10 of a nominal one that halves with every
-// doubling of the sessions.
+// of the fleet's, and that with 10 of the rate at half as many sessions. Where
+// nothing is known the rate halves with every doubling of the sessions. (To expect
+// the halving of agents that are watched would be to call their normal course
+// unusual each time that they grow older.)
 func (p *NoveltyPrior) base(fleet *NoveltyPrior, kind ItemKind, young bool, sessions uint32) float64 {
-	b := sessionBin(sessions)
-	nominal := math.Max(0.5*math.Exp2(-float64(b)), 0.002)
-	f := &fleet.bases[class(young)][b][kind]
-	base := (float64(f.seen) + float64(10*nominal)) / (float64(f.of) + 10)
-	g := &p.bases[class(young)][b][kind]
-	return (float64(g.seen) + float64(20*base)) / (float64(g.of) + 20)
+	b, c := sessionBin(sessions), class(young)
+	rate := math.Max(0.5*math.Exp2(-float64(b)), 0.01)
+	for i := max(0, b-2); i <= b; i++ {
+		f := &fleet.bases[c][i][kind]
+		if f.of == 0 {
+			continue
+		}
+		rate = (float64(f.seen) + math.Max(10*rate, leastNew)) / (float64(f.of) + 10)
+	}
+	g := &p.bases[c][b][kind]
+	return (float64(g.seen) + math.Max(20*rate, leastNew)) / (float64(g.of) + 20)
 }
 
 func dfBin(agents int) int { return min(bits.Len(uint(agents)), dfBins-1) }
@@ -233,7 +245,7 @@ func (p *NoveltyPrior) peerShare(fleet *NoveltyPrior, kind ItemKind, agents int)
 		}
 		return below / total
 	}
-	f := share(&fleet.df[kind], float64(b+1)/dfBins, 4)
+	f := share(&fleet.df[kind], float64(b+3)/(dfBins+2), 4)
 	return share(&p.df[kind], f, 20)
 }
 

@@ -59,8 +59,19 @@ func (v *Volume) At(p *VolumePrior) VolumeAt {
 	}
 }
 
-// Bytes returns the mean bytes a call and their relative variance, for sums.
-func (v *Volume) Bytes(a VolumeAt) (mean, relVar float64) {
+// Sum returns what is expected of an hour's bytes: the mean of a call's bytes
+// times the calls that carry some, the counts' own spread over them.
+func (v *Volume) Sum(a VolumeAt, r RateAt) BytesAt {
+	if !a.Known || v.N < 8 {
+		return BytesAt{}
+	}
+	mean, relVar := v.each(a)
+	calls := math.Max(r.Mu*float64(v.calls), 1)
+	return BytesAt{Mean: calls * mean, RelVar: math.Max(r.Over, 0) + (relVar+1)/calls}
+}
+
+// each returns the mean bytes a call and their relative variance.
+func (v *Volume) each(a VolumeAt) (mean, relVar float64) {
 	relVar = math.Exp(math.Min(a.Scale*a.Scale, 5)) - 1
 	mean = BytesOf(a.Mean) * math.Exp(math.Min(a.Scale*a.Scale/2, 2.5))
 	if n := float64(v.N); n > 0 {
@@ -69,9 +80,6 @@ func (v *Volume) Bytes(a VolumeAt) (mean, relVar float64) {
 	}
 	return math.Max(mean, 1), relVar
 }
-
-// Share is the share of calls that carry bytes.
-func (v *Volume) Share() float64 { return float64(v.calls) }
 
 // Learn takes one call: its bytes, the offset of its tool, what At said before,
 // and its weight. Calls of one hour are correlated: the caller hands the k-th of

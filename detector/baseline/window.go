@@ -1,6 +1,10 @@
 package baseline
 
-import "github.com/plumbline-sec/plumbline/detector/internal/wire"
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
 
 // MaxSignals bounds the signals of a window.
 const MaxSignals = 16
@@ -24,6 +28,23 @@ type Window struct {
 	InEpisode                      bool                // an episode from before this hour was open in it
 	Rate                           RateAt              // what was expected of the hour when it opened
 	RateFrom                       float64             // counts up to this are nothing unusual
+	Bytes                          [2]BytesAt          // expected of the hour, sent and received
+}
+
+// BytesAt is what is expected of the bytes of an hour; Mean 0: nothing is known.
+type BytesAt struct{ Mean, RelVar float64 }
+
+// Expect sets what is expected of the hour before anything of it is learnt.
+func (w *Window) Expect(own *Profile, peers *Peers) {
+	w.Rate = own.Rate.At(&peers.Rate, w.Hour)
+	w.RateFrom = math.MaxFloat64
+	mu := w.Rate.Mu
+	if mu == 0 {
+		return
+	}
+	w.RateFrom = mu + math.Sqrt(math.Max(mu+float64(w.Rate.Over*mu*mu), 0.25))
+	w.Bytes[0] = own.Sent.Sum(own.Sent.At(&peers.Sent), w.Rate)
+	w.Bytes[1] = own.Received.Sum(own.Received.At(&peers.Received), w.Rate)
 }
 
 // Code encodes or decodes w.
@@ -44,10 +65,11 @@ func (w *Window) Code(c *wire.Coder) {
 	c.Bool(&w.InEpisode)
 	for _, v := range []*float64{
 		&w.Rate.Mu, &w.Rate.Over, &w.Rate.phi, &w.Rate.share, &w.Rate.vLevel, &w.Rate.vHour, &w.Rate.vDay, &w.RateFrom,
+		&w.Bytes[0].Mean, &w.Bytes[0].RelVar, &w.Bytes[1].Mean, &w.Bytes[1].RelVar,
 	} {
 		c.F64(v)
 	}
-	if c.Reading() && (w.Rate.Mu < 0 || w.Rate.share < 0) {
+	if c.Reading() && (w.Rate.Mu < 0 || w.Rate.share < 0 || w.Bytes[0].RelVar < 0 || w.Bytes[1].RelVar < 0) {
 		c.Fail("negative expectation in a window")
 	}
 }

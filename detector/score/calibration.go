@@ -10,6 +10,7 @@ import (
 const (
 	groupWorth = 20
 	fleetWorth = 50
+	bootstrap  = 25
 )
 
 // Calibration holds the curves of one group: of each signal and of their fusion,
@@ -17,9 +18,6 @@ const (
 type Calibration struct {
 	Signals [2][]Curve // by class (young, mature), by signal
 	Fused   [2]Curve
-	// Crossings counts opened episodes, decayed like the curves; over Fused's days
-	// it is the realised alert rate.
-	Crossings [2]float64
 }
 
 // fusedShift lets the curve of the fusion begin below one exceedance a day: its
@@ -46,36 +44,49 @@ func (p Pair) Signal(i, class int, x, blocks float64) float64 {
 	if x < firstBin {
 		return NoEvidence
 	}
-	nominal := blocks * math.Pow(10, -x)
+	fleet := p.fleetSignal(i, class, x, blocks)
+	g := &p.Group.Signals[class][i]
+	edge := fleet
+	if e := g.Edge(); x > e {
+		edge = p.fleetSignal(i, class, e, blocks)
+	}
+	return math.Min(g.Like(x, fleet, edge, groupWorth), NoEvidence)
+}
+
+func (p Pair) fleetSignal(i, class int, x, blocks float64) float64 {
+	nominal := blocks * pow10(-x)
+	// In the first days of a service the model has not been held against anything:
+	// it is believed a decade less, fading over 25 agent-days.
+	if known := p.Fleet.Signals[0][i].Days() + p.Fleet.Signals[1][i].Days(); known < bootstrap {
+		nominal *= pow10(1 - known/bootstrap)
+	}
 	lambda := p.Fleet.Signals[0][i].Lambda(x, nominal, fleetWorth)
 	if class == 1 {
 		lambda = p.Fleet.Signals[1][i].Lambda(x, lambda, fleetWorth)
 	}
-	return math.Min(p.Group.Signals[class][i].Lambda(x, lambda, groupWorth), NoEvidence)
+	return lambda
 }
 
 // Fused returns lambda of fused evidence y.
 func (p Pair) Fused(class int, y float64) float64 {
-	nominal := math.Pow(10, -y)
-	y += fusedShift
-	if y < firstBin {
-		return math.Min(nominal, NoEvidence)
+	if y+fusedShift < firstBin {
+		return math.Min(pow10(-y), NoEvidence)
 	}
-	lambda := p.Fleet.Fused[0].Lambda(y, nominal, fleetWorth)
-	if class == 1 {
-		lambda = p.Fleet.Fused[1].Lambda(y, lambda, fleetWorth)
+	fleet := p.fleetFused(class, y)
+	g := &p.Group.Fused[class]
+	edge := fleet
+	if e := g.Edge() - fusedShift; y > e {
+		edge = p.fleetFused(class, e)
 	}
-	return math.Min(p.Group.Fused[class].Lambda(y, lambda, groupWorth), NoEvidence)
+	return math.Min(g.Like(y+fusedShift, fleet, edge, groupWorth), NoEvidence)
 }
 
-// Each calls f on every curve.
-func (c *Calibration) Each(f func(*Curve)) {
-	for class := range c.Signals {
-		for i := range c.Signals[class] {
-			f(&c.Signals[class][i])
-		}
-		f(&c.Fused[class])
+func (p Pair) fleetFused(class int, y float64) float64 {
+	lambda := p.Fleet.Fused[0].Lambda(y+fusedShift, pow10(-y), fleetWorth)
+	if class == 1 {
+		lambda = p.Fleet.Fused[1].Lambda(y+fusedShift, lambda, fleetWorth)
 	}
+	return lambda
 }
 
 // Expose adds agent-days of one class.
@@ -88,10 +99,12 @@ func (c *Calibration) Expose(class int, days float64) {
 
 // EndDay lets the evidence age by a day.
 func (c *Calibration) EndDay() {
-	c.Each((*Curve).EndDay)
-	d := math.Exp2(-1.0 / halfLife)
-	c.Crossings[0] *= d
-	c.Crossings[1] *= d
+	for class := range c.Signals {
+		for i := range c.Signals[class] {
+			c.Signals[class][i].EndDay()
+		}
+		c.Fused[class].EndDay()
+	}
 }
 
 // Code encodes or decodes c, its signals in the order of names: what a snapshot
@@ -123,6 +136,4 @@ func (c *Calibration) Code(w *wire.Coder, names []string) {
 	}
 	c.Fused[0].Code(w)
 	c.Fused[1].Code(w)
-	w.F64(&c.Crossings[0])
-	w.F64(&c.Crossings[1])
 }

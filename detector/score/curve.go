@@ -99,7 +99,7 @@ func (c *Curve) exceedances(x float64) float64 {
 	pos := (x - firstBin) / binWidth
 	if pos >= float64(c.from) {
 		edge := firstBin + float64(float64(c.from)*binWidth)
-		return float64(c.over[c.from]) * math.Pow(10, -c.slope*(x-edge))
+		return float64(c.over[c.from]) * pow10(-c.slope*(x-edge))
 	}
 	if pos <= 0 {
 		return float64(c.over[0])
@@ -113,6 +113,27 @@ func (c *Curve) exceedances(x float64) float64 {
 // prior's lambda for worth agent-days.
 func (c *Curve) Lambda(x, prior, worth float64) float64 {
 	return (c.exceedances(x) + float64(prior*worth)) / (c.days + worth)
+}
+
+// Edge returns where the tail of c starts.
+func (c *Curve) Edge() float64 {
+	if !c.fresh {
+		c.fit()
+	}
+	return firstBin + float64(float64(c.from)*binWidth)
+}
+
+// Like returns the exceedances of x per agent-day of a curve with little data of
+// its own: its level where it has some, the shape of the prior's tail beyond.
+// The prior is given at x and at c's edge, and is worth some agent-days.
+func (c *Curve) Like(x, prior, atEdge, worth float64) float64 {
+	n := 0.0
+	if edge := c.Edge(); x > edge && atEdge > 0 {
+		n = float64(c.over[c.from]) * math.Min(prior/atEdge, 1)
+	} else {
+		n = c.exceedances(x)
+	}
+	return (n + float64(prior*worth)) / (c.days + worth)
 }
 
 // Raw returns the recorded exceedances of x per agent-day, 0 without any days.

@@ -48,7 +48,7 @@ func (resourceBreadth) Observe(c *Context) Detail {
 
 func (s resourceBreadth) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = s.high(c, d.Expected, 40)
+	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
 	d.Text = "touched " + Count(d.Observed) + " resources for the first time since " + c.hour().Time().Format("15:04") +
 		" UTC; 99.9 % of its hours stay under " + Count(d.High) + ", " + Count(d.Expected) + " expected"
 	for i := range c.Fresh {
@@ -60,14 +60,11 @@ func (s resourceBreadth) Explain(c *Context) Detail {
 }
 
 func (s resourceBreadth) Close(c *Context) (Detail, bool) {
-	if c.Win.NewResources+c.Win.NewDestinations == 0 {
+	d := s.Observe(c)
+	if d.Observed == 0 || d.Expected == 0 {
 		return Detail{}, false
 	}
-	d := s.Observe(c)
-	d.High = s.high(c, d.Expected, 10)
+	mean, over := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
+	d.High = math.Ceil(score.GammaQuantile(interval, mean, mean+float64(over*mean*mean)))
 	return d, true
-}
-
-func (s resourceBreadth) high(c *Context, expected float64, steps int) float64 {
-	return math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, expected, steps))
 }

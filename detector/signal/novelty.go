@@ -146,7 +146,7 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 		return d
 	}
 	f := &c.Fresh[best]
-	d.Text = verbOf(verb, f.Item) + " for the first time" + known(c, f.Rarity)
+	d.Text = verbOf(verb, f.Item) + known(c, f.Rarity)
 	if d.Observed > 1 {
 		d.Text += " (" + Count(d.Observed) + " things new at once)"
 	}
@@ -175,15 +175,16 @@ func itemName(it baseline.Item) string {
 	return strings.Clone(it.Name)
 }
 
+// known says for whom it is the first time.
 func known(c *Context, r baseline.Rarity) string {
-	others := c.Peers.Agents - 1
+	others := float64(c.Peers.Agents - 1)
 	switch {
 	case others < 1:
-		return ""
+		return ", for the first time"
 	case r.Peers == 0:
-		return ", and so far unknown to its " + Plural(float64(others), "peer", "peers")
+		return ", the first time for it or any of its " + Plural(others, "peer", "peers")
 	default:
-		return ", known to " + Count(float64(r.Peers)) + " of its " + Plural(float64(others), "peer", "peers")
+		return ", its first time; known to " + Count(float64(r.Peers)) + " of its " + Plural(others, "peer", "peers")
 	}
 }
 

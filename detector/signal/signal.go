@@ -27,8 +27,10 @@ type Context struct {
 
 	Tool           *baseline.Tool // of the event, nil where the group does not know it
 	Sent, Received baseline.VolumeAt
-	Fresh          []Fresh // what the event touches for the first time
-	LeavesHouse    bool    // the event touches a destination
+	// What the tool is worth, on the scale of baseline.Size.
+	SentOffset, ReceivedOffset float64
+	Fresh                      []Fresh // what the event touches for the first time
+	LeavesHouse                bool    // the event touches a destination
 }
 
 // Fresh is an item that is new to the agent.

@@ -34,20 +34,12 @@ func (s volume) pick(c *Context) (own *baseline.Volume, at *baseline.VolumeAt, t
 	return &c.Own.Received, &c.Received, c.Win.Received, c.Win.ReceivedCalls
 }
 
+// call returns the event's bytes and the offset of its tool.
 func (s volume) call(c *Context) (bytes uint64, offset float64) {
 	if s.out {
-		bytes = c.Ev.BytesSent
-	} else {
-		bytes = c.Ev.BytesReceived
+		return c.Ev.BytesSent, c.SentOffset
 	}
-	if c.Tool != nil {
-		if s.out {
-			offset = c.Tool.Sent()
-		} else {
-			offset = c.Tool.Received()
-		}
-	}
-	return bytes, offset
+	return c.Ev.BytesReceived, c.ReceivedOffset
 }
 
 func (s volume) Score(c *Context) float64 {
@@ -58,7 +50,13 @@ func (s volume) Score(c *Context) float64 {
 	if bytes == 0 {
 		return 0
 	}
-	return math.Max(s.callTail(c, float64(bytes)), s.hourTail(c, -1))
+	x := s.callTail(c, float64(bytes))
+	// The sum stays large for the rest of the hour: only calls that have a fair part
+	// in it raise it again.
+	if _, _, total, calls := s.pick(c); 2*bytes*calls >= total {
+		x = math.Max(x, s.hourTail(c, -1))
+	}
+	return x
 }
 
 func (s volume) callTail(c *Context, bytes float64) float64 {
@@ -74,15 +72,12 @@ func (s volume) callTail(c *Context, bytes float64) float64 {
 	return score.StudentT(t, at.DF)
 }
 
-// hour returns what is expected of the whole hour.
-func (s volume) hour(c *Context) (mean, relVar float64, ok bool) {
-	own, at, _, _ := s.pick(c)
-	if !at.Known || own.N < 8 || c.Win.Rate.Mu == 0 {
-		return 0, 0, false
+// hour is what was expected of the whole hour when it opened.
+func (s volume) hour(c *Context) *baseline.BytesAt {
+	if s.out {
+		return &c.Win.Bytes[0]
 	}
-	bytes, v := own.Bytes(*at)
-	calls := math.Max(c.Win.Rate.Mu*own.Share(), 1)
-	return calls * bytes, math.Max(c.Win.Rate.Over, 0) + (v+1)/calls, true
+	return &c.Win.Bytes[1]
 }
 
 // hourTail is the evidence of the hour's sum (v < 0) or of another value.
@@ -94,11 +89,11 @@ func (s volume) hourTail(c *Context, v float64) float64 {
 			return 0 // one call is the other test's
 		}
 	}
-	mean, relVar, ok := s.hour(c)
-	if !ok || v < float64(2*mean) {
+	h := s.hour(c)
+	if h.Mean == 0 || v < 2*h.Mean {
 		return 0
 	}
-	return score.LogNormal(v, mean, relVar)
+	return score.LogNormal(v, h.Mean, h.RelVar)
 }
 
 // whole reports whether the hour is stronger evidence than the call.
@@ -148,12 +143,12 @@ func (s volume) Explain(c *Context) Detail {
 
 func (s volume) Close(c *Context) (Detail, bool) {
 	own, _, total, _ := s.pick(c)
-	mean, relVar, ok := s.hour(c)
-	if !ok {
+	h := s.hour(c)
+	if h.Mean == 0 {
 		return Detail{}, false
 	}
 	return Detail{
-		Observed: float64(total), Expected: mean, High: math.Max(score.LogNormalQuantile(interval, mean, relVar), 2*mean),
+		Observed: float64(total), Expected: h.Mean, High: math.Max(score.LogNormalQuantile(interval, h.Mean, h.RelVar), 2*h.Mean),
 		Start: c.hour(), Seconds: hourSeconds, Samples: float64(own.N),
 	}, true
 }

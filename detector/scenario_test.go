@@ -1,0 +1,390 @@
+package detector_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// A scenario is a text of steps; '#' begins a comment. The clock begins on Monday
+// 2024-06-03 00:00 UTC. Words of a step are separated by blanks; a value with
+// blanks, or with escapes, stands in double quotes as in Go.
+//
+//	at 3d4h5m              set the clock: since the beginning, never backwards in a run
+//	peers 12 in crm        name a group of agents for `history`: peer-1 .. peer-12
+//	history 14d PER AGENT  ordinary traffic of the named agents from the clock on, and the
+//	                       clock after it: PER calls every hour, spread evenly, alternating
+//	                       between two tools, five files and (each 8th call) one destination
+//	event KEY=VALUE ...    one event: agent, group, session, tool, access, resource (repeatable),
+//	                       sent, received, outcome, id, target, behalf, name, tenant, back (a duration
+//	                       before the clock)
+//	repeat N every 1s KEY=VALUE ...   N events, the clock moving; %d in a value is the number
+//	quiet 7h               the clock moves, and an event of another agent moves the watermark
+//	expect silence         no alert since the last expect
+//	expect alert KEY=VALUE ...  the next alert not yet expected has: status, agent, severity, lead
+//	                       (its first signal), signal (repeatable), title, summary, counterfactual,
+//	                       query, first_seen, suppressed; texts by what they contain
+//	expect updates 3..5    that many alerts with status update come next
+//	expect only            no further alert than those expected
+//	expect score 60..100   of the last event
+//	expect surprise below 1    of the last event; or above
+//	expect duplicate | late    of the last event
+//	expect stats duplicates=1 late=0 open=0 agents=2
+//	config max_agents=3 budget=0.01   before the first step
+type scenario struct {
+	t     *testing.T
+	file  string
+	line  int
+	cfg   detector.Config
+	d     *detector.Detector
+	sink  recorder
+	clock schemas.Millis
+	begun schemas.Millis
+	group string
+	names []string
+	seq   int
+	next  int // alert to be expected next
+	last  detector.Verdict
+}
+
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*.scenario"))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(files), 12)
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".scenario"), func(t *testing.T) {
+			text, err := os.ReadFile(name)
+			require.NoError(t, err)
+			s := &scenario{t: t, file: name, cfg: detector.DefaultConfig(), clock: fleetStart, begun: fleetStart}
+			s.cfg.Version, s.cfg.Hash = "test", "cafe"
+			s.run(string(text))
+		})
+	}
+}
+
+func (s *scenario) run(text string) {
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		s.line++
+		words := s.words(lines.Text())
+		if len(words) > 0 {
+			s.step(words[0], words[1:])
+		}
+	}
+}
+
+func (s *scenario) fail(format string, args ...any) {
+	s.t.Helper()
+	for i, a := range s.sink.alerts {
+		s.t.Logf("alert %d: %s %s %s score %v %s | %s | %s", i, a.Status, a.Agent.ID, a.Severity, a.Score, leads(a), a.Summary, a.Counterfactual)
+	}
+	s.t.Fatalf("%s:%d: %s", s.file, s.line, fmt.Sprintf(format, args...))
+}
+
+func leads(a *schemas.Alert) []string {
+	var names []string
+	for _, g := range a.Signals {
+		names = append(names, fmt.Sprintf("%s(%v of %v)", g.Name, g.Observed, g.Expected))
+	}
+	return names
+}
+
+// words splits a line; a quoted value may stand behind a key.
+func (s *scenario) words(line string) []string {
+	var out []string
+	for line = strings.TrimLeft(line, " \t"); line != "" && line[0] != '#'; line = strings.TrimLeft(line, " \t") {
+		word := ""
+		for line != "" && line[0] != ' ' && line[0] != '\t' {
+			if line[0] != '"' {
+				word, line = word+line[:1], line[1:]
+				continue
+			}
+			quoted, err := strconv.QuotedPrefix(line)
+			if err != nil {
+				s.fail("quote: %v", err)
+			}
+			plain, err := strconv.Unquote(quoted)
+			if err != nil {
+				s.fail("quote: %v", err)
+			}
+			word, line = word+plain, line[len(quoted):]
+		}
+		out = append(out, word)
+	}
+	return out
+}
+
+func (s *scenario) step(verb string, args []string) {
+	if verb == "config" {
+		for _, kv := range args {
+			k, v, _ := strings.Cut(kv, "=")
+			switch k {
+			case "max_agents":
+				s.cfg.MaxAgents = int(s.number(v))
+			case "budget":
+				s.cfg.AlertsPerAgentDay = s.number(v)
+			case "quiet":
+				s.cfg.QuietTime = s.duration(v)
+			case "off":
+				s.cfg.Signals = map[string]detector.SignalConfig{v: {Off: true}}
+			default:
+				s.fail("config %q", k)
+			}
+		}
+		return
+	}
+	if s.d == nil {
+		var err error
+		if s.d, err = detector.New(s.cfg, &s.sink); err != nil {
+			s.fail("%v", err)
+		}
+	}
+	switch verb {
+	case "at":
+		to := s.begun + schemas.Millis(s.duration(args[0]).Milliseconds())
+		if to < s.clock {
+			s.fail("the clock is already past %s", args[0])
+		}
+		s.clock = to
+	case "peers":
+		s.group, s.names = args[2], nil
+		for i := range int(s.number(args[0])) {
+			s.names = append(s.names, fmt.Sprintf("peer-%d", i+1))
+		}
+	case "history":
+		s.history(s.duration(args[0]), s.number(args[1]), args[2:])
+	case "event":
+		s.event(args, 0)
+	case "repeat":
+		gap := schemas.Millis(s.duration(args[2]).Milliseconds())
+		for i := range int(s.number(args[0])) {
+			s.event(args[3:], i)
+			s.clock += gap
+		}
+	case "quiet":
+		s.clock += schemas.Millis(s.duration(args[0]).Milliseconds())
+		s.event([]string{"agent=clock", "group=clock", "tool=tick"}, 0)
+	case "expect":
+		s.expect(args[0], args[1:])
+	default:
+		s.fail("no step is called %q", verb)
+	}
+}
+
+func (s *scenario) number(v string) float64 {
+	x, err := strconv.ParseFloat(v, 64)
+	if err != nil {
+		s.fail("%q is no number", v)
+	}
+	return x
+}
+
+func (s *scenario) duration(v string) time.Duration {
+	days, rest, ok := strings.Cut(v, "d")
+	total := time.Duration(0)
+	if ok {
+		total = time.Duration(s.number(days)) * 24 * time.Hour
+	} else {
+		rest = v
+	}
+	if rest == "" {
+		return total
+	}
+	x, err := time.ParseDuration(rest)
+	if err != nil {
+		s.fail("%q is no duration", v)
+	}
+	return total + x
+}
+
+// history is calm, regular traffic; with one name it is that agent's, with none
+// that of the named peers.
+func (s *scenario) history(length time.Duration, perHour float64, agents []string) {
+	if len(agents) == 0 {
+		agents = s.names
+	}
+	gap := schemas.Millis(float64(hourMS) / perHour / float64(len(agents)))
+	end := s.clock + schemas.Millis(length.Milliseconds())
+	for i := 0; s.clock < end; i++ {
+		a := i % len(agents)
+		n := i / len(agents)
+		args := []string{
+			"agent=" + agents[a], fmt.Sprintf("session=%s-%d", agents[a], n/10), fmt.Sprintf("sent=%d", 300+(n*37)%150),
+			fmt.Sprintf("received=%d", 4000+(n*97)%3000), fmt.Sprintf("tool=tool-%d", n%2),
+			fmt.Sprintf("resource=file:%s-%d", agents[a], n%5), "access=read",
+		}
+		if n%8 == 7 {
+			args = append(args[:4], "tool=mail", "resource=email:team@corp.example", "access=send")
+		}
+		s.event(args, i)
+		s.clock += gap
+	}
+}
+
+func (s *scenario) event(args []string, number int) {
+	s.seq++
+	ev := schemas.Activity{
+		EventID: fmt.Sprintf("ev-%d", s.seq), Time: s.clock, TenantID: "acme", PeerGroup: s.group, Action: "tool_call",
+		Outcome: schemas.OutcomeSuccess,
+	}
+	for _, kv := range args {
+		k, v, _ := strings.Cut(kv, "=")
+		v = strings.ReplaceAll(v, "%d", strconv.Itoa(number))
+		switch k {
+		case "agent":
+			ev.AgentID = v
+		case "group":
+			ev.PeerGroup = v
+		case "session":
+			ev.SessionID = v
+		case "tool":
+			ev.Tool = v
+		case "access":
+			ev.Access = v
+		case "resource":
+			ev.Resources = append(ev.Resources, v)
+		case "sent":
+			ev.BytesSent = uint64(s.number(v))
+		case "received":
+			ev.BytesReceived = uint64(s.number(v))
+		case "outcome":
+			ev.Outcome = v
+		case "id":
+			ev.EventID = v
+		case "target":
+			ev.TargetAgentID = v
+		case "behalf":
+			ev.OnBehalfOf = v
+		case "name":
+			ev.AgentName = v
+		case "tenant":
+			ev.TenantID = v
+		case "back":
+			ev.Time -= schemas.Millis(s.duration(v).Milliseconds())
+		default:
+			s.fail("event has no %q", k)
+		}
+	}
+	s.last = s.d.Process(&ev)
+}
+
+func (s *scenario) expect(what string, args []string) {
+	switch what {
+	case "silence":
+		if n := len(s.sink.alerts) - s.next; n > 0 {
+			s.fail("%d alerts where silence is expected, the first: %s", n, s.sink.alerts[s.next].Summary)
+		}
+	case "only":
+		if n := len(s.sink.alerts) - s.next; n > 0 {
+			s.fail("%d alerts beyond the expected ones, the first: %s %s", n, s.sink.alerts[s.next].Status, s.sink.alerts[s.next].Summary)
+		}
+	case "alert":
+		if s.next >= len(s.sink.alerts) {
+			s.fail("no further alert (last surprise %.2f)", s.last.Surprise)
+		}
+		s.alert(s.sink.alerts[s.next], args)
+		s.next++
+	case "score":
+		low, high, _ := strings.Cut(args[0], "..")
+		if v := s.last.Score; v < s.number(low) || v > s.number(high) {
+			s.fail("score %.1f, expected %s", v, args[0])
+		}
+	case "surprise":
+		limit := s.number(args[1])
+		if v := s.last.Surprise; args[0] == "below" && v >= limit || args[0] == "above" && v <= limit {
+			s.fail("surprise %.2f, expected %s", v, strings.Join(args, " "))
+		}
+	case "duplicate":
+		if !s.last.Duplicate {
+			s.fail("not taken for a duplicate")
+		}
+	case "late":
+		if !s.last.Late {
+			s.fail("not taken as late")
+		}
+	case "updates":
+		n := 0.0
+		for s.next < len(s.sink.alerts) && s.sink.alerts[s.next].Status == schemas.StatusUpdate {
+			s.next++
+			n++
+		}
+		low, high, _ := strings.Cut(args[0], "..")
+		if n < s.number(low) || n > s.number(high) {
+			s.fail("%v updates, expected %s", n, args[0])
+		}
+	case "stats":
+		s.stats(args)
+	default:
+		s.fail("nothing is called %q", what)
+	}
+}
+
+func (s *scenario) stats(args []string) {
+	st := s.d.Stats()
+	got := map[string]uint64{
+		"duplicates": st.Duplicates, "late": st.Late, "open": uint64(st.OpenEpisodes), "agents": uint64(st.Agents), "evicted": st.Evicted,
+	}
+	for _, kv := range args {
+		k, v, _ := strings.Cut(kv, "=")
+		if float64(got[k]) != s.number(v) {
+			s.fail("%s is %d, expected %s", k, got[k], v)
+		}
+	}
+}
+
+func (s *scenario) alert(a *schemas.Alert, args []string) {
+	var names []string
+	for _, g := range a.Signals {
+		names = append(names, g.Name)
+	}
+	for _, kv := range args {
+		k, v, _ := strings.Cut(kv, "=")
+		ok, got := false, ""
+		has := func(text string) { got, ok = text, strings.Contains(text, v) }
+		switch k {
+		case "status":
+			got, ok = a.Status, a.Status == v
+		case "agent":
+			got, ok = a.Agent.ID, a.Agent.ID == v
+		case "severity":
+			got, ok = a.Severity, slices.Contains(strings.Split(v, "|"), a.Severity)
+		case "lead":
+			got, ok = names[0], slices.Contains(strings.Split(v, "|"), names[0])
+		case "signal":
+			got, ok = strings.Join(names, " "), slices.Contains(names, v)
+		case "session":
+			got, ok = a.SessionID, a.SessionID == v
+		case "title":
+			has(a.Title)
+		case "summary":
+			has(a.Summary)
+		case "counterfactual":
+			has(a.Counterfactual)
+		case "query":
+			has(a.Query)
+		case "first_seen":
+			has(strings.Join(a.Signals[0].FirstSeen, " "))
+		case "evidence":
+			has(strings.Join(a.Evidence.EventIDs, " "))
+		case "suppressed":
+			got = strconv.Itoa(a.Suppressed)
+			ok = got == v || v == "some" && a.Suppressed > 0
+		default:
+			s.fail("an alert has no %q", k)
+		}
+		if !ok {
+			s.fail("alert %d: %s is %q, expected %q", s.next, k, got, v)
+		}
+	}
+}
