@@ -413,17 +413,6 @@ func TestTheViewsHideWhatIsOlderThanTheRetention(t *testing.T) {
 	}
 }
 
-func TestABatchMayCatchUpOverManyDays(t *testing.T) {
-	db := migrated(t)
-	rows := typicalRows(150, 3, now())
-	for i := range rows {
-		rows[i].Event.RecordedAt -= schemas.Millis(i) * 24 * 3600 * 1000
-	}
-	require.NoError(t, db.InsertActivity(t.Context(), rows))
-	require.Equal(t, 150, count(t, db, "activity"))
-	require.Equal(t, 150, count(t, db, "(SELECT DISTINCT _partition_id FROM activity_rows)"))
-}
-
 func TestTimesAtTheEdgeOfTheRangeAreStored(t *testing.T) {
 	db := migrated(t)
 	rows := typicalRows(4, 1, now())

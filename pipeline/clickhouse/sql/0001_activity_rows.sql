@@ -10,8 +10,16 @@
 -- timestamp, and `time` was resolved from it once, by route. `version` decides
 -- between two decodings of one record: the newer decoder wins, whoever comes last.
 --
--- The partition is the UTC day of `recorded_at`, which agents don't choose, so
--- that retention drops whole parts and events with odd times don't scatter.
+-- The partition is the UTC day of `recorded_at` within a cycle of four years
+-- (20261124 % 40000 = 21124), so that retention drops whole parts. It is folded
+-- because a topic may carry the timestamps of its producers: without the cycle,
+-- one batch with a timestamp in every day of three centuries would make 100,000
+-- partitions, and the server would refuse every insert after it.
+--
+-- Rows expire at the end of a day, all those of a part together, so that nothing
+-- is rewritten to drop the rows of an hour; the views hide to the millisecond. Not
+-- ttl_only_drop_parts: a row from the far future would keep the rows of its part.
+-- The bound of 2106 is that of the type DateTime.
 CREATE TABLE IF NOT EXISTS {{database}}.activity_rows
 (
     tenant_id          LowCardinality(String),
@@ -62,8 +70,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.activity_rows
     INDEX resources  resources  TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = ReplacingMergeTree(version)
-PARTITION BY toYYYYMMDD(recorded_at, 'UTC')
+PARTITION BY toYYYYMMDD(recorded_at, 'UTC') % 40000
 PRIMARY KEY (tenant_id, agent_id, time)
 ORDER BY (tenant_id, agent_id, time, origin_source, origin_incarnation, origin_topic, origin_partition, origin_offset, origin_index)
-TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
-SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay({{retention_days}} + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC')
+SETTINGS materialize_ttl_recalculate_only = 1;

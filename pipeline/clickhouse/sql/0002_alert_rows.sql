@@ -73,5 +73,5 @@ CREATE TABLE IF NOT EXISTS {{database}}.alert_rows
 ENGINE = ReplacingMergeTree(version)
 PRIMARY KEY (tenant_id, agent_id)
 ORDER BY (tenant_id, agent_id, alert_id)
-TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
+TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay({{retention_days}} + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC')
 SETTINGS materialize_ttl_recalculate_only = 1;

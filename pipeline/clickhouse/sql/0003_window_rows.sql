@@ -1,12 +1,10 @@
 -- One row per agent and window. Query the view `windows`.
 --
 -- Identity is (tenant_id, agent_id, start, seconds). The partition is the UTC day
--- of `start`, which is part of the identity: a window that is published again has
--- another `recorded_at`, perhaps of another day, and doubles are found within a
--- partition only. Windows are made by detect, on a watermark that only rises, so
--- their days can't be scattered by odd event times. `start` is close to
--- `recorded_at` except where a history is loaded, so parts still expire as a
--- whole; the view's filter on `recorded_at` is exact.
+-- of `start` in the cycle of activity_rows, which is part of the identity: a window
+-- that is published again has another `recorded_at`, perhaps of another day, and
+-- doubles are found within a partition only. `start` is close to `recorded_at`
+-- except where a history is loaded, so parts still expire as a whole.
 --
 -- `version` prefers the record that came last.
 CREATE TABLE IF NOT EXISTS {{database}}.window_rows
@@ -38,7 +36,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.window_rows
     version          UInt64                          CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
-PARTITION BY toYYYYMMDD(start, 'UTC')
+PARTITION BY toYYYYMMDD(start, 'UTC') % 40000
 ORDER BY (tenant_id, agent_id, start, seconds)
-TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
-SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay({{retention_days}} + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC')
+SETTINGS materialize_ttl_recalculate_only = 1;

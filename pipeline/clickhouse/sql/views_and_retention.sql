@@ -5,13 +5,13 @@
 -- since equal identities share their partition. The filter on recorded_at hides a
 -- row that was stored again after its part had expired.
 ALTER TABLE {{database}}.activity_rows
-    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+    MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay({{retention_days}} + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
 ALTER TABLE {{database}}.alert_rows
-    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+    MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay({{retention_days}} + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
 ALTER TABLE {{database}}.window_rows
-    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay({{retention_days}}), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+    MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay({{retention_days}} + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
 CREATE OR REPLACE VIEW {{database}}.activity AS
 SELECT

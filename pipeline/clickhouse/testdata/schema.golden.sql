@@ -33,8 +33,16 @@ ORDER BY (version, applied_at);
 -- timestamp, and `time` was resolved from it once, by route. `version` decides
 -- between two decodings of one record: the newer decoder wins, whoever comes last.
 --
--- The partition is the UTC day of `recorded_at`, which agents don't choose, so
--- that retention drops whole parts and events with odd times don't scatter.
+-- The partition is the UTC day of `recorded_at` within a cycle of four years
+-- (20261124 % 40000 = 21124), so that retention drops whole parts. It is folded
+-- because a topic may carry the timestamps of its producers: without the cycle,
+-- one batch with a timestamp in every day of three centuries would make 100,000
+-- partitions, and the server would refuse every insert after it.
+--
+-- Rows expire at the end of a day, all those of a part together, so that nothing
+-- is rewritten to drop the rows of an hour; the views hide to the millisecond. Not
+-- ttl_only_drop_parts: a row from the far future would keep the rows of its part.
+-- The bound of 2106 is that of the type DateTime.
 CREATE TABLE IF NOT EXISTS `sec\`ops`.activity_rows
 (
     tenant_id          LowCardinality(String),
@@ -85,11 +93,11 @@ CREATE TABLE IF NOT EXISTS `sec\`ops`.activity_rows
     INDEX resources  resources  TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = ReplacingMergeTree(version)
-PARTITION BY toYYYYMMDD(recorded_at, 'UTC')
+PARTITION BY toYYYYMMDD(recorded_at, 'UTC') % 40000
 PRIMARY KEY (tenant_id, agent_id, time)
 ORDER BY (tenant_id, agent_id, time, origin_source, origin_incarnation, origin_topic, origin_partition, origin_offset, origin_index)
-TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
-SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC')
+SETTINGS materialize_ttl_recalculate_only = 1;
 
 -- ---- 0002 alert rows
 
@@ -168,7 +176,7 @@ CREATE TABLE IF NOT EXISTS `sec\`ops`.alert_rows
 ENGINE = ReplacingMergeTree(version)
 PRIMARY KEY (tenant_id, agent_id)
 ORDER BY (tenant_id, agent_id, alert_id)
-TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
+TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC')
 SETTINGS materialize_ttl_recalculate_only = 1;
 
 -- ---- 0003 window rows
@@ -176,12 +184,10 @@ SETTINGS materialize_ttl_recalculate_only = 1;
 -- One row per agent and window. Query the view `windows`.
 --
 -- Identity is (tenant_id, agent_id, start, seconds). The partition is the UTC day
--- of `start`, which is part of the identity: a window that is published again has
--- another `recorded_at`, perhaps of another day, and doubles are found within a
--- partition only. Windows are made by detect, on a watermark that only rises, so
--- their days can't be scattered by odd event times. `start` is close to
--- `recorded_at` except where a history is loaded, so parts still expire as a
--- whole; the view's filter on `recorded_at` is exact.
+-- of `start` in the cycle of activity_rows, which is part of the identity: a window
+-- that is published again has another `recorded_at`, perhaps of another day, and
+-- doubles are found within a partition only. `start` is close to `recorded_at`
+-- except where a history is loaded, so parts still expire as a whole.
 --
 -- `version` prefers the record that came last.
 CREATE TABLE IF NOT EXISTS `sec\`ops`.window_rows
@@ -213,10 +219,10 @@ CREATE TABLE IF NOT EXISTS `sec\`ops`.window_rows
     version          UInt64                          CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
-PARTITION BY toYYYYMMDD(start, 'UTC')
+PARTITION BY toYYYYMMDD(start, 'UTC') % 40000
 ORDER BY (tenant_id, agent_id, start, seconds)
-TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')))
-SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
+TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC')
+SETTINGS materialize_ttl_recalculate_only = 1;
 
 -- ---- views and retention
 
@@ -227,13 +233,13 @@ SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;
 -- since equal identities share their partition. The filter on recorded_at hides a
 -- row that was stored again after its part had expired.
 ALTER TABLE `sec\`ops`.activity_rows
-    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+    MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
 ALTER TABLE `sec\`ops`.alert_rows
-    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+    MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
 ALTER TABLE `sec\`ops`.window_rows
-    MODIFY TTL toDateTime(least(recorded_at + toIntervalDay(30), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')));
+    MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
 CREATE OR REPLACE VIEW `sec\`ops`.activity AS
 SELECT
