@@ -42,31 +42,73 @@ func parseException(text string) *Exception {
 	return &Exception{Code: number, Text: "Code: " + code + ". DB::Exception: " + text[m[3]:]}
 }
 
+// statusOf has the errors that ClickHouse answers with another status than 500,
+// by code. The names beside them are checked against the engine's by a test.
+var statusOf = map[int]struct {
+	name   string
+	status int
+}{
+	194: {"REQUIRED_PASSWORD", http.StatusUnauthorized},
+	192: {"UNKNOWN_USER", http.StatusForbidden},
+	193: {"WRONG_PASSWORD", http.StatusForbidden},
+	497: {"ACCESS_DENIED", http.StatusForbidden},
+	512: {"SET_NON_GRANTED_ROLE", http.StatusForbidden},
+	516: {"AUTHENTICATION_FAILED", http.StatusForbidden},
+
+	6:   {"CANNOT_PARSE_TEXT", http.StatusBadRequest},
+	8:   {"THERE_IS_NO_COLUMN", http.StatusBadRequest},
+	15:  {"DUPLICATE_COLUMN", http.StatusBadRequest},
+	25:  {"CANNOT_PARSE_ESCAPE_SEQUENCE", http.StatusBadRequest},
+	26:  {"CANNOT_PARSE_QUOTED_STRING", http.StatusBadRequest},
+	27:  {"CANNOT_PARSE_INPUT_ASSERTION_FAILED", http.StatusBadRequest},
+	36:  {"BAD_ARGUMENTS", http.StatusBadRequest},
+	37:  {"UNKNOWN_ELEMENT_IN_AST", http.StatusBadRequest},
+	38:  {"CANNOT_PARSE_DATE", http.StatusBadRequest},
+	41:  {"CANNOT_PARSE_DATETIME", http.StatusBadRequest},
+	44:  {"ILLEGAL_COLUMN", http.StatusBadRequest},
+	53:  {"TYPE_MISMATCH", http.StatusBadRequest},
+	62:  {"SYNTAX_ERROR", http.StatusBadRequest},
+	72:  {"CANNOT_PARSE_NUMBER", http.StatusBadRequest},
+	117: {"INCORRECT_DATA", http.StatusBadRequest},
+	123: {"UNKNOWN_TYPE_OF_AST_NODE", http.StatusBadRequest},
+	167: {"TOO_DEEP_AST", http.StatusBadRequest},
+	168: {"TOO_BIG_AST", http.StatusBadRequest},
+	223: {"UNEXPECTED_AST_STRUCTURE", http.StatusBadRequest},
+	321: {"VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", http.StatusBadRequest},
+	376: {"CANNOT_PARSE_UUID", http.StatusBadRequest},
+	427: {"CANNOT_COMPILE_REGEXP", http.StatusBadRequest},
+	441: {"CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING", http.StatusBadRequest},
+	675: {"CANNOT_PARSE_IPV4", http.StatusBadRequest},
+	676: {"CANNOT_PARSE_IPV6", http.StatusBadRequest},
+
+	46:  {"UNKNOWN_FUNCTION", http.StatusNotFound},
+	47:  {"UNKNOWN_IDENTIFIER", http.StatusNotFound},
+	50:  {"UNKNOWN_TYPE", http.StatusNotFound},
+	56:  {"UNKNOWN_STORAGE", http.StatusNotFound},
+	60:  {"UNKNOWN_TABLE", http.StatusNotFound},
+	63:  {"UNKNOWN_AGGREGATE_FUNCTION", http.StatusNotFound},
+	73:  {"UNKNOWN_FORMAT", http.StatusNotFound},
+	78:  {"UNKNOWN_TYPE_OF_QUERY", http.StatusNotFound},
+	81:  {"UNKNOWN_DATABASE", http.StatusNotFound},
+	115: {"UNKNOWN_SETTING", http.StatusNotFound},
+	152: {"UNKNOWN_DIRECTION_OF_SORTING", http.StatusNotFound},
+	336: {"UNKNOWN_DATABASE_ENGINE", http.StatusNotFound},
+	511: {"UNKNOWN_ROLE", http.StatusNotFound},
+
+	159: {"TIMEOUT_EXCEEDED", http.StatusRequestTimeout},
+	381: {"HTTP_LENGTH_REQUIRED", http.StatusLengthRequired},
+	229: {"QUERY_IS_TOO_LARGE", http.StatusRequestEntityTooLarge},
+	779: {"UNSUPPORTED_MEDIA_TYPE", http.StatusUnsupportedMediaType},
+	48:  {"NOT_IMPLEMENTED", http.StatusNotImplemented},
+	76:  {"CANNOT_OPEN_FILE", http.StatusServiceUnavailable},
+	209: {"SOCKET_TIMEOUT", http.StatusServiceUnavailable},
+	439: {"CANNOT_SCHEDULE_TASK", http.StatusServiceUnavailable},
+}
+
 // httpStatus is the status that ClickHouse answers an error with.
 func httpStatus(code int) int {
-	switch code {
-	case 194: // REQUIRED_PASSWORD
-		return http.StatusUnauthorized
-	case 192, 193, 516, 512, 497: // UNKNOWN_USER WRONG_PASSWORD AUTHENTICATION_FAILED SET_NON_GRANTED_ROLE ACCESS_DENIED
-		return http.StatusForbidden
-	case 36, 427, // BAD_ARGUMENTS CANNOT_COMPILE_REGEXP
-		6, 25, 26, 38, 41, 72, 441, // CANNOT_PARSE_ TEXT ESCAPE_SEQUENCE QUOTED_STRING DATE DATETIME NUMBER DOMAIN_VALUE_FROM_STRING
-		675, 676, 27, 376, // CANNOT_PARSE_ IPV4 IPV6 INPUT_ASSERTION_FAILED UUID
-		15, 44, 223, 220, 8, // DUPLICATE_COLUMN ILLEGAL_COLUMN UNEXPECTED_AST_STRUCTURE UNKNOWN_TYPE_OF_AST_NODE THERE_IS_NO_COLUMN
-		167, 168, 62, 117, 53, 321: // TOO_DEEP_AST TOO_BIG_AST SYNTAX_ERROR INCORRECT_DATA TYPE_MISMATCH VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
-		return http.StatusBadRequest
-	case 60, 46, 47, 50, 56, 81, 115, 63, 73, 336, 511, 65, 78: // UNKNOWN_ TABLE FUNCTION IDENTIFIER TYPE STORAGE DATABASE SETTING AGGREGATE_FUNCTION FORMAT DATABASE_ENGINE ROLE DIRECTION_OF_SORTING TYPE_OF_QUERY
-		return http.StatusNotFound
-	case 189: // QUERY_IS_TOO_LARGE
-		return http.StatusRequestEntityTooLarge
-	case 48: // NOT_IMPLEMENTED
-		return http.StatusNotImplemented
-	case 209, 76, 439: // SOCKET_TIMEOUT CANNOT_OPEN_FILE CANNOT_SCHEDULE_TASK
-		return http.StatusServiceUnavailable
-	case 381: // HTTP_LENGTH_REQUIRED
-		return http.StatusLengthRequired
-	case 159: // TIMEOUT_EXCEEDED
-		return http.StatusRequestTimeout
+	if s, ok := statusOf[code]; ok {
+		return s.status
 	}
 	return http.StatusInternalServerError
 }

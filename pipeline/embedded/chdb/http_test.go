@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
 )
 
@@ -246,6 +247,13 @@ func TestErrorsHaveTheStatusAndTheCodeOfAServer(t *testing.T) {
 	assert.Equal(t, "0\n", w.must("SELECT count() FROM t"), "none of them stored anything")
 	assert.Equal(t, "t\n", w.must("SHOW TABLES"))
 	assert.Equal(t, "307200\n", w.must("SELECT length('"+strings.Repeat("x", 300<<10)+"')", "max_query_size", "400000"))
+}
+
+func TestTheCodesThatHaveAStatusAreTheEnginesCodes(t *testing.T) {
+	w := newWeb(t, chdbtest.Start(t))
+	for code, name := range chdb.StatusNames() {
+		assert.Equal(t, name+"\n", w.must("SELECT errorCodeToName("+strconv.Itoa(code)+")"))
+	}
 }
 
 func TestAnErrorInTheMidstOfTheOutputIsMarked(t *testing.T) {

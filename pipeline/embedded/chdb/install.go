@@ -158,14 +158,24 @@ func lockInstall(ctx context.Context, path string, out *progress) (unlock func()
 // package is, or, where that fails, through npm itself, which knows more about
 // proxies and credentials.
 func fetchLibrary(ctx context.Context, dir string, out *progress) error {
+	// What a killed process left; the lock says that nobody else is at it.
+	for _, pattern := range []string{libraryName + ".*", "*.tgz"} {
+		left, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, file := range left {
+			_ = os.Remove(file)
+		}
+	}
 	out.line(fmt.Sprintf("Fetching the embedded ClickHouse engine, %d MB, once.", packageSize/1_000_000))
 	body, err := download(ctx)
 	if err == nil {
 		err = unpack(body, dir, out)
 		_ = body.Close()
 	}
-	if err == nil || ctx.Err() != nil || errors.Is(err, ErrCorrupt) {
+	switch {
+	case err == nil, ctx.Err() != nil, errors.Is(err, ErrCorrupt):
 		return err
+	case errors.Is(err, errNoNPM):
+		return fmt.Errorf("%w: install Node.js, or put the package's %s into %s", err, libraryName, dir)
 	}
 	out.line("The direct download failed (" + err.Error() + "); asking npm to fetch the package.")
 	packed, packErr := npmPack(ctx, dir)

@@ -25,6 +25,8 @@ const (
 	stallPatience = time.Minute
 )
 
+var errNoNPM = errors.New("npm is not on this machine")
+
 // npm runs npm and returns what it prints. npm knows the machine's registry,
 // proxy and credentials; this program does not want to.
 func npm(ctx context.Context, dir string, args ...string) ([]byte, error) {
@@ -36,23 +38,23 @@ func npm(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	err := cmd.Run()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, errors.New("npm is not on this machine: install Node.js, or put the package's " + libraryName + " into " + dir)
+		return nil, errNoNPM
 	case err != nil:
-		return nil, fmt.Errorf("npm %s: %w: %s", args[0], err, lastLine(stderr.String()))
+		return nil, fmt.Errorf("npm %s: %w: %s", args[0], err, complaint(stderr.String()))
 	}
 	return stdout.Bytes(), nil
 }
 
-// lastLine is the last line that npm marks as an error, else the last at all.
-func lastLine(text string) string {
-	last := ""
+// complaint is what npm marks as an error, without where its log is.
+func complaint(text string) string {
+	var lines []string
 	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "npm error") && !strings.Contains(line, "complete log") || last == "" && line != "" {
-			last = line
+		line, ok := strings.CutPrefix(strings.TrimSpace(line), "npm error ")
+		if ok && line != "" && !strings.Contains(line, "complete log") && len(lines) < 4 {
+			lines = append(lines, line)
 		}
 	}
-	return last
+	return strings.Join(lines, "; ")
 }
 
 // npmPack lets npm fetch the package into dir and returns the file.
