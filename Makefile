@@ -19,7 +19,7 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: build ## get the embedded ClickHouse engine (once, ~160 MB, into the user's cache)
+setup: build ## get the embedded ClickHouse engine (once, ~180 MB, into the user's cache)
 	@$(BIN)/plumbline setup
 
 build: ## build bin/plumbline

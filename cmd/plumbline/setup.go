@@ -15,7 +15,7 @@ type setupCmd struct {
 
 // Help is the long help.
 func (c *setupCmd) Help() string {
-	return `The embedded ClickHouse is one library of about 160 MB, which is fetched once with the machine's npm configuration (registry, proxy, credentials; npm itself need not be installed) and checked against the checksum in this program. A service that uses a ClickHouse server (clickhouse.addr) does not need it.`
+	return `The embedded ClickHouse is fetched once (about 180 MB), with npm and its configuration (registry, proxy, credentials), and checked against the checksum in this program. A service that uses a ClickHouse server (clickhouse.addr) does not need it.`
 }
 
 // Run installs the engine where it is missing.
