@@ -164,6 +164,10 @@ func (h *archiveHandler) due() time.Time {
 
 func (h *archiveHandler) close() {}
 
+// rowVersion rises when the same source record becomes another row: of two rows
+// with one origin the views show the newer decoding, whoever wrote last.
+const rowVersion = 1
+
 type activityTable struct {
 	wh        Warehouse
 	decoder   decode.Decoder
@@ -187,7 +191,7 @@ func (t *activityTable) add(rec *Record) (refused *decode.Refusal) {
 			refused = refusal
 			return
 		}
-		row := ActivityRow{Event: *ev, Origin: origin}
+		row := ActivityRow{Event: *ev, Origin: origin, Version: rowVersion}
 		row.Event.Resources = t.keep(ev.Resources)
 		row.Event.Flags.FieldsInvalid = t.keep(ev.Flags.FieldsInvalid)
 		start := len(t.attrs)

@@ -69,6 +69,7 @@ func ClickHouseConfig(cfg *config.Config) (clickhouse.Config, error) {
 	}
 	if c.Addr.Embedded() {
 		out.Addrs, out.Protocol, out.Fsync = []string{cfg.Embedded.ClickHouseListen}, clickhouse.ProtocolHTTP, true
+		out.Compression = clickhouse.CompressionNone // it never leaves the machine
 		return out, nil
 	}
 	var err error
