@@ -67,45 +67,45 @@ type Tools struct {
 }
 
 // Get returns the tool with this hash, or nil where it is unknown.
-func (t *Tools) Get(h uint64) *Tool {
-	if i, ok := t.index[h]; ok {
-		return &t.list[i]
+func (ts *Tools) Get(h uint64) *Tool {
+	if i, ok := ts.index[h]; ok {
+		return &ts.list[i]
 	}
 	return nil
 }
 
 // Touch returns the tool with this hash and makes room for it where it can: when
 // the table is full, a tool that was called once gives way. Nil: no room.
-func (t *Tools) Touch(h uint64) *Tool {
-	if i, ok := t.index[h]; ok {
-		return &t.list[i]
+func (ts *Tools) Touch(h uint64) *Tool {
+	if i, ok := ts.index[h]; ok {
+		return &ts.list[i]
 	}
-	if t.index == nil {
-		t.index = make(map[uint64]int32)
+	if ts.index == nil {
+		ts.index = make(map[uint64]int32)
 	}
-	if len(t.list) < MaxContexts {
-		t.index[h] = int32(len(t.list))
-		t.list = append(t.list, Tool{hash: h})
-		return &t.list[len(t.list)-1]
+	if len(ts.list) < MaxContexts {
+		ts.index[h] = int32(len(ts.list))
+		ts.list = append(ts.list, Tool{hash: h})
+		return &ts.list[len(ts.list)-1]
 	}
-	for i := range t.list {
-		if t.list[i].calls < 2 {
-			delete(t.index, t.list[i].hash)
-			t.index[h] = int32(i)
-			t.list[i] = Tool{hash: h}
-			return &t.list[i]
+	for i := range ts.list {
+		if ts.list[i].calls < 2 {
+			delete(ts.index, ts.list[i].hash)
+			ts.index[h] = int32(i)
+			ts.list[i] = Tool{hash: h}
+			return &ts.list[i]
 		}
 	}
 	return nil
 }
 
 // Bytes returns the memory of the table.
-func (t *Tools) Bytes() int { return 100 * cap(t.list) }
+func (ts *Tools) Bytes() int { return 100 * cap(ts.list) }
 
-func (t *Tools) endDay() {
+func (ts *Tools) endDay() {
 	d := float32(Decay(24, halfLifeNovelty))
-	for i := range t.list {
-		e := &t.list[i]
+	for i := range ts.list {
+		e := &ts.list[i]
 		e.calls *= d
 		for k := range e.seen {
 			e.seen[k] *= d
@@ -115,26 +115,26 @@ func (t *Tools) endDay() {
 }
 
 // Code encodes or decodes t.
-func (t *Tools) Code(c *wire.Coder) {
-	n := c.Len(len(t.list), MaxContexts, 8)
+func (ts *Tools) Code(c *wire.Coder) {
+	n := c.Len(len(ts.list), MaxContexts, 8)
 	if c.Reading() {
-		*t = Tools{}
+		*ts = Tools{}
 		if n > 0 {
-			t.list, t.index = make([]Tool, n), make(map[uint64]int32, n)
+			ts.list, ts.index = make([]Tool, n), make(map[uint64]int32, n)
 		}
 	}
-	t.all.code(c)
-	for i := range t.list {
-		e := &t.list[i]
+	ts.all.code(c)
+	for i := range ts.list {
+		e := &ts.list[i]
 		e.code(c)
 		if !c.Reading() {
 			continue
 		}
-		if _, twice := t.index[e.hash]; twice {
+		if _, twice := ts.index[e.hash]; twice {
 			c.Fail("tool %d of a group", i)
 			return
 		}
-		t.index[e.hash] = int32(i)
+		ts.index[e.hash] = int32(i)
 	}
 }
 

@@ -3,8 +3,8 @@ package baseline
 import "github.com/plumbline-sec/plumbline/detector/internal/wire"
 
 // DocFreq counts for every item how many agents of a group know it: a table of
-// buckets of eight, each slot 48 bits of hash and 16 of count. It doubles up to
-// 2^16 slots; then the least known item of a full bucket makes room.
+// buckets of eight, each slot 48 bits of hash and 16 of count. It doubles, up to
+// 2^16 slots, when it is half full or a bucket is full; then the least known item of a full bucket makes room.
 type DocFreq struct {
 	slots []uint64
 	n     int
@@ -36,7 +36,7 @@ func (d *DocFreq) Count(h uint64) int {
 
 // Add counts one more agent for h.
 func (d *DocFreq) Add(h uint64) {
-	if d.n >= len(d.slots)/2 && len(d.slots) < dfMaxSlots {
+	for len(d.slots) < dfMaxSlots && (d.n >= len(d.slots)/2 || d.full(h)) {
 		old := d.slots
 		d.slots, d.n = make([]uint64, max(64, 2*len(old))), 0
 		for _, v := range old {
@@ -55,6 +55,16 @@ func (d *DocFreq) Add(h uint64) {
 		}
 	}
 	d.put(h>>16<<16 | 1)
+}
+
+// full reports whether h is not there and its bucket has no room for it.
+func (d *DocFreq) full(h uint64) bool {
+	for _, v := range d.bucket(h) {
+		if v == 0 || v>>16 == h>>16 {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *DocFreq) put(v uint64) {

@@ -113,6 +113,7 @@ type Rarity struct {
 	Incidence float64 // the chance that an incidence is new, all told
 	Peers     int     // agents of the group that know the item
 	Base      float64
+	PeerShare float64 // P(peers know it this little | new to the agent)
 	toolShare float64
 	ownShare  float64
 }
@@ -130,13 +131,13 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	r.ownShare = ratio(n.seen[kind], n.expected[kind])
 	// Both ratios come from the same quiet history: together they count at most 1/200.
 	r.Incidence = math.Min(1, r.Base*math.Max(r.toolShare*r.ownShare, 0.005))
-	peer := 1.0
+	r.PeerShare = 1
 	if g.Agents >= 3 {
 		r.Peers = g.Known.Count(item)
-		peer = g.Novelty.peerShare(&g.Fleet.Novelty, kind, r.Peers)
+		r.PeerShare = g.Novelty.peerShare(&g.Fleet.Novelty, kind, r.Peers)
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
-	r.PerDay = r.Incidence * peer * math.Max(daily, 0.1)
+	r.PerDay = r.Incidence * r.PeerShare * math.Max(daily, 0.1)
 	return r
 }
 

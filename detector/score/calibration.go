@@ -11,6 +11,7 @@ const (
 	groupWorth = 20
 	fleetWorth = 50
 	bootstrap  = 25
+	sharpen    = 30 // calibration makes a model's evidence count at most this much more
 )
 
 // Calibration holds the curves of one group: of each signal and of their fusion,
@@ -50,7 +51,8 @@ func (p Pair) Signal(i, class int, x, blocks float64) float64 {
 	if e := g.Edge(); x > e {
 		edge = p.fleetSignal(i, class, e, blocks)
 	}
-	return math.Min(g.Like(x, fleet, edge, groupWorth), NoEvidence)
+	floor := blocks * pow10(-x) / sharpen
+	return math.Min(math.Max(g.Like(x, fleet, edge, groupWorth), floor), NoEvidence)
 }
 
 func (p Pair) fleetSignal(i, class int, x, blocks float64) float64 {

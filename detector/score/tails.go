@@ -109,7 +109,7 @@ func Quantile(tail func(v float64) float64, x, low float64, steps int) float64 {
 }
 
 // GammaQuantile returns about the value that a gamma exceeds with probability
-// 10^-x: Wilson and Hilferty's cube. In the upper tail it is within 1 % where the
+// 10^-x: Wilson and Hilferty's cube. In the upper tail it is within 3 % where the
 // shape is 1 or more and within 15 % down to a shape of 0.1.
 func GammaQuantile(x, mean, variance float64) float64 {
 	shape := mean * mean / variance

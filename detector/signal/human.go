@@ -57,10 +57,10 @@ func Quote(s string) string {
 		s, cut = s[:n], true
 	}
 	plain := strings.IndexFunc(s, func(r rune) bool {
-		return r == utf8.RuneError || !unicode.IsGraphic(r) || r != ' ' && unicode.IsSpace(r)
+		return r == utf8.RuneError || !unicode.IsPrint(r)
 	}) < 0
 	if !plain {
-		q := strconv.QuoteToGraphic(s)
+		q := strconv.Quote(s)
 		s = q[1 : len(q)-1]
 	}
 	if cut {

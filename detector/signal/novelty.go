@@ -70,7 +70,8 @@ func (newResource) Close(c *Context) (Detail, bool) {
 
 // newDestination: somewhere that data can leave to and that the agent has not
 // written or sent to. It is as unusual as the most unusual of the destination
-// itself, the tool, and the tool on this kind of resource.
+// itself, the tool, and the tool on this kind of resource; a new use of a tool that
+// goes to a destination which hardly any peer knows is as rare as both together.
 type newDestination struct{}
 
 func (newDestination) Info() Info {
@@ -84,7 +85,17 @@ func (newDestination) Score(c *Context) float64 {
 	if !c.LeavesHouse {
 		return 0
 	}
-	return strongest(c, baseline.ItemDestination, baseline.ItemTool, baseline.ItemToolKind)
+	x := strongest(c, baseline.ItemTool, baseline.ItemToolKind)
+	share := 1.0
+	for i := range c.Fresh {
+		if f := &c.Fresh[i]; f.Item.Kind == baseline.ItemDestination {
+			share = min(share, f.Rarity.PeerShare)
+		}
+	}
+	if x > 0 {
+		x -= math.Log10(share)
+	}
+	return max(x, strongest(c, baseline.ItemDestination))
 }
 
 func (newDestination) Tail(*Context, float64) float64 { return -1 }

@@ -1,0 +1,295 @@
+package baseline_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+func TestTheHashIsTheSameInEveryProcess(t *testing.T) {
+	for _, c := range []struct {
+		seed uint64
+		s    string
+		want uint64
+	}{
+		{0, "", 0x0},
+		{1, "", 0xb456bcfc34c2cb2c},
+		{1, "a", 0xc40a8a4f795834c0},
+		{1, "file:q3.xlsx", 0xb5c119f69dd06fef},
+		{2, "file:q3.xlsx", 0x6177ad6fb55e5e1e},
+	} {
+		require.Equal(t, fmt.Sprintf("%#x", c.want), fmt.Sprintf("%#x", baseline.Hash(c.seed, c.s)), "%d %q", c.seed, c.s)
+	}
+}
+
+func TestHashesOfSimilarNamesDoNotMeet(t *testing.T) {
+	seen := map[uint64]string{}
+	for i := range 200_000 {
+		s := fmt.Sprintf("file:/srv/data/%d.parquet", i)
+		h := baseline.Hash(1, s) >> 22 // as much as a set keeps
+		require.Empty(t, seen[h], "%s", s)
+		seen[h] = s
+	}
+}
+
+func TestAKnownSetAgreesWithAMapUntilItIsFull(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	var k baseline.Known
+	exact := map[uint64]bool{}
+	for range 20_000 {
+		h := baseline.Mix(uint64(rng.IntN(baseline.MaxKnown)) + 1)
+		known, _ := k.Use(h, 5)
+		require.Equal(t, exact[h], known)
+		k.Add(h, 5)
+		exact[h] = true
+	}
+	require.Equal(t, len(exact), k.Len())
+}
+
+func TestAFloodOfNewNamesPushesOutItselfAndNotWhatIsInUse(t *testing.T) {
+	var k baseline.Known
+	for i := range uint64(100) {
+		k.Add(baseline.Mix(i+1), 10)
+	}
+	for hour := range int64(3) {
+		for i := range uint64(100) {
+			known, first := k.Use(baseline.Mix(i+1), 11+hour)
+			require.True(t, known)
+			require.True(t, first)
+		}
+	}
+	for i := range uint64(100_000) {
+		k.Add(baseline.Mix(1_000_000+i), 20)
+		require.LessOrEqual(t, k.Len(), baseline.MaxKnown)
+	}
+	for i := range uint64(100) {
+		require.True(t, k.Has(baseline.Mix(i+1)), "item %d is still known", i)
+	}
+	require.LessOrEqual(t, k.Bytes(), 2048)
+}
+
+func TestAKnownSetSurvivesRandomUseAgainstItsSnapshot(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	var k baseline.Known
+	for i := range 5000 {
+		h := baseline.Mix(uint64(rng.IntN(600)) + 1)
+		if known, _ := k.Use(h, int64(i/50)); !known {
+			k.Add(h, int64(i/50))
+		}
+		if i%500 == 0 {
+			e := wire.Encoder(nil)
+			k.Code(e)
+			var back baseline.Known
+			d := wire.Decoder(e.Bytes())
+			back.Code(d)
+			require.NoError(t, d.Err())
+			require.Equal(t, k.Len(), back.Len())
+			for j := range uint64(600) {
+				require.Equal(t, k.Has(baseline.Mix(j+1)), back.Has(baseline.Mix(j+1)))
+			}
+		}
+	}
+}
+
+func TestDocumentFrequenciesAreExactUntilTheTableIsFull(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	var d baseline.DocFreq
+	exact := map[uint64]int{}
+	for range 20_000 {
+		h := baseline.Mix(uint64(rng.IntN(3000)) + 1)
+		d.Add(h)
+		exact[h]++
+	}
+	for h, n := range exact {
+		require.Equal(t, n, d.Count(h))
+	}
+	require.Zero(t, d.Count(baseline.Mix(1<<40)))
+	for i := range uint64(1 << 20) {
+		d.Add(baseline.Mix(1<<50 + i))
+	}
+	require.LessOrEqual(t, d.Bytes(), 8<<16)
+}
+
+func TestARecentHashIsFoundAndOldOnesAreForgotten(t *testing.T) {
+	var r baseline.Recent
+	require.False(t, r.Add(baseline.Mix(1)))
+	require.True(t, r.Add(baseline.Mix(1)))
+	for i := range uint64(1000) {
+		r.Add(baseline.Mix(i + 100))
+		require.True(t, r.Add(baseline.Mix(i+100)), "right after")
+	}
+	require.False(t, r.Add(baseline.Mix(1)))
+}
+
+// hours feeds a rate and returns it with the prior of a group that never ended a
+// day.
+func hours(n int, count func(hour int) float64) (*baseline.Rate, *baseline.RatePrior) {
+	p := baseline.NewRatePrior()
+	r := &baseline.Rate{}
+	for h := range n {
+		r.Learn(&p, r.At(&p, int64(h)), int64(h), count(h), false)
+		r.Fade()
+	}
+	return r, &p
+}
+
+func TestARateLearnsTheShapeOfTheDay(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	shape := func(h int) float64 {
+		if h%24 >= 8 && h%24 < 18 {
+			return 40
+		}
+		return 2
+	}
+	r, p := hours(24*42, func(h int) float64 {
+		mu := shape(h)
+		return math.Max(0, math.Round(mu+math.Sqrt(mu)*rng.NormFloat64()))
+	})
+	for h := range 24 {
+		a := r.At(p, int64(24*42+h))
+		require.InEpsilon(t, shape(h), a.Mu, 0.4, "hour %d", h)
+		require.Less(t, a.Over, 0.6, "hour %d", h)
+	}
+}
+
+func TestASteadyRateIsHeldTight(t *testing.T) {
+	r, p := hours(24*28, func(h int) float64 { return 20 + float64(h%3) - 1 })
+	a := r.At(p, 24*28+3)
+	require.InEpsilon(t, 20, a.Mu, 0.06)
+	require.Less(t, a.Mu+a.Over*a.Mu*a.Mu, 12.0, "its variance is below Poisson's")
+}
+
+func TestOverDispersionIsFound(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	const phi = 0.5
+	r, p := hours(24*60, func(int) float64 {
+		g := 0.0 // gamma with mean 1 and variance phi, as a sum of two exponentials
+		for range 2 {
+			g -= math.Log(1-rng.Float64()) * phi
+		}
+		mu := 50 * g
+		return math.Max(0, math.Round(mu+math.Sqrt(mu)*rng.NormFloat64()))
+	})
+	a := r.At(p, 24*60)
+	require.InDelta(t, phi, a.Over, 0.3)
+}
+
+func TestOneHugeHourMovesARateByABoundedStep(t *testing.T) {
+	r, p := hours(24*21, func(int) float64 { return 20 })
+	before := r.At(p, 24*21)
+	r.Learn(p, before, 24*21, 20_000, false)
+	after := r.At(p, 24*21)
+	require.Less(t, after.Mu, before.Mu*1.3)
+	require.Less(t, after.Over, 0.5)
+	inEpisode, p2 := hours(24*21, func(int) float64 { return 20 })
+	inEpisode.Learn(p2, before, 24*21, 20_000, true)
+	require.Less(t, inEpisode.At(p2, 24*21).Mu-before.Mu, after.Mu-before.Mu, "in an episode it counts less")
+}
+
+func TestEmptyHoursAreObservationsAndALeapIsBounded(t *testing.T) {
+	busy, p := hours(24*7, func(int) float64 { return 20 })
+	idle := *busy
+	idle.Idle(p, 24*7, 24*14)
+	require.Less(t, idle.At(p, 24*14).Mu, busy.At(p, 24*14).Mu/1.5)
+	leap := *busy
+	leap.Idle(p, 24*7, 24*7+1_000_000_000) // 114,000 years: done at once
+	a := leap.At(p, 24*7+1_000_000_000)
+	require.False(t, math.IsNaN(a.Mu) || math.IsInf(a.Mu, 0) || a.Mu < 0)
+}
+
+func TestNothingIsExpectedOfAnAgentOfWhichNothingIsKnown(t *testing.T) {
+	p := baseline.NewRatePrior()
+	var r baseline.Rate
+	require.Zero(t, r.At(&p, 5).Mu)
+}
+
+func TestPeersAreThePriorOfANewAgent(t *testing.T) {
+	p := baseline.NewRatePrior()
+	for day := range 10 {
+		for agent := range 8 {
+			r, _ := hours(24*(day+3), func(int) float64 { return 10 + float64(agent) })
+			p.Contribute(r)
+		}
+		p.EndDay()
+	}
+	var newborn baseline.Rate
+	a := newborn.At(&p, 5)
+	require.InEpsilon(t, 13.5, a.Mu, 0.3)
+	require.Less(t, a.Over, 2.0)
+}
+
+func TestAVolumeLearnsItsSizesAndOneHugeCallDoesNotWidenTheBand(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	var p baseline.VolumePrior
+	var v baseline.Volume
+	for range 500 {
+		v.Learn(v.At(&p), uint64(1000*math.Exp(0.5*rng.NormFloat64())), 0, 1)
+	}
+	a := v.At(&p)
+	require.InDelta(t, baseline.Size(1000), a.Mean, 0.15)
+	require.InDelta(t, 0.45, a.Scale, 0.15)
+	v.Learn(a, 1<<40, 0, 1)
+	b := v.At(&p)
+	require.InDelta(t, a.Scale, b.Scale, 0.05)
+	require.InDelta(t, a.Mean, b.Mean, 0.05)
+}
+
+func TestItemsTellDestinationsFromSources(t *testing.T) {
+	kinds := func(touch baseline.Touch) (sources, dests []string) {
+		for _, it := range baseline.AppendItems(nil, touch) {
+			switch it.Kind {
+			case baseline.ItemSource:
+				sources = append(sources, it.Name)
+			case baseline.ItemDestination:
+				dests = append(dests, it.Name)
+			case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemKinds:
+			}
+		}
+		return sources, dests
+	}
+	for _, access := range []string{"", "read"} {
+		s, d := kinds(baseline.Touch{Tool: "get", Access: access, Resources: []string{"file:a", "url:x.example", "bare"}})
+		require.Equal(t, []string{"file:a", "bare"}, s)
+		require.Equal(t, []string{"url:x.example"}, d, "reading from outside sends the request out")
+	}
+	for _, access := range []string{"write", "send", "delete", "execute"} {
+		s, d := kinds(baseline.Touch{Tool: "put", Access: access, Resources: []string{"file:a"}, Target: "agent-7"})
+		require.Empty(t, s)
+		require.Equal(t, []string{"file:a", "agent-7"}, d)
+	}
+}
+
+func TestAnItemIsNewUntilItsProbationIsOver(t *testing.T) {
+	var n baseline.Novelty
+	n.Admit(42<<40, 1000)
+	n.Promote(1000 + baseline.Probation - 1)
+	require.True(t, n.Pending(42<<40))
+	require.False(t, n.Known.Has(42<<40))
+	n.Promote(1000 + baseline.Probation)
+	require.False(t, n.Pending(42<<40))
+	require.True(t, n.Known.Has(42<<40))
+}
+
+func TestWhatPeersKnowMakesANewItemLessRare(t *testing.T) {
+	fleet := baseline.NewPeers(nil)
+	g := baseline.NewPeers(fleet)
+	g.Agents = 20
+	item := baseline.Hash(1, "email:new@corp.example")
+	var n baseline.Novelty
+	unknown := n.Rarity(g, baseline.ItemDestination, item, nil, false)
+	for i := range 10 {
+		g.Learnt(item, int64(i))
+	}
+	g.Advance(baseline.Probation - 1)
+	require.InDelta(t, unknown.PerDay, n.Rarity(g, baseline.ItemDestination, item, nil, false).PerDay, 0, "on probation for peers too")
+	g.Advance(baseline.Probation + 10)
+	known := n.Rarity(g, baseline.ItemDestination, item, nil, false)
+	require.Equal(t, 10, known.Peers)
+	require.Greater(t, known.PerDay, unknown.PerDay)
+}

@@ -1,0 +1,201 @@
+package score_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+	"github.com/plumbline-sec/plumbline/detector/score"
+)
+
+// nbTail sums a negative binomial term by term.
+func nbTail(n int, mu, over float64) float64 {
+	r := 1 / over
+	logPMF := func(k float64) float64 {
+		a, _ := math.Lgamma(k + r)
+		b, _ := math.Lgamma(r)
+		c, _ := math.Lgamma(k + 1)
+		return a - b - c + k*math.Log(mu/(mu+r)) + r*math.Log(r/(mu+r))
+	}
+	sum := math.Exp(logPMF(float64(n))) / 2
+	for k := n + 1; k < n+20000; k++ {
+		sum += math.Exp(logPMF(float64(k)))
+	}
+	return sum
+}
+
+func TestCountTailsAgreeWithTheSumOfTheirTerms(t *testing.T) {
+	for _, c := range []struct {
+		n        int
+		mu, over float64
+	}{{3, 0.5, 0.3}, {8, 0.3, 8}, {40, 12, 0.4}, {100, 12, 0.4}, {30, 20, 0.01}, {500, 100, 1.5}, {2, 0.01, 100}} {
+		t.Run(fmt.Sprintf("n %d mu %v over %v", c.n, c.mu, c.over), func(t *testing.T) {
+			want := -math.Log10(nbTail(c.n, c.mu, c.over))
+			require.InDelta(t, want, score.Counts(float64(c.n), c.mu, c.over), 1e-6*math.Max(1, want))
+		})
+	}
+}
+
+func TestASteadyCountNeitherDividesByZeroNorGoesBlind(t *testing.T) {
+	for _, over := range []float64{0, -1.0 / 20, -0.9 / 20} {
+		require.Less(t, score.Counts(21, 20, over), 2.5, "one more is little")
+		require.Greater(t, score.Counts(40, 20, over), 3.5, "twice as many is much")
+	}
+	require.Zero(t, score.Counts(0, 0, 0))
+	require.Zero(t, score.Counts(5, 0, 1))
+	require.Zero(t, score.Counts(20, 20, 0.1))
+}
+
+func TestOtherTailsAgreeWithGonum(t *testing.T) {
+	student := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: 7}
+	require.InDelta(t, -math.Log10(student.Survival(4)), score.StudentT(4, 7), 1e-9)
+	gamma := distuv.Gamma{Alpha: 100.0 / 40, Beta: 10.0 / 40}
+	require.InDelta(t, -math.Log10(gamma.Survival(55)), score.Gamma(55, 10, 40), 1e-9)
+	s2 := math.Log1p(2.0)
+	ln := distuv.LogNormal{Mu: math.Log(1000) - s2/2, Sigma: math.Sqrt(s2)}
+	require.InDelta(t, -math.Log10(ln.Survival(30000)), score.LogNormal(30000, 1000, 2), 1e-9)
+	require.InEpsilon(t, ln.Quantile(0.999), score.LogNormalQuantile(3, 1000, 2), 1e-9)
+}
+
+func TestTheGammaQuantileIsWithinItsStatedError(t *testing.T) {
+	for _, c := range []struct{ shape, within float64 }{{0.1, 0.15}, {0.3, 0.15}, {1, 0.03}, {4, 0.01}, {100, 0.01}} {
+		want := distuv.Gamma{Alpha: c.shape, Beta: 1}.Quantile(0.999)
+		require.InEpsilon(t, want, score.GammaQuantile(3, c.shape, c.shape), c.within, "shape %v", c.shape)
+	}
+}
+
+func TestTailsAreFiniteAndDoNotFallAsTheValueGrows(t *testing.T) {
+	tails := map[string]func(v float64) float64{
+		"negative binomial": func(v float64) float64 { return score.Counts(math.Round(v), 7, 0.5) },
+		"steady":            func(v float64) float64 { return score.Counts(math.Round(v), 7, 0) },
+		"sparse":            func(v float64) float64 { return score.Counts(math.Round(v), 1e-6, 1e6) },
+		"gamma":             func(v float64) float64 { return score.Gamma(v, 7, 20) },
+		"student":           func(v float64) float64 { return score.StudentT(v, 5) },
+		"log-normal":        func(v float64) float64 { return score.LogNormal(v, 7, 3) },
+	}
+	for name, tail := range tails {
+		t.Run(name, func(t *testing.T) {
+			last := 0.0
+			for v := 0.0; v < 1e15; v = v*1.07 + 1 {
+				x := tail(v)
+				require.False(t, math.IsNaN(x) || x < 0 || x > score.MaxEvidence, "at %v: %v", v, x)
+				require.GreaterOrEqual(t, x, last-1e-6, "at %v", v)
+				last = x
+			}
+			require.Greater(t, last, 3.0)
+		})
+	}
+}
+
+func TestACurveKnowsHowOftenItsEvidenceIsReallyExceeded(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, slope := range []float64{0.6, 1} {
+		var c score.Curve
+		const days = 2000
+		for range days {
+			c.Expose(1)
+			c.Record(0, -math.Log10(rng.Float64())/slope, 1)
+		}
+		for _, x := range []float64{1, 2, 3, 4} {
+			want := math.Pow(10, -slope*x)
+			got := c.Lambda(x, 0, 0.001)
+			require.InEpsilon(t, want, got, 0.4+0.35*math.Max(0, slope*x-2), "slope %v at %v", slope, x)
+		}
+	}
+}
+
+func TestACurveDoesNotRiseAndWithoutEvidenceSaysItsPrior(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for n := range 60 {
+		var c score.Curve
+		for range n {
+			c.Expose(1)
+			c.Record(0, rng.ExpFloat64()*2, 1)
+		}
+		last := math.Inf(1)
+		for x := 0.5; x < 40; x += 0.03 {
+			l := c.Lambda(x, math.Pow(10, -x), 50)
+			require.LessOrEqual(t, l, last*(1+1e-9), "at %v of %d", x, n)
+			require.Positive(t, l)
+			last = l
+		}
+	}
+	var empty score.Curve
+	require.InDelta(t, 0.25, empty.Lambda(2, 0.25, 50), 1e-12)
+}
+
+func TestARisenBlockCountsOnce(t *testing.T) {
+	var once, steps score.Curve
+	once.Expose(10)
+	steps.Expose(10)
+	once.Record(0, 3.3, 1)
+	steps.Record(0, 0.9, 1)
+	steps.Record(0.9, 2.1, 1)
+	steps.Record(2.1, 2.1, 1)
+	steps.Record(2.1, 3.3, 1)
+	for x := 0.5; x < 5; x += 0.1 {
+		require.InDelta(t, once.Lambda(x, 1, 1), steps.Lambda(x, 1, 1), 1e-9)
+	}
+}
+
+func TestCalibrationWithoutEvidenceNeverAlerts(t *testing.T) {
+	p := score.Pair{Group: score.NewCalibration(2), Fleet: score.NewCalibration(2)}
+	for class := range 2 {
+		require.InDelta(t, score.NoEvidence, p.Signal(0, class, 0, 24), 0)
+		require.InDelta(t, score.NoEvidence, p.Signal(0, class, 0.4, 24), 0)
+		p.Fleet.Expose(class, 1e6)
+		p.Group.Expose(class, 1e6)
+		require.InDelta(t, score.NoEvidence, p.Signal(0, class, 0, 24), 0, "whatever was watched")
+		require.GreaterOrEqual(t, p.Fused(class, -5), 1.0)
+	}
+}
+
+func TestCalibrationSurvivesAnotherOrderOfSignals(t *testing.T) {
+	c := score.NewCalibration(3)
+	for i := range 3 {
+		for range 20 {
+			c.Signals[0][i].Record(0, float64(i+1), 1)
+		}
+	}
+	c.Expose(0, 100)
+	w := wire.Encoder(nil)
+	c.Code(w, []string{"a", "b", "c"})
+	back := score.NewCalibration(3)
+	r := wire.Decoder(w.Bytes())
+	back.Code(r, []string{"c", "new", "a"})
+	require.NoError(t, r.Err())
+	require.Empty(t, r.Bytes())
+	require.InDelta(t, c.Signals[0][0].Lambda(1, 0, 1), back.Signals[0][2].Lambda(1, 0, 1), 1e-12)
+	require.InDelta(t, c.Signals[0][2].Lambda(3, 0, 1), back.Signals[0][0].Lambda(3, 0, 1), 1e-12)
+	require.Zero(t, back.Signals[0][1].Days(), "a signal that was not there starts empty")
+}
+
+func TestSharesDivideTheBudget(t *testing.T) {
+	f := score.NewFuse([]float64{1, 3, 0})
+	require.True(t, f.On(0))
+	require.False(t, f.On(2))
+	require.InDelta(t, 2-math.Log10(4), f.Evidence(0, 0.01), 1e-12)
+	require.InDelta(t, 2-math.Log10(4.0/3), f.Evidence(1, 0.01), 1e-12)
+}
+
+func TestTheScoreIsFiftyAtTheBudgetAndTenADecade(t *testing.T) {
+	b := score.Budget(0.01)
+	for _, c := range []struct{ surprise, score float64 }{{2, 50}, {3, 60}, {1, 40}, {7, 100}, {300, 100}, {-3, 0}} {
+		require.InDelta(t, c.score, b.Score(c.surprise), 1e-9)
+		require.Equal(t, c.score >= 50, b.Crossed(c.surprise))
+	}
+}
+
+func TestQuantileFindsWhereTheTailReaches(t *testing.T) {
+	for _, mean := range []float64{0.01, 3, 4000} {
+		tail := func(v float64) float64 { return score.Gamma(v, mean, mean*mean) } // exponential
+		require.InEpsilon(t, mean*3*math.Ln10, score.Quantile(tail, 3, mean, 50), 1e-6)
+	}
+	flat := func(float64) float64 { return 0 }
+	require.Greater(t, score.Quantile(flat, 3, 1, 10), 1.0, "a tail that never reaches ends the search")
+}
