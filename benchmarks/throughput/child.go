@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
+	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
+)
+
+// What is not measured runs in processes of this same program, named by their
+// first argument. Each ends when its standard input or output closes.
+const (
+	childFeed   = "internal-feed"
+	childBroker = "internal-broker"
+	childSink   = "internal-sink"
+)
+
+// sourceTopic is where events come in.
+const sourceTopic = "agent-activity"
+
+// runChild runs the child that args name; ok is false where they name none.
+func runChild(args []string) (ok bool, err error) {
+	if len(args) == 0 {
+		return false, nil
+	}
+	switch args[0] {
+	case childFeed:
+		return true, serveFeed(args[1], os.Stdout)
+	case childBroker:
+		return true, serveBroker(args[1])
+	case childSink:
+		return true, serveSink()
+	}
+	return false, nil
+}
+
+// untilInputEnds waits for whoever started this process to close its input.
+func untilInputEnds() { _, _ = io.Copy(io.Discard, os.Stdin) }
+
+// process is a child.
+type process struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	name  string
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// stop closes the child's input and waits; one that does not end is killed.
+func (p *process) stop() error {
+	_ = p.stdin.Close()
+	timer := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })
+	defer timer.Stop()
+	if err := p.cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	return nil
+}
+
+// spawn starts a child of this program that prints its address as its first line.
+func spawn(ctx context.Context, exe string, args ...string) (*process, string, error) {
+	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // it is this program
+	cmd.Stderr, cmd.SysProcAttr = os.Stderr, endsWithParent()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", args[0], err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", args[0], err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, "", fmt.Errorf("%s: %w", args[0], err)
+	}
+	p := &process{cmd: cmd, stdin: stdin, name: args[0]}
+	addr, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("%s did not say its address: %w", args[0], err), p.stop())
+	}
+	return p, strings.TrimSpace(addr), nil
+}
+
+// feedOptions say what a feed writes.
+type feedOptions struct {
+	Fleet     generator.Options
+	Canonical bool // as route writes it; else as an agent sends it
+}
+
+// feed is a generator in a process of its own.
+type feed struct {
+	frameReader
+	cmd  *exec.Cmd
+	out  io.Closer
+	read int64
+}
+
+func startFeed(ctx context.Context, exe string, o feedOptions) (*feed, error) {
+	arg, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("feed: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, exe, childFeed, string(arg)) //nolint:gosec // it is this program
+	cmd.Stderr, cmd.SysProcAttr = os.Stderr, endsWithParent()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("feed: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("feed: %w", err)
+	}
+	return &feed{frameReader: frameReader{r: bufio.NewReaderSize(stdout, 1<<20)}, cmd: cmd, out: stdout}, nil
+}
+
+func (f *feed) next() (*frame, error) {
+	f.read++
+	return f.frameReader.next()
+}
+
+// stop ends the generator: it fails to write, which is how it is meant to end.
+func (f *feed) stop() {
+	_ = f.out.Close()
+	_ = f.cmd.Process.Kill()
+	_ = f.cmd.Wait()
+}
+
+// serveFeed writes events until the reader is gone.
+func serveFeed(arg string, to io.Writer) error {
+	var o feedOptions
+	if err := json.Unmarshal([]byte(arg), &o); err != nil {
+		return fmt.Errorf("feed: %w", err)
+	}
+	fleet, err := generator.New(o.Fleet)
+	if err != nil {
+		return fmt.Errorf("feed: %w", err)
+	}
+	var (
+		w     = bufio.NewWriterSize(to, 1<<20)
+		dec   = decode.NewActivity()
+		ev    schemas.Activity
+		rec   frame
+		buf   []byte
+		canon []byte
+		bad   *decode.Refusal
+	)
+	for fleet.Next(&ev) {
+		rec.time = ev.Time
+		rec.key = schemas.AppendKey(rec.key[:0], ev.TenantID, ev.AgentID)
+		rec.value = generator.AppendSource(rec.value[:0], &ev)
+		if o.Canonical {
+			in := decode.Record{Topic: sourceTopic, Time: ev.Time, Value: rec.value}
+			dec.Decode(&in, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
+				if bad = refusal; bad == nil {
+					canon = schemas.AppendActivity(canon[:0], ev)
+				}
+			})
+			if bad != nil {
+				return fmt.Errorf("feed: %w", bad)
+			}
+			rec.value, canon = canon, rec.value
+		}
+		buf = appendFrame(buf[:0], &rec)
+		if _, err := w.Write(buf); err != nil {
+			return nil //nolint:nilerr // the reader has enough
+		}
+	}
+	_ = w.Flush()
+	return nil
+}
+
+// serveBroker runs the embedded Kafka on a data directory.
+func serveBroker(dir string) error {
+	b, err := broker.Start(broker.Config{DataDir: dir, Listen: "127.0.0.1:0", Logger: zerolog.New(os.Stderr).Level(zerolog.WarnLevel)})
+	if err != nil {
+		return err
+	}
+	fmt.Println(b.Addr())
+	untilInputEnds()
+	return b.Stop()
+}
