@@ -36,7 +36,7 @@ func (b *Breadth) Learn(p *BreadthPrior, young bool, count, weight float64) {
 	mean, over := b.At(p, young)
 	x := count
 	if mean > 0 {
-		x = math.Min(count, mean+clip*math.Sqrt(mean+float64(over*mean*mean)))
+		x = math.Min(count, mean+float64(clip*math.Sqrt(mean+float64(over*mean*mean))))
 	}
 	n := math.Min(float64(b.n)+weight, 500)
 	b.mean = float32(float64(b.mean) + float64(weight/n*(x-float64(b.mean))))

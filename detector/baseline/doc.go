@@ -46,7 +46,7 @@ func Decay(hours int64, halfLife float64) float64 {
 	return math.Exp2(-float64(hours) / halfLife)
 }
 
-func sq(x float64) float64 { return x * x }
+func sq(x float64) float64 { return float64(x * x) }
 
 // An hour's decay is wanted at every closed window: worked out once.
 var (

@@ -46,9 +46,9 @@ func (m *moments) add(value, relVar, g float64) {
 }
 
 func (m *moments) decay(d float64) {
-	m.n *= d
-	m.sum *= d
-	m.dev *= d
+	m.n = float64(m.n * d)
+	m.sum = float64(m.sum * d)
+	m.dev = float64(m.dev * d)
 }
 
 func (m *moments) code(c *wire.Coder) {

@@ -120,7 +120,7 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 	}
 	mu := a.Mu
 	variance := mu + float64(a.Over*mu*mu)
-	x := math.Min(count, mu+clip*math.Sqrt(variance))
+	x := math.Min(count, mu+float64(clip*math.Sqrt(variance)))
 	noise := 1/mu + math.Max(a.phi, 0) + r.clumps(p, mu)
 	if episode {
 		noise *= 10
