@@ -15,7 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
 
 // site is a directory with a config and, while it runs, a service.
@@ -25,25 +29,26 @@ type site struct {
 	dir    string
 	config string
 	admin  string
+	kafka  string
 	cmd    *exec.Cmd
 	log    *bytes.Buffer
 	mu     sync.Mutex
 }
 
-func newSite(t *testing.T, partitions int) *site {
+func newSite(t *testing.T, partitions int, more ...string) *site {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("runs the service with the embedded engine")
 	}
 	dir := t.TempDir()
-	s := &site{t: t, exe: binary, dir: dir, config: filepath.Join(dir, "plumbline.yaml"), admin: freeAddr(t), log: &bytes.Buffer{}}
+	s := &site{t: t, exe: binary, dir: dir, config: filepath.Join(dir, "plumbline.yaml"), admin: freeAddr(t), kafka: freeAddr(t), log: &bytes.Buffer{}}
 	text := fmt.Sprintf(`data_dir: %s/data
 kafka: {partitions: %d}
 embedded: {kafka_listen: %s, clickhouse_listen: %s}
 admin: {listen: %s}
 archive: {max_age: 100ms}
 log: {format: json}
-`, dir, partitions, freeAddr(t), freeAddr(t), s.admin)
+`, dir, partitions, s.kafka, freeAddr(t), s.admin) + strings.Join(more, "\n") + "\n"
 	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
 	return s
 }
@@ -187,7 +192,9 @@ func TestTheServiceTakesRealAgentTraces(t *testing.T) {
 	labels := agentDojo(t, "labels.jsonl")
 	for _, partitions := range []int{1, 4} {
 		t.Run(fmt.Sprintf("with %d partitions", partitions), func(t *testing.T) {
-			s := newSite(t, partitions)
+			// The traces are four hours of 97 agents: a budget of a hundredth a day allows
+			// for nothing in them. Half an alert a day shows whom the alerts are about.
+			s := newSite(t, partitions, "detector: {alerts_per_agent_day: 0.5}")
 			s.start()
 			sent := 0
 			for _, f := range []string{train, test} {
@@ -217,6 +224,7 @@ func TestTheServiceTakesRealAgentTraces(t *testing.T) {
 				require.True(t, want[row["alert_id"].(string)], "alert %v is not in the replay", row["alert_id"])
 			}
 			requireHijacked(t, labels, sessions)
+			s.requireInTopic("siem.ocsf", partitions, len(want))
 
 			require.Equal(t, 0, s.stop(), "SIGTERM ends with 0; log:\n%s", s.logged())
 			s.start()
@@ -229,6 +237,30 @@ func TestTheServiceTakesRealAgentTraces(t *testing.T) {
 			require.Equal(t, 0, s.stop())
 		})
 	}
+}
+
+// requireInTopic reads a topic as a SIEM does and expects so many records.
+func (s *site) requireInTopic(topic string, partitions, want int) {
+	s.t.Helper()
+	client, err := kafka.New(kafka.Config{Brokers: []string{s.kafka}}, zerolog.Nop())
+	require.NoError(s.t, err)
+	defer func() { require.NoError(s.t, client.Close()) }()
+	got := 0
+	for p := range partitions {
+		tp := pipeline.TopicPartition{Topic: topic, Partition: int32(p)}
+		_, end, err := client.Bounds(s.t.Context(), tp)
+		require.NoError(s.t, err)
+		for at := int64(0); at < end; {
+			f, err := client.Fetch(s.t.Context(), tp, at)
+			require.NoError(s.t, err)
+			for i := range f.Records {
+				require.True(s.t, json.Valid(f.Records[i].Value))
+			}
+			got += len(f.Records)
+			at = f.Next
+		}
+	}
+	require.Equal(s.t, want, got, "records of %s", topic)
 }
 
 // requireHijacked checks that a hijacked session is among those alerted on.
