@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz bench golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,14 @@ fuzz: ## every fuzzer for FUZZTIME (30s)
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
-bench: ## the micro-benchmarks beside the code
+bench: setup ## how fast it is, honestly: about ten minutes, into benchmarks/results (ARGS=--quick: one)
+	$(GO) run ./benchmarks/throughput --out benchmarks/results $(ARGS)
+
+bench-micro: ## the micro-benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10')
+	$(GO) run ./benchmarks/quality $(ARGS)
 
 golden: ## rewrite the golden files; read the diff before committing
 	$(GO) test -short $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
