@@ -17,7 +17,7 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 .PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality golden docs check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: build ## get the embedded ClickHouse engine (once, ~180 MB, into the user's cache)
 	@$(BIN)/plumbline setup
@@ -54,7 +54,7 @@ $(GOLANGCI):
 fuzz: ## every fuzzer for FUZZTIME (30s)
 	@set -e; for pkg in $$($(GO) list $(PKGS)); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; done; done
 
 bench: setup ## how fast it is, honestly: about ten minutes, into benchmarks/results (ARGS=--quick: one)
 	$(GO) run ./benchmarks/throughput --out benchmarks/results $(ARGS)

@@ -34,13 +34,22 @@ type expanded struct{ raw, value string }
 
 func (d *decoder) add(at position, m Mistake) {
 	m.File, m.Line, m.Column = d.file, at.line, at.column
-	if at.line > 0 && at.line <= len(d.lines) && m.Source == "" {
-		m.Source = sourceLine(d.lines[at.line-1])
+	if m.Source == "" {
+		m.Source = sourceLine(d.line(at))
 	}
 	if m.Key != "" {
 		d.wrong[m.Key] = true
 	}
 	d.mistakes = append(d.mistakes, m)
+}
+
+// line returns the text of a line, empty where there is none: the lexer knows line
+// ends that are not ours.
+func (d *decoder) line(at position) string {
+	if at.line < 1 || at.line > len(d.lines) {
+		return ""
+	}
+	return d.lines[at.line-1]
 }
 
 // reported reports whether a key, or one above it, is known to be wrong: what is
@@ -260,7 +269,7 @@ func readSecret(path string) ([]byte, error) {
 // lineUpTo returns the line without what stands from a column on, which may be a
 // secret.
 func (d *decoder) lineUpTo(at position, column int) string {
-	line := []rune(d.lines[at.line-1])
+	line := []rune(d.line(at))
 	return strings.TrimSuffix(sourceLine(string(line[:min(column-1, len(line))])), masked) + masked
 }
 

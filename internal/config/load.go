@@ -93,7 +93,7 @@ func (d *decoder) parse(text string) ast.Node {
 			}
 		}
 		m := Mistake{Problem: "not valid YAML: " + problem}
-		if at.line > 0 && strings.Contains(d.lines[at.line-1], "\t") {
+		if strings.Contains(d.line(at), "\t") {
 			m.Fix = "indent with spaces, YAML permits no tabs"
 		}
 		d.add(at, m)
