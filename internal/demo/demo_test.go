@@ -1,0 +1,63 @@
+package demo
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+func TestAnAlertBelongsToAnAttackOnItsAgentWhileItLastsAndADayAfter(t *testing.T) {
+	l := generator.Label{TenantID: "default", AgentID: "a", Start: 1_000_000_000, End: 1_000_060_000}
+	at := func(agent string, when schemas.Millis) *schemas.Alert {
+		return &schemas.Alert{TenantID: "default", Agent: schemas.AlertAgent{ID: agent}, Time: when}
+	}
+	for name, c := range map[string]struct {
+		alert *schemas.Alert
+		want  bool
+	}{
+		"before it":            {at("a", l.Start-1), false},
+		"at its first event":   {at("a", l.Start), true},
+		"an hour after it":     {at("a", l.End+3_600_000), true},
+		"two days after it":    {at("a", l.End+2*dayMillis), false},
+		"of another agent":     {at("b", l.Start), false},
+		"of another's tenant":  {&schemas.Alert{TenantID: "t", Agent: schemas.AlertAgent{ID: "a"}, Time: l.Start}, false},
+		"a day after, exactly": {at("a", l.End+dayMillis), true},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, during(&l, c.alert)) })
+	}
+}
+
+func TestNoEventOfTheFleetLiesInTheFuture(t *testing.T) {
+	now := time.Now()
+	f, err := newFleet(Options{Agents: 40, History: 3, Live: 2, Seed: 7}, now)
+	require.NoError(t, err)
+	_, end := f.Span()
+	require.LessOrEqual(t, end.Time(), now)
+	var ev schemas.Activity
+	for f.Next(&ev) {
+		require.LessOrEqual(t, ev.Time, end)
+	}
+	require.Len(t, f.Labels(), len(generator.Kinds())-1, "every kind but the ramp")
+}
+
+func TestWhatIsShownFitsTheWidthAndMovesNoCursor(t *testing.T) {
+	var out bytes.Buffer
+	s := newScreen(Options{Out: &out, Terminal: true, Width: 80})
+	s.alert(&schemas.Alert{
+		Status: schemas.StatusOpen, Severity: schemas.SeverityHigh, Title: strings.Repeat("title ", 40),
+		Agent: schemas.AlertAgent{ID: "evil\x1b[2J\rname"}, Summary: strings.Repeat("word ", 60) + "\u202e",
+	})
+	require.NotContains(t, out.String(), "\x1b[2J")
+	require.NotContains(t, out.String(), "\u202e")
+	for l := range strings.Lines(out.String()) {
+		require.LessOrEqual(t, len([]rune(strings.TrimRight(l, "\n"))), 80)
+	}
+	require.Equal(t, "\x1b[31mab\x1b[0m", cut("\x1b[31mabc\x1b[0m", 2), "colour takes no column")
+	require.Equal(t, "1,234,567", thousands(1234567))
+}
