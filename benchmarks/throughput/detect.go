@@ -17,10 +17,11 @@ import (
 
 // fleetSize is one size at which detection is measured.
 type fleetSize struct {
-	agents int     // in the detector, about
-	warm   int     // events before anything is measured
-	rate   float64 // of the agents, relative to the ordinary
-	events int     // a round
+	agents int           // in the detector, about
+	warm   int           // events before anything is measured
+	events int           // of all rounds together: whole hours of the fleet
+	rate   float64       // of the agents, relative to the ordinary
+	mix    generator.Mix // zero: the ordinary
 }
 
 // footprint is the memory of one detector.
@@ -70,18 +71,21 @@ type arena struct {
 	name string
 }
 
-// detectAt measures a fleet of one size. A tenth more agents are simulated than
-// are counted: the rarest ones do not act while the detector warms up.
+// chunk is how many events are read at once outside of the rounds.
+const chunk = 200_000
+
+// detectAt measures a fleet of one size. A quarter more agents are simulated than
+// are counted: the rarest do not act in that time.
 func (b *bench) detectAt(ctx context.Context, size fleetSize) error {
 	a := &arena{b: b, size: size, dec: decode.NewCanonical(), name: thousands(size.agents) + " agents"}
-	var err error
-	fleet := generator.Options{Agents: size.agents + size.agents/10, Days: 28, Seed: 11, Rate: size.rate}
+	fleet := generator.Options{Agents: size.agents + size.agents/4, Days: 28, Seed: 11, Rate: size.rate, Mix: size.mix}
 	b.progress("detect: %s: building the fleet", a.name)
+	var err error
 	if a.feed, err = startFeed(ctx, b.exe, feedOptions{Fleet: fleet, Canonical: true}); err != nil {
 		return err
 	}
 	defer a.feed.stop()
-	if a.c, err = newCorpus(size.events); err != nil {
+	if a.c, err = newCorpus(max(chunk, size.events/b.rounds)); err != nil {
 		return err
 	}
 	defer a.c.free()
@@ -105,7 +109,7 @@ func (a *arena) pass() error {
 // warmUp lets the detector learn, and weighs it on the way.
 func (a *arena) warmUp(context.Context) error {
 	for done, weighed := 0, 0; done < a.size.warm; {
-		if err := a.c.fill(a.feed, min(a.size.events, a.size.warm-done)); err != nil {
+		if err := a.c.fill(a.feed, min(chunk, a.size.warm-done)); err != nil {
 			return err
 		}
 		if err := a.pass(); err != nil {
@@ -134,9 +138,10 @@ func (a *arena) weigh() (collection time.Duration, live float64) {
 
 func (a *arena) rounds(context.Context) error {
 	var r rounds
+	before, sink := a.feed.read, a.sink
 	for i := range a.b.rounds {
 		a.b.progress("detect: %s: round %d of %d", a.name, i+1, a.b.rounds)
-		if err := a.c.fill(a.feed, a.size.events); err != nil {
+		if err := a.c.fill(a.feed, a.size.events/a.b.rounds); err != nil {
 			return err
 		}
 		limit, err := measure(func() error { return a.c.decodeAll(a.dec, nil) })
@@ -149,9 +154,12 @@ func (a *arena) rounds(context.Context) error {
 		}
 		r.add(a.c.len(), used, limit)
 	}
-	s := a.d.Stats()
-	speed := r.speed("decode + detect, "+a.name, "event", fmt.Sprintf("canonical form; %s agents known, %.0f events each before", thousands(s.Agents), float64(a.feed.read)/float64(s.Agents)))
+	n, events := a.d.Stats().Agents, float64(a.feed.read-before)
+	speed := r.speed("decode + detect, "+a.name, "event", fmt.Sprintf(
+		"canonical form; %s agents known, with %.1f events each before; %.1f events for each window that closed and %s for each alert",
+		thousands(n), float64(before)/float64(n), events/float64(max(1, a.sink.windows-sink.windows)), thousands(int(events)/max(1, a.sink.alerts-sink.alerts))))
 	collection, live := a.weigh()
+	speed.Uneven = true
 	if speed.GCs == 0 {
 		speed.GCNanos = amortised(collection, live, speed.Bytes)
 	}
@@ -170,7 +178,7 @@ func amortised(collection time.Duration, live, bytesPerEvent float64) float64 {
 }
 
 // enoughToProfile is the least CPU time under the profiler, which looks every 10 ms.
-const enoughToProfile = 500 * time.Millisecond
+const enoughToProfile = time.Second
 
 // profile is another few rounds under the CPU profiler.
 func (a *arena) profile(ctx context.Context) error {
@@ -183,8 +191,8 @@ func (a *arena) profile(ctx context.Context) error {
 	if err := pprof.StartCPUProfile(f); err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
-	for start, i := cpuTime(), 0; i < a.b.rounds || cpuTime()-start < enoughToProfile; i++ {
-		if err = a.c.fill(a.feed, a.size.events); err == nil {
+	for start, i := cpuTime(), 0; i < 2 || cpuTime()-start < enoughToProfile; i++ {
+		if err = a.c.fill(a.feed, a.size.events/a.b.rounds); err == nil {
 			err = a.pass()
 		}
 		if err != nil {

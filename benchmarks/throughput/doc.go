@@ -6,7 +6,7 @@
 //
 //  1. Per core means CPU time: what the kernel charged to this process (garbage
 //     collection and system calls included) with GOMAXPROCS=1, never a wall clock.
-//     A shared machine makes it wait, not cheaper.
+//     Waiting for a busy machine costs nothing so; sharing its caches does.
 //  2. Every stage is repeated in rounds and stands as median with smallest and
 //     largest, beside the time that decoding alone took in the same rounds.
 //  3. Whatever is not measured runs in another process: the generator of the

@@ -45,6 +45,10 @@ type speed struct {
 	Unit string `json:"unit"` // event, alert
 
 	CPUNanos  spread  `json:"cpu_ns"` // of one unit
+	MeanNanos float64 `json:"mean_cpu_ns"`
+	// Uneven: some rounds have work that others have not (the turn of an hour), so
+	// that the mean of all is what counts and not the median.
+	Uneven    bool    `json:"uneven,omitempty"`
 	PerSecond spread  `json:"per_second_per_core"`
 	Allocs    float64 `json:"allocs"` // of one unit
 	Bytes     float64 `json:"alloc_bytes"`
@@ -62,13 +66,21 @@ type speed struct {
 	GCNanos float64 `json:"amortised_gc_ns,omitempty"`
 }
 
-// rate is the one that counts: collections that did not happen to fall into the
-// rounds are paid for.
+// nanos is the CPU time of a unit that counts: collections that did not happen to
+// fall into the rounds are paid for.
+func (s *speed) nanos() float64 {
+	if s.Uneven {
+		return s.MeanNanos + s.GCNanos
+	}
+	return s.CPUNanos.Median + s.GCNanos
+}
+
+// rate is how many units a core does in a second.
 func (s *speed) rate() float64 {
-	if s.CPUNanos.Median+s.GCNanos <= 0 {
+	if s.nanos() <= 0 {
 		return 0
 	}
-	return 1e9 / (s.CPUNanos.Median + s.GCNanos)
+	return 1e9 / s.nanos()
 }
 
 // cost is what a stretch of work took.
@@ -128,6 +140,9 @@ func (r *rounds) speed(name, unit, what string) speed {
 		DecodeNanos: spreadOf(r.limit), ShareOfDecode: spreadOf(r.share), Rounds: len(r.ns), Units: r.units, GCs: r.gcs,
 	}
 	s.PerSecond = s.CPUNanos.perSecond()
+	for _, ns := range r.ns {
+		s.MeanNanos += ns / float64(len(r.ns))
+	}
 	return s
 }
 

@@ -35,6 +35,7 @@ func (p *page) judge() {
 		p.stageTarget("route, per core", "route", wantRoute),
 		p.endToEndTarget(),
 		p.memoryTarget(),
+		p.historyTarget(),
 		p.latencyTarget(),
 		p.restoreTarget(),
 	}
@@ -76,6 +77,22 @@ func (p *page) memoryTarget() target {
 		}
 	}
 	return t
+}
+
+// historyTarget looks at the agents that have learned the most, since an agent
+// grows with its history: those of the fleet of a million have little.
+func (p *page) historyTarget() target {
+	t := target{What: "memory of the agents with the most history", Want: fmt.Sprintf("<= %.0f bytes", wantBytes), Verdict: notMeasured}
+	most := footprint{EventsPerAgent: -1}
+	for _, f := range p.Memory {
+		if f.EventsPerAgent > most.EventsPerAgent {
+			most = f
+		}
+	}
+	if most.EventsPerAgent < 0 {
+		return t
+	}
+	return t.judged(most.HeapBytes, most.HeapBytes <= wantBytes, "%.0f bytes after %.0f events an agent, %s agents", most.HeapBytes, most.EventsPerAgent, thousands(most.Agents))
 }
 
 func (p *page) latencyTarget() target {
