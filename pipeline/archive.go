@@ -110,11 +110,11 @@ func (h *archiveHandler) take(ctx context.Context, f Fetched) error {
 
 // refuse sets aside a record that is no row: another program wrote it.
 func (h *archiveHandler) refuse(rec *Record, refusal *decode.Refusal) {
+	if h.topic == TopicActivity {
+		return // detect reads the same record, counts it and sets it aside
+	}
 	h.role.metrics.Refused.WithLabelValues(h.topic, string(refusal.Reason)).Inc()
 	at := schemas.Origin{Source: h.topic, Topic: h.topic, Partition: h.partition, Offset: rec.Offset}
-	if h.topic == TopicActivity {
-		return // detect reads the same record and sets it aside
-	}
 	h.out.add(TopicPartition{Topic: TopicDeadLetter}, deadLetter(rec, at, refusal))
 }
 
@@ -124,7 +124,12 @@ func (h *archiveHandler) flush(ctx context.Context) error {
 	if err := h.out.flush(ctx); err != nil {
 		return err
 	}
+	if h.table.rows() == 0 {
+		h.acknowledged()
+		return nil
+	}
 	m, name := h.role.metrics, h.table.name()
+	what := "insert into " + name + " of partition " + label(h.partition)
 	retry := newBackoff()
 	for h.table.rows() > 0 {
 		start := time.Now()
@@ -140,17 +145,22 @@ func (h *archiveHandler) flush(ctx context.Context) error {
 			return fmt.Errorf("insert into %s: %w", name, err)
 		}
 		m.InsertErrors.WithLabelValues(name).Inc()
-		h.role.health.failing("insert into "+name, err)
+		h.role.health.failing(what, err)
 		if retry.worthSaying() {
 			h.role.logger.Warn().Err(err).Str("table", name).Int("rows", h.table.rows()).
 				Msg("insert failed; the rows are kept and inserted again, detection goes on")
 		}
 		retry.wait(ctx)
 	}
-	h.role.health.working("insert into " + name)
+	h.role.health.working(what)
+	h.acknowledged()
+	return nil
+}
+
+// acknowledged notes that nothing is held any more.
+func (h *archiveHandler) acknowledged() {
 	h.bytes, h.since = 0, time.Time{}
 	h.ok = h.next
-	return nil
 }
 
 func (h *archiveHandler) done() int64 { return h.ok }

@@ -51,8 +51,9 @@ type consumer struct {
 }
 
 // drainTimeout bounds what a stopping handler may take to get its effects
-// acknowledged. It leaves room in the 30 s that an orchestrator commonly grants.
-const drainTimeout = 15 * time.Second
+// acknowledged. It leaves room in the 30 s that an orchestrator commonly grants:
+// for requests that linger, a commit and leaving the group.
+const drainTimeout = 10 * time.Second
 
 // run consumes until ctx ends (returns nil after draining) or a worker meets
 // something that no retry heals.
@@ -79,6 +80,7 @@ func (c *consumer) generation(ctx context.Context, gen Generation) error {
 	assigned := gen.Assignments()
 	c.logger.Info().Int("partitions", len(assigned)).Msg("joined generation")
 	c.health.joined()
+	defer c.health.left()
 	if len(assigned) == 0 {
 		// More members than partitions: wait for the next generation.
 		done := make(chan struct{})
@@ -111,7 +113,6 @@ func (c *consumer) generation(ctx context.Context, gen Generation) error {
 		})
 	}
 	wg.Wait()
-	c.health.left()
 	return first
 }
 
@@ -159,24 +160,33 @@ func (c *consumer) partition(ctx, genCtx context.Context, gen Generation, a Assi
 func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Assignment, h handler, batches <-chan Fetched, logger zerolog.Logger) error {
 	committed := a.Offset
 	lastCommit := time.Now()
+	refused := false // the last commit: the next one takes its time
+	retry := newBackoff()
 	commit := func() {
-		if d := h.done(); d > committed {
-			if err := gen.Commit(a.TopicPartition, d); err != nil {
-				c.metrics.CommitErrors.WithLabelValues(c.role).Inc()
-				logger.Warn().Err(err).Int64("offset", d).Msg("offset commit refused; what follows it may be read again")
-				return
-			}
-			committed = d
-		}
 		lastCommit = time.Now()
+		d := h.done()
+		if d <= committed {
+			return
+		}
+		err := gen.Commit(a.TopicPartition, d)
+		if refused = err != nil; refused {
+			c.metrics.CommitErrors.WithLabelValues(c.role).Inc()
+			if retry.worthSaying() {
+				logger.Warn().Err(err).Int64("offset", d).Msg("offset commit refused; what follows it may be read again")
+			}
+			return
+		}
+		retry.reset()
+		committed = d
 	}
 	timer := time.NewTimer(commitEvery)
 	defer timer.Stop()
 	defer c.health.ended(a.TopicPartition)
+	defer c.metrics.Lag.DeleteLabelValues(c.role, a.Topic, label(a.Partition))
 	for {
 		c.health.beat(a.TopicPartition)
 		wait := commitEvery
-		if h.done() > committed {
+		if h.done() > committed && !refused {
 			wait = commitIdle
 		}
 		if due := h.due(); !due.IsZero() {
@@ -232,6 +242,7 @@ func (c *consumer) drain(genCtx context.Context, h handler, commit func(), logge
 // fetch reads ahead by one batch.
 func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, logger zerolog.Logger) error {
 	offset := a.Offset
+	what := "read " + a.Topic + "/" + label(a.Partition)
 	retry := newBackoff()
 	tries := 0 // in a row that failed
 	for ctx.Err() == nil {
@@ -241,29 +252,27 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 		}
 		switch {
 		case errors.Is(err, ErrOffsetOutOfRange):
-			if offset, err = c.resolveRange(ctx, a.TopicPartition, offset, logger); err != nil {
-				if ctx.Err() != nil {
-					return nil //nolint:nilerr // stopped meanwhile
-				}
-				return err
+			at, rangeErr := c.resolveRange(ctx, a.TopicPartition, offset, logger)
+			if rangeErr != nil && ctx.Err() == nil {
+				return rangeErr
 			}
+			if at == offset {
+				// Two brokers see the log differently, as after a change of leader.
+				c.fetchFailed(ctx, a.Topic, what, offset, err, retry, logger)
+			}
+			offset = at
 			continue
 		case err != nil && tries >= corruptTries && c.stepOver(&offset, err, logger):
 			tries = 0
 			continue
 		case err != nil:
 			tries++
-			c.metrics.FetchErrors.WithLabelValues(c.role, a.Topic).Inc()
-			c.health.failing("read "+a.Topic, err)
-			if retry.worthSaying() {
-				logger.Warn().Err(err).Int64("offset", offset).Msg("read failed; retrying")
-			}
-			retry.wait(ctx)
+			c.fetchFailed(ctx, a.Topic, what, offset, err, retry, logger)
 			continue
 		}
 		retry.reset()
 		tries = 0
-		c.health.working("read " + a.Topic)
+		c.health.working(what)
 		if len(f.Records) == 0 && f.Next <= offset {
 			continue
 		}
@@ -277,6 +286,16 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 		}
 	}
 	return nil //nolint:nilerr // being asked to stop is no failure
+}
+
+// fetchFailed counts a failed read, says so, and waits.
+func (c *consumer) fetchFailed(ctx context.Context, topic, what string, offset int64, err error, retry *backoff, logger zerolog.Logger) {
+	c.metrics.FetchErrors.WithLabelValues(c.role, topic).Inc()
+	c.health.failing(what, err)
+	if retry.worthSaying() {
+		logger.Warn().Err(err).Int64("offset", offset).Msg("read failed; retrying")
+	}
+	retry.wait(ctx)
 }
 
 // corruptTries is how often a batch that can't be read is fetched before it is
@@ -302,10 +321,12 @@ func (c *consumer) stepOver(offset *int64, err error, logger zerolog.Logger) boo
 
 // startOffset checks the committed offset against the log before the first read.
 func (c *consumer) startOffset(ctx context.Context, a Assignment, logger zerolog.Logger) (int64, error) {
+	what := "look up offsets of " + a.Topic + "/" + label(a.Partition)
 	retry := newBackoff()
 	for {
 		start, end, err := c.log.Bounds(ctx, a.TopicPartition)
 		if err == nil {
+			c.health.working(what)
 			if !a.Committed {
 				return start, nil
 			}
@@ -314,8 +335,34 @@ func (c *consumer) startOffset(ctx context.Context, a Assignment, logger zerolog
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
+		c.health.failing(what, err)
 		if retry.worthSaying() {
 			logger.Warn().Err(err).Msg("looking up offsets failed; retrying")
+		}
+		retry.wait(ctx)
+	}
+}
+
+// partitionsOf asks how many partitions a topic has that the role writes to, until
+// it gets an answer.
+func (c *consumer) partitionsOf(ctx context.Context, topic string) (int32, error) {
+	what := "look up topic " + topic
+	retry := newBackoff()
+	for {
+		n, err := c.log.Partitions(ctx, topic)
+		if err == nil && n > 0 {
+			c.health.working(what)
+			return n, nil
+		}
+		if ctx.Err() != nil {
+			return 0, errors.Join(ctx.Err(), err)
+		}
+		if err == nil {
+			err = errors.New("it has no partitions")
+		}
+		c.health.failing(what, err)
+		if retry.worthSaying() {
+			c.logger.Warn().Err(err).Str("topic", topic).Msg("looking up a topic that is written to failed; nothing is read until it is there")
 		}
 		retry.wait(ctx)
 	}
@@ -324,8 +371,6 @@ func (c *consumer) startOffset(ctx context.Context, a Assignment, logger zerolog
 func (c *consumer) resolveRange(ctx context.Context, tp TopicPartition, offset int64, logger zerolog.Logger) (int64, error) {
 	start, end, err := c.log.Bounds(ctx, tp)
 	if err != nil {
-		retry := newBackoff()
-		retry.wait(ctx)
 		return offset, nil //nolint:nilerr // the next fetch brings us here again
 	}
 	return c.within(tp, offset, start, end, logger)

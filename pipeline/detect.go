@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/detector"
@@ -33,8 +34,9 @@ type Output struct {
 //  3. What is published is a function of the partition's records and the config.
 //
 // Not obvious: the baselines live in memory. They stay over a rebalance that
-// returns a partition at the offset where it was left; after a restart they
-// start anew, which is said in the log and counted.
+// returns a partition at or before the offset that they have reached, with what
+// was not acknowledged yet: a broker that was away takes neither with it. After a
+// restart they start anew, which is said in the log and counted.
 type Detect struct {
 	consumer
 	cfg     detector.Config
@@ -59,12 +61,11 @@ func (d *Detect) open(ctx context.Context, a Assignment) (handler, error) {
 	h := &detectHandler{
 		role: d, partition: a.Partition,
 		decoder: decode.NewCanonical(),
-		out:     newOutbox(d.log, d.metrics, d.health, d.logger),
 		label:   label(a.Partition),
 	}
 	h.next, h.ok = a.Offset, a.Offset
 	for _, topic := range d.topics() {
-		n, err := partitionsOf(ctx, d.log, topic)
+		n, err := d.partitionsOf(ctx, topic)
 		if err != nil {
 			return nil, err
 		}
@@ -74,8 +75,8 @@ func (d *Detect) open(ctx context.Context, a Assignment) (handler, error) {
 	state := d.warm[a.Partition]
 	delete(d.warm, a.Partition)
 	d.mu.Unlock()
-	if state == nil || state.next != a.Offset {
-		state = &detectState{routed: make(map[string]position)}
+	if state == nil || !state.reaches(a) {
+		state = &detectState{routed: make(map[string]position), next: a.Offset, out: newOutbox(d.log, d.metrics, d.health, d.logger)}
 		var err error
 		if state.detector, err = detector.New(d.cfg, state); err != nil {
 			return nil, fmt.Errorf("detector: %w", err)
@@ -127,9 +128,18 @@ type detectState struct {
 	// without offset and index. Route writes a source partition's events in order,
 	// so that what is not after it was written twice.
 	routed  map[string]position
-	next    int64
+	next    int64   // offset after the last record that the detector has seen
+	out     *outbox // what it said of them and is not acknowledged yet
 	handler *detectHandler
 	stats   detector.Stats
+}
+
+// reaches reports whether the state holds all that stands before an assignment's
+// offset. It may be ahead of it: a commit was refused, or the outputs failed until
+// the generation was over. What it has seen is then read again and skipped. Where
+// nothing is committed the log may be another one, and only its beginning fits.
+func (s *detectState) reaches(a Assignment) bool {
+	return s.next == a.Offset || a.Committed && s.next > a.Offset
 }
 
 // Alert implements detector.Sink.
@@ -162,8 +172,7 @@ type detectHandler struct {
 	label     string
 	decoder   decode.Decoder
 	state     *detectState
-	targets   []target // alerts, windows, then the outputs
-	out       *outbox
+	targets   []target         // alerts, windows, then the outputs
 	rec       *Record          // the record at hand
 	alerted   []schemas.Millis // append times of the events that completed alerts not yet acknowledged
 
@@ -174,10 +183,13 @@ type detectHandler struct {
 func (h *detectHandler) take(ctx context.Context, f Fetched) error {
 	for i := range f.Records {
 		h.rec = &f.Records[i]
-		h.record()
-		h.next = h.rec.Offset + 1
+		if h.next = h.rec.Offset + 1; h.next > h.state.next {
+			h.record()
+			h.state.next = h.next
+		}
 	}
 	h.next = max(h.next, f.Next)
+	h.state.next = max(h.state.next, h.next)
 	h.export()
 	return h.flush(ctx)
 }
@@ -210,7 +222,7 @@ func (h *detectHandler) event(_ int32, ev *schemas.Activity, refusal *decode.Ref
 func (h *detectHandler) refuse(refusal *decode.Refusal) {
 	h.role.metrics.Refused.WithLabelValues(TopicActivity, string(refusal.Reason)).Inc()
 	at := schemas.Origin{Source: TopicActivity, Topic: TopicActivity, Partition: h.partition, Offset: h.rec.Offset}
-	h.out.add(TopicPartition{Topic: TopicDeadLetter}, deadLetter(h.rec, at, refusal))
+	h.state.out.add(TopicPartition{Topic: TopicDeadLetter}, deadLetter(h.rec, at, refusal))
 }
 
 func (h *detectHandler) alert(a *schemas.Alert) {
@@ -235,7 +247,7 @@ func (h *detectHandler) publish(to int, key []byte, headers []Header, a *schemas
 		h.role.logger.Error().Err(err).Str("alert_id", a.AlertID).Str("format", enc.Name()).Msg("alert could not be encoded in this form")
 		return
 	}
-	h.out.add(h.targets[to].of(key), Record{Key: key, Value: value, Headers: headers})
+	h.state.out.add(h.targets[to].of(key), Record{Key: key, Value: value, Headers: headers})
 }
 
 func (h *detectHandler) window(w *schemas.Window) {
@@ -246,13 +258,13 @@ func (h *detectHandler) window(w *schemas.Window) {
 		h.role.logger.Error().Err(err).Str("agent_id", w.AgentID).Msg("window could not be encoded")
 		return
 	}
-	h.out.add(h.targets[1].of(key), Record{Key: key, Value: value})
+	h.state.out.add(h.targets[1].of(key), Record{Key: key, Value: value})
 }
 
 func (h *detectHandler) flush(ctx context.Context) error {
-	if !h.out.empty() {
+	if !h.state.out.empty() {
 		start := time.Now()
-		if err := h.out.flush(ctx); err != nil {
+		if err := h.state.out.flush(ctx); err != nil {
 			return err
 		}
 		now := time.Now()
@@ -263,7 +275,6 @@ func (h *detectHandler) flush(ctx context.Context) error {
 		h.alerted = h.alerted[:0]
 	}
 	h.ok = h.next
-	h.state.next = h.next
 	return nil
 }
 
@@ -279,15 +290,21 @@ func (h *detectHandler) export() {
 	*last = s
 }
 
-func (h *detectHandler) done() int64    { return h.ok }
-func (h *detectHandler) due() time.Time { return time.Time{} }
+func (h *detectHandler) done() int64 { return h.ok }
 
-// close keeps the baselines for the case that the partition comes back at the
-// same offset. Baselines that ran ahead of what is acknowledged are dropped:
-// the records behind them are going to be read again.
+// due asks for a flush of what an earlier generation left.
+func (h *detectHandler) due() time.Time {
+	if h.state.out.empty() {
+		return time.Time{}
+	}
+	return time.Unix(0, 0)
+}
+
+// close keeps the state for the case that the partition comes back.
 func (h *detectHandler) close() {
-	if h.ok != h.next || !h.out.empty() {
-		return
+	m := h.role.metrics
+	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.StateBytes, m.OpenEpisodes, m.Watermark} {
+		gauge.DeleteLabelValues(h.label) // somebody else may report them from now on
 	}
 	h.role.mu.Lock()
 	defer h.role.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -75,15 +76,18 @@ func (o *outbox) flush(ctx context.Context) error {
 func (o *outbox) send(ctx context.Context, tp TopicPartition) {
 	retry := newBackoff()
 	limit := maxChunk
+	what := "write " + tp.Topic + "/" + label(tp.Partition)
+	request, stop := linger(ctx)
+	defer stop()
 	for ctx.Err() == nil {
 		chunk := o.head(tp, limit)
 		if len(chunk) == 0 {
 			return
 		}
-		err := o.log.Produce(ctx, tp, chunk)
+		err := o.log.Produce(request, tp, chunk)
 		switch {
 		case err == nil:
-			o.health.working("write " + tp.Topic)
+			o.health.working(what)
 			o.drop(tp, len(chunk))
 			retry.reset()
 		case errors.Is(err, ErrTooLarge) && len(chunk) > 1:
@@ -94,13 +98,33 @@ func (o *outbox) send(ctx context.Context, tp TopicPartition) {
 			return
 		default:
 			o.metrics.ProduceErrors.WithLabelValues(tp.Topic).Inc()
-			o.health.failing("write "+tp.Topic, err)
+			o.health.failing(what, err)
 			if retry.worthSaying() {
 				o.logger.Warn().Err(err).Str("topic", tp.Topic).Int32("partition", tp.Partition).Msg("write failed; retrying until acknowledged")
 			}
 			retry.wait(ctx)
 		}
 	}
+}
+
+// lingerTime is how long a request that is in flight may outlast the order to
+// stop. To cut it off would leave open whether its records are in the log, and
+// sending them again would write most of them twice.
+const lingerTime = 2 * time.Second
+
+// linger returns a context that ends lingerTime after ctx. stop releases it.
+func linger(ctx context.Context) (_ context.Context, stop func()) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	disarm := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(lingerTime)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { disarm(); cancel() }
 }
 
 // head returns the next records of tp that fit into one request, at least one.

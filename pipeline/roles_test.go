@@ -38,6 +38,8 @@ const (
 type rig struct {
 	t          *testing.T
 	cluster    *pipelinetest.Cluster
+	kafka      pipeline.Log // what the roles read and write: the cluster, or a wrapper of it
+	outputs    []pipeline.Output
 	warehouse  *pipelinetest.Warehouse
 	partitions int32
 	detectors  detector.Config
@@ -51,6 +53,8 @@ func newRig(t *testing.T, partitions int32) *rig {
 		t: t, cluster: pipelinetest.NewCluster(), warehouse: pipelinetest.NewWarehouse(),
 		partitions: partitions, detectors: detector.DefaultConfig(), log: &bytes.Buffer{},
 	}
+	r.kafka = r.cluster
+	r.outputs = []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
 	r.cluster.SetFetch(5*time.Millisecond, 100)
 	for _, topic := range []string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows, ocsfTopic} {
 		r.cluster.CreateTopic(topic, partitions)
@@ -115,15 +119,14 @@ func (r *rig) start(roles ...string) *service {
 		case "route":
 			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
 			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() decode.Decoder { return decode.NewActivity() }}}
-			run = pipeline.NewRoute(r.cluster, g, sources, m, h, logger).Run
+			run = pipeline.NewRoute(r.kafka, g, sources, m, h, logger).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
-			outputs := []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
-			run = pipeline.NewDetect(r.cluster, g, r.detectors, outputs, m, h, logger).Run
+			run = pipeline.NewDetect(r.kafka, g, r.detectors, r.outputs, m, h, logger).Run
 		case "archive":
 			g = r.cluster.Group(pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
 			limits := pipeline.BatchLimits{Rows: 1000, Bytes: 1 << 20, Age: 10 * time.Millisecond}
-			run = pipeline.NewArchive(r.cluster, g, r.warehouse, limits, m, h, logger).Run
+			run = pipeline.NewArchive(r.kafka, g, r.warehouse, limits, m, h, logger).Run
 		}
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -504,6 +507,8 @@ func TestARecordThatRouteDidNotWriteIsSetAside(t *testing.T) {
 	dead := r.cluster.All(pipeline.TopicDeadLetter)
 	require.Len(t, dead, 1)
 	require.Contains(t, string(dead[0].Value), "forged")
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.Refused.WithLabelValues(pipeline.TopicActivity, "no_origin")), 0,
+		"detect and archive read it, and one dead letter is counted once")
 	require.Len(t, r.warehouse.Activity(), 1)
 }
 

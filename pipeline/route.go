@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -54,7 +53,7 @@ func (r *Route) open(ctx context.Context, a Assignment) (handler, error) {
 	if !ok {
 		return nil, fmt.Errorf("no source reads topic %q", a.Topic)
 	}
-	n, err := partitionsOf(ctx, r.log, TopicActivity)
+	n, err := r.partitionsOf(ctx, TopicActivity)
 	if err != nil {
 		return nil, err
 	}
@@ -180,19 +179,4 @@ func countFlags(m *Metrics, f *schemas.Flags) {
 	count(f.AttributesCut > 0, "attributes_cut")
 	count(f.StringsCut > 0, "strings_cut")
 	count(len(f.FieldsInvalid) > 0, "fields_invalid")
-}
-
-// partitionsOf asks until it gets an answer.
-func partitionsOf(ctx context.Context, log Log, topic string) (int32, error) {
-	retry := newBackoff()
-	for {
-		n, err := log.Partitions(ctx, topic)
-		if err == nil && n > 0 {
-			return n, nil
-		}
-		if ctx.Err() != nil {
-			return 0, errors.Join(ctx.Err(), err)
-		}
-		retry.wait(ctx)
-	}
 }
