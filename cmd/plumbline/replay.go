@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -49,6 +50,9 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if i := slices.Index(c.Input, "-"); i >= 0 && slices.Contains(c.Input[i+1:], "-") {
 		return usageError{errors.New("--input: standard input can be read only once")}
 	}
+	if err := c.distinct(); err != nil {
+		return usageError{err}
+	}
 	alerts, closeAlerts, err := g.create(c.Alerts)
 	if err != nil {
 		return usageError{fmt.Errorf("--alerts: %w", err)}
@@ -73,6 +77,36 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 		}
 	}
 	return c.print(g, replay.Summary())
+}
+
+// distinct refuses to write over what is to be read, or twice to the same file.
+func (c *replayCmd) distinct() error {
+	type file struct{ flag, name string }
+	var taken []file
+	for _, name := range c.Input {
+		taken = append(taken, file{"--input", name})
+	}
+	for _, out := range []file{{"--alerts", c.Alerts}, {"--scores", c.Scores}} {
+		if out.name == "" || out.name == "-" {
+			continue
+		}
+		for _, t := range taken {
+			if t.name != "-" && sameFile(t.name, out.name) {
+				return fmt.Errorf("%s: %s is the file of %s", out.flag, out.name, t.flag)
+			}
+		}
+		taken = append(taken, out)
+	}
+	return nil
+}
+
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	if errA == nil && errB == nil {
+		return x.Mode().IsRegular() && os.SameFile(x, y) // /dev/null takes both
+	}
+	return filepath.Clean(a) == filepath.Clean(b)
 }
 
 func (c *replayCmd) read(ctx context.Context, g *Globals, replay *pipeline.Replay, name string) error {

@@ -46,7 +46,7 @@ func (c *runCmd) Run(ctx context.Context, g *Globals) error {
 	}
 	err = service.Run(ctx)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		logger.Info().Msg("stopped: everything read is acknowledged and committed")
+		logger.Info().Msg("stopped: what is acknowledged is committed, the rest is read again at the next start")
 		return nil
 	}
 	return setupError(err)

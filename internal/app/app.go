@@ -78,16 +78,21 @@ func New(cfg *config.Config, opts Options, logger zerolog.Logger) (*App, error) 
 
 func (a *App) has(role string) bool { return slices.Contains(a.opts.Roles, role) }
 
-// onStop registers how to undo a step. Steps log their own failures: a stop goes
-// on to the end.
-func (a *App) onStop(what string, stop func(context.Context) error) {
-	a.stops = append(a.stops, func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-		defer cancel()
-		if err := stop(ctx); err != nil {
-			a.logger.Warn().Err(err).Msg("stopping " + what)
-		}
-	})
+// onStop registers how to undo a step, and returns it for who wants to do so
+// earlier: it happens once. Steps log their own failures: a stop goes on to the end.
+func (a *App) onStop(what string, stop func(context.Context) error) (undo func(context.Context)) {
+	var once sync.Once
+	undo = func(ctx context.Context) {
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+			defer cancel()
+			if err := stop(ctx); err != nil {
+				a.logger.Warn().Err(err).Msg("stopping " + what)
+			}
+		})
+	}
+	a.stops = append(a.stops, undo)
+	return undo
 }
 
 func (a *App) stop(ctx context.Context) {
@@ -182,6 +187,7 @@ type role struct {
 	name   string
 	health *pipeline.Health
 	run    func(context.Context) error
+	leave  func(context.Context) // its consumer group
 }
 
 // work runs the roles until ctx ends or one of them fails.
@@ -195,6 +201,9 @@ func (a *App) work(ctx context.Context, roles []role, addr Addresses) error {
 	)
 	for _, r := range roles {
 		wg.Go(func() {
+			// At once, and not when the last role has ended: others may take over, and a
+			// broker that does not answer is waited for by all of them together.
+			defer r.leave(context.WithoutCancel(ctx))
 			if err := r.run(ctx); err != nil {
 				mu.Lock()
 				errs = append(errs, err)

@@ -29,6 +29,21 @@ const (
 // stopTimeout bounds each step of a stop.
 const stopTimeout = 5 * time.Second
 
+// patient is a stop that may wait for a server that does not answer. It is left to
+// itself when its time is over: the process is about to end.
+func patient(stop func() error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		done := make(chan error, 1)
+		go func() { done <- stop() }() // ends with the server's answer, or its timeouts
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("it does not end: %w", ctx.Err())
+		}
+	}
+}
+
 // quick is a stop that does not wait for anybody.
 func quick(stop func() error) func(context.Context) error {
 	return func(context.Context) error { return stop() }
@@ -64,7 +79,7 @@ func (a *App) startKafka(ctx context.Context, addr *Addresses) (*kafka.Client, e
 	if err != nil {
 		return nil, err
 	}
-	a.onStop("kafka client", quick(client.Close))
+	a.onStop("kafka client", patient(client.Close))
 	return client, a.ensureTopics(ctx, client)
 }
 
@@ -90,7 +105,7 @@ func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*clickhouse
 	if err != nil {
 		return nil, err
 	}
-	a.onStop("clickhouse client", quick(db.Close))
+	a.onStop("clickhouse client", patient(db.Close))
 	return db, nil
 }
 
@@ -141,14 +156,14 @@ func (a *App) roles(client *kafka.Client, db *clickhouse.DB) ([]role, error) {
 	return out, nil
 }
 
-// member returns a membership that ends with the service.
-func (a *App) member(client *kafka.Client, id string, topics ...string) (pipeline.Group, error) {
+// member returns a membership that ends with the service, and how to leave it
+// before that.
+func (a *App) member(client *kafka.Client, id string, topics ...string) (_ pipeline.Group, leave func(context.Context), _ error) {
 	group, err := client.Group(kafka.GroupConfig{ID: id, Topics: topics})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	a.onStop("consumer group "+id, quick(group.Close))
-	return group, nil
+	return group, a.onStop("consumer group "+id, patient(group.Close)), nil
 }
 
 func (a *App) roleLogger(name string) zerolog.Logger {
@@ -166,12 +181,12 @@ func (a *App) route(client *kafka.Client) (role, error) {
 		sources = append(sources, pipeline.Source{Name: s.Name, Topic: s.Topic, Incarnation: s.Incarnation, NewDecoder: newDecoder})
 		topics = append(topics, s.Topic)
 	}
-	group, err := a.member(client, pipeline.GroupRoute, topics...)
+	group, leave, err := a.member(client, pipeline.GroupRoute, topics...)
 	if err != nil {
 		return role{}, err
 	}
 	health := pipeline.NewHealth()
-	return role{health: health, run: pipeline.NewRoute(client, group, sources, a.metrics, health, a.roleLogger(RoleRoute)).Run}, nil
+	return role{health: health, leave: leave, run: pipeline.NewRoute(client, group, sources, a.metrics, health, a.roleLogger(RoleRoute)).Run}, nil
 }
 
 func (a *App) detect(client *kafka.Client) (role, error) {
@@ -183,24 +198,24 @@ func (a *App) detect(client *kafka.Client) (role, error) {
 		}
 		outputs = append(outputs, pipeline.Output{Topic: o.Topic, Encoder: enc})
 	}
-	group, err := a.member(client, pipeline.GroupDetect, pipeline.TopicActivity)
+	group, leave, err := a.member(client, pipeline.GroupDetect, pipeline.TopicActivity)
 	if err != nil {
 		return role{}, err
 	}
 	health := pipeline.NewHealth()
 	detect := pipeline.NewDetect(client, group, DetectorConfig(a.cfg, a.opts.Version), outputs, a.metrics, health, a.roleLogger(RoleDetect))
-	return role{health: health, run: detect.Run}, nil
+	return role{health: health, leave: leave, run: detect.Run}, nil
 }
 
 func (a *App) archive(client *kafka.Client, db *clickhouse.DB) (role, error) {
-	group, err := a.member(client, pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
+	group, leave, err := a.member(client, pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
 	if err != nil {
 		return role{}, err
 	}
 	health := pipeline.NewHealth()
 	limits := pipeline.BatchLimits{Rows: a.cfg.Archive.MaxRows, Bytes: int(a.cfg.Archive.MaxBytes), Age: a.cfg.Archive.MaxAge.Std()}
 	archive := pipeline.NewArchive(client, group, db, limits, a.metrics, health, a.roleLogger(RoleArchive))
-	return role{health: health, run: func(ctx context.Context) error {
+	return role{health: health, leave: leave, run: func(ctx context.Context) error {
 		if err := a.migrate(ctx, db); err != nil || ctx.Err() != nil {
 			return err
 		}
@@ -232,8 +247,11 @@ func (a *App) ensureTopics(ctx context.Context, client *kafka.Client) error {
 	for {
 		err := client.EnsureTopics(ctx, a.topics())
 		var settings *kafka.TopicsError
-		if err == nil || errors.As(err, &settings) || ctx.Err() != nil {
+		if err == nil || errors.As(err, &settings) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		a.logger.Warn().Err(err).Msg("Kafka does not answer yet; retrying every 5 s")
 		sleep(ctx, 5*time.Second)

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// newRemoteSite is a service that uses brokers elsewhere.
+func newRemoteSite(t *testing.T, brokers string) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{t: t, exe: binary, dir: dir, config: filepath.Join(dir, "plumbline.yaml"), admin: freeAddr(t), log: &bytes.Buffer{}}
+	text := fmt.Sprintf("data_dir: %s/data\nkafka: {brokers: [%q], replication: 1}\nadmin: {listen: %s}\nlog: {format: json}\n", dir, brokers, s.admin)
+	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
+	return s
+}
+
+// launch runs some roles, and does not wait until they are ready.
+func (s *site) launch(roles string) {
+	s.t.Helper()
+	s.cmd = exec.Command(s.exe, "run", "--config", s.config, "--roles", roles)
+	s.cmd.Stderr = s
+	require.NoError(s.t, s.cmd.Start())
+	s.t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
+}
+
+func (s *site) ready() {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		code, _ := s.get("/readyz")
+		return code == 200
+	}, 60*time.Second, 50*time.Millisecond, "the service did not become ready; log:\n%s", s.logged())
+}
+
+func TestAServiceThatWaitsForItsBrokersStopsWhenItIsTold(t *testing.T) {
+	s := newRemoteSite(t, freeAddr(t))
+	s.launch("route,detect")
+	require.Eventually(t, func() bool { return strings.Contains(s.logged(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
+	code, body := s.get("/readyz")
+	require.Equal(t, 503, code, body)
+	code, body = s.get("/healthz")
+	require.Equal(t, 200, code, body)
+	begin := time.Now()
+	require.Equal(t, 0, s.stop(), s.logged())
+	require.Less(t, time.Since(begin), 5*time.Second)
+}
+
+func TestAServiceWhoseBrokersHaveGoneSilentStopsInTime(t *testing.T) {
+	for _, after := range []time.Duration{200 * time.Millisecond, 9 * time.Second} {
+		t.Run(after.String()+" after they fell silent", func(t *testing.T) {
+			t.Parallel()
+			brokers := newSite(t, 1)
+			brokers.launch("detect")
+			brokers.ready()
+			s := newRemoteSite(t, brokers.kafka)
+			s.launch("route,detect")
+			s.ready()
+			_, errs, code := brokers.run(`{"agent_id":"a"}`+"\n", "send", "-")
+			require.Equal(t, 0, code, errs)
+			// The connections stay open, and nobody answers.
+			require.NoError(t, brokers.cmd.Process.Signal(syscall.SIGSTOP))
+			time.Sleep(after)
+			begin := time.Now()
+			require.Equal(t, 0, s.stop(), s.logged())
+			t.Logf("stopped within %s", time.Since(begin).Round(100*time.Millisecond))
+		})
+	}
+}
