@@ -120,13 +120,17 @@ func TestBaselinesThatAnotherMemberHasOvertakenAreNotUsed(t *testing.T) {
 	send(0, 100)
 	s := r.start("route", "detect")
 	r.settled("route", "detect")
-	// Another member went on to 150 while we did not own the partition.
+	// Another member went on to 150 while we did not own the partition. A fetch that
+	// waits already has passed the hook: what is sent must come after it.
+	var barred atomic.Bool
 	r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, offset int64) error {
 		if tp.Topic == pipeline.TopicActivity && offset == 100 {
+			barred.Store(true)
 			return errors.New("not ours for the moment")
 		}
 		return nil
 	}})
+	require.Eventually(t, barred.Load, 10*time.Second, time.Millisecond)
 	send(100, 200)
 	r.settled("route")
 	r.cluster.SetCommitted(pipeline.GroupDetect, pipeline.TopicPartition{Topic: pipeline.TopicActivity}, 150)
