@@ -262,7 +262,9 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 			}
 			offset = at
 			continue
-		case err != nil && tries >= corruptTries && c.stepOver(&offset, err, logger):
+		case err != nil && (tries >= corruptTries || intact(err)) && c.stepOver(&offset, err, logger):
+			// The next such batch gets no longer wait for the sake of this one.
+			retry.reset()
 			tries = 0
 			continue
 		case err != nil:
@@ -301,6 +303,14 @@ func (c *consumer) fetchFailed(ctx context.Context, topic, what string, offset i
 // corruptTries is how often a batch that can't be read is fetched before it is
 // given up: about ten seconds, in which a broker may heal it from a replica.
 const corruptTries = 6
+
+// intact reports whether err is about a batch that its producer wrote as it is.
+// No replica has it otherwise, and to try again would be a gift: each compression
+// bomb of some kilobytes would hold up its partition for the time of all tries.
+func intact(err error) bool {
+	var corrupt *CorruptError
+	return errors.As(err, &corrupt) && corrupt.Intact
+}
 
 // stepOver gives up a corrupt batch: a bad checksum that stays, or an attacker's
 // compression bomb. To stop at it for ever would be worse. It reports whether err

@@ -66,6 +66,9 @@ type CorruptError struct {
 	Offset int64 // of its first record
 	Next   int64 // behind its last record; 0 where its header can't be trusted either
 	Reason string
+	// Intact: its checksum is right. Its producer wrote it so, and reading it again
+	// gives the same.
+	Intact bool
 }
 
 func (e *CorruptError) Error() string {

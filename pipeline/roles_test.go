@@ -471,6 +471,30 @@ func TestABatchThatCantBeReadIsSteppedOverLoudly(t *testing.T) {
 	require.Contains(t, r.logged(), "DATA LOST")
 }
 
+func TestABatchThatItsProducerMadeUnreadableIsReadOnce(t *testing.T) {
+	r := newRig(t, 1)
+	now := time.Now().Add(-time.Hour)
+	for i := range 30 {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	r.cluster.SetFetch(5*time.Millisecond, 10)
+	var reads atomic.Int64
+	r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, offset int64) error {
+		if tp.Topic == sourceTopic && offset >= 10 && offset < 20 {
+			reads.Add(1)
+			return &pipeline.CorruptError{TopicPartition: tp, Offset: offset, Next: offset + 1, Reason: "it decompresses to too much", Intact: true}
+		}
+		return nil
+	}})
+	s := r.start("route")
+	require.Eventually(t, func() bool { return len(r.cluster.All(pipeline.TopicActivity)) == 20 }, 5*time.Second, time.Millisecond,
+		"ten bombs hold nobody up")
+	require.NoError(t, s.stop())
+	require.Equal(t, int64(10), reads.Load(), "each is read once")
+	require.InDelta(t, 10, testutil.ToFloat64(s.metrics.LostRecords.WithLabelValues("route", sourceTopic)), 0)
+	require.Contains(t, r.logged(), "DATA LOST")
+}
+
 func TestARecreatedTopicIsRefusedWithWhatToDo(t *testing.T) {
 	r := newRig(t, 1)
 	r.send(line("agent", 1, time.Now(), ""))

@@ -165,7 +165,7 @@ func (p *parser) batch(b []byte) error {
 		return p.corrupt(base, behind, fmt.Sprintf("checksum %08x instead of %08x", got, want))
 	}
 	if delta < 0 || last < base {
-		return p.corrupt(base, 0, fmt.Sprintf("last offset delta %d", delta))
+		return p.unreadable(base, 0, fmt.Sprintf("last offset delta %d", delta))
 	}
 	if base < p.behind {
 		return p.corrupt(base, behind, fmt.Sprintf("it begins inside the batch before, which ends at %d", p.behind))
@@ -185,7 +185,7 @@ func (p *parser) batch(b []byte) error {
 	if codec := attributes & attrCodec; codec != 0 {
 		plain, err := p.decompress(codec, body)
 		if err != nil {
-			return p.corrupt(base, behind, err.Error())
+			return p.unreadable(base, behind, err.Error())
 		}
 		body = plain
 	} else {
@@ -194,7 +194,7 @@ func (p *parser) batch(b []byte) error {
 	had := len(p.records)
 	if err := p.body(b, body, base, delta, attributes); err != nil {
 		p.records = p.records[:had]
-		return p.corrupt(base, behind, err.Error())
+		return p.unreadable(base, behind, err.Error())
 	}
 	p.advance(last)
 	return nil
@@ -334,6 +334,11 @@ func (p *parser) advance(last int64) {
 
 func (p *parser) corrupt(offset, next int64, reason string) error {
 	return &pipeline.CorruptError{TopicPartition: p.tp, Offset: offset, Next: next, Reason: reason}
+}
+
+// unreadable is corrupt for a batch whose checksum is right.
+func (p *parser) unreadable(offset, next int64, reason string) error {
+	return &pipeline.CorruptError{TopicPartition: p.tp, Offset: offset, Next: next, Reason: reason, Intact: true}
 }
 
 // millis maps Kafka's "no timestamp" (-1) to ours (0).

@@ -92,6 +92,7 @@ func TestAZipBombIsRefusedBeforeItIsInMemory(t *testing.T) {
 			require.ErrorAs(t, err, &corrupt)
 			require.ErrorContains(t, err, "decompresses to too much")
 			assert.Equal(t, int64(1), corrupt.Next, "the reader may step over it")
+			assert.True(t, corrupt.Intact, "the reader need not try again")
 			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(3*p.most))
 		})
 	}

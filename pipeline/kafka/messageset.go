@@ -45,11 +45,11 @@ func (p *parser) message(b []byte) error {
 	}
 	plain, err := p.decompress(uint16(codec), m.value)
 	if err != nil {
-		return p.corrupt(offset, offset+1, err.Error())
+		return p.unreadable(offset, offset+1, err.Error())
 	}
 	inner, err := innerMessages(plain, m, offset)
 	if err != nil {
-		return p.corrupt(offset, offset+1, err.Error())
+		return p.unreadable(offset, offset+1, err.Error())
 	}
 	if len(inner) > 0 && inner[0].Offset < p.behind {
 		return p.corrupt(offset, offset+1, fmt.Sprintf("it begins inside the batch before, which ends at %d", p.behind))
