@@ -109,6 +109,10 @@ func prepare(dir string) error {
 	return nil
 }
 
+// strength is how far attacks stick out, against those that quality is measured
+// with: a demo shows what an alert is, the yardstick how good the detector is.
+const strength = 3
+
 // newFleet is a fleet whose time ends about now: no event lies in the future.
 func newFleet(o Options, now time.Time) (*generator.Fleet, error) {
 	var kinds []generator.Kind
@@ -121,7 +125,7 @@ func newFleet(o Options, now time.Time) (*generator.Fleet, error) {
 	start := now.UTC().Truncate(time.Hour).Add(-time.Duration(days) * 24 * time.Hour)
 	fleet, err := generator.New(generator.Options{
 		Agents: o.Agents, Days: days, Start: start, Seed: o.Seed,
-		Kinds: kinds, Count: len(kinds), Window: time.Duration(o.Live) * 24 * time.Hour,
+		Kinds: kinds, Count: len(kinds), Strength: strength, Window: time.Duration(o.Live) * 24 * time.Hour,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
