@@ -93,7 +93,8 @@ func TestAZipBombIsRefusedBeforeItIsInMemory(t *testing.T) {
 			require.ErrorContains(t, err, "decompresses to too much")
 			assert.Equal(t, int64(1), corrupt.Next, "the reader may step over it")
 			assert.True(t, corrupt.Intact, "the reader need not try again")
-			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(3*p.most))
+			// Pools may be empty (the race detector sees to that): two blocks of the decoder's own.
+			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(3*p.most+8<<20))
 		})
 	}
 	t.Run("snappy that lies about its size", func(t *testing.T) {
