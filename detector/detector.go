@@ -78,6 +78,7 @@ type Detector struct {
 	infos   []signal.Info
 	names   []string
 	fuse    score.Fuse
+	drift   int // the number of that signal
 
 	watermark schemas.Millis
 	tenants   []*tenant
@@ -115,12 +116,16 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 		cfg: cfg, sink: sink, budget: score.Budget(cfg.AlertsPerAgentDay),
 		signals: signal.All(), byName: make(map[string]*tenant),
 	}
+	d.drift = -1
 	weights := make([]float64, len(d.signals))
 	on := 0.0
 	for i, s := range d.signals {
 		info := s.Info()
 		d.infos = append(d.infos, info)
 		d.names = append(d.names, info.Name)
+		if info.Name == schemas.SignalDrift {
+			d.drift = i
+		}
 		o := cfg.Signals[info.Name]
 		weights[i] = info.Share
 		if o.Weight > 0 {

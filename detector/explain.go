@@ -138,10 +138,14 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 	}
 	s := d.signals[top.index]
 	if s.Tail(c, 0) < 0 {
+		if len(c.Fresh) == 0 {
+			det := s.Observe(c)
+			return "had it stayed near " + signal.Count(det.Expected) + " " + d.infos[top.index].Unit + " in such an hour"
+		}
 		return fresh(c)
 	}
 	silent := func(v float64) bool {
-		lambda := pair.Signal(top.index, class, s.Tail(c, v), d.infos[top.index].Blocks)
+		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
 		y := math.Max(rest, d.fuse.Evidence(top.index, lambda))
 		return !d.budget.Crossed(-math.Log10(pair.Fused(class, y)))
 	}
@@ -180,7 +184,9 @@ func fresh(c *signal.Context) string {
 		name = "tool " + name
 	case baseline.ItemToolKind:
 		name = "tool " + name + " on " + signal.Quote(text(it.Kin))
-	case baseline.ItemSource, baseline.ItemDestination, baseline.ItemKinds:
+	case baseline.ItemSite:
+		name = strings.TrimSpace(it.Kin + " " + text(it.Name))
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemKinds:
 	}
 	return "had this agent used " + name + " before"
 }

@@ -176,6 +176,10 @@ func reorder(v *[baseline.MaxSignals]float32, order []int) {
 
 func (t *tenant) code(c *wire.Coder, names []string) {
 	c.I64(&t.day)
+	c.F64(&t.outliers)
+	if c.Reading() && t.outliers < 0 {
+		c.Fail("negative count of outliers")
+	}
 	t.fleet.Code(c)
 	t.calibration.Code(c, names)
 	n := c.Len(len(t.groups), maxGroups+1, 16)

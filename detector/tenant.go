@@ -1,6 +1,8 @@
 package detector
 
 import (
+	"math"
+
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -21,6 +23,7 @@ type tenant struct {
 	byName                 map[string]*group // never walked
 	fleet                  *baseline.Peers
 	calibration            *score.Calibration // of the fleet
+	outliers               float64            // hours that calibration left out, decayed
 	newcomers, established agentList
 	day                    int64
 }
@@ -71,6 +74,9 @@ func (t *tenant) addGroup(name string, signals int) *group {
 func (t *tenant) advance(g *group, watermark schemas.Millis) {
 	day := int64(watermark) / dayMillis
 	if day != t.day {
+		if t.day != 0 {
+			t.outliers *= math.Exp2(-float64(day-t.day) / score.HalfLife)
+		}
 		endDays(&t.day, day, t.calibration)
 	}
 	if day != g.day {
@@ -79,6 +85,25 @@ func (t *tenant) advance(g *group, watermark schemas.Millis) {
 	t.fleet.Advance(int64(watermark))
 	g.peers.Advance(int64(watermark))
 }
+
+// outlier reports whether calibration leaves out an hour of this surprise, and
+// counts it: what sticks out by a decade more than an alert has to is an attack
+// more often than the tail of what is normal, and attacks would raise the threshold
+// against the next ones. As many hours are left out as the budget allows alerts,
+// no more: a model that is wrong is still corrected.
+func (t *tenant) outlier(surprise float64, b score.Budget) bool {
+	if surprise < b.Threshold()+1 {
+		return false
+	}
+	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
+	if t.outliers+1 > float64(b)*(days+outlierWorth) {
+		return false
+	}
+	t.outliers++
+	return true
+}
+
+const outlierWorth = 50 // agent-days
 
 // endDays lets a calibration age; after a leap by at most 60 days.
 func endDays(from *int64, to int64, c *score.Calibration) {

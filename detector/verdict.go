@@ -90,7 +90,7 @@ func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
 // look looks one item up: known, or new and how unusual.
 func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64, late bool) {
 	c, n, w := &d.ctx, &a.profile.Novelty, &a.win
-	if it.Kind == baseline.ItemDestination {
+	if it.Kind == baseline.ItemDestination || it.Kind == baseline.ItemSite || it.Kind == baseline.ItemAgent {
 		c.LeavesHouse = true
 	}
 	known, first := n.Known.Use(it.Hash, hour)
@@ -110,11 +110,11 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64,
 	if !late && !n.Pending(it.Hash) {
 		tally(w, it.Kind)
 		switch it.Kind {
-		case baseline.ItemSource:
+		case baseline.ItemSource, baseline.ItemWrite:
 			w.NewResources++
-		case baseline.ItemDestination:
+		case baseline.ItemDestination, baseline.ItemAgent:
 			w.NewDestinations++
-		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemKinds:
+		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemKinds:
 		}
 	}
 	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young)
@@ -125,9 +125,9 @@ func tally(w *baseline.Window, kind baseline.ItemKind) {
 	switch kind {
 	case baseline.ItemTool:
 		w.Tools++
-	case baseline.ItemSource, baseline.ItemDestination:
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent:
 		w.Resources++
-	case baseline.ItemToolKind, baseline.ItemKinds:
+	case baseline.ItemToolKind, baseline.ItemSite, baseline.ItemKinds:
 	}
 }
 
@@ -145,7 +145,7 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verd
 		if x <= 0 {
 			continue
 		}
-		lambda := pair.Signal(i, class, x, d.infos[i].Blocks)
+		lambda := d.lambda(pair, i, class, x)
 		if lambda >= score.NoEvidence {
 			continue
 		}
@@ -224,6 +224,7 @@ func round4(x float64) float64 {
 func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late bool) {
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
 	calm := a.episode == nil
+	rollout := d.rollout()
 	for i := range d.fresh {
 		f := &d.fresh[i]
 		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, true, f.Rarity.Peers)
@@ -231,7 +232,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 			continue
 		}
 		p.Novelty.Admit(f.Item.Hash, int64(at))
-		if calm {
+		if calm || rollout {
 			peers.Learnt(f.Item.Hash, int64(d.watermark))
 		}
 	}
@@ -263,4 +264,27 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		resource = ev.Resources[0]
 	}
 	a.trail.add(ev.EventID, ev.Tool, resource)
+}
+
+// rollout reports whether the event uses a tool that is new to the agent and to
+// most of its peers. Tools are deployed by those who run the agents: one alert
+// about a new one and where it goes is enough, the peers that follow are not
+// attacked one by one. (Where a tool that is known sends data is the attacker's
+// choice; in an episode that is never vouched for.)
+func (d *Detector) rollout() bool {
+	for i := range d.fresh {
+		f := &d.fresh[i]
+		if f.Item.Kind == baseline.ItemTool && 2*f.Rarity.Peers < d.ctx.Peers.Agents {
+			return true
+		}
+	}
+	return false
+}
+
+// lambda is what evidence x of signal i is worth.
+func (d *Detector) lambda(p score.Pair, i, class int, x float64) float64 {
+	if info := &d.infos[i]; info.Nominal {
+		return score.Nominal(x, info.Blocks)
+	}
+	return p.Signal(i, class, x, d.infos[i].Blocks)
 }

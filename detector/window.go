@@ -145,7 +145,9 @@ func (d *Detector) closeWindow(a *agent) {
 	c.Received = a.profile.Received.At(&a.group.peers.Received)
 	d.sink.Window(d.describe(a, c))
 	d.record(a, c.Young)
-	a.profile.Close(a.group.peers, w, a.episode != nil)
+	drifted := a.episode != nil && d.drift >= 0 && d.fuse.On(d.drift) &&
+		d.budget.Crossed(d.fuse.Evidence(d.drift, math.Pow(10, -float64(w.Max[d.drift]))))
+	a.profile.Close(a.group.peers, w, a.episode != nil, drifted)
 	w.Open = false
 }
 
@@ -154,7 +156,7 @@ func (d *Detector) closeWindow(a *agent) {
 func (d *Detector) record(a *agent, young bool) {
 	w, class := &a.win, classOf(young)
 	d.expose(a, w.Hour, uint8(w.Hour%24+1))
-	if w.InEpisode {
+	if w.InEpisode || a.tenant.outlier(w.Surprise, d.budget) {
 		return
 	}
 	g, t := a.group.calibration, a.tenant.calibration
@@ -193,7 +195,7 @@ func (d *Detector) describe(a *agent, c *signal.Context) *schemas.Window {
 		if !ok {
 			continue
 		}
-		lambda := pair.Signal(i, class, float64(w.Max[i]), d.infos[i].Blocks)
+		lambda := d.lambda(pair, i, class, float64(w.Max[i]))
 		out.Signals[d.names[i]] = schemas.WindowSignal{
 			Observed: round4(det.Observed), Expected: round4(det.Expected),
 			Low: round4(det.Low), High: round4(det.High), P: round4(math.Min(lambda, 1)),

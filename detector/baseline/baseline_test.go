@@ -241,27 +241,54 @@ func TestAVolumeLearnsItsSizesAndOneHugeCallDoesNotWidenTheBand(t *testing.T) {
 }
 
 func TestItemsTellDestinationsFromSources(t *testing.T) {
-	kinds := func(touch baseline.Touch) (sources, dests []string) {
+	kinds := func(touch baseline.Touch) map[baseline.ItemKind][]string {
+		out := make(map[baseline.ItemKind][]string)
 		for _, it := range baseline.AppendItems(nil, touch) {
-			switch it.Kind {
-			case baseline.ItemSource:
-				sources = append(sources, it.Name)
-			case baseline.ItemDestination:
-				dests = append(dests, it.Name)
-			case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemKinds:
+			if it.Kind != baseline.ItemTool && it.Kind != baseline.ItemToolKind {
+				out[it.Kind] = append(out[it.Kind], it.Name)
 			}
 		}
-		return sources, dests
+		return out
 	}
 	for _, access := range []string{"", "read"} {
-		s, d := kinds(baseline.Touch{Tool: "get", Access: access, Resources: []string{"file:a", "url:x.example", "bare"}})
-		require.Equal(t, []string{"file:a", "bare"}, s)
-		require.Equal(t, []string{"url:x.example"}, d, "reading from outside sends the request out")
+		require.Equal(t, map[baseline.ItemKind][]string{
+			baseline.ItemSource:      {"file:a", "bare"},
+			baseline.ItemDestination: {"url:https://x.example/p"},
+			baseline.ItemSite:        {"x.example"},
+		}, kinds(baseline.Touch{Tool: "get", Access: access, Resources: []string{"file:a", "url:https://x.example/p", "bare"}}),
+			"reading from outside sends the request out")
 	}
-	for _, access := range []string{"write", "send", "delete", "execute"} {
-		s, d := kinds(baseline.Touch{Tool: "put", Access: access, Resources: []string{"file:a"}, Target: "agent-7"})
-		require.Empty(t, s)
-		require.Equal(t, []string{"file:a", "agent-7"}, d)
+	for _, access := range []string{"write", "delete", "execute"} {
+		require.Equal(t, map[baseline.ItemKind][]string{
+			baseline.ItemWrite: {"file:a"},
+			baseline.ItemSite:  {""},
+			baseline.ItemAgent: {"agent-7"},
+		}, kinds(baseline.Touch{Tool: "put", Access: access, Resources: []string{"file:a"}, Target: "agent-7"}),
+			"what is changed in the house has not left it")
+	}
+	require.Equal(t, []string{"file:a"},
+		kinds(baseline.Touch{Tool: "put", Access: "send", Resources: []string{"file:a"}})[baseline.ItemDestination])
+}
+
+func TestASiteIsWhoseADestinationIs(t *testing.T) {
+	for resource, site := range map[string]string{
+		"email:a@b@corp.example":                    "corp.example",
+		"email:nobody":                              "nobody",
+		"url:https://user:pw@host.example:8443/p?q": "host.example:8443",
+		"url:host.example#top":                      "host.example",
+		"domain:x.example":                          "x.example",
+		"iban:GB29NWBK60161331926819":               "GB29NWBK",
+		"iban:GB":                                   "GB",
+		"s3:bucket/key/of/it":                       "bucket",
+		"queue:jobs":                                "",
+	} {
+		var got []string
+		for _, it := range baseline.AppendItems(nil, baseline.Touch{Access: "send", Resources: []string{resource}}) {
+			if it.Kind == baseline.ItemSite {
+				got = append(got, it.Name)
+			}
+		}
+		require.Equal(t, []string{site}, got, resource)
 	}
 }
 

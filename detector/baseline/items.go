@@ -10,7 +10,10 @@ const (
 	ItemTool        ItemKind = iota // a tool
 	ItemToolKind                    // a tool with a kind of resource
 	ItemSource                      // a resource that is read
-	ItemDestination                 // a resource or agent that data can leave to
+	ItemWrite                       // a resource of the house that is changed
+	ItemDestination                 // a resource outside that data can leave to
+	ItemAgent                       // another agent
+	ItemSite                        // where a destination or a changed resource lies: a host, a mail domain, a bucket
 	ItemKinds                       // how many there are
 )
 
@@ -46,24 +49,63 @@ func AppendItems(dst []Item, t Touch) []Item {
 		dst = append(dst, Item{ItemTool, tool, t.Tool, ""})
 	}
 	active := t.Access != "" && t.Access != "read"
-	lastKin := ""
+	lastKin, lastSite := "", uint64(0)
 	for _, r := range t.Resources {
-		kin := "other"
+		kin, id := "other", r
 		if i := strings.IndexByte(r, ':'); i > 0 {
-			kin = r[:i]
+			kin, id = r[:i], r[i+1:]
 		}
 		if t.Tool != "" && kin != lastKin {
 			lastKin = kin
 			dst = append(dst, Item{ItemToolKind, Hash(tool, kin), t.Tool, kin})
 		}
 		k := ItemSource
-		if active || leaves(kin) {
+		switch {
+		case t.Access == "send" || leaves(kin):
 			k = ItemDestination
+		case active:
+			k = ItemWrite
 		}
 		dst = append(dst, Item{k, Hash(uint64(k)+1, r), r, kin})
+		if k == ItemSource {
+			continue
+		}
+		at := site(kin, id)
+		if h := Hash(Hash(uint64(ItemSite)+1, kin), at); h != lastSite {
+			lastSite = h
+			dst = append(dst, Item{ItemSite, h, at, kin})
+		}
 	}
 	if t.Target != "" {
-		dst = append(dst, Item{ItemDestination, Hash(Hash(uint64(ItemDestination)+1, "agent:"), t.Target), t.Target, "agent"})
+		dst = append(dst, Item{ItemAgent, Hash(uint64(ItemAgent)+1, t.Target), t.Target, "agent"})
 	}
 	return dst
+}
+
+// site returns where a resource lies: whose it is, not which it is. A new mail
+// address at a known domain is another thing than a new domain.
+func site(kin, id string) string {
+	switch kin {
+	case "email":
+		if i := strings.LastIndexByte(id, '@'); i >= 0 {
+			return id[i+1:]
+		}
+		return id
+	case "url":
+		if i := strings.Index(id, "://"); i >= 0 {
+			id = id[i+3:]
+		}
+		if i := strings.IndexAny(id, "/?#"); i >= 0 {
+			id = id[:i]
+		}
+		return id[strings.LastIndexByte(id, '@')+1:]
+	case "domain", "host", "ip", "phone":
+		return id
+	case "iban": // country, check digits, bank
+		return id[:min(len(id), 8)]
+	}
+	if i := strings.IndexByte(id, '/'); i >= 0 {
+		return id[:i]
+	}
+	return "" // the kind is all there is
 }

@@ -7,6 +7,11 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
 
+// company is how much weaker evidence a new item is that all peers know: what the
+// job is known to need is seldom the attack. It orders what calibration then
+// counts.
+const company = 20
+
 const (
 	// Probation is how long (milliseconds) a new item stays new: what a session
 	// brings for the first time does not vouch for itself.
@@ -114,6 +119,7 @@ type Rarity struct {
 	Peers     int     // agents of the group that know the item
 	Base      float64
 	PeerShare float64 // P(peers know it this little | new to the agent)
+	Company   float64 // 1, and more the larger the part of the peers that know the item
 	toolShare float64
 	ownShare  float64
 }
@@ -131,10 +137,12 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	r.ownShare = ratio(n.seen[kind], n.expected[kind])
 	// Both ratios come from the same quiet history: together they count at most 1/200.
 	r.Incidence = math.Min(1, r.Base*math.Max(r.toolShare*r.ownShare, 0.005))
-	r.PeerShare = 1
+	r.PeerShare, r.Company = 1, 1
 	if g.Agents >= 3 {
-		r.Peers = g.Known.Count(item)
+		r.Peers = min(g.Known.Count(item), g.Agents-1) // who forgot an item and learnt it again counts twice
 		r.PeerShare = g.Novelty.peerShare(&g.Fleet.Novelty, kind, r.Peers)
+		f := min(float64(r.Peers)/float64(g.Agents-1), 1)
+		r.Company = 1 + float64(company*f)
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
 	r.PerDay = r.Incidence * r.PeerShare * math.Max(daily, 0.1)

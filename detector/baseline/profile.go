@@ -41,11 +41,17 @@ func (p *Profile) fade(hours int64) {
 	p.Breadth.Fade(hours)
 }
 
-// Close takes the closed window w. In an episode it counts a tenth.
-func (p *Profile) Close(g *Peers, w *Window, episode bool) {
+// Close takes the closed window w. In an episode it counts a tenth; a drift that was
+// alerted on is settled.
+func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 	weight := 1.0
 	if episode {
 		weight = 0.1
+	}
+	if drifted {
+		p.Rate.Drift.settle(&p.Rate, w.Rate)
+	} else {
+		p.Rate.Drift.learn(&p.Rate, w.Rate, float64(w.Events))
 	}
 	p.Rate.Learn(&g.Rate, w.Rate, w.Hour, float64(w.Events), episode)
 	p.Breadth.Learn(&g.Breadth, p.Young(w.Hour), float64(w.NewResources+w.NewDestinations), weight)

@@ -29,6 +29,8 @@ type Rate struct {
 	Hours float32
 	// The long window: decayed sums of counts, of means, of variances.
 	longCount, longMean, longVar float32
+
+	Drift Drift
 }
 
 // RateAt is what a Rate says of one hour.
@@ -189,6 +191,7 @@ func (r *Rate) Idle(p *RatePrior, from, to int64) {
 			r.Hours++
 			continue
 		}
+		r.Drift.learn(r, a, 0)
 		hh, dd := slot(h)
 		noise := 1/a.Mu + math.Max(a.phi, 0) + r.clumps(p, a.Mu)
 		r.level.learn(1/(noise+a.vHour+a.vDay), 0)
@@ -226,6 +229,7 @@ func (r *Rate) Code(c *wire.Coder) {
 	for i := range r.day {
 		r.day[i].code(c)
 	}
+	r.Drift.code(c)
 	for _, v := range []*float32{
 		&r.phiSum, &r.phiWeight, &r.phiHours, &r.clumpSum, &r.clumpWeight,
 		&r.Hours, &r.longCount, &r.longMean, &r.longVar,

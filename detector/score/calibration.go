@@ -55,6 +55,14 @@ func (p Pair) Signal(i, class int, x, blocks float64) float64 {
 	return math.Min(math.Max(g.Like(x, fleet, edge, groupWorth), floor), NoEvidence)
 }
 
+// Nominal returns lambda of evidence x by the model alone.
+func Nominal(x, blocks float64) float64 {
+	if x < firstBin {
+		return NoEvidence
+	}
+	return math.Min(blocks*pow10(-x), NoEvidence)
+}
+
 func (p Pair) fleetSignal(i, class int, x, blocks float64) float64 {
 	nominal := blocks * pow10(-x)
 	// In the first days of a service the model has not been held against anything:

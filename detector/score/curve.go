@@ -14,8 +14,10 @@ const (
 	tailFrom  = 8   // the exponential tail starts at the 8th-largest exceedance
 	slopeFrom = 40  // and takes its slope from the 40 largest
 	slopeWork = 10  // observations that the nominal slope is worth
-	halfLife  = 14  // days
 )
+
+// HalfLife is how long calibration remembers, days.
+const HalfLife = 14
 
 // Curve is how often evidence of one signal really exceeds a value: decayed
 // counts of block maxima in bins of a tenth of a decade, over agent-days.
@@ -53,7 +55,7 @@ func (c *Curve) Days() float64 { return c.days }
 
 // EndDay lets the evidence age by a day.
 func (c *Curve) EndDay() {
-	d := math.Exp2(-1.0 / halfLife)
+	d := math.Exp2(-1.0 / HalfLife)
 	c.days *= d
 	for i := range c.over {
 		c.over[i] = float32(float64(c.over[i]) * d)

@@ -18,7 +18,7 @@ import (
 const perDay = 100
 
 // Evidence returns the evidence of an item's rarity.
-func Evidence(r baseline.Rarity) float64 { return math.Max(0, math.Log10(perDay/r.PerDay)) }
+func Evidence(r baseline.Rarity) float64 { return math.Max(0, math.Log10(perDay/(r.PerDay*r.Company))) }
 
 // newTool: a tool that the agent has not used, or not on this kind of resource.
 type newTool struct{}
@@ -52,17 +52,23 @@ type newResource struct{}
 func (newResource) Info() Info {
 	return Info{
 		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Share: 0.1, Blocks: perDay,
-		Title: "Resource that this agent has not read before",
+		Title: "Resource that this agent has not touched before",
 	}
 }
 
-func (newResource) Score(c *Context) float64 { return strongest(c, baseline.ItemSource) }
+func (newResource) Score(c *Context) float64 {
+	return strongest(c, baseline.ItemSource, baseline.ItemWrite)
+}
 
 func (newResource) Tail(*Context, float64) float64 { return -1 }
 
-func (newResource) Observe(c *Context) Detail { return countFresh(c, baseline.ItemSource) }
+func (newResource) Observe(c *Context) Detail {
+	return countFresh(c, baseline.ItemSource, baseline.ItemWrite)
+}
 
-func (newResource) Explain(c *Context) Detail { return explainFresh(c, "read", baseline.ItemSource) }
+func (newResource) Explain(c *Context) Detail {
+	return explainFresh(c, "touched", baseline.ItemSource, baseline.ItemWrite)
+}
 
 func (newResource) Close(c *Context) (Detail, bool) {
 	return closeFresh(c, float64(c.Win.NewResources), baseline.ItemSource)
@@ -88,24 +94,44 @@ func (newDestination) Score(c *Context) float64 {
 	x := strongest(c, baseline.ItemTool, baseline.ItemToolKind)
 	share := 1.0
 	for i := range c.Fresh {
-		if f := &c.Fresh[i]; f.Item.Kind == baseline.ItemDestination {
+		if f := &c.Fresh[i]; f.Item.Kind == baseline.ItemDestination || f.Item.Kind == baseline.ItemSite {
 			share = min(share, f.Rarity.PeerShare)
 		}
 	}
 	if x > 0 {
 		x -= math.Log10(share)
 	}
-	return max(x, strongest(c, baseline.ItemDestination))
+	leaf := strongest(c, baseline.ItemDestination)
+	if !has(c, baseline.ItemSite) {
+		leaf -= nearby
+	}
+	return max(x, leaf, strongest(c, baseline.ItemSite), strongest(c, baseline.ItemAgent)-inHouse)
+}
+
+// nearby is how much weaker evidence, decades, a new destination is at a site that
+// the agent knows: one more address of a customer, one more path of an API.
+const (
+	nearby  = 1
+	inHouse = 0.7 // and a message to another agent
+)
+
+func has(c *Context, kind baseline.ItemKind) bool {
+	for i := range c.Fresh {
+		if c.Fresh[i].Item.Kind == kind {
+			return true
+		}
+	}
+	return false
 }
 
 func (newDestination) Tail(*Context, float64) float64 { return -1 }
 
 func (newDestination) Observe(c *Context) Detail {
-	return countFresh(c, baseline.ItemDestination, baseline.ItemTool, baseline.ItemToolKind)
+	return countFresh(c, baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind)
 }
 
 func (newDestination) Explain(c *Context) Detail {
-	return explainFresh(c, "reached", baseline.ItemDestination, baseline.ItemTool, baseline.ItemToolKind)
+	return explainFresh(c, "reached", baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind)
 }
 
 func (newDestination) Close(c *Context) (Detail, bool) {
@@ -170,9 +196,22 @@ func verbOf(verb string, it baseline.Item) string {
 		return "used tool " + Quote(it.Name)
 	case baseline.ItemToolKind:
 		return "used tool " + Quote(it.Name) + " on " + Quote(it.Kin)
-	case baseline.ItemSource, baseline.ItemDestination, baseline.ItemKinds:
+	case baseline.ItemSite:
+		return verb + " " + Quote(siteName(it))
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemKinds:
 	}
 	return verb + " " + Quote(it.Name)
+}
+
+// siteName names a site as people would: a host, a mail domain, a bucket.
+func siteName(it baseline.Item) string {
+	switch {
+	case it.Name == "":
+		return it.Kin
+	case it.Kin == "email":
+		return "mail domain " + it.Name
+	}
+	return it.Kin + " " + it.Name
 }
 
 func itemName(it baseline.Item) string {
@@ -181,7 +220,9 @@ func itemName(it baseline.Item) string {
 		return "tool:" + it.Name
 	case baseline.ItemToolKind:
 		return "tool:" + it.Name + " on " + it.Kin
-	case baseline.ItemSource, baseline.ItemDestination, baseline.ItemKinds:
+	case baseline.ItemSite:
+		return siteName(it)
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemKinds:
 	}
 	return strings.Clone(it.Name)
 }

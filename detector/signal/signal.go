@@ -42,14 +42,15 @@ type Fresh struct {
 
 // Info describes a signal.
 type Info struct {
-	Name   string
-	Family string  // signals of one family share their causes
-	Unit   string  // of Observed, Expected, Low and High
-	Share  float64 // default weight in the alert budget
-	Blocks float64 // how many tests a day the model alone stands for, before calibration
-	Daily  bool    // calibrated on the day's maximum, not on the hour's
-	Leaves bool    // it shows data on its way out
-	Title  string  // of an alert that it leads; one line without values
+	Name    string
+	Family  string  // signals of one family share their causes
+	Unit    string  // of Observed, Expected, Low and High
+	Share   float64 // default weight in the alert budget
+	Blocks  float64 // how many tests a day the model alone stands for, before calibration
+	Daily   bool    // calibrated on the day's maximum, not on the hour's
+	Nominal bool    // the model is believed: its evidence is not calibrated by rank
+	Leaves  bool    // it shows data on its way out
+	Title   string  // of an alert that it leads; one line without values
 }
 
 // Detail explains a score.
@@ -84,6 +85,7 @@ func All() []Signal {
 	return []Signal{
 		callRate{},
 		callRateLong{},
+		drift{},
 		volume{out: true},
 		volume{},
 		newTool{},

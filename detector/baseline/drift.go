@@ -1,0 +1,117 @@
+package baseline
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// Drift is a slow rise of the rate that no window gives away: a baseline that
+// follows its agent would follow a patient attacker too. The agent's days are held
+// against a reference U that grows by at most 1 % a day, and the count x of every
+// 24 hours adds
+//
+//	log NB(x | driftRise*U) / NB(x | U)
+//
+// to a sum that does not fall below 0 (a CUSUM, in natural logarithms: Page 1954,
+// Lorden 1971). e^-sum is the p of a sum that high. Days, not hours: the hours of
+// a day are not independent of each other, and what a bursty agent leaves out in
+// one hour it does in the next. Counts are compared by the hour and weekday factors
+// of Rate (its level is not used: it follows).
+type Drift struct {
+	// The 24 hours under way: how many, what was counted, the sum of the factors.
+	hours         uint8
+	count, shares float32
+
+	days   float32 // behind level, at most driftDays
+	level  float32 // calls an hour of a factor of 1
+	spread float32 // sum of the days' squared relative deviations beyond Poisson, faded
+	weight float32 // of them
+	ref    float32 // U, on the scale of level; 0: too early
+	sum    float32
+}
+
+const (
+	driftFrom   = 10   // days before there is a reference
+	driftDays   = 20   // the level's memory, days
+	driftMost   = 30   // the sum ends here: what is over can be seen to be over
+	driftGrowth = 1.01 // of the reference, a day
+	driftRise   = 1.6
+	driftSpread = 0.08 // what a day's relative variance is taken for
+	driftWorth  = 4    // at first, days
+	driftIdle   = 48   // hours of an agent's life that are not counted
+)
+
+// Sum is the evidence, natural logarithms.
+func (d *Drift) Sum() float64 { return float64(d.sum) }
+
+// At returns what the reference and the last days say of an hour.
+func (d *Drift) At(a RateAt) (reference, level float64) {
+	return float64(d.ref) * a.share, float64(d.level) * a.share
+}
+
+// learn takes the count x of an hour of which a was expected.
+func (d *Drift) learn(r *Rate, a RateAt, x float64) {
+	if float64(r.Hours) < driftIdle || a.Mu <= 0 {
+		return
+	}
+	d.count += float32(math.Min(x, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(math.Max(a.Over, 0)*a.Mu*a.Mu)))))
+	d.shares += float32(a.share)
+	if d.hours++; d.hours == 24 {
+		d.day(float64(d.count), float64(d.shares))
+		d.hours, d.count, d.shares = 0, 0, 0
+	}
+}
+
+// day takes 24 hours.
+func (d *Drift) day(x, shares float64) {
+	over := (float64(d.spread) + float64(driftWorth*driftSpread)) / (float64(d.weight) + driftWorth)
+	over = math.Max(over, 0.005)
+	q, level := x/shares, math.Max(float64(d.level), minMu)
+	if d.days > 0 {
+		noise := over + 1/(level*shares)
+		e := math.Min(sq(q/level-1), 4*noise)
+		const fade = 0.97
+		d.spread = float32(float64(d.spread)*fade + e - 1/(level*shares))
+		d.weight = float32(float64(d.weight)*fade + 1)
+		q = math.Min(q, level*(1+float64(3*math.Sqrt(noise))))
+	}
+	d.days = min(d.days+1, driftDays)
+	d.level += float32((q - float64(d.level)) / float64(d.days))
+	if d.days < driftFrom {
+		return
+	}
+	m := float64(d.ref) * shares
+	if d.ref > 0 && m > 0 {
+		size := 1 / over
+		step := float64(x*math.Log(driftRise)) + float64((x+size)*math.Log((m+size)/(driftRise*m+size)))
+		d.sum = float32(math.Min(math.Max(float64(d.sum)+step, 0), driftMost))
+	}
+	top := float64(d.level) * (1 + float64(2*math.Sqrt(over/float64(d.days))))
+	if d.ref == 0 {
+		d.ref = float32(top)
+	}
+	d.ref = float32(math.Min(float64(d.ref)*driftGrowth, top))
+}
+
+// settle takes what has been alerted on for granted: the reference is where the
+// agent was lately, and the sum begins anew.
+func (d *Drift) settle(r *Rate, a RateAt) {
+	d.sum = 0
+	if a.Mu <= 0 {
+		return
+	}
+	seen, mean, _ := r.Long(a, a.Mu)
+	d.level = float32(math.Max(float64(d.level), a.Mu/a.share*math.Max(1, seen/mean)))
+	d.ref = d.level
+}
+
+func (d *Drift) code(c *wire.Coder) {
+	c.U8(&d.hours)
+	for _, v := range []*float32{&d.count, &d.shares, &d.days, &d.level, &d.spread, &d.weight, &d.ref, &d.sum} {
+		c.F32(v)
+	}
+	if c.Reading() && (d.count < 0 || d.shares < 0 || d.days < 0 || d.level < 0 || d.weight < 0 || d.ref < 0 || d.sum < 0) {
+		c.Fail("negative drift")
+	}
+}

@@ -1,0 +1,56 @@
+package signal
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// drift is a slow rise of the call rate against a reference that grows by at most
+// 1 % a day (baseline.Drift): evidence is the CUSUM of the last days in decades.
+// It is never calibrated by rank: agents that ramp would raise the threshold for
+// each other. Unit: calls an hour.
+type drift struct{}
+
+const driftLeast = 1.0 // decades
+
+func (drift) Info() Info {
+	return Info{
+		Name: schemas.SignalDrift, Family: FamilyRate, Unit: "calls", Share: 1.5, Blocks: 1, Daily: true, Nominal: true,
+		Title: "Activity that has risen slowly for days",
+	}
+}
+
+func (drift) Score(c *Context) float64 {
+	if c.Win == nil {
+		return 0
+	}
+	if x := c.Own.Rate.Drift.Sum() / math.Ln10; x >= driftLeast {
+		return x
+	}
+	return 0
+}
+
+func (drift) Tail(*Context, float64) float64 { return -1 }
+
+func (drift) Observe(c *Context) Detail {
+	ref, level := c.Own.Rate.Drift.At(c.Win.Rate)
+	return Detail{
+		Observed: level, Expected: ref, High: ref,
+		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours),
+	}
+}
+
+func (s drift) Explain(c *Context) Detail {
+	d := s.Observe(c)
+	d.Text = "has become busier for days: about " + Count(d.Observed) + " calls in such an hour lately, " +
+		Count(d.Expected) + " by a reference that may grow by 1 % a day"
+	return d
+}
+
+func (s drift) Close(c *Context) (Detail, bool) {
+	if s.Score(c) == 0 {
+		return Detail{}, false
+	}
+	return s.Observe(c), true
+}
