@@ -320,3 +320,46 @@ func TestWhatPeersKnowMakesANewItemLessRare(t *testing.T) {
 	require.Equal(t, 10, known.Peers)
 	require.Greater(t, known.PerDay, unknown.PerDay)
 }
+
+func TestANightlyRunIsLearntThoughEachNightIsAnEpisode(t *testing.T) {
+	prior := baseline.NewPeers(nil).Rate
+	var r baseline.Rate
+	learn := func(days int, at func(day int) bool) {
+		for d := range days {
+			for h := range 24 {
+				hour := int64(d*24 + h)
+				if h == 2 && at(d) {
+					r.Learn(&prior, r.At(&prior, hour), hour, 300, true)
+				} else {
+					r.Learn(&prior, r.At(&prior, hour), hour, 1, false)
+				}
+				r.Fade()
+			}
+		}
+	}
+	learn(12, func(int) bool { return true })
+	nightly := r.At(&prior, 12*24+2).Mu
+	require.Greater(t, nightly, 100.0, "every night at the same hour")
+	require.Less(t, r.At(&prior, 12*24+14).Mu, 10.0, "the other hours stay what they are")
+
+	r = baseline.Rate{}
+	learn(12, func(d int) bool { return d%3 == 0 })
+	require.Less(t, r.At(&prior, 12*24+2).Mu, nightly/3, "now and then: no schedule")
+}
+
+func TestTheFirstNightsAreHeldAgainstTheBusiestHour(t *testing.T) {
+	prior := baseline.NewPeers(nil).Rate
+	var r baseline.Rate
+	for hour := range int64(24 * 8) {
+		a := r.At(&prior, hour)
+		if 1 < hour && hour < 24*7 {
+			require.InDelta(t, 200, a.Peak, 1e-3, "hour %d", hour)
+		}
+		count := 0.0
+		if hour == 1 {
+			count = 200
+		}
+		r.Learn(&prior, a, hour, count, hour == 5)
+	}
+	require.Zero(t, r.At(&prior, 24*8).Peak, "a week later the hours of the day speak for themselves")
+}

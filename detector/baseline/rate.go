@@ -30,6 +30,17 @@ type Rate struct {
 	// The long window: decayed sums of counts, of means, of variances.
 	longCount, longMean, longVar float32
 
+	// streak counts, by hour of the day, the days in a row that it lay in an episode
+	// or beyond the clip. What comes back at the same hour is a schedule, and is
+	// learnt in full after routine days; else each night's alert would keep the
+	// next night's run from being learnt.
+	streak [24]uint8
+
+	// peak is the busiest hour outside episodes. An agent that works once a night
+	// has shown its run before its hours of the day are known: until then its next
+	// run is held against the last.
+	peak float32
+
 	Drift Drift
 }
 
@@ -37,6 +48,7 @@ type Rate struct {
 type RateAt struct {
 	Mu     float64 // expected count; 0: nothing is known yet
 	Over   float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
+	Peak   float64 // the busiest hour so far, while the hours of the day are not known; else 0
 	phi    float64
 	share  float64 // mu over level
 	vLevel float64
@@ -47,7 +59,9 @@ type RateAt struct {
 const (
 	maxIdleHours = 14 * 24 // empty hours that are observed one by one; those before them only fade
 	minMu        = 1e-6
-	clip         = 4 // standard deviations
+	routine      = 2      // days in a row
+	peakHours    = 7 * 24 // until then an hour of the day has hardly been seen
+	clip         = 4      // standard deviations
 )
 
 // slot returns the hour of the day and the day of the week (Monday = 0).
@@ -75,6 +89,9 @@ func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 	a.Mu = math.Max(level*a.share, minMu)
 	a.phi = r.phi(p, a.Mu, level)
 	a.Over = math.Max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
+	if r.Hours < peakHours {
+		a.Peak = float64(r.peak)
+	}
 	return a
 }
 
@@ -111,9 +128,12 @@ func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
 }
 
 // Learn takes the count of one closed hour, a being what At said of it before.
-// In an episode the hour counts a tenth.
+// In an episode the hour counts a tenth, unless it comes every day (streak).
 func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode bool) {
 	h, d := slot(hour)
+	if !episode {
+		r.peak = float32(math.Max(float64(r.peak), count))
+	}
 	if a.Mu == 0 {
 		w := 1 / (1/math.Max(count, 1) + p.phi + p.hourVar + p.dayVar)
 		r.level.learn(w, count)
@@ -124,8 +144,16 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 	variance := mu + float64(a.Over*mu*mu)
 	x := math.Min(count, mu+float64(clip*math.Sqrt(variance)))
 	noise := 1/mu + math.Max(a.phi, 0) + r.clumps(p, mu)
-	if episode {
-		noise *= 10
+	switch {
+	case x == count && !episode:
+		r.streak[h] = 0
+	case r.streak[h] >= routine:
+		x = count
+	default:
+		r.streak[h]++
+		if episode {
+			noise *= 10
+		}
 	}
 	rel := x / a.share // in units of the level
 	level := mu / a.share
@@ -193,6 +221,7 @@ func (r *Rate) Idle(p *RatePrior, from, to int64) {
 		}
 		r.Drift.learn(r, a, 0)
 		hh, dd := slot(h)
+		r.streak[hh] = 0
 		noise := 1/a.Mu + math.Max(a.phi, 0) + r.clumps(p, a.Mu)
 		r.level.learn(1/(noise+a.vHour+a.vDay), 0)
 		r.hour[hh].learn(1/(noise+a.vLevel+a.vDay), 0)
@@ -230,13 +259,16 @@ func (r *Rate) Code(c *wire.Coder) {
 		r.day[i].code(c)
 	}
 	r.Drift.code(c)
+	for i := range r.streak {
+		c.U8(&r.streak[i])
+	}
 	for _, v := range []*float32{
 		&r.phiSum, &r.phiWeight, &r.phiHours, &r.clumpSum, &r.clumpWeight,
-		&r.Hours, &r.longCount, &r.longMean, &r.longVar,
+		&r.Hours, &r.longCount, &r.longMean, &r.longVar, &r.peak,
 	} {
 		c.F32(v)
 	}
-	if c.Reading() && (r.phiWeight < 0 || r.phiHours < 0 || r.clumpSum < 0 || r.clumpWeight < 0 || r.longVar < 0) {
+	if c.Reading() && (r.phiWeight < 0 || r.phiHours < 0 || r.clumpSum < 0 || r.clumpWeight < 0 || r.longVar < 0 || r.peak < 0) {
 		c.Fail("negative weight in a rate")
 	}
 }

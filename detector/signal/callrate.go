@@ -26,9 +26,23 @@ func (s callRate) Score(c *Context) float64 {
 	return s.Tail(c, float64(c.Win.Events))
 }
 
+// Tail is the smaller evidence of two: against what is expected, and, in an agent's
+// first week, against the busiest hour it has had.
 func (callRate) Tail(c *Context, v float64) float64 {
-	return score.Counts(v, c.Win.Rate.Mu, c.Win.Rate.Over)
+	r := &c.Win.Rate
+	x := score.Counts(v, r.Mu, r.Over)
+	if r.Peak > r.Mu {
+		x = min(x, peakRarity+score.Counts(v, r.Peak, peakOver))
+	}
+	return x
 }
+
+// An hour as busy as the busiest so far comes once a day, and differs from it by
+// this relative variance.
+const (
+	peakRarity = 1.38 // log10(24)
+	peakOver   = 0.1
+)
 
 func (s callRate) Explain(c *Context) Detail {
 	d := s.Observe(c)

@@ -30,12 +30,22 @@ func (callRateLong) Score(c *Context) float64 {
 	if d := seen - mean; d <= 0 || d*d <= variance {
 		return 0
 	}
-	return score.Gamma(seen, mean, variance)
+	return longTail(c, seen, mean, variance)
 }
 
 func (callRateLong) Tail(c *Context, v float64) float64 {
 	_, mean, variance := c.Own.Rate.Long(c.Win.Rate, float64(c.Win.Events))
-	return score.Gamma(v, mean, variance)
+	return longTail(c, v, mean, variance)
+}
+
+// longTail grants an agent in its first week the two runs that the window can hold
+// at most: its busiest hour, today's and what is left of yesterday's.
+func longTail(c *Context, v, mean, variance float64) float64 {
+	x := score.Gamma(v, mean, variance)
+	if p := 2 * c.Win.Rate.Peak; p > mean {
+		x = min(x, score.Gamma(v, p, variance+float64(peakOver*p*p)))
+	}
+	return x
 }
 
 func (s callRateLong) Observe(c *Context) Detail {

@@ -9,6 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -60,4 +63,45 @@ func TestWhatIsShownFitsTheWidthAndMovesNoCursor(t *testing.T) {
 	}
 	require.Equal(t, "\x1b[31mab\x1b[0m", cut("\x1b[31mabc\x1b[0m", 2), "colour takes no column")
 	require.Equal(t, "1,234,567", thousands(1234567))
+}
+
+// sink keeps alerts as watch does.
+type sink struct{ w *watch }
+
+func (s sink) Alert(a *schemas.Alert) { s.w.alerts = append(s.w.alerts, *a) }
+func (sink) Window(*schemas.Window)   {}
+
+// The demo's fleets end at a fixed time here: what the summary says of them does not
+// depend on when the test runs.
+func TestTheDemosFleetsKeepTheBudgetAndTheirAttacksAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays two weeks of six fleets")
+	}
+	attacks, found := 0, 0
+	alarms, expected := 0.0, 0.0
+	for seed := uint64(1); seed <= 3; seed++ {
+		for _, hour := range []int{3, 15} {
+			o := Options{Agents: 80, History: 14, Live: 2, Seed: seed}
+			f, err := newFleet(o, time.Date(2026, 3, 12, hour, 10, 0, 0, time.UTC))
+			require.NoError(t, err)
+			d := &demo{opt: o, cfg: config.Default(), fleet: f, watch: newWatch(nil, nil)}
+			d.feed.agentDays = make(map[agentDay]struct{})
+			det, err := detector.New(app.DetectorConfig(d.cfg, "test"), sink{d.watch})
+			require.NoError(t, err)
+			var ev schemas.Activity
+			for f.Next(&ev) {
+				d.feed.agentDays[agentDay{ev.AgentID, int64(ev.Time) / dayMillis}] = struct{}{}
+				det.Process(&ev)
+			}
+			s := d.sumUp(0)
+			t.Logf("seed %d, hour %d: %d of %d attacks, %d false alerts, %.1f expected", seed, hour, s.AttacksFound, s.Attacks, s.FalseAlerts, s.ExpectedFalseAlerts)
+			alarms += float64(s.FalseAlerts)
+			expected += s.ExpectedFalseAlerts
+			attacks += s.Attacks
+			found += s.AttacksFound
+		}
+	}
+	require.Equal(t, 48, attacks)
+	require.GreaterOrEqual(t, found, 42)
+	require.LessOrEqual(t, alarms, 2*expected)
 }
