@@ -20,7 +20,7 @@ import (
 type replayCmd struct {
 	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines; - is standard input. Repeatable, read in order."`
 	Alerts       string   `placeholder:"FILE" help:"Write the alerts here, one a line; - is standard output."`
-	AlertsFormat string   `placeholder:"FORM" default:"json" help:"Form of the alerts: json, ocsf."`
+	AlertsFormat string   `placeholder:"FORM" default:"json" help:"Form of the alerts: json, ocsf, ecs, splunk, asim, cef, leef."`
 	Scores       string   `placeholder:"FILE" help:"Write a score per event here, one a line; - is standard output."`
 	Output       Output   `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
 }

@@ -160,8 +160,10 @@ type Output struct {
 	// The topic. Not one of Plumbline's own (`plumbline.*`), no source, and no other
 	// output's.
 	Topic string `yaml:"topic" example:"siem.ecs"`
-	// The form of the alerts in it: `json` is Plumbline's own. An unknown name is
-	// answered with those that there are.
+	// The form of the alerts in it: `json` is Plumbline's own, `ocsf` a Detection
+	// Finding 1.8.0, `ecs` Elastic's, `splunk` an event for the HTTP Event Collector,
+	// `asim` Microsoft Sentinel's, `cef` ArcSight's, `leef` QRadar's. docs/siem.md
+	// shows each.
 	Format string `yaml:"format" example:"ecs"`
 }
 

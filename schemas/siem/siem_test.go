@@ -136,9 +136,19 @@ func check(tb testing.TB, e siem.Encoder, a *schemas.Alert) []byte {
 	require.Equal(tb, "before", string(got[:6]))
 	got = got[6:]
 	require.LessOrEqual(tb, len(got), siem.MaxRecordBytes)
-	require.True(tb, json.Valid(got), "%.2000q", got)
+	switch e {
+	case siem.CEF:
+		parseCEF(tb, string(got))
+	case siem.LEEF:
+		parseLEEF(tb, string(got))
+	default:
+		require.True(tb, json.Valid(got), "%.2000q", got)
+	}
 	require.True(tb, utf8.Valid(got))
 	for _, r := range string(got) {
+		if r == '\t' && e == siem.LEEF {
+			continue
+		}
 		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
 			tb.Fatalf("%U stands unescaped in %.2000q", r, got)
 		}

@@ -1,0 +1,234 @@
+package siem
+
+import (
+	"net/netip"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// ECS is a document of the Elastic Common Schema 9.4, as Elastic Security's rule
+// "External Alerts" promotes it: event.kind is "alert", message the rule's name,
+// event.severity one of 21, 47, 73, 99. What ECS has no field for is in plumbline.*.
+var ECS Encoder = ecsForm{}
+
+type ecsForm struct{}
+
+const ecsVersion = "9.4.0"
+
+func (ecsForm) Name() string { return "ecs" }
+
+func (ecsForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	return bounded(dst, func(w *writer) {
+		w.buf = append(w.buf, '{')
+		w.time("@timestamp", a.Time)
+		w.object("ecs", func() { w.text("version", ecsVersion) })
+		w.text("message", a.Title)
+		w.object("event", func() { w.ecsEvent(a) })
+		w.object("rule", func() {
+			w.text("id", ruleID(a))
+			w.text("name", a.Title)
+			w.text("category", "behavioral")
+			w.text("ruleset", "plumbline")
+			w.some("reference", a.Runbook)
+		})
+		w.ecsThreat(a.Tags.Attack)
+		w.object("observer", func() {
+			w.text("vendor", productVendor)
+			w.text("product", productName)
+			w.text("type", "anomaly-detector")
+			w.some("version", a.Detector.Version)
+		})
+		w.ecsActor(a)
+		w.array("tags", func() { w.tagValues(a) })
+		w.object("plumbline", func() { w.own(a) })
+		w.buf = append(w.buf, '}')
+	})
+}
+
+// ruleID names what raised the alert: the signal that stands out most.
+func ruleID(a *schemas.Alert) string {
+	if len(a.Signals) == 0 {
+		return "plumbline." + a.Kind
+	}
+	return "plumbline." + a.Signals[0].Name
+}
+
+func ecsSeverity(severity string) int64 {
+	switch severity {
+	case schemas.SeverityCritical:
+		return 99
+	case schemas.SeverityHigh:
+		return 73
+	case schemas.SeverityMedium:
+		return 47
+	}
+	return 21
+}
+
+// ecsEvent: the end of an episode is an event, not one more alert.
+func (w *writer) ecsEvent(a *schemas.Alert) {
+	kind := "alert"
+	if a.Status == schemas.StatusClose {
+		kind = "event"
+	}
+	w.text("kind", kind)
+	w.list("category", []string{"intrusion_detection"}, 1)
+	w.list("type", []string{"info"}, 1)
+	w.text("action", "episode-"+a.Status)
+	w.text("code", ruleID(a))
+	w.text("dataset", "plumbline.alerts")
+	w.text("module", "plumbline")
+	w.text("provider", "plumbline")
+	w.id("id", a.AlertID)
+	w.integer("severity", ecsSeverity(a.Severity))
+	w.float("risk_score", a.Score)
+	w.float("risk_score_norm", a.Score)
+	w.text("reason", a.Summary)
+	w.time("start", a.FirstSeen)
+	w.time("end", a.LastSeen)
+	w.some("reference", a.Runbook)
+}
+
+// ecsThreat: threat.framework is one; ATLAS is among the tags.
+func (w *writer) ecsThreat(ids []string) {
+	ids = ids[:min(len(ids), maxTags)]
+	if len(ids) == 0 {
+		return
+	}
+	var tactics, techniques, subs []schemas.Technique
+	seen := make(map[string]bool)
+	add := func(to *[]schemas.Technique, t schemas.Technique) {
+		if !seen[t.ID] {
+			seen[t.ID] = true
+			*to = append(*to, t)
+		}
+	}
+	for _, id := range ids {
+		t, _ := schemas.LookupTechnique(id)
+		if t.Tactic != "" {
+			add(&tactics, schemas.Technique{ID: t.Tactic, Name: t.TacticName})
+		}
+		if t.Parent == "" {
+			add(&techniques, t)
+			continue
+		}
+		parent, _ := schemas.LookupTechnique(t.Parent)
+		add(&techniques, parent)
+		add(&subs, t)
+	}
+	named := func(list []schemas.Technique) {
+		w.array("id", func() {
+			for _, t := range list {
+				w.element(t.ID)
+			}
+		})
+		w.array("name", func() {
+			for _, t := range list {
+				w.element(t.Name)
+			}
+		})
+	}
+	w.object("threat", func() {
+		w.text("framework", "MITRE ATT&CK")
+		if len(tactics) > 0 {
+			w.object("tactic", func() { named(tactics) })
+		}
+		w.object("technique", func() {
+			named(techniques)
+			if len(subs) > 0 {
+				w.object("subtechnique", func() { named(subs) })
+			}
+		})
+	})
+}
+
+func (w *writer) ecsActor(a *schemas.Alert) {
+	w.object("organization", func() { w.id("id", a.TenantID) })
+	w.object("user", func() {
+		w.id("id", a.Agent.ID)
+		w.some("name", a.Agent.Name)
+		if a.Agent.PeerGroup != "" {
+			w.object("group", func() { w.text("name", a.Agent.PeerGroup) })
+		}
+	})
+	w.object("entity", func() {
+		w.id("id", a.Agent.ID)
+		w.some("name", a.Agent.Name)
+		w.list("type", []string{"application"}, 1)
+	})
+	w.object("gen_ai", func() {
+		w.object("agent", func() {
+			w.id("id", a.Agent.ID)
+			w.some("name", a.Agent.Name)
+		})
+	})
+	w.object("related", func() {
+		w.array("user", func() {
+			for _, v := range []string{a.Agent.ID, a.Agent.Name, a.OnBehalfOf, a.Agent.Owner} {
+				if v != "" {
+					w.element(v)
+				}
+			}
+		})
+		resources := a.Evidence.Resources[:min(len(a.Evidence.Resources), schemas.MaxEvidence)]
+		w.array("ip", func() {
+			for _, r := range resources {
+				// Elastic refuses the whole document for an ip that is none.
+				if kind, id := splitResource(r); kind == "ip" {
+					if ip, err := netip.ParseAddr(id); err == nil && ip.Zone() == "" {
+						w.element(ip.String())
+					}
+				}
+			}
+		})
+		w.array("hosts", func() {
+			for _, r := range resources {
+				if kind, id := splitResource(r); kind == "host" || kind == "domain" {
+					w.element(id)
+				}
+			}
+		})
+	})
+}
+
+// tagValues are the techniques of all taxonomies, with the taxonomy before them.
+func (w *writer) tagValues(a *schemas.Alert) {
+	for _, tags := range []struct {
+		prefix string
+		ids    []string
+	}{{"owasp:", a.Tags.OwaspASI}, {"atlas:", a.Tags.ATLAS}, {"attack:", a.Tags.Attack}} {
+		for _, id := range tags.ids[:min(len(tags.ids), maxTags)] {
+			w.element(tags.prefix + id)
+		}
+	}
+}
+
+// own is what the common schemas have no field for.
+func (w *writer) own(a *schemas.Alert) {
+	w.id("episode_id", a.EpisodeID)
+	w.text("status", a.Status)
+	w.text("kind", a.Kind)
+	w.text("severity", a.Severity)
+	w.some("session_id", a.SessionID)
+	w.some("on_behalf_of", a.OnBehalfOf)
+	w.some("owner", a.Agent.Owner)
+	w.some("agent_version", a.Agent.Version)
+	w.float("expected_per_agent_day", a.ExpectedPerAgentDay)
+	w.float("confidence", a.Confidence)
+	w.array("signals", func() {
+		for i := range a.Signals[:min(len(a.Signals), maxSignals)] {
+			w.object("", func() { w.signal(&a.Signals[i]) })
+		}
+	})
+	w.object("evidence", func() {
+		w.list("event_ids", a.Evidence.EventIDs, schemas.MaxEvidence)
+		w.list("resources", a.Evidence.Resources, schemas.MaxEvidence)
+		w.list("tools", a.Evidence.Tools, schemas.MaxEvidence)
+		w.integer("event_count", a.Evidence.EventCount)
+	})
+	w.some("counterfactual", a.Counterfactual)
+	w.some("query", a.Query)
+	w.integer("suppressed", int64(a.Suppressed))
+	w.text("config_hash", a.Detector.ConfigHash)
+	w.boolean("truncated", w.cut)
+}

@@ -1,0 +1,138 @@
+package siem
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// line writes the forms of one line that have no quotes: CEF and LEEF. A form says
+// how a character of a value is written; what is treacherous is written as \uXXXX.
+type line struct {
+	buf  []byte
+	sep  byte // between pairs
+	char func(dst []byte, c byte) []byte
+	head bool // no pair yet
+}
+
+// pair writes key=value, the value at most that many bytes long before it is
+// escaped; nothing for an empty one.
+func (l *line) pair(key, value string, most int) {
+	if value = strings.Trim(value, " "); value == "" {
+		return
+	}
+	if !l.head {
+		l.buf = append(l.buf, l.sep)
+	}
+	l.head = false
+	l.buf = append(append(l.buf, key...), '=')
+	l.value(value, most)
+}
+
+func (l *line) value(v string, most int) {
+	visible := make([]byte, 0, most+8)
+	end := 0 // where a cut leaves room for the ellipsis
+	for len(v) > 0 && len(visible) <= most {
+		if len(visible) <= most-len(ellipsis) {
+			end = len(visible)
+		}
+		r, n := utf8.DecodeRuneInString(v)
+		v = v[n:]
+		if r != '\n' && r != '\r' && r != '\t' && (r < ' ' || r == 0x7f || r >= utf8.RuneSelf && treacherous(r)) {
+			visible = fmt.Appendf(visible, `\u%04x`, r)
+		} else {
+			visible = utf8.AppendRune(visible, r) // what is not UTF-8 becomes U+FFFD
+		}
+	}
+	if len(visible) > most {
+		visible = append(visible[:end], ellipsis...)
+	}
+	for _, c := range visible {
+		l.buf = l.char(l.buf, c)
+	}
+}
+
+func (l *line) number(key string, v float64) {
+	l.pair(key, string(appendFloat(nil, v)), 400)
+}
+
+// finite returns ErrNotFinite if a number of the alert is none.
+func finite(a *schemas.Alert) error {
+	check := func(name string, values ...float64) error {
+		for _, v := range values {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return fmt.Errorf("encode alert: %s: %w", name, ErrNotFinite)
+			}
+		}
+		return nil
+	}
+	if err := check("score, confidence or expectation", a.Score, a.Confidence, a.ExpectedPerAgentDay); err != nil {
+		return err
+	}
+	for i := range a.Signals {
+		s := &a.Signals[i]
+		if err := check("a signal", s.Observed, s.Expected, s.Low, s.High, s.P, s.BaselineSamples); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eventID is ruleID with nothing in it that a header would have to escape.
+func eventID(a *schemas.Alert) string {
+	id := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == ':', r == '-':
+			return r
+		}
+		return '_'
+	}, ruleID(a))
+	return id[:min(len(id), 255)]
+}
+
+// severityTen is a severity from 1 to 10.
+func severityTen(severity string) int64 {
+	switch severity {
+	case schemas.SeverityCritical:
+		return 10
+	case schemas.SeverityHigh:
+		return 8
+	case schemas.SeverityMedium:
+		return 6
+	}
+	return 3
+}
+
+// techniques are all ids, separated by commas.
+func techniques(a *schemas.Alert) string {
+	var all []string
+	for _, ids := range [][]string{a.Tags.Attack, a.Tags.ATLAS, a.Tags.OwaspASI} {
+		all = append(all, ids[:min(len(ids), maxTags)]...)
+	}
+	return strings.Join(all, ",")
+}
+
+// target is the resource that the alert is most about: the last one that was
+// touched for the first time, else the last one.
+func target(a *schemas.Alert) string {
+	resources := a.Evidence.Resources[:min(len(a.Evidence.Resources), schemas.MaxEvidence)]
+	for _, r := range slices.Backward(resources) {
+		for i := range a.Signals[:min(len(a.Signals), maxSignals)] {
+			if slices.Contains(a.Signals[i].FirstSeen, r) {
+				return r
+			}
+		}
+	}
+	if len(resources) == 0 {
+		return ""
+	}
+	return resources[len(resources)-1]
+}
+
+func tools(a *schemas.Alert) string {
+	return strings.Join(a.Evidence.Tools[:min(len(a.Evidence.Tools), schemas.MaxEvidence)], ",")
+}
