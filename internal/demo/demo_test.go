@@ -49,6 +49,21 @@ func TestNoEventOfTheFleetLiesInTheFuture(t *testing.T) {
 	require.Len(t, f.Labels(), len(generator.Kinds())-1, "every kind but the ramp")
 }
 
+func TestAnUpdateIsShownWhereItSaysSomethingNew(t *testing.T) {
+	var out bytes.Buffer
+	s := newScreen(Options{Out: &out, Width: 80})
+	for _, a := range []schemas.Alert{
+		{EpisodeID: "e", Status: schemas.StatusOpen, Severity: schemas.SeverityLow, Title: "calls"},
+		{EpisodeID: "e", Status: schemas.StatusUpdate, Severity: schemas.SeverityLow, Title: "calls"},
+		{EpisodeID: "e", Status: schemas.StatusUpdate, Severity: schemas.SeverityHigh, Title: "calls"},
+		{EpisodeID: "e", Status: schemas.StatusUpdate, Severity: schemas.SeverityHigh, Title: "data"},
+		{EpisodeID: "f", Status: schemas.StatusUpdate, Severity: schemas.SeverityHigh, Title: "data"},
+	} {
+		s.alert(&a)
+	}
+	require.Equal(t, 3, strings.Count(out.String(), "worse: "), out.String())
+}
+
 func TestWhatIsShownFitsTheWidthAndMovesNoCursor(t *testing.T) {
 	var out bytes.Buffer
 	s := newScreen(Options{Out: &out, Terminal: true, Width: 80})

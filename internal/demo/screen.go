@@ -33,10 +33,11 @@ type screen struct {
 	rate    float64
 	rateAt  time.Time
 	rateNum int64
+	shown   map[string]string // of an episode: severity and title of its last line
 }
 
 func newScreen(o Options) *screen {
-	return &screen{w: o.Out, terminal: o.Terminal, color: o.Color, width: min(max(o.Width, 60), 160), quiet: o.Quiet}
+	return &screen{w: o.Out, terminal: o.Terminal, color: o.Color, width: min(max(o.Width, 60), 160), quiet: o.Quiet, shown: make(map[string]string)}
 }
 
 // Styles; empty where there is no colour.
@@ -160,13 +161,19 @@ func (s *screen) bar(part float64) string {
 	return strings.Repeat("█", full) + strings.Repeat("░", n-full)
 }
 
-// alert shows one alert in plain words.
+// alert shows one alert in plain words. An update has a line where it says something
+// new: an analyst who reads on has seen the rest.
 func (s *screen) alert(a *schemas.Alert) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.Status == schemas.StatusClose {
 		return
 	}
+	says := a.Severity + " " + a.Title
+	if s.shown[a.EpisodeID] == says {
+		return
+	}
+	s.shown[a.EpisodeID] = says
 	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + s.paint(bold, clean(a.Agent.ID)) + "  "
 	const indent = 21
 	if a.Status == schemas.StatusUpdate {
