@@ -17,6 +17,8 @@ type line struct {
 	sep  byte // between pairs
 	char func(dst []byte, c byte) []byte
 	head bool // no pair yet
+
+	visible []byte // a value before it is escaped, reused
 }
 
 // pair writes key=value, the value at most that many bytes long before it is
@@ -34,7 +36,7 @@ func (l *line) pair(key, value string, most int) {
 }
 
 func (l *line) value(v string, most int) {
-	visible := make([]byte, 0, most+8)
+	visible := l.visible[:0]
 	end := 0 // where a cut leaves room for the ellipsis
 	for len(v) > 0 && len(visible) <= most {
 		if len(visible) <= most-len(ellipsis) {
@@ -54,6 +56,7 @@ func (l *line) value(v string, most int) {
 	for _, c := range visible {
 		l.buf = l.char(l.buf, c)
 	}
+	l.visible = visible
 }
 
 func (l *line) number(key string, v float64) {
