@@ -28,6 +28,7 @@ type agent struct {
 	seen    baseline.Recent // event ids
 	trail   trail
 	episode *episode
+	cut     cutMark
 
 	// The highest evidence of the day so far, as calibration has recorded it.
 	dayMax   [baseline.MaxSignals]float32

@@ -91,6 +91,8 @@ type Detector struct {
 
 	evicted, late, duplicates uint64
 
+	cutting cutting
+
 	// Scratch of the event at hand.
 	ctx    signal.Context
 	items  []baseline.Item
@@ -151,6 +153,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	d.closeEpisodes()
 
 	a := d.agent(ev, at)
+	d.cutting.change(a)
 	a.tenant.advance(a.group, d.watermark)
 	if ev.EventID != "" && a.seen.Add(baseline.Hash(1, ev.EventID)) {
 		d.duplicates++
@@ -199,6 +202,7 @@ func (d *Detector) add(a *agent) {
 	a.tenant.agents[a.id] = a
 	a.listOf().push(a)
 	d.agents++
+	d.cutting.add(a)
 }
 
 func (d *Detector) addTenant(name string) *tenant {
@@ -230,12 +234,14 @@ func (d *Detector) evict() {
 			break
 		}
 	}
+	d.cutting.change(victim)
 	if victim.win.Open {
 		d.closeWindow(victim)
 	}
 	if victim.episode != nil {
 		d.endEpisode(victim, d.watermark)
 	}
+	d.cutting.remove(victim)
 	victim.unlink()
 	victim.group.peers.Agents--
 	delete(t.agents, victim.id)

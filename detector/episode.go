@@ -68,6 +68,7 @@ func (d *Detector) closeEpisodes() {
 		if e.queued > d.watermark {
 			return
 		}
+		d.cutting.change(a)
 		if e.due > d.watermark {
 			e.queued = e.due // crossed again since it was queued
 			heap.Fix(&d.open, 0)

@@ -368,6 +368,7 @@ func (d *Detector) restoreAgent(record []byte) error {
 	a.group.peers.Agents++
 	t.agents[a.id] = a
 	d.agents++
+	d.cutting.restore(a)
 	a.listOf().push(a)
 	return nil
 }

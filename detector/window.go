@@ -55,6 +55,7 @@ func (d *Detector) closeWindows() {
 			return
 		}
 		d.windows.pop()
+		d.cutting.change(a)
 		a.tenant.advance(a.group, d.watermark)
 		d.closeWindow(a)
 	}

@@ -45,9 +45,13 @@ func NewArchive(log Log, group Group, wh Warehouse, limits BatchLimits, m *Metri
 // committed, or an error that no retry heals.
 func (a *Archive) Run(ctx context.Context) error { return a.run(ctx) }
 
-func (a *Archive) open(_ context.Context, as Assignment) (handler, error) {
+func (a *Archive) open(ctx context.Context, _ Generation, as Assignment, logger zerolog.Logger) (handler, int64, error) {
+	start, err := a.startOffset(ctx, as, logger)
+	if err != nil {
+		return nil, 0, err
+	}
 	h := &archiveHandler{role: a, partition: as.Partition, topic: as.Topic, out: newOutbox(a.log, a.metrics, a.health, a.logger)}
-	h.next, h.ok = as.Offset, as.Offset
+	h.next, h.ok = start, start
 	switch as.Topic {
 	case TopicActivity:
 		h.table = &activityTable{decoder: decode.NewCanonical(), wh: a.wh, partition: as.Partition}
@@ -56,9 +60,9 @@ func (a *Archive) open(_ context.Context, as Assignment) (handler, error) {
 	case TopicWindows:
 		h.table = &windowTable{wh: a.wh}
 	default:
-		return nil, fmt.Errorf("archive does not know topic %q", as.Topic)
+		return nil, 0, fmt.Errorf("archive does not know topic %q", as.Topic)
 	}
-	return h, nil
+	return h, start, nil
 }
 
 // table collects the rows of one table.
@@ -172,7 +176,9 @@ func (h *archiveHandler) due() time.Time {
 	return h.since.Add(h.role.limits.Age)
 }
 
-func (h *archiveHandler) close() {}
+func (h *archiveHandler) tick(ctx context.Context) error   { return h.flush(ctx) }
+func (h *archiveHandler) finish(ctx context.Context) error { return h.flush(ctx) }
+func (h *archiveHandler) close()                           {}
 
 // rowVersion rises when the same source record becomes another row: of two rows
 // with one origin the views show the newer decoding, whoever wrote last.

@@ -20,22 +20,26 @@ const (
 
 // A worker handles the partitions of one role, one goroutine per partition.
 type worker interface {
-	// open prepares for one partition and returns the handler of its records.
-	open(ctx context.Context, a Assignment) (handler, error)
+	// open prepares for one partition and returns the handler of its records, and
+	// the offset from which it wants them.
+	open(ctx context.Context, gen Generation, a Assignment, logger zerolog.Logger) (handler, int64, error)
 }
 
 // A handler takes the records of one partition in order.
 //
 // take may keep what it gets in memory; done is the offset up to which all
-// effects are acknowledged, and only that is ever committed. flush makes
-// everything acknowledged. idle is called when nothing has come for a moment or
-// the time that wait asked for is over.
+// effects are acknowledged, and only that is ever committed. An error that is
+// ErrFenced says that the partition is somebody else's: it is given up and the
+// group joined again.
 type handler interface {
 	take(ctx context.Context, f Fetched) error
-	flush(ctx context.Context) error
+	// done is the offset to commit; a handler that commits by itself says 0.
 	done() int64
-	// due says when flush must be called even if no record comes; zero: no need.
+	// due says when tick must be called even if no record comes; zero: no need.
 	due() time.Time
+	tick(ctx context.Context) error
+	// finish makes everything acknowledged, before ownership ends.
+	finish(ctx context.Context) error
 	close()
 }
 
@@ -48,6 +52,8 @@ type consumer struct {
 	logger  zerolog.Logger
 	health  *Health
 	worker  worker
+	// joined, where set, is told what a generation has assigned.
+	joined func([]Assignment)
 }
 
 // drainTimeout bounds what a stopping handler may take to get its effects
@@ -81,6 +87,9 @@ func (c *consumer) generation(ctx context.Context, gen Generation) error {
 	c.logger.Info().Int("partitions", len(assigned)).Msg("joined generation")
 	c.health.joined()
 	defer c.health.left()
+	if c.joined != nil {
+		c.joined(assigned)
+	}
 	if len(assigned) == 0 {
 		// More members than partitions: wait for the next generation.
 		done := make(chan struct{})
@@ -124,22 +133,18 @@ func (c *consumer) partition(ctx, genCtx context.Context, gen Generation, a Assi
 	defer context.AfterFunc(genCtx, stop)()
 
 	logger := c.logger.With().Str("topic", a.Topic).Int32("partition", a.Partition).Logger()
-	start, err := c.startOffset(readCtx, a, logger)
-	if err != nil {
-		if readCtx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	a.Offset = start
-	h, err := c.worker.open(readCtx, a)
-	if err != nil {
-		if readCtx.Err() != nil {
-			return nil
-		}
+	h, start, err := c.worker.open(readCtx, gen, a, logger)
+	switch {
+	case err != nil && readCtx.Err() != nil:
+		return nil //nolint:nilerr // it was interrupted
+	case errors.Is(err, ErrFenced):
+		c.fenced(readCtx, err, logger)
+		return nil
+	case err != nil:
 		return fmt.Errorf("%s/%d: %w", a.Topic, a.Partition, err)
 	}
 	defer h.close()
+	a.Offset = start
 
 	batches := make(chan Fetched, 1)
 	var fetchErr error
@@ -153,7 +158,25 @@ func (c *consumer) partition(ctx, genCtx context.Context, gen Generation, a Assi
 	for range batches { // the fetcher may wait to hand over its last batch
 	}
 	fetcher.Wait()
+	if errors.Is(err, ErrFenced) {
+		c.fenced(genCtx, err, logger)
+		err = nil
+	}
 	return errors.Join(err, fetchErr)
+}
+
+// fenced says that a partition is given up. Its function returns, so that the
+// generation ends and the group is joined again, after a pause: two owners who
+// take it from each other should not do so in a hurry.
+func (c *consumer) fenced(ctx context.Context, err error, logger zerolog.Logger) {
+	c.metrics.Fenced.WithLabelValues(c.role).Inc()
+	logger.Warn().Err(err).Msg("partition given up to another owner; joining the group again. If this goes on, two services use one group by mistake")
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // handle feeds the handler and commits what it has done.
@@ -204,7 +227,7 @@ func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Ass
 			c.metrics.Lag.WithLabelValues(c.role, a.Topic, label(a.Partition)).Set(float64(max(0, f.HighWatermark-f.Next)))
 		case <-timer.C:
 			if due := h.due(); !due.IsZero() && !time.Now().Before(due) {
-				err = h.flush(readCtx)
+				err = h.tick(readCtx)
 			}
 			idle = true
 		}
@@ -232,7 +255,7 @@ func (c *consumer) drain(genCtx context.Context, h handler, commit func(), logge
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(genCtx), limit)
 	defer cancel()
-	if err := h.flush(ctx); err != nil {
+	if err := h.finish(ctx); err != nil {
 		logger.Warn().Err(err).Msg("not everything was acknowledged before the stop; it is read again later")
 	}
 	commit()
@@ -329,7 +352,7 @@ func (c *consumer) stepOver(offset *int64, err error, logger zerolog.Logger) boo
 	return true
 }
 
-// startOffset checks the committed offset against the log before the first read.
+// startOffset checks an offset against the log before the first read.
 func (c *consumer) startOffset(ctx context.Context, a Assignment, logger zerolog.Logger) (int64, error) {
 	what := "look up offsets of " + a.Topic + "/" + label(a.Partition)
 	retry := newBackoff()

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,79 +24,86 @@ type Output struct {
 	Encoder siem.Encoder
 }
 
+// DetectConfig says how detect works.
+type DetectConfig struct {
+	Detector detector.Config
+	Outputs  []Output
+	// CheckpointEvery is how much time passes between two checkpoints of a
+	// partition: what is read again after a crash.
+	CheckpointEvery time.Duration
+	// FreshOnLostState lets baselines start anew where the state that belongs to the
+	// committed offset is gone; else that is refused.
+	FreshOnLostState bool
+}
+
 // Detect scores the canonical events of TopicActivity and publishes alerts and
 // windows. Kafka in, Kafka out: the warehouse may be down.
 //
 // Invariants:
 //  1. One goroutine owns the baselines of one partition.
-//  2. An offset is committed only when the alerts and windows of every event
-//     before it are acknowledged.
+//  2. An offset is committed only with a checkpoint of the state at that offset,
+//     and only when the alerts and windows of every event before it are
+//     acknowledged.
 //  3. What is published is a function of the partition's records and the config.
 //
-// Not obvious: the baselines live in memory. They stay over a rebalance that
-// returns a partition at or before the offset that they have reached, with what
-// was not acknowledged yet: a broker that was away takes neither with it. After a
-// restart they start anew, which is said in the log and counted.
+// Not obvious: the baselines stay in memory over a rebalance that returns a
+// partition in whose log of state nobody else has written, with what was not
+// acknowledged yet. Else they are restored from that log, and what was read since
+// its last checkpoint is read again: it gives the same alerts, which are
+// recognised and not sent again.
 type Detect struct {
 	consumer
-	cfg     detector.Config
-	outputs []Output
+	cfg DetectConfig
 
 	mu   sync.Mutex
 	warm map[int32]*detectState // partitions not owned right now
 }
 
 // NewDetect returns the role; Run starts it.
-func NewDetect(log Log, group Group, cfg detector.Config, outputs []Output, m *Metrics, h *Health, logger zerolog.Logger) *Detect {
-	d := &Detect{cfg: cfg, outputs: outputs, warm: make(map[int32]*detectState)}
-	d.consumer = consumer{role: "detect", log: log, group: group, metrics: m, health: h, logger: logger, worker: d}
+func NewDetect(log Log, group Group, cfg DetectConfig, m *Metrics, h *Health, logger zerolog.Logger) *Detect {
+	d := &Detect{cfg: cfg, warm: make(map[int32]*detectState)}
+	d.consumer = consumer{role: "detect", log: log, group: group, metrics: m, health: h, logger: logger, worker: d, joined: d.keepWarm}
 	return d
 }
 
 // Run detects until ctx ends; it returns after what was read is published and
-// committed, or an error that no retry heals.
+// safe, or an error that no retry heals.
 func (d *Detect) Run(ctx context.Context) error { return d.run(ctx) }
 
-func (d *Detect) open(ctx context.Context, a Assignment) (handler, error) {
-	h := &detectHandler{
-		role: d, partition: a.Partition,
-		decoder: decode.NewCanonical(),
-		label:   label(a.Partition),
-	}
-	h.next, h.ok = a.Offset, a.Offset
+// keepWarm forgets the states of partitions that have gone to somebody else.
+func (d *Detect) keepWarm(assigned []Assignment) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.warm, func(p int32, _ *detectState) bool {
+		return !slices.ContainsFunc(assigned, func(a Assignment) bool { return a.Partition == p })
+	})
+}
+
+func (d *Detect) open(ctx context.Context, gen Generation, a Assignment, logger zerolog.Logger) (handler, int64, error) {
+	h := &detectHandler{role: d, partition: a.Partition, decoder: decode.NewCanonical(), label: label(a.Partition), logger: logger}
 	for _, topic := range d.topics() {
 		n, err := d.partitionsOf(ctx, topic)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		h.targets = append(h.targets, target{topic: topic, partitions: n})
 	}
 	d.mu.Lock()
-	state := d.warm[a.Partition]
+	warm := d.warm[a.Partition]
 	delete(d.warm, a.Partition)
 	d.mu.Unlock()
-	if state == nil || !state.reaches(a) {
-		state = &detectState{routed: make(map[string]position), next: a.Offset, out: newOutbox(d.log, d.metrics, d.health, d.logger)}
-		var err error
-		if state.detector, err = detector.New(d.cfg, state); err != nil {
-			return nil, fmt.Errorf("detector: %w", err)
-		}
-		if a.Committed && a.Offset > 0 {
-			d.metrics.StateLost.Inc()
-			d.logger.Warn().Int32("partition", a.Partition).Int64("offset", a.Offset).
-				Msg("BASELINES START ANEW: the detector's state does not survive a restart in this version; " +
-					"until it has learned again, agents are judged like new ones. Events and rows are not affected")
-		}
+	if err := h.takeOver(ctx, gen, a, warm); err != nil {
+		return nil, 0, err
 	}
-	state.handler = h
-	h.state = state
-	return h, nil
+	h.next = h.state.next
+	h.later()
+	return h, h.next, nil
 }
 
 // topics returns what detect writes to; their order is that of target below.
 func (d *Detect) topics() []string {
 	ts := []string{TopicAlerts, TopicWindows}
-	for _, o := range d.outputs {
+	for _, o := range d.cfg.Outputs {
 		ts = append(ts, o.Topic)
 	}
 	return ts
@@ -128,18 +135,13 @@ type detectState struct {
 	// without offset and index. Route writes a source partition's events in order,
 	// so that what is not after it was written twice.
 	routed  map[string]position
-	next    int64   // offset after the last record that the detector has seen
+	next    int64       // offset after the last record that the detector has seen
+	safe    int64       // offset of the last confirmed checkpoint
+	known   knownAlerts // sent by an owner before us, of events at or behind safe
+	owner   *stateOwner
 	out     *outbox // what it said of them and is not acknowledged yet
 	handler *detectHandler
 	stats   detector.Stats
-}
-
-// reaches reports whether the state holds all that stands before an assignment's
-// offset. It may be ahead of it: a commit was refused, or the outputs failed until
-// the generation was over. What it has seen is then read again and skipped. Where
-// nothing is committed the log may be another one, and only its beginning fits.
-func (s *detectState) reaches(a Assignment) bool {
-	return s.next == a.Offset || a.Committed && s.next > a.Offset
 }
 
 // Alert implements detector.Sink.
@@ -167,17 +169,22 @@ func (s *detectState) repeated(origin []byte) (bool, error) {
 
 // detectHandler works on one partition during one generation.
 type detectHandler struct {
-	role      *Detect
-	partition int32
-	label     string
-	decoder   decode.Decoder
-	state     *detectState
-	targets   []target         // alerts, windows, then the outputs
-	rec       *Record          // the record at hand
-	alerted   []schemas.Millis // append times of the events that completed alerts not yet acknowledged
+	role       *Detect
+	partition  int32
+	label      string
+	logger     zerolog.Logger
+	decoder    decode.Decoder
+	state      *detectState
+	partitions int32            // of TopicActivity
+	targets    []target         // alerts, windows, then the outputs
+	rec        *Record          // the record at hand
+	alerted    []schemas.Millis // append times of the events that completed alerts not yet acknowledged
+	run        *checkpointRun   // the checkpoint that is being written, or nil
+	cutAt      time.Time        // when the next one is due
+	pollAt     time.Time        // when to look at the one at hand again
+	lost       bool             // the partition is somebody else's
 
 	next int64
-	ok   int64
 }
 
 func (h *detectHandler) take(ctx context.Context, f Fetched) error {
@@ -191,7 +198,7 @@ func (h *detectHandler) take(ctx context.Context, f Fetched) error {
 	h.next = max(h.next, f.Next)
 	h.state.next = max(h.state.next, h.next)
 	h.export()
-	return h.flush(ctx)
+	return h.tick(ctx)
 }
 
 func (h *detectHandler) record() {
@@ -229,18 +236,19 @@ func (h *detectHandler) alert(a *schemas.Alert) {
 	h.role.metrics.Alerts.WithLabelValues(a.Status, a.Severity).Inc()
 	h.alerted = append(h.alerted, h.rec.Time)
 	key := schemas.AppendKey(nil, a.TenantID, a.Agent.ID)
-	source := strconv.AppendInt(nil, int64(h.partition), 10)
-	source = append(source, '/')
-	source = strconv.AppendInt(source, h.rec.Offset, 10)
-	headers := []Header{{HeaderAlertID, []byte(a.AlertID)}, {HeaderSource, source}}
+	headers := []Header{{HeaderAlertID, []byte(a.AlertID)}, {HeaderSource, appendSource(nil, h.partition, h.rec.Offset)}}
 
 	h.publish(0, key, headers, a, siem.JSON)
-	for i, o := range h.role.outputs {
+	for i, o := range h.role.cfg.Outputs {
 		h.publish(2+i, key, headers, a, o.Encoder)
 	}
 }
 
 func (h *detectHandler) publish(to int, key []byte, headers []Header, a *schemas.Alert, enc siem.Encoder) {
+	if h.state.known.has(h.targets[to].topic, a.AlertID) {
+		h.role.metrics.Suppressed.Inc()
+		return
+	}
 	value, err := enc.Append(nil, a)
 	if err != nil {
 		// The other forms still go out, and the canonical one carries everything.
@@ -274,7 +282,6 @@ func (h *detectHandler) flush(ctx context.Context) error {
 		}
 		h.alerted = h.alerted[:0]
 	}
-	h.ok = h.next
 	return nil
 }
 
@@ -290,21 +297,18 @@ func (h *detectHandler) export() {
 	*last = s
 }
 
-func (h *detectHandler) done() int64 { return h.ok }
-
-// due asks for a flush of what an earlier generation left.
-func (h *detectHandler) due() time.Time {
-	if h.state.out.empty() {
-		return time.Time{}
-	}
-	return time.Unix(0, 0)
-}
+// done: checkpoints commit by themselves.
+func (h *detectHandler) done() int64 { return 0 }
 
 // close keeps the state for the case that the partition comes back.
 func (h *detectHandler) close() {
+	h.abandon()
 	m := h.role.metrics
-	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.StateBytes, m.OpenEpisodes, m.Watermark} {
+	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.StateBytes, m.OpenEpisodes, m.Watermark, m.CheckpointOffset} {
 		gauge.DeleteLabelValues(h.label) // somebody else may report them from now on
+	}
+	if h.lost {
+		return
 	}
 	h.role.mu.Lock()
 	defer h.role.mu.Unlock()

@@ -15,6 +15,7 @@ type Metrics struct {
 	ProduceErrors *prometheus.CounterVec
 	CommitErrors  *prometheus.CounterVec
 	LostRecords   *prometheus.CounterVec
+	Fenced        *prometheus.CounterVec
 	Generations   *prometheus.CounterVec
 	BatchRecords  *prometheus.HistogramVec // role, topic
 
@@ -33,6 +34,15 @@ type Metrics struct {
 	Late         *prometheus.CounterVec
 	Duplicates   *prometheus.CounterVec
 	StateLost    prometheus.Counter
+
+	Checkpoints       *prometheus.CounterVec // result
+	CheckpointSeconds prometheus.Histogram
+	CheckpointPause   prometheus.Histogram
+	CheckpointBytes   prometheus.Histogram
+	CheckpointOffset  *prometheus.GaugeVec // partition
+	RestoreSeconds    prometheus.Histogram
+	Suppressed        prometheus.Counter
+
 	AlertLatency prometheus.Histogram
 	FlushSeconds prometheus.Histogram
 
@@ -54,6 +64,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		ProduceErrors: r.counter("produce_errors_total", "Failed writes; each is retried until acknowledged.", "topic"),
 		CommitErrors:  r.counter("commit_errors_total", "Offset commits that were refused.", "role"),
 		LostRecords:   r.counter("lost_records_total", "Records that retention removed before they were read, or that stood in a batch that can't be read: data loss.", "role", "topic"),
+		Fenced:        r.counter("fenced_total", "Partitions given up because another owner had them.", "role"),
 		Generations:   r.counter("generations_total", "Consumer group generations joined: a fast rise is a rebalance storm.", "role"),
 		BatchRecords:  r.histogram("batch_records", "Records per read that returned any.", sizes, "role", "topic"),
 
@@ -72,6 +83,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Late:         r.counter("late_events_total", "Events whose window was closed already.", "partition"),
 		Duplicates:   r.counter("duplicate_events_total", "Events with an event_id seen a moment ago; not counted again.", "partition"),
 		StateLost:    r.counter("baselines_restarted_total", "Partitions whose baselines started anew although events were read before.").WithLabelValues(),
+
+		Checkpoints:       r.counter("checkpoints_total", "Checkpoints of detector state: confirmed, or given up.", "result"),
+		CheckpointSeconds: r.histogram("checkpoint_seconds", "From the cut of a checkpoint to its confirmation; detection goes on meanwhile.", latency).WithLabelValues().(prometheus.Histogram),
+		CheckpointPause:   r.histogram("checkpoint_pause_seconds", "How long a checkpoint held up detection at a time.", latency).WithLabelValues().(prometheus.Histogram),
+		CheckpointBytes:   r.histogram("checkpoint_bytes", "Size of a checkpoint.", prometheus.ExponentialBuckets(1<<10, 4, 12)).WithLabelValues().(prometheus.Histogram),
+		CheckpointOffset:  r.gauge("checkpoint_offset", "Offset of the activity topic up to which the state is safe.", "partition"),
+		RestoreSeconds:    r.histogram("restore_seconds", "Time to restore the state of a partition.", latency).WithLabelValues().(prometheus.Histogram),
+		Suppressed:        r.counter("suppressed_alerts_total", "Alerts that stood in their topic already after a restart, and were not sent again.").WithLabelValues(),
+
 		AlertLatency: r.histogram("alert_latency_seconds", "From the append of an event in the activity topic to the acknowledged alert.", latency).WithLabelValues().(prometheus.Histogram),
 		FlushSeconds: r.histogram("flush_seconds", "Time to get alerts and windows acknowledged.", latency).WithLabelValues().(prometheus.Histogram),
 

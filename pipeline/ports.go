@@ -78,6 +78,15 @@ func (e *CorruptError) Error() string {
 // Unwrap returns ErrCorrupt.
 func (e *CorruptError) Unwrap() error { return ErrCorrupt }
 
+// Appended says where records went.
+type Appended struct {
+	First, Last int64 // offsets of the first and the last record
+	Count       int
+}
+
+// Contiguous says whether no foreign record stands between them.
+func (a Appended) Contiguous() bool { return a.Last-a.First+1 == int64(a.Count) }
+
 // Log reads and writes partitions.
 type Log interface {
 	// Fetch returns records from offset on, committed ones only, in order. It
@@ -86,6 +95,10 @@ type Log interface {
 	// Produce appends records as one batch (or more, in order, where they exceed
 	// the request size) and returns when all in-sync replicas have them.
 	Produce(ctx context.Context, tp TopicPartition, records []Record) error
+	// Append is Produce, and says where the records went.
+	Append(ctx context.Context, tp TopicPartition, records []Record) (Appended, error)
+	// DeleteRecords removes the records of a partition below an offset.
+	DeleteRecords(ctx context.Context, tp TopicPartition, before int64) error
 	// Bounds returns the offsets of the log's start and end.
 	Bounds(ctx context.Context, tp TopicPartition) (start, end int64, err error)
 	// Partitions returns how many partitions a topic has.

@@ -43,6 +43,8 @@ type rig struct {
 	warehouse  *pipelinetest.Warehouse
 	partitions int32
 	detectors  detector.Config
+	every      time.Duration // between checkpoints
+	fresh      bool          // on lost state
 	log        *bytes.Buffer
 	logMu      sync.Mutex
 }
@@ -51,12 +53,12 @@ func newRig(t *testing.T, partitions int32) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, cluster: pipelinetest.NewCluster(), warehouse: pipelinetest.NewWarehouse(),
-		partitions: partitions, detectors: detector.DefaultConfig(), log: &bytes.Buffer{},
+		partitions: partitions, detectors: detector.DefaultConfig(), every: 20 * time.Millisecond, log: &bytes.Buffer{},
 	}
 	r.kafka = r.cluster
 	r.outputs = []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
 	r.cluster.SetFetch(5*time.Millisecond, 100)
-	for _, topic := range []string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows, ocsfTopic} {
+	for _, topic := range []string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows, pipeline.TopicBaselines, ocsfTopic} {
 		r.cluster.CreateTopic(topic, partitions)
 	}
 	r.cluster.CreateTopic(pipeline.TopicDeadLetter, 1)
@@ -89,7 +91,8 @@ func (r *rig) send(lines ...string) {
 		}
 		key := schemas.AppendKey(nil, id.TenantID, id.AgentID)
 		tp := pipeline.TopicPartition{Topic: sourceTopic, Partition: schemas.Partition(key, r.partitions)}
-		require.NoError(r.t, r.cluster.Append(tp, pipeline.Record{Key: key, Value: []byte(line)}))
+		_, err := r.cluster.Put(tp, pipeline.Record{Key: key, Value: []byte(line)})
+		require.NoError(r.t, err)
 	}
 }
 
@@ -122,7 +125,8 @@ func (r *rig) start(roles ...string) *service {
 			run = pipeline.NewRoute(r.kafka, g, sources, m, h, logger).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
-			run = pipeline.NewDetect(r.kafka, g, r.detectors, r.outputs, m, h, logger).Run
+			cfg := pipeline.DetectConfig{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, FreshOnLostState: r.fresh}
+			run = pipeline.NewDetect(r.kafka, g, cfg, m, h, logger).Run
 		case "archive":
 			g = r.cluster.Group(pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
 			limits := pipeline.BatchLimits{Rows: 1000, Bytes: 1 << 20, Age: 10 * time.Millisecond}
@@ -409,29 +413,6 @@ func TestARebalanceKeepsTheBaselinesWarm(t *testing.T) {
 	}
 }
 
-func TestARestartSaysThatBaselinesStartAnewAndGoesOnWhereItStopped(t *testing.T) {
-	r := newRig(t, 1)
-	now := time.Now().Add(-time.Hour)
-	for i := range 100 {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
-	require.NotContains(t, r.logged(), "BASELINES START ANEW")
-
-	for i := 100; i < 150; i++ {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	s = r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
-	require.Contains(t, r.logged(), "BASELINES START ANEW")
-	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.StateLost), 0)
-	require.Len(t, r.cluster.All(pipeline.TopicActivity), 150)
-	require.Len(t, r.warehouse.Activity(), 150)
-}
-
 func TestRecordsLostToRetentionAreCountedAndReadingGoesOn(t *testing.T) {
 	r := newRig(t, 1)
 	now := time.Now().Add(-time.Hour)
@@ -523,7 +504,8 @@ func TestARecordThatRouteDidNotWriteIsSetAside(t *testing.T) {
 	r := newRig(t, 1)
 	now := time.Now().Add(-time.Hour)
 	tp := pipeline.TopicPartition{Topic: pipeline.TopicActivity}
-	require.NoError(t, r.cluster.Append(tp, pipeline.Record{Key: []byte("default/x"), Value: []byte(`{"agent_id":"forged"}`)}))
+	_, err := r.cluster.Put(tp, pipeline.Record{Key: []byte("default/x"), Value: []byte(`{"agent_id":"forged"}`)})
+	require.NoError(t, err)
 	r.send(line("agent", 1, now, ""))
 	s := r.start(allRoles...)
 	r.settled(allRoles...)

@@ -48,22 +48,26 @@ func NewRoute(log Log, group Group, sources []Source, m *Metrics, h *Health, log
 // committed, or an error that no retry heals.
 func (r *Route) Run(ctx context.Context) error { return r.run(ctx) }
 
-func (r *Route) open(ctx context.Context, a Assignment) (handler, error) {
+func (r *Route) open(ctx context.Context, _ Generation, a Assignment, logger zerolog.Logger) (handler, int64, error) {
 	src, ok := r.sources[a.Topic]
 	if !ok {
-		return nil, fmt.Errorf("no source reads topic %q", a.Topic)
+		return nil, 0, fmt.Errorf("no source reads topic %q", a.Topic)
+	}
+	start, err := r.startOffset(ctx, a, logger)
+	if err != nil {
+		return nil, 0, err
 	}
 	n, err := r.partitionsOf(ctx, TopicActivity)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	return &routeHandler{
-		src: src, partition: a.Partition, partitions: n, next: a.Offset,
+		src: src, partition: a.Partition, partitions: n, next: start,
 		decoder: src.NewDecoder(),
 		metrics: r.metrics,
 		out:     newOutbox(r.log, r.metrics, r.health, r.logger),
 		events:  r.metrics.Events.WithLabelValues(src.Name),
-	}, nil
+	}, start, nil
 }
 
 // routeHandler routes one partition of one source.
@@ -108,9 +112,11 @@ func (h *routeHandler) flush(ctx context.Context) error {
 	return nil
 }
 
-func (h *routeHandler) done() int64    { return h.ok }
-func (h *routeHandler) due() time.Time { return time.Time{} }
-func (h *routeHandler) close()         {}
+func (h *routeHandler) done() int64                      { return h.ok }
+func (h *routeHandler) due() time.Time                   { return time.Time{} }
+func (h *routeHandler) tick(context.Context) error       { return nil }
+func (h *routeHandler) finish(ctx context.Context) error { return h.flush(ctx) }
+func (h *routeHandler) close()                           {}
 
 // routeWriter turns the events of one batch into records.
 type routeWriter struct {

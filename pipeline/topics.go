@@ -6,6 +6,7 @@ const (
 	TopicActivity   = "plumbline.activity"
 	TopicAlerts     = "plumbline.alerts"
 	TopicWindows    = "plumbline.windows"
+	TopicBaselines  = "plumbline.baselines" // detector state: see statelog.go
 	TopicDeadLetter = "plumbline.deadletter"
 )
 

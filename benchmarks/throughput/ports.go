@@ -105,16 +105,32 @@ func (l *memoryLog) batch(c *corpus, base, offset int64) pipeline.Fetched {
 
 // Produce implements pipeline.Log.
 func (l *memoryLog) Produce(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) error {
+	_, err := l.Append(ctx, tp, records)
+	return err
+}
+
+// Append implements pipeline.Log.
+func (l *memoryLog) Append(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) (pipeline.Appended, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	first := int64(l.produced[tp.Topic])
 	l.produced[tp.Topic] += len(records)
+	return pipeline.Appended{First: first, Last: first + int64(len(records)) - 1, Count: len(records)}, ctx.Err()
+}
+
+// DeleteRecords implements pipeline.Log.
+func (l *memoryLog) DeleteRecords(ctx context.Context, _ pipeline.TopicPartition, _ int64) error {
 	return ctx.Err()
 }
 
-// Bounds implements pipeline.Log.
-func (l *memoryLog) Bounds(context.Context, pipeline.TopicPartition) (start, end int64, err error) {
+// Bounds implements pipeline.Log. What was produced is deleted at once.
+func (l *memoryLog) Bounds(_ context.Context, tp pipeline.TopicPartition) (start, end int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if tp != l.in {
+		n := int64(l.produced[tp.Topic])
+		return n, n, nil
+	}
 	return 0, l.end, nil
 }
 

@@ -202,11 +202,11 @@ func (b *bench) route(ctx context.Context) error {
 // windows, metrics.
 func (b *bench) detectRole(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
-		name: "detect (role)", what: "the role with 10,000 agents: decode, detect, windows and alerts encoded; Kafka itself not counted; young baselines",
+		name: "detect (role)", what: "the role with 10,000 agents: decode, detect, windows and alerts encoded, a checkpoint every 5 s; Kafka itself not counted; young baselines",
 		topic: pipeline.TopicActivity, fresh: true,
 		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error) {
 			outputs := []pipeline.Output{{Topic: "siem.ocsf", Encoder: siem.OCSF}}
-			return pipeline.NewDetect(log, group, detector.DefaultConfig(), outputs, m, pipeline.NewHealth(), zerolog.Nop()), nil
+			return pipeline.NewDetect(log, group, pipeline.DetectConfig{Detector: detector.DefaultConfig(), Outputs: outputs, CheckpointEvery: 5 * time.Second}, m, pipeline.NewHealth(), zerolog.Nop()), nil
 		},
 		check: func(log *memoryLog, _ int) error {
 			if log.count(pipeline.TopicDeadLetter) > 0 {

@@ -295,7 +295,7 @@ type faulty struct {
 	stored []string
 }
 
-func (f *faulty) Append(_ context.Context, _ pipeline.TopicPartition, records []pipeline.Record) (kafka.Appended, error) {
+func (f *faulty) Append(_ context.Context, _ pipeline.TopicPartition, records []pipeline.Record) (pipeline.Appended, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
@@ -306,7 +306,7 @@ func (f *faulty) Append(_ context.Context, _ pipeline.TopicPartition, records []
 	for _, r := range records[:n] {
 		f.stored = append(f.stored, string(r.Value))
 	}
-	return kafka.Appended{Count: n}, err
+	return pipeline.Appended{Count: n}, err
 }
 
 func sendThrough(t *testing.T, k appender, patience time.Duration, lines ...string) (sendSummary, string, error) {

@@ -16,7 +16,7 @@ import (
 
 // appender is what a sender needs of Kafka.
 type appender interface {
-	Append(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) (kafka.Appended, error)
+	Append(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) (pipeline.Appended, error)
 }
 
 // sender sends lines.

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
@@ -203,7 +204,11 @@ func (a *App) detect(client *kafka.Client) (role, error) {
 		return role{}, err
 	}
 	health := pipeline.NewHealth()
-	detect := pipeline.NewDetect(client, group, DetectorConfig(a.cfg, a.opts.Version), outputs, a.metrics, health, a.roleLogger(RoleDetect))
+	cfg := pipeline.DetectConfig{
+		Detector: DetectorConfig(a.cfg, a.opts.Version), Outputs: outputs,
+		CheckpointEvery: a.cfg.Detector.CheckpointEvery.Std(), FreshOnLostState: a.cfg.Detector.OnLostState == config.LostStateFresh,
+	}
+	detect := pipeline.NewDetect(client, group, cfg, a.metrics, health, a.roleLogger(RoleDetect))
 	return role{health: health, leave: leave, run: detect.Run}, nil
 }
 
@@ -279,6 +284,9 @@ func (a *App) topics() []kafka.TopicSpec {
 		{Name: pipeline.TopicActivity, Partitions: n, Replication: replicas, Configs: days(7), CheckPartitions: true},
 		{Name: pipeline.TopicAlerts, Partitions: n, Replication: replicas, Configs: days(30)},
 		{Name: pipeline.TopicWindows, Partitions: n, Replication: replicas, Configs: days(7)},
+		{Name: pipeline.TopicBaselines, Partitions: n, Replication: replicas, CheckPartitions: true, Configs: map[string]string{
+			"retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": strconv.Itoa(128 << 20),
+		}},
 		{Name: pipeline.TopicDeadLetter, Partitions: 1, Replication: replicas, Configs: days(30)},
 	}
 	for _, s := range a.cfg.Sources {

@@ -184,6 +184,8 @@ func (k *checker) detector(c *Detector) {
 		k.wrong("detector.alerts_per_agent_day", number(c.AlertsPerAgentDay)+" is no budget", "write a number over 0 and under 10, such as 0.01")
 	}
 	between(k, "detector.quiet_time", c.QuietTime, Duration(time.Minute), Duration(30*24*time.Hour))
+	between(k, "detector.checkpoint_every", c.CheckpointEvery, Duration(time.Second), Duration(10*time.Minute))
+	k.oneOf("detector.on_lost_state", c.OnLostState, LostStateRefuse, LostStateFresh)
 	between(k, "detector.max_agents", c.MaxAgents, 1, 100_000_000)
 	names := make([]string, 0, len(c.Signals))
 	for name := range c.Signals {

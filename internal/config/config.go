@@ -136,6 +136,13 @@ type Detector struct {
 	// Most agents that one partition keeps baselines of, 1 to 100,000,000; the least
 	// valuable are given up first. An agent costs up to 4 KiB of memory.
 	MaxAgents int `yaml:"max_agents" example:"500000"`
+	// How often the baselines of a partition are written to Kafka, 1 s to 10 min: so
+	// much is read again after a crash. Detection goes on meanwhile.
+	CheckpointEvery Duration `yaml:"checkpoint_every" example:"1m"`
+	// What to do where events were processed before and the state that belongs to
+	// them is gone: `refuse` to start and say so, or start `fresh`, with baselines
+	// that know nothing.
+	OnLostState string `yaml:"on_lost_state" example:"fresh"`
 	// Link or path in front of a signal's name, which together are the `runbook` of
 	// an alert. Empty: none.
 	Runbook string `yaml:"runbook" example:"https://wiki.example.com/plumbline/"`
@@ -145,6 +152,12 @@ type Detector struct {
 	// `malformed`, `metric:NAME`.
 	Signals map[string]Signal `yaml:"signals" example:"{silence: {off: true}, bytes_sent: {weight: 5}}"`
 }
+
+// The values of Detector.OnLostState.
+const (
+	LostStateRefuse = "refuse"
+	LostStateFresh  = "fresh"
+)
 
 // Signal overrides one signal.
 type Signal struct {
@@ -243,6 +256,8 @@ func Default() *Config {
 		Detector: Detector{
 			AlertsPerAgentDay: 0.01,
 			QuietTime:         Duration(6 * time.Hour),
+			CheckpointEvery:   Duration(30 * time.Second),
+			OnLostState:       LostStateRefuse,
 			MaxAgents:         2_000_000,
 		},
 		Outputs: []Output{{Topic: "siem.ocsf", Format: "ocsf"}},

@@ -200,7 +200,7 @@ func TestAppendSaysWhatIsAcknowledgedWhenALaterRequestFails(t *testing.T) {
 	big := make([]byte, 600<<10)
 	appended, err := c.Append(t.Context(), pipeline.TopicPartition{Topic: "t"}, []pipeline.Record{{Value: big}, {Value: big}, {Value: big}})
 	require.Error(t, err)
-	assert.Equal(t, kafka.Appended{First: 0, Last: 0, Count: 1}, appended)
+	assert.Equal(t, pipeline.Appended{First: 0, Last: 0, Count: 1}, appended)
 }
 
 func TestRefusedCredentialsAreAnAccessError(t *testing.T) {

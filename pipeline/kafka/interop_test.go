@@ -109,7 +109,7 @@ func TestAnotherLibraryReadsWhatProduceWrote(t *testing.T) {
 			}
 			appended, err := c.Append(t.Context(), tp, sent)
 			require.NoError(t, err)
-			assert.Equal(t, kafka.Appended{First: 0, Last: 2, Count: 3}, appended)
+			assert.Equal(t, pipeline.Appended{First: 0, Last: 2, Count: 3}, appended)
 			assert.True(t, appended.Contiguous())
 			cl := franz(t, []string{addr}, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {1: kgo.NewOffset().AtStart()}}))
 			var got []*kgo.Record

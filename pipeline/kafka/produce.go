@@ -20,15 +20,6 @@ import (
 // takes 1 MiB where nobody configured anything else. A larger record goes alone.
 const maxRequest = 960 << 10
 
-// Appended says where records went.
-type Appended struct {
-	First, Last int64 // offsets of the first and the last record
-	Count       int
-}
-
-// Contiguous says whether no foreign record stands between them.
-func (a Appended) Contiguous() bool { return a.Last-a.First+1 == int64(a.Count) }
-
 // Produce appends records in order, in as many requests as their size asks for,
 // one after the other.
 func (c *Client) Produce(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) error {
@@ -39,8 +30,8 @@ func (c *Client) Produce(ctx context.Context, tp pipeline.TopicPartition, record
 // Append is Produce, and says where the records went. After an error, what it
 // returns covers the records that are acknowledged; of the others none, some or
 // all may stand in the log.
-func (c *Client) Append(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) (Appended, error) {
-	var out Appended
+func (c *Client) Append(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) (pipeline.Appended, error) {
+	var out pipeline.Appended
 	for len(records) > 0 {
 		n := requestLength(records)
 		base, err := c.produce(ctx, tp, records[:n])

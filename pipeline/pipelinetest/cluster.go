@@ -212,38 +212,49 @@ func (c *Cluster) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset 
 
 // Produce implements pipeline.Log.
 func (c *Cluster) Produce(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) error {
+	_, err := c.Append(ctx, tp, records)
+	return err
+}
+
+// Append implements pipeline.Log.
+func (c *Cluster) Append(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) (pipeline.Appended, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return pipeline.Appended{}, err
 	}
 	hooks := c.currentHooks()
 	if hooks.Produce != nil {
 		if err := hooks.Produce(tp, records); err != nil {
-			return err
+			return pipeline.Appended{}, err
 		}
 	}
 	if len(records) == 0 {
-		return nil
+		return pipeline.Appended{}, nil
 	}
-	if err := c.Append(tp, records...); err != nil {
-		return err
+	first, err := c.Put(tp, records...)
+	if err != nil {
+		return pipeline.Appended{}, err
 	}
 	if hooks.Produced != nil {
-		return hooks.Produced(tp, records)
+		if err := hooks.Produced(tp, records); err != nil {
+			return pipeline.Appended{}, err
+		}
 	}
-	return nil
+	return pipeline.Appended{First: first, Last: first + int64(len(records)) - 1, Count: len(records)}, nil
 }
 
-// Append appends records without asking the hooks.
-func (c *Cluster) Append(tp pipeline.TopicPartition, records ...pipeline.Record) error {
+// Put appends records without asking the hooks, and returns the offset of the
+// first.
+func (c *Cluster) Put(tp pipeline.TopicPartition, records ...pipeline.Record) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t, p, err := c.partition(tp)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	first := p.end()
 	for i := range records {
 		if n := len(records[i].Key) + len(records[i].Value); n > t.maxMessage {
-			return fmt.Errorf("%s/%d: record of %d bytes: %w", tp.Topic, tp.Partition, n, pipeline.ErrTooLarge)
+			return 0, fmt.Errorf("%s/%d: record of %d bytes: %w", tp.Topic, tp.Partition, n, pipeline.ErrTooLarge)
 		}
 	}
 	now := c.clock()
@@ -261,7 +272,7 @@ func (c *Cluster) Append(tp pipeline.TopicPartition, records ...pipeline.Record)
 	p.produced++
 	close(c.changed)
 	c.changed = make(chan struct{})
-	return nil
+	return first, nil
 }
 
 // Bounds implements pipeline.Log.

@@ -112,7 +112,8 @@ func TestTopicsAndGroupsCanBeTamperedWith(t *testing.T) {
 	c := NewCluster()
 	c.CreateTopic("t", 1)
 	tp := pipeline.TopicPartition{Topic: "t"}
-	require.NoError(t, c.Append(tp, pipeline.Record{}, pipeline.Record{}))
+	_, err := c.Put(tp, pipeline.Record{}, pipeline.Record{})
+	require.NoError(t, err)
 	m := c.Group("g", "t")
 	next := func() pipeline.Generation {
 		t.Helper()
@@ -147,7 +148,8 @@ func TestTheClockStampsWhatIsAppended(t *testing.T) {
 	c.CreateTopic("producer", 1, CreateTime())
 	for topic, want := range map[string][]schemas.Millis{"broker": {42, 42}, "producer": {7, 42}} {
 		tp := pipeline.TopicPartition{Topic: topic}
-		require.NoError(t, c.Append(tp, pipeline.Record{Time: 7}, pipeline.Record{}))
+		_, err := c.Put(tp, pipeline.Record{Time: 7}, pipeline.Record{})
+		require.NoError(t, err)
 		for i, r := range c.Records(tp) {
 			assert.Equal(t, want[i], r.Time, topic)
 		}

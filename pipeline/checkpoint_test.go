@@ -1,0 +1,158 @@
+package pipeline_test
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
+)
+
+type silent struct{}
+
+func (silent) Alert(*schemas.Alert)   {}
+func (silent) Window(*schemas.Window) {}
+
+// state returns the snapshot that the newest checkpoint of a partition comes to,
+// and the offset that it is of.
+func (r *rig) state(partition int32) ([]byte, int64) {
+	r.t.Helper()
+	s, err := pipeline.ReadState(r.t.Context(), r.cluster, partition)
+	require.NoError(r.t, err)
+	require.NotNil(r.t, s.Marker)
+	d, err := s.Restore(r.detectors, silent{})
+	require.NoError(r.t, err)
+	return d.AppendSnapshot(nil), s.Marker.Offset
+}
+
+// undisturbed returns the snapshot of a detector that saw the canonical events of
+// a partition once, in order, up to an offset.
+func (r *rig) undisturbed(partition int32, to int64) []byte {
+	r.t.Helper()
+	d, err := detector.New(r.detectors, silent{})
+	require.NoError(r.t, err)
+	dec := decode.NewCanonical()
+	last := map[int32]int64{} // by source partition
+	for _, rec := range r.cluster.Records(pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: partition}) {
+		if rec.Offset >= to {
+			break
+		}
+		o, err := schemas.ParseOrigin(rec.Headers[0].Value)
+		require.NoError(r.t, err)
+		if seen, ok := last[o.Partition]; ok && o.Offset <= seen {
+			continue // route wrote it twice
+		}
+		last[o.Partition] = o.Offset
+		dec.Decode(&decode.Record{Offset: rec.Offset, Time: rec.Time, Value: rec.Value}, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
+			require.Nil(r.t, refusal)
+			d.Process(ev)
+		})
+	}
+	return d.AppendSnapshot(nil)
+}
+
+func TestARestartGoesOnAsIfNothingHadHappened(t *testing.T) {
+	r := newRig(t, 2)
+	lines := fleet(8)
+	const restarts = 5
+	for i := range restarts {
+		r.send(lines[i*len(lines)/restarts : (i+1)*len(lines)/restarts]...)
+		s := r.start(allRoles...)
+		r.settled(allRoles...)
+		require.NoError(t, s.stop())
+		require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	}
+	require.Equal(t, r.replayed(lines), r.alerts())
+	for p := range int32(2) {
+		got, at := r.state(p)
+		require.Equal(t, r.undisturbed(p, at), got)
+	}
+}
+
+func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
+	r := newRig(t, 1)
+	r.every = 0 // one after the other
+	r.send(fleet(4)...)
+	s := r.start("route", "detect")
+	for range 20 {
+		got, at := r.state2()
+		require.Equal(t, r.undisturbed(0, at), got, "checkpoint of offset %d", at)
+	}
+	r.settled("route", "detect")
+	require.NoError(t, s.stop())
+	require.Greater(t, testutil.ToFloat64(s.metrics.Checkpoints.WithLabelValues("confirmed")), 10.)
+	start, end, err := r.cluster.Bounds(t.Context(), pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
+	require.NoError(t, err)
+	require.Less(t, end-start, int64(10), "the log is trimmed as it rolls")
+}
+
+// state2 is state while the log may be trimmed under the reader's feet, and may
+// have no marker yet.
+func (r *rig) state2() ([]byte, int64) {
+	r.t.Helper()
+	for range 1000 {
+		s, err := pipeline.ReadState(r.t.Context(), r.cluster, 0)
+		if err == nil && s.Marker != nil {
+			d, err := s.Restore(r.detectors, silent{})
+			require.NoError(r.t, err)
+			return d.AppendSnapshot(nil), s.Marker.Offset
+		}
+		time.Sleep(time.Millisecond)
+	}
+	r.t.Fatal("no checkpoint")
+	return nil, 0
+}
+
+func TestStateThatIsGoneIsRefusedUnlessTheConfigSaysFresh(t *testing.T) {
+	r := newRig(t, 1)
+	now := time.Now().Add(-time.Hour)
+	for i := range 100 {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	s := r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+
+	r.cluster.CreateTopic(pipeline.TopicBaselines, 1) // deleted and created anew
+	for i := 100; i < 150; i++ {
+		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
+	}
+	s = r.start(allRoles...)
+	err := s.ended()
+	require.ErrorIs(t, err, pipeline.ErrStateLost)
+	require.ErrorContains(t, err, "on_lost_state: fresh")
+
+	r.fresh = true
+	s = r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+	require.Contains(t, r.logged(), "BASELINES START ANEW")
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.Len(t, r.warehouse.Activity(), 150)
+	s = r.start(allRoles...) // and from then on there is state again
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+}
+
+func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
+	r := newRig(t, 2)
+	for i := range 20 {
+		r.send(line("agent-"+strconv.Itoa(i), i, time.Now(), ""))
+	}
+	s := r.start(allRoles...)
+	r.settled(allRoles...)
+	require.NoError(t, s.stop())
+	r.cluster.AddPartitions(pipeline.TopicActivity, 3)
+	err := r.start("detect").ended()
+	require.ErrorContains(t, err, "plumbline.activity has 3 partitions and plumbline.baselines has 2")
+	r.cluster.AddPartitions(pipeline.TopicBaselines, 3)
+	err = r.start("detect").ended()
+	require.ErrorContains(t, err, "the detector state is of a topic with 2 partitions")
+}
