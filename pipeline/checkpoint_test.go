@@ -10,6 +10,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -155,4 +156,83 @@ func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
 	r.cluster.AddPartitions(pipeline.TopicBaselines, 3)
 	err = r.start("detect").ended()
 	require.ErrorContains(t, err, "the detector state is of a topic with 2 partitions")
+}
+
+// TestALateOrRepeatedRecordOfTheStateLogChangesNothing puts the records of a real
+// log into orders that zombies and retries can bring about.
+func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
+	r := newRig(t, 1)
+	lines := fleet(3)
+	var logs [][]pipeline.Record // of every owner
+	var want []byte
+	seen := 0
+	for i := range 3 {
+		r.send(lines[i*300 : (i+1)*300]...)
+		s := r.start("route", "detect")
+		r.settled("route", "detect")
+		require.NoError(t, s.stop())
+		all := r.cluster.Records(pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
+		var mine []pipeline.Record
+		for _, rec := range all {
+			if int(rec.Offset) >= seen {
+				mine = append(mine, rec)
+			}
+		}
+		seen = int(all[len(all)-1].Offset) + 1
+		logs = append(logs, mine)
+		want, _ = r.state(0)
+	}
+	last := func(i int) []pipeline.Record { // chunk and marker of its last checkpoint
+		n := len(logs[i])
+		require.Equal(t, "marker", string(logs[i][n-1].Key))
+		return logs[i][n-2:]
+	}
+	opened := []pipeline.Record{r.openOf(3)}
+	for name, order := range map[string][][]pipeline.Record{
+		"as it was":      {last(1), opened, last(2)},
+		"a marker twice": {last(1), opened, last(2), last(2)[1:]},
+		"a chunk twice":  {last(1), opened, last(2)[:1], last(2)},
+		"a zombie's checkpoint after a newer open":         {last(0), opened, last(1), last(2)},
+		"a zombie's marker between chunk and marker":       {last(1)[:1], opened, last(2)[:1], last(1)[1:], last(2)[1:]},
+		"a zombie's checkpoint behind the newer one":       {opened, last(2), last(1)},
+		"a chunk of a checkpoint that was never completed": {last(1), opened, last(2), last(2)[:1]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := pipelinetest.NewCluster()
+			c.CreateTopic(pipeline.TopicBaselines, 1)
+			for _, records := range order {
+				_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, records...)
+				require.NoError(t, err)
+			}
+			s, err := pipeline.ReadState(t.Context(), c, 0)
+			require.NoError(t, err)
+			d, err := s.Restore(r.detectors, silent{})
+			require.NoError(t, err)
+			require.Equal(t, want, d.AppendSnapshot(nil))
+		})
+	}
+	for name, bad := range map[string]struct {
+		records []pipeline.Record
+		says    string
+	}{
+		"a chunk is missing":       {last(2)[1:], "not complete"},
+		"a record of someone else": {[]pipeline.Record{{Key: []byte("agent"), Value: []byte("{}")}}, "no kind of record"},
+		"a chunk that is cut":      {[]pipeline.Record{{Key: []byte("chunk"), Value: []byte{0x80}}}, "ends too early"},
+		"a later format":           {[]pipeline.Record{{Key: []byte("open"), Value: []byte(`{"format":2,"epoch":9}`)}}, "a later one"},
+		"a marker that is no JSON": {[]pipeline.Record{{Key: []byte("marker"), Value: []byte(`{`)}}, "marker at offset 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := pipelinetest.NewCluster()
+			c.CreateTopic(pipeline.TopicBaselines, 1)
+			_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, bad.records...)
+			require.NoError(t, err)
+			_, err = pipeline.ReadState(t.Context(), c, 0)
+			require.ErrorContains(t, err, bad.says)
+		})
+	}
+}
+
+// openOf is the claim of an epoch.
+func (r *rig) openOf(epoch int) pipeline.Record {
+	return pipeline.Record{Key: []byte("open"), Value: []byte(`{"format":1,"epoch":` + strconv.Itoa(epoch) + `,"nonce":"n"}`)}
 }

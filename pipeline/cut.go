@@ -13,8 +13,8 @@ import (
 const (
 	// chunkBytes is about what one record of the log holds.
 	chunkBytes = 900 << 10
-	// wholeBelow is the state up to which every checkpoint holds all agents. Above
-	// it a checkpoint holds a slice of them beside those that changed.
+	// wholeBelow is the default of DetectConfig.WholeBelow, and slicesOf the number of
+	// parts that agents are divided into above it.
 	wholeBelow = 256 << 20
 	slicesOf   = 8
 	// cutTime bounds what a step of a checkpoint takes from detection, and cutAgents
@@ -63,7 +63,7 @@ func (h *detectHandler) begin(ctx context.Context) error {
 		}
 	}
 	parts := 1
-	if s.detector.Stats().StateBytes >= wholeBelow {
+	if s.detector.Stats().StateBytes >= d.cfg.WholeBelow {
 		parts = slicesOf
 	}
 	full := parts == 1 || s.detector.CutWhole() || len(s.owner.window) == 0

@@ -31,6 +31,10 @@ type DetectConfig struct {
 	// CheckpointEvery is how much time passes between two checkpoints of a
 	// partition: what is read again after a crash.
 	CheckpointEvery time.Duration
+	// WholeBelow is the size in bytes of a partition's state up to which every
+	// checkpoint holds all agents. Above it a checkpoint holds one in eight of them
+	// beside those that changed. Zero: 256 MiB.
+	WholeBelow int64
 	// FreshOnLostState lets baselines start anew where the state that belongs to the
 	// committed offset is gone; else that is refused.
 	FreshOnLostState bool
@@ -61,6 +65,9 @@ type Detect struct {
 
 // NewDetect returns the role; Run starts it.
 func NewDetect(log Log, group Group, cfg DetectConfig, m *Metrics, h *Health, logger zerolog.Logger) *Detect {
+	if cfg.WholeBelow == 0 {
+		cfg.WholeBelow = wholeBelow
+	}
 	d := &Detect{cfg: cfg, warm: make(map[int32]*detectState)}
 	d.consumer = consumer{role: "detect", log: log, group: group, metrics: m, health: h, logger: logger, worker: d, joined: d.keepWarm}
 	return d

@@ -89,6 +89,17 @@ func (c *Cluster) Rebalance(group string) {
 	c.coordinator(group).rebalance()
 }
 
+// Move gives what the first member of a group owns to the next one.
+func (c *Cluster) Move(group string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.coordinator(group)
+	if len(g.members) > 1 {
+		g.members = append(g.members[1:], g.members[0])
+	}
+	g.rebalance()
+}
+
 // Evict removes a member without telling it, as the session timeout of a paused
 // process does. The others go on without it; it learns so from its next commit.
 func (c *Cluster) Evict(m *Member) {

@@ -1,0 +1,382 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/schemas/siem"
+)
+
+// chaos is a random history of owners of one partition: killed at any step, paused
+// beyond the session timeout and woken as zombies, thrown from one generation into
+// the next, with writes that are refused, whose acknowledgement is lost, or that
+// land minutes later. Time is that of a synctest bubble, so that a history of
+// hours takes milliseconds.
+//
+// What must hold at its end, whatever happened: the alerts are those of an
+// undisturbed run, byte for byte, none is missing, and the state is bit for bit
+// that of a detector that saw every event once. No alert stands twice unless a
+// zombie, a late write or a lost acknowledgement of the alert topic itself can
+// explain it.
+type chaos struct {
+	*rig
+	rng      *rand.Rand
+	mu       sync.Mutex // guards rng
+	clean    bool       // no fault that may double alerts
+	whole    int64      // DetectConfig.WholeBelow
+	quiet    bool       // faults are over
+	actions  map[string]int
+	activity pipeline.TopicPartition
+}
+
+func (c *chaos) roll(n int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rng.IntN(n)
+}
+
+func (c *chaos) healed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quiet
+}
+
+// owner is one process with the detect role.
+type owner struct {
+	c      *chaos
+	member *pipelinetest.Member
+	stop   func() error
+
+	mu     sync.Mutex
+	dead   bool
+	pauses time.Time
+}
+
+var errDead = errors.New("this process is dead")
+
+// gate lets a request of the process through: after a moment, when it is no longer
+// paused, and never when it is dead.
+func (o *owner) gate(ctx context.Context) error {
+	time.Sleep(time.Duration(o.c.roll(20)) * time.Millisecond)
+	for {
+		o.mu.Lock()
+		dead, until := o.dead, o.pauses
+		o.mu.Unlock()
+		if dead {
+			<-ctx.Done()
+			return errDead
+		}
+		if wait := time.Until(until); wait > 0 {
+			time.Sleep(wait)
+			continue
+		}
+		return ctx.Err()
+	}
+}
+
+// chaosLog is the cluster as one process sees it.
+type chaosLog struct {
+	pipeline.Log
+	o *owner
+}
+
+// Fetch implements pipeline.Log.
+func (l *chaosLog) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset int64) (pipeline.Fetched, error) {
+	if err := l.o.gate(ctx); err != nil {
+		return pipeline.Fetched{}, err
+	}
+	return l.Log.Fetch(ctx, tp, offset)
+}
+
+// Bounds implements pipeline.Log.
+func (l *chaosLog) Bounds(ctx context.Context, tp pipeline.TopicPartition) (start, end int64, err error) {
+	if err := l.o.gate(ctx); err != nil {
+		return 0, 0, err
+	}
+	return l.Log.Bounds(ctx, tp)
+}
+
+// DeleteRecords implements pipeline.Log.
+func (l *chaosLog) DeleteRecords(ctx context.Context, tp pipeline.TopicPartition, before int64) error {
+	if err := l.o.gate(ctx); err != nil {
+		return err
+	}
+	if l.o.c.roll(4) == 0 {
+		return errors.New("not authorised to delete")
+	}
+	return l.Log.DeleteRecords(ctx, tp, before)
+}
+
+// Produce implements pipeline.Log.
+func (l *chaosLog) Produce(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) error {
+	_, err := l.Append(ctx, tp, records)
+	return err
+}
+
+// Append implements pipeline.Log.
+func (l *chaosLog) Append(ctx context.Context, tp pipeline.TopicPartition, records []pipeline.Record) (pipeline.Appended, error) {
+	c := l.o.c
+	if err := l.o.gate(ctx); err != nil {
+		return pipeline.Appended{}, err
+	}
+	fault := c.roll(100)
+	if c.healed() || (c.clean && tp.Topic != pipeline.TopicBaselines && fault < 8) {
+		fault = 100
+	}
+	switch {
+	case fault < 4: // applied, the acknowledgement is lost
+		_, _ = l.Log.Append(context.WithoutCancel(ctx), tp, records)
+		return pipeline.Appended{}, errors.New("connection reset after the request")
+	case fault < 8: // it lies around somewhere in between and is applied later
+		c.count("late write")
+		late := time.Duration(c.roll(120_000)) * time.Millisecond
+		time.AfterFunc(late, func() { _, _ = l.Log.Append(context.Background(), tp, records) })
+		return pipeline.Appended{}, errors.New("request timed out")
+	case fault < 12:
+		return pipeline.Appended{}, errors.New("not enough replicas")
+	}
+	return l.Log.Append(ctx, tp, records)
+}
+
+// chaosGroup is the coordinator as one process sees it.
+type chaosGroup struct {
+	*pipelinetest.Member
+	o *owner
+}
+
+// Next implements pipeline.Group.
+func (g *chaosGroup) Next(ctx context.Context) (pipeline.Generation, error) {
+	if err := g.o.gate(ctx); err != nil {
+		return nil, err
+	}
+	gen, err := g.Member.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &chaosGeneration{gen, g.o}, nil
+}
+
+type chaosGeneration struct {
+	pipeline.Generation
+	o *owner
+}
+
+// Commit implements pipeline.Generation.
+func (g *chaosGeneration) Commit(tp pipeline.TopicPartition, offset int64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := g.o.gate(ctx); err != nil {
+		return err
+	}
+	if !g.o.c.healed() && g.o.c.roll(20) == 0 {
+		return errors.New("coordinator is loading")
+	}
+	return g.Generation.Commit(tp, offset)
+}
+
+func (c *chaos) count(action string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.actions[action]++
+}
+
+func (c *chaos) spawn() *owner {
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &owner{c: c, member: c.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)}
+	log := &chaosLog{c.cluster, o}
+	cfg := pipeline.DetectConfig{Detector: c.detectors, Outputs: c.outputs, CheckpointEvery: []time.Duration{0, 5 * time.Second}[c.roll(2)], WholeBelow: c.whole}
+	detect := pipeline.NewDetect(log, &chaosGroup{o.member, o}, cfg, pipeline.NewMetrics(prometheus.NewRegistry()), pipeline.NewHealth(), zerolog.New(c.rig))
+	ended := make(chan error, 1)
+	go func() {
+		err := detect.Run(ctx)
+		_ = o.member.Close()
+		ended <- err
+	}()
+	o.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	return o
+}
+
+// kill ends a process without a farewell: nothing that it has not sent is sent.
+func (o *owner) kill() {
+	o.mu.Lock()
+	o.dead = true
+	o.mu.Unlock()
+	time.Sleep(100 * time.Millisecond) // what is on the wire arrives
+	o.c.cluster.Evict(o.member)
+}
+
+// pause stops a process for longer than its session: the group goes on without it.
+func (o *owner) pause(d time.Duration) {
+	o.mu.Lock()
+	o.pauses = time.Now().Add(d)
+	o.mu.Unlock()
+	o.c.cluster.Evict(o.member)
+}
+
+func (c *chaos) act(owners []*owner) []*owner {
+	i := c.roll(len(owners))
+	switch roll := c.roll(10); {
+	case roll < 3:
+		for again := true; again; again = c.roll(2) == 0 { // the next one dies while it catches up
+			c.count("kill")
+			owners[i].kill()
+			go owners[i].stop() //nolint:errcheck // a dead process says nothing
+			owners[i] = c.spawn()
+			time.Sleep(time.Duration(c.roll(500)) * time.Millisecond)
+		}
+	case roll < 5 && !c.clean:
+		c.count("pause")
+		owners[i].pause(time.Duration(1+c.roll(180)) * time.Second)
+	case roll < 6:
+		c.count("stop")
+		if err := owners[i].stop(); err != nil {
+			c.t.Errorf("stop: %v", err)
+		}
+		owners[i] = c.spawn()
+	case roll < 7:
+		c.count("rebalance")
+		c.cluster.Rebalance(pipeline.GroupDetect)
+	case roll < 8:
+		c.count("move")
+		c.cluster.Move(pipeline.GroupDetect)
+	case roll < 9 && len(owners) < 3:
+		c.count("join")
+		owners = append(owners, c.spawn())
+	}
+	return owners
+}
+
+// run is one history. It returns how often alerts stand twice.
+func (c *chaos) run(records []pipeline.Record, want map[string]int) (doubles int) {
+	owners := []*owner{c.spawn()}
+	for rest := records; len(rest) > 0; {
+		n := min(len(rest), 1+c.roll(200))
+		_, err := c.cluster.Put(c.activity, rest[:n]...)
+		require.NoError(c.t, err)
+		rest = rest[n:]
+		time.Sleep(time.Duration(c.roll(4000)) * time.Millisecond)
+		owners = c.act(owners)
+	}
+	c.mu.Lock()
+	c.quiet = true
+	c.mu.Unlock()
+	for _, o := range owners {
+		time.Sleep(time.Until(o.pauses))
+		if err := o.stop(); err != nil {
+			c.t.Errorf("stop: %v", err)
+		}
+	}
+	time.Sleep(3 * time.Minute) // late writes land
+	last := c.spawn()
+	for range 10_000 {
+		if at, _ := c.cluster.Committed(pipeline.GroupDetect, c.activity); at == int64(len(records)) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	require.NoError(c.t, last.stop())
+	got, at := c.state(0)
+	require.Equal(c.t, int64(len(records)), at, "log:\n%s", c.logged())
+	require.True(c.t, bytes.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", c.logged())
+	alerts := c.alerts()
+	for alert, n := range alerts {
+		require.Contains(c.t, want, alert, "log:\n%s", c.logged())
+		doubles += n - 1
+	}
+	require.Len(c.t, alerts, len(want), "log:\n%s", c.logged())
+	require.Len(c.t, distinct(c.cluster.All(ocsfTopic)), len(want))
+	return doubles
+}
+
+func distinct(records []pipeline.Record) map[string]bool {
+	out := make(map[string]bool)
+	for _, r := range records {
+		out[string(r.Value)] = true
+	}
+	return out
+}
+
+// chaosInput is a busy fleet that alerts all the time, as canonical records, and
+// the alerts of an undisturbed run.
+func chaosInput(t *testing.T) ([]pipeline.Record, map[string]int, *rig) {
+	t.Helper()
+	r := newRig(t, 1)
+	r.detectors.AlertsPerAgentDay = 5
+	r.detectors.QuietTime = time.Hour
+	r.detectors.MaxAgents = 25 // evictions too
+	r.outputs = []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
+	rng := rand.New(rand.NewPCG(7, 7))
+	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	for i := range 4000 {
+		at = at.Add(time.Duration(rng.IntN(240)) * time.Second)
+		agent := rng.IntN(10)
+		if rng.IntN(20) == 0 {
+			agent = rng.IntN(60)
+		}
+		r.send(line("agent-"+strconv.Itoa(agent), i, at, fmt.Sprintf(`,"access":"send","resources":["host:h%d.example"]`, rng.IntN(5+i/20))))
+	}
+	s := r.start("route", "detect")
+	r.settled("route", "detect")
+	require.NoError(t, s.stop())
+	want := r.alerts()
+	require.Greater(t, len(want), 50)
+	return r.cluster.All(pipeline.TopicActivity), want, r
+}
+
+func TestWhateverHappensToItsOwnersThePartitionsAlertsAndStateAreThoseOfAnUndisturbedRun(t *testing.T) {
+	records, want, base := chaosInput(t)
+	runs := 30
+	if s := os.Getenv("PLUMBLINE_CHAOS_RUNS"); s != "" {
+		var err error
+		runs, err = strconv.Atoi(s)
+		require.NoError(t, err)
+	} else if testing.Short() {
+		runs = 5
+	}
+	seed0 := uint64(1)
+	if s := os.Getenv("PLUMBLINE_CHAOS_SEED"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		require.NoError(t, err)
+		seed0 = n
+	}
+	actions := make(map[string]int)
+	unclean := 0
+	for seed := seed0; seed < seed0+uint64(runs); seed++ {
+		t.Run("seed "+strconv.FormatUint(seed, 10), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 1)
+				r.detectors, r.outputs = base.detectors, base.outputs
+				r.cluster.SetFetch(5*time.Millisecond, 20)
+				r.cluster.SetRebalanceTimeout(30 * time.Second)
+				c := &chaos{
+					rig: r, rng: rand.New(rand.NewPCG(seed, 3)), clean: seed%2 == 0, whole: []int64{1, 0}[seed/2%2], actions: actions,
+					activity: pipeline.TopicPartition{Topic: pipeline.TopicActivity},
+				}
+				doubles := c.run(records, want)
+				if c.clean {
+					require.Zero(t, doubles, "alerts stand twice; log:\n%s", c.logged())
+				}
+				unclean += doubles
+			})
+		})
+	}
+	t.Logf("%d histories; faults: %v; alerts sent twice by zombies, late writes and lost acknowledgements: %d", runs, actions, unclean)
+}
