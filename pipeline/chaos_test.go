@@ -196,10 +196,15 @@ func (c *chaos) count(action string) {
 }
 
 func (c *chaos) spawn() *owner {
+	return c.spawnWith([]time.Duration{0, 5 * time.Second, time.Minute}[c.roll(3)])
+}
+
+// spawnWith starts a process that makes a checkpoint so often.
+func (c *chaos) spawnWith(every time.Duration) *owner {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &owner{c: c, member: c.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)}
 	log := &chaosLog{c.cluster, o}
-	cfg := pipeline.DetectConfig{Detector: c.detectors, Outputs: c.outputs, CheckpointEvery: []time.Duration{0, 5 * time.Second}[c.roll(2)], WholeBelow: c.whole}
+	cfg := pipeline.DetectConfig{Detector: c.detectors, Outputs: c.outputs, CheckpointEvery: every, WholeBelow: c.whole}
 	detect := pipeline.NewDetect(log, &chaosGroup{o.member, o}, cfg, pipeline.NewMetrics(prometheus.NewRegistry()), pipeline.NewHealth(), zerolog.New(c.rig))
 	ended := make(chan error, 1)
 	go func() {
@@ -264,8 +269,9 @@ func (c *chaos) act(owners []*owner) []*owner {
 	return owners
 }
 
-// run is one history. It returns how often alerts stand twice.
-func (c *chaos) run(records []pipeline.Record, want map[string]int) (doubles int) {
+// run is one history, in which records are added until there are so many. It returns
+// how often alerts stand twice.
+func (c *chaos) run(records []pipeline.Record, want map[string]int, total int) (doubles int) {
 	owners := []*owner{c.spawn()}
 	for rest := records; len(rest) > 0; {
 		n := min(len(rest), 1+c.roll(200))
@@ -287,14 +293,14 @@ func (c *chaos) run(records []pipeline.Record, want map[string]int) (doubles int
 	time.Sleep(3 * time.Minute) // late writes land
 	last := c.spawn()
 	for range 10_000 {
-		if at, _ := c.cluster.Committed(pipeline.GroupDetect, c.activity); at == int64(len(records)) {
+		if at, _ := c.cluster.Committed(pipeline.GroupDetect, c.activity); at == int64(total) {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	require.NoError(c.t, last.stop())
 	got, at := c.state(0)
-	require.Equal(c.t, int64(len(records)), at, "log:\n%s", c.logged())
+	require.Equal(c.t, int64(total), at, "log:\n%s", c.logged())
 	require.True(c.t, bytes.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", c.logged())
 	alerts := c.alerts()
 	for alert, n := range alerts {
@@ -370,7 +376,7 @@ func TestWhateverHappensToItsOwnersThePartitionsAlertsAndStateAreThoseOfAnUndist
 					rig: r, rng: rand.New(rand.NewPCG(seed, 3)), clean: seed%2 == 0, whole: []int64{1, 0}[seed/2%2], actions: actions,
 					activity: pipeline.TopicPartition{Topic: pipeline.TopicActivity},
 				}
-				doubles := c.run(records, want)
+				doubles := c.run(records, want, len(records))
 				if c.clean {
 					require.Zero(t, doubles, "alerts stand twice; log:\n%s", c.logged())
 				}
@@ -379,4 +385,37 @@ func TestWhateverHappensToItsOwnersThePartitionsAlertsAndStateAreThoseOfAnUndist
 		})
 	}
 	t.Logf("%d histories; faults: %v; alerts sent twice by zombies, late writes and lost acknowledgements: %d", runs, actions, unclean)
+}
+
+func TestACheckpointWhileCatchingUpRemembersWhereTheAlertsOfTheDeadOwnerStand(t *testing.T) {
+	records, want, base := chaosInput(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.detectors, r.outputs = base.detectors, base.outputs
+		r.cluster.SetFetch(5*time.Millisecond, 20)
+		c := &chaos{
+			rig: r, rng: rand.New(rand.NewPCG(1, 3)), clean: true, quiet: true, actions: map[string]int{},
+			activity: pipeline.TopicPartition{Topic: pipeline.TopicActivity},
+		}
+		_, err := c.cluster.Put(c.activity, records...)
+		require.NoError(t, err)
+		first := c.spawnWith(time.Hour) // sends every alert and has only its initial checkpoint
+		for len(c.cluster.All(ocsfTopic)) < len(want) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		first.kill()
+		go first.stop() //nolint:errcheck // a dead process says nothing
+		deaths := 0
+		for at := int64(0); at < int64(len(records))/2; deaths++ {
+			next := c.spawnWith(0)
+			for from := at; at < from+40; {
+				time.Sleep(10 * time.Millisecond)
+				at, _ = c.cluster.Committed(pipeline.GroupDetect, c.activity)
+			}
+			next.kill()
+			go next.stop() //nolint:errcheck // a dead process says nothing
+		}
+		require.Greater(t, deaths, 5)
+		require.Zero(t, c.run(nil, want, len(records)), "alerts stand twice")
+	})
 }
