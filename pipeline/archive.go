@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -137,8 +138,10 @@ func (h *archiveHandler) flush(ctx context.Context) error {
 	retry := newBackoff()
 	for h.table.rows() > 0 {
 		start := time.Now()
+		failpoint.Hit(failpoint.ArchiveInsert)
 		err := h.table.insert(ctx)
 		if err == nil {
+			failpoint.Hit(failpoint.ArchiveDone)
 			m.InsertedRows.WithLabelValues(name).Add(float64(h.table.rows()))
 			m.InsertRows.WithLabelValues(name).Observe(float64(h.table.rows()))
 			m.InsertSeconds.WithLabelValues(name).Observe(time.Since(start).Seconds())

@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"github.com/rs/zerolog"
+
+	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
 )
 
 // stateOwner is the ownership of one partition's state during one generation: it
@@ -106,6 +108,7 @@ func (o *stateOwner) claimOnce(ctx context.Context, fold *stateFold, from int64)
 	if err != nil {
 		return false, err
 	}
+	failpoint.Hit(failpoint.StateOpen)
 	clean := true
 	_, err = o.read(ctx, from, at, func(rec *Record) error {
 		opened, err := fold.add(rec)
@@ -294,6 +297,7 @@ func (c *checkpoint) chunk(ctx context.Context, value []byte) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.StateChunk)
 	if c.start < 0 {
 		c.start = at
 	}
@@ -314,9 +318,11 @@ func (c *checkpoint) confirm(ctx context.Context) error {
 	if _, err := o.write(ctx, Record{Key: []byte(keyMarker), Value: value}); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.StateMarker)
 	if err := o.accepted(ctx, c.marker.Offset); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.StateCommitted)
 	o.window, o.counter = c.marker.Window, c.marker.Counter
 	o.trim(ctx)
 	return nil

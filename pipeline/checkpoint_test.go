@@ -27,7 +27,7 @@ func (r *rig) state(partition int32) ([]byte, int64) {
 	s, err := pipeline.ReadState(r.t.Context(), r.cluster, partition)
 	require.NoError(r.t, err)
 	require.NotNil(r.t, s.Marker)
-	d, err := s.Restore(r.detectors, silent{})
+	d, err := s.Restore(silent{})
 	require.NoError(r.t, err)
 	return d.AppendSnapshot(nil), s.Marker.Offset
 }
@@ -100,7 +100,7 @@ func (r *rig) state2() ([]byte, int64) {
 	for range 1000 {
 		s, err := pipeline.ReadState(r.t.Context(), r.cluster, 0)
 		if err == nil && s.Marker != nil {
-			d, err := s.Restore(r.detectors, silent{})
+			d, err := s.Restore(silent{})
 			require.NoError(r.t, err)
 			return d.AppendSnapshot(nil), s.Marker.Offset
 		}
@@ -206,7 +206,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 			}
 			s, err := pipeline.ReadState(t.Context(), c, 0)
 			require.NoError(t, err)
-			d, err := s.Restore(r.detectors, silent{})
+			d, err := s.Restore(silent{})
 			require.NoError(t, err)
 			require.Equal(t, want, d.AppendSnapshot(nil))
 		})

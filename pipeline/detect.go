@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
@@ -282,6 +283,7 @@ func (h *detectHandler) flush(ctx context.Context) error {
 		if err := h.state.out.flush(ctx); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.DetectSent)
 		now := time.Now()
 		h.role.metrics.FlushSeconds.Observe(now.Sub(start).Seconds())
 		for _, at := range h.alerted {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -105,9 +106,11 @@ func (h *routeHandler) take(ctx context.Context, f Fetched) error {
 }
 
 func (h *routeHandler) flush(ctx context.Context) error {
+	failpoint.Hit(failpoint.RouteWrite)
 	if err := h.out.flush(ctx); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.RouteWritten)
 	h.ok = h.next
 	return nil
 }

@@ -51,12 +51,13 @@ func ReadState(ctx context.Context, log Log, partition int32) (*State, error) {
 	return s, nil
 }
 
-// Restore returns the detector that the newest checkpoint holds.
-func (s *State) Restore(cfg detector.Config, sink detector.Sink) (*detector.Detector, error) {
+// Restore returns the detector that the newest checkpoint holds, with the default
+// config: for looking at, not for going on.
+func (s *State) Restore(sink detector.Sink) (*detector.Detector, error) {
 	if s.Marker == nil {
 		return nil, ErrStateLost
 	}
-	d, err := detector.RestoreCuts(cfg, sink, s.fold.partition, maps.Values(s.fold.agents))
+	d, err := detector.RestoreCuts(detector.DefaultConfig(), sink, s.fold.partition, maps.Values(s.fold.agents))
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}

@@ -31,6 +31,7 @@ type cli struct {
 	Simulate simulateCmd `cmd:"" help:"Simulate a fleet of agents, with labelled attacks, as JSON lines."`
 	Query    queryCmd    `cmd:"" help:"Run SQL on ClickHouse and print the rows."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
+	State    stateCmd    `cmd:"" help:"Look at the detector's state in Kafka."`
 	Config   configCmd   `cmd:"" help:"Check the config, or print what is in force."`
 	Setup    setupCmd    `cmd:"" help:"Get the embedded ClickHouse engine, once."`
 	Version  versionCmd  `cmd:"" help:"Print the version of this program."`

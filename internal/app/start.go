@@ -160,7 +160,7 @@ func (a *App) roles(client *kafka.Client, db *clickhouse.DB) ([]role, error) {
 // member returns a membership that ends with the service, and how to leave it
 // before that.
 func (a *App) member(client *kafka.Client, id string, topics ...string) (_ pipeline.Group, leave func(context.Context), _ error) {
-	group, err := client.Group(kafka.GroupConfig{ID: id, Topics: topics})
+	group, err := client.Group(kafka.GroupConfig{ID: id, Topics: topics, SessionTimeout: a.cfg.Kafka.SessionTimeout.Std()})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -80,6 +80,7 @@ func (k *checker) kafka(c *Kafka) {
 	k.endpoints("kafka.brokers", c.Brokers)
 	between(k, "kafka.partitions", c.Partitions, 1, 1024)
 	between(k, "kafka.replication", c.Replication, 0, 32767)
+	between(k, "kafka.session_timeout", c.SessionTimeout, Duration(time.Second), Duration(5*time.Minute))
 	k.tls("kafka.tls", &c.TLS)
 	k.oneOf("kafka.sasl.mechanism", c.SASL.Mechanism, SASLNone, SASLPlain, SASLScramSHA256, SASLScramSHA512)
 	if c.SASL.Mechanism == SASLNone {

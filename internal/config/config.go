@@ -52,6 +52,10 @@ type Kafka struct {
 	// Copies that Kafka keeps of each topic that Plumbline creates, 1 to 32767; 0
 	// means one per broker, at most three.
 	Replication int16 `yaml:"replication" example:"3"`
+	// How long a process may be silent before its partitions go to another one, 1 s
+	// to 5 min. Brokers bound it too (group.min.session.timeout.ms, 6 s where nobody
+	// changed it).
+	SessionTimeout Duration `yaml:"session_timeout" example:"10s"`
 	// Encryption towards the brokers.
 	TLS TLS `yaml:"tls"`
 	// Authentication with the brokers.
@@ -244,6 +248,8 @@ func Default() *Config {
 			Brokers:    Endpoints{EmbeddedValue},
 			Partitions: 1,
 			SASL:       SASL{Mechanism: SASLNone},
+
+			SessionTimeout: Duration(30 * time.Second),
 		},
 		Sources: []Source{{Name: "default", Topic: "agent-activity", Decoder: "activity", Incarnation: 1}},
 		ClickHouse: ClickHouse{

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
+)
+
+// faultCase is one row: what is done while the events are sent.
+type faultCase struct {
+	name string
+	do   func(ctx context.Context, w *world) error
+	// mayDouble: an alert may stand twice in its topic, with one id: a process that
+	// was paused had it in its hand.
+	mayDouble bool
+}
+
+const undisturbed = "undisturbed"
+
+// loadTime is how long the events take to be sent.
+const loadTime = 10 * time.Second
+
+func cases(o options) []faultCase {
+	out := []faultCase{{name: undisturbed, do: func(ctx context.Context, w *world) error {
+		_, err := begin(ctx, w, nil)
+		if err != nil {
+			return err
+		}
+		return w.during(ctx, nap(ctx))
+	}}}
+	for _, at := range failpoint.All() {
+		out = append(out, faultCase{name: "killed at " + at, do: dieAt(at)})
+	}
+	return append(out,
+		faultCase{name: fmt.Sprintf("kill -9, %d times under load", o.kills), do: killLoop(o.kills)},
+		faultCase{name: "SIGTERM, 6 times under load", do: termLoop},
+		faultCase{name: "two instances, one killed, three times", do: twoKilled},
+		faultCase{name: "paused beyond its session, then woken", do: zombie, mayDouble: true},
+		faultCase{name: "rebalance storm", do: storm},
+		faultCase{name: "broker restarted", do: brokerRestart, mayDouble: true},
+		faultCase{name: "ClickHouse away for 8 s", do: warehouseAway},
+		faultCase{name: "acknowledgements of ClickHouse lost", do: warehouseMute},
+		faultCase{name: "engine killed, twice", do: engineKilled},
+		faultCase{name: "events that are none among them", do: poison},
+	)
+}
+
+// begin starts the first instance and the load.
+func begin(ctx context.Context, w *world, extra func(int) []byte) (*instance, error) {
+	i, err := w.start("", 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.topics(ctx); err != nil {
+		return nil, err
+	}
+	w.load(ctx, loadTime, extra)
+	return i, nil
+}
+
+func nap(ctx context.Context) func() error {
+	return func() error { pause(ctx, 50*time.Millisecond); return ctx.Err() }
+}
+
+// dieAt has three instances in a row die at a place, each after some passes.
+func dieAt(at string) func(context.Context, *world) error {
+	return func(ctx context.Context, w *world) error {
+		first, err := begin(ctx, w, nil)
+		if err != nil {
+			return err
+		}
+		pause(ctx, time.Second)
+		first.signal(syscall.SIGKILL)
+		<-first.ended
+		deaths := 0
+		for deaths < 3 {
+			i, err := w.start(at, deaths)
+			if err != nil {
+				return err
+			}
+			select {
+			case <-i.ended:
+				deaths++
+			case <-time.After(20 * time.Second):
+				return fmt.Errorf("it died there %d times, and then did not come by for 20 s", deaths)
+			}
+		}
+		if _, err := w.start("", 0); err != nil {
+			return err
+		}
+		return w.during(ctx, nap(ctx))
+	}
+}
+
+func killLoop(times int) func(context.Context, *world) error {
+	return func(ctx context.Context, w *world) error {
+		i, err := begin(ctx, w, nil)
+		if err != nil {
+			return err
+		}
+		for range times {
+			pause(ctx, time.Duration(300+w.rng.IntN(1500))*time.Millisecond)
+			i.signal(syscall.SIGKILL)
+			<-i.ended
+			if i, err = w.start("", 0); err != nil {
+				return err
+			}
+		}
+		return w.during(ctx, nap(ctx))
+	}
+}
+
+func termLoop(ctx context.Context, w *world) error {
+	i, err := begin(ctx, w, nil)
+	if err != nil {
+		return err
+	}
+	for range 6 {
+		pause(ctx, time.Duration(1000+w.rng.IntN(1000))*time.Millisecond)
+		if err := i.stop(); err != nil {
+			return err
+		}
+		if i, err = w.start("", 0); err != nil {
+			return err
+		}
+	}
+	return w.during(ctx, nap(ctx))
+}
+
+func twoKilled(ctx context.Context, w *world) error {
+	i, err := begin(ctx, w, nil)
+	if err != nil {
+		return err
+	}
+	for range 3 {
+		other, err := w.start("", 0)
+		if err != nil {
+			return err
+		}
+		pause(ctx, 3*time.Second)
+		i.signal(syscall.SIGKILL)
+		i = other
+		pause(ctx, time.Second)
+	}
+	return w.during(ctx, nap(ctx))
+}
+
+func zombie(ctx context.Context, w *world) error {
+	first, err := begin(ctx, w, nil)
+	if err != nil {
+		return err
+	}
+	second, err := w.start("", 0)
+	if err != nil {
+		return err
+	}
+	for _, i := range []*instance{first, second, first} {
+		pause(ctx, 2*time.Second)
+		i.signal(syscall.SIGSTOP)
+		pause(ctx, 2*sessionTimeout(w.h.o)+2*time.Second)
+		i.signal(syscall.SIGCONT)
+	}
+	return w.during(ctx, nap(ctx))
+}
+
+func storm(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	for range 6 {
+		other, err := w.start("", 0)
+		if err != nil {
+			return err
+		}
+		pause(ctx, time.Duration(1200+w.rng.IntN(1500))*time.Millisecond)
+		if err := other.stop(); err != nil {
+			return err
+		}
+	}
+	return w.during(ctx, nap(ctx))
+}
+
+func brokerRestart(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	for range 3 {
+		pause(ctx, 2*time.Second)
+		if err := w.broker.stop(); err != nil {
+			return err
+		}
+		pause(ctx, time.Second)
+		if err := w.broker.start(); err != nil {
+			return err
+		}
+	}
+	return w.during(ctx, nap(ctx))
+}
+
+func warehouseAway(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	pause(ctx, 2*time.Second)
+	w.proxy.down.Store(true)
+	w.proxy.cut()
+	pause(ctx, 8*time.Second)
+	w.proxy.down.Store(false)
+	return w.during(ctx, nap(ctx))
+}
+
+func warehouseMute(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	err := w.during(ctx, func() error {
+		w.proxy.mute.Store(1)
+		pause(ctx, 400*time.Millisecond)
+		return ctx.Err()
+	})
+	w.proxy.mute.Store(0)
+	if err == nil && w.proxy.swallowed.Load() < 5 {
+		err = fmt.Errorf("only %d answers were swallowed", w.proxy.swallowed.Load())
+	}
+	return err
+}
+
+func engineKilled(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	before := w.h.engine.Restarts()
+	for range 2 {
+		pause(ctx, 2500*time.Millisecond)
+		if err := w.h.killEngine(); err != nil {
+			return err
+		}
+	}
+	if err := w.during(ctx, nap(ctx)); err != nil {
+		return err
+	}
+	if w.h.engine.Restarts() < before+2 {
+		return errors.New("the engine was not started again")
+	}
+	return nil
+}
+
+func poison(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, func(i int) []byte {
+		switch i % 97 {
+		case 3:
+			return []byte(`{"agent_id":`)
+		case 50:
+			return []byte("\x00\xff\x1b[2J")
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return w.during(ctx, nap(ctx))
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+)
+
+// settle is how long the last instance gets to catch up.
+const settle = 90 * time.Second
+
+// check lets one instance catch up, and compares.
+func (w *world) check(ctx context.Context, c faultCase, r *result) {
+	r.Sent = len(w.h.ids)
+	alive := false
+	for _, i := range w.running {
+		alive = alive || i.alive()
+	}
+	if !alive {
+		if _, err := w.start("", 0); err != nil {
+			r.wrong("%v", err)
+			return
+		}
+	}
+	if err := w.settled(ctx, r); err != nil {
+		r.wrong("%v", err)
+	}
+	// A last look after the farewell: nothing may come behind it.
+	for _, i := range w.running {
+		if i.alive() {
+			if err := i.stop(); err != nil {
+				r.wrong("%v", err)
+			}
+		}
+	}
+	w.stored(ctx, r)
+	w.alerted(ctx, c, r)
+	state, behind, err := w.state(ctx)
+	switch {
+	case err != nil:
+		r.wrong("state: %v", err)
+	case behind != 0:
+		r.wrong("the state is %d records behind after a stop", behind)
+	case c.name == undisturbed:
+		w.h.state = state
+	case w.h.state != "" && state != w.h.state:
+		r.wrong("the state differs from that of the undisturbed run")
+	}
+	r.State = state
+}
+
+// settled waits until everything is stored and in a checkpoint.
+func (w *world) settled(ctx context.Context, r *result) error {
+	deadline := time.Now().Add(settle)
+	var last error
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		var got struct {
+			N json.Number `json:"n"`
+		}
+		if last = w.row(ctx, "SELECT uniqExact(event_id) AS n FROM activity", &got); last == nil {
+			if n, _ := got.N.Int64(); n >= int64(r.Sent) {
+				_, behind, err := w.state(ctx)
+				if err == nil && behind == 0 {
+					return nil
+				}
+				last = errors.Join(err, fmt.Errorf("%d records behind", behind))
+			} else {
+				last = fmt.Errorf("%d of %d events stored", n, r.Sent)
+			}
+		}
+		pause(ctx, 300*time.Millisecond)
+	}
+	return fmt.Errorf("did not catch up within %s: %w", settle, last)
+}
+
+// state returns the fingerprints of all partitions, and how far they are behind.
+func (w *world) state(ctx context.Context) (state string, behind int64, err error) {
+	out, err := w.command(ctx, "state", "show", "--config", w.config, "--output", "json")
+	if err != nil {
+		return "", 0, err
+	}
+	var rows []struct {
+		State  string `json:"state"`
+		Behind int64  `json:"behind"`
+		Error  string `json:"error"`
+	}
+	if err := json.Unmarshal(out, &rows); err != nil {
+		return "", 0, fmt.Errorf("%w in %q", err, out)
+	}
+	var all []string
+	for _, p := range rows {
+		if p.Error != "" {
+			return "", 0, errors.New(p.Error)
+		}
+		all = append(all, p.State[:min(6, len(p.State))])
+		behind += p.Behind
+	}
+	return strings.Join(all, "-"), behind, nil
+}
+
+// stored compares what the view shows with what was sent.
+func (w *world) stored(ctx context.Context, r *result) {
+	var got struct {
+		Rows json.Number `json:"rows"`
+		IDs  json.Number `json:"ids"`
+	}
+	if err := w.row(ctx, "SELECT count() AS rows, uniqExact(event_id) AS ids FROM activity", &got); err != nil {
+		r.wrong("%v", err)
+		return
+	}
+	rows, _ := got.Rows.Int64()
+	ids, _ := got.IDs.Int64()
+	r.Stored = int(ids)
+	if rows != int64(r.Sent) || ids != int64(r.Sent) {
+		r.wrong("%d rows with %d ids under the view", rows, ids)
+	}
+	if err := w.row(ctx, "SELECT count() AS rows, uniqExact(alert_id) AS ids FROM alerts", &got); err != nil {
+		r.wrong("%v", err)
+		return
+	}
+	rows, _ = got.Rows.Int64()
+	ids, _ = got.IDs.Int64()
+	if rows != int64(len(w.h.alerts)) || ids != rows {
+		r.wrong("%d rows with %d ids under the view alerts, %d expected", rows, ids, len(w.h.alerts))
+	}
+}
+
+// alerted compares the alert topics with what replay says.
+func (w *world) alerted(ctx context.Context, c faultCase, r *result) {
+	for _, topic := range []string{pipeline.TopicAlerts, "siem.ocsf"} {
+		seen := make(map[string]int)
+		for p := range int32(partitions) {
+			tp := pipeline.TopicPartition{Topic: topic, Partition: p}
+			at, end, err := w.client.Bounds(ctx, tp)
+			for err == nil && at < end {
+				var got pipeline.Fetched
+				if got, err = w.client.Fetch(ctx, tp, at); err == nil {
+					for i := range got.Records {
+						for _, h := range got.Records[i].Headers {
+							if h.Key == pipeline.HeaderAlertID {
+								seen[string(h.Value)]++
+							}
+						}
+					}
+					at = got.Next
+				}
+			}
+			if err != nil {
+				r.wrong("read %s: %v", topic, err)
+				return
+			}
+		}
+		missing, foreign, doubled := 0, 0, 0
+		for id := range w.h.alerts {
+			if seen[id] == 0 {
+				missing++
+			}
+		}
+		for id, n := range seen {
+			if !w.h.alerts[id] {
+				foreign++
+			}
+			doubled += n - 1
+		}
+		if topic == pipeline.TopicAlerts {
+			r.Alerts = len(seen)
+		}
+		r.Doubled += doubled
+		if missing+foreign > 0 {
+			r.wrong("%s: %d alerts are missing, %d are none that replay gives", topic, missing, foreign)
+		}
+		if doubled > 0 && !c.mayDouble {
+			r.wrong("%s: %d alerts stand twice", topic, doubled)
+		}
+	}
+}

@@ -1,0 +1,322 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
+)
+
+// world is one case: a broker, a database, a config, and what runs.
+type world struct {
+	h      *harness
+	dir    string
+	config string
+	db     string
+	broker broker
+	proxy  *proxy // in front of the engine
+	client *kafka.Client
+	rng    *rand.Rand
+	starts int
+
+	sent    atomic.Int64
+	stopped chan struct{} // closed when everything is sent
+	sendErr error
+	running []*instance
+}
+
+// instance is one process of the service.
+type instance struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// result is a row of the table.
+type result struct {
+	Name    string   `json:"case"`
+	Sent    int      `json:"sent"`
+	Stored  int      `json:"stored"`
+	Alerts  int      `json:"alerts"`
+	Doubled int      `json:"twice_in_topic"`
+	State   string   `json:"state"`
+	Starts  int      `json:"starts"`
+	Seconds float64  `json:"seconds"`
+	Faults  []string `json:"wrong,omitempty"`
+}
+
+func (r *result) verdict() string {
+	if len(r.Faults) == 0 {
+		return "holds"
+	}
+	return "WRONG: " + strings.Join(r.Faults, "; ")
+}
+
+func (r *result) wrong(format string, args ...any) {
+	r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
+}
+
+// run runs one case and looks at what came out.
+func (h *harness) run(ctx context.Context, c faultCase) (r result) {
+	r.Name = c.name
+	w, err := h.world(ctx)
+	if err != nil {
+		r.wrong("%v", err)
+		return r
+	}
+	defer w.close()
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	defer cancel()
+	if err := c.do(ctx, w); err != nil {
+		r.wrong("%v", err)
+	}
+	w.check(ctx, c, &r)
+	r.Starts = w.starts
+	return r
+}
+
+func (h *harness) world(ctx context.Context) (w *world, err error) {
+	h.n++
+	w = &world{h: h, dir: filepath.Join(h.dir, "case-"+strconv.Itoa(h.n)), db: "case_" + strconv.Itoa(h.n), rng: rand.New(rand.NewPCG(1, uint64(h.n))), stopped: make(chan struct{})} //nolint:gosec // reproducible
+	if err := os.MkdirAll(w.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	if w.broker, err = h.newBroker(ctx, w.dir); err != nil {
+		return nil, err
+	}
+	if w.proxy, err = newProxy(h.engine.Addr()); err != nil {
+		return nil, err
+	}
+	w.config = filepath.Join(w.dir, "plumbline.yaml")
+	text := strings.Replace(common, "kafka: {", fmt.Sprintf("kafka: {brokers: [%q], session_timeout: %s, ", w.broker.addr(), sessionTimeout(h.o)), 1) +
+		fmt.Sprintf("clickhouse: {addr: [%q], database: %s}\narchive: {max_rows: 5000, max_age: 200ms}\noutputs: [{topic: siem.ocsf, format: ocsf}]\n", w.proxy.addr(), w.db) +
+		"admin: {listen: \"127.0.0.1:0\"}\nlog: {format: json}\n"
+	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	w.client, err = kafka.New(kafka.Config{Brokers: []string{w.broker.addr()}}, zerolog.Nop())
+	return w, err
+}
+
+func (w *world) close() {
+	for _, i := range w.running {
+		i.signal(syscall.SIGKILL)
+		<-i.ended
+	}
+	_ = w.client.Close()
+	w.proxy.close()
+	_ = w.broker.stop()
+}
+
+// start starts an instance; it does not wait until it works. at names a place to
+// die at, after so many passes; empty: none.
+func (w *world) start(at string, after int) (*instance, error) {
+	w.starts++
+	log, err := os.Create(filepath.Join(w.dir, fmt.Sprintf("service-%d.log", w.starts)))
+	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	cmd := exec.Command(w.h.binary, "run", "--config", w.config) //nolint:gosec,noctx // our own; it is killed by the case
+	cmd.Stdout, cmd.Stderr = log, log
+	if at != "" {
+		cmd.Env = append(os.Environ(), failpointEnv+"="+at+":"+strconv.Itoa(after))
+	}
+	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	i := &instance{cmd: cmd, ended: make(chan struct{})}
+	go func() {
+		defer close(i.ended)
+		_ = cmd.Wait()
+	}()
+	w.running = append(w.running, i)
+	return i, nil
+}
+
+const failpointEnv = "PLUMBLINE_FAILPOINT"
+
+func (i *instance) signal(s syscall.Signal) { _ = i.cmd.Process.Signal(s) }
+
+func (i *instance) alive() bool {
+	select {
+	case <-i.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop asks an instance to end, and waits.
+func (i *instance) stop() error {
+	i.signal(syscall.SIGTERM)
+	select {
+	case <-i.ended:
+	case <-time.After(40 * time.Second):
+		i.signal(syscall.SIGKILL)
+		return errors.New("an instance did not end within 40 s of SIGTERM")
+	}
+	if code := i.cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("an instance that was asked to stop ended with code %d", code)
+	}
+	return nil
+}
+
+// topics waits until the first instance has made the source topic.
+func (w *world) topics(ctx context.Context) error {
+	for {
+		if n, err := w.client.Partitions(ctx, sourceTopic); err == nil && n > 0 {
+			return nil
+		}
+		if !pause(ctx, 50*time.Millisecond) {
+			return fmt.Errorf("waiting for the topics: %w", ctx.Err())
+		}
+	}
+}
+
+const sourceTopic = "agent-activity"
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// load sends all events, as fast as it takes to do so in about the given time.
+// extra, where set, returns a line to send as well before the i-th.
+func (w *world) load(ctx context.Context, d time.Duration, extra func(i int) []byte) {
+	go func() {
+		defer close(w.stopped)
+		w.sendErr = w.send(ctx, d, extra)
+	}()
+}
+
+func (w *world) send(ctx context.Context, d time.Duration, extra func(i int) []byte) error {
+	const batch = 500
+	dec := decode.NewActivity()
+	pending := make([][]pipeline.Record, partitions)
+	start := time.Now()
+	for i, line := range w.h.lines {
+		if extra != nil {
+			if more := extra(i); more != nil {
+				pending[i%partitions] = append(pending[i%partitions], pipeline.Record{Value: more})
+			}
+		}
+		var key []byte
+		dec.Decode(&decode.Record{Value: line}, func(_ int32, ev *schemas.Activity, _ *decode.Refusal) {
+			key = schemas.AppendKey(nil, ev.TenantID, ev.AgentID)
+		})
+		p := schemas.Partition(key, partitions)
+		pending[p] = append(pending[p], pipeline.Record{Key: key, Value: line})
+		if i%batch < batch-1 && i < len(w.h.lines)-1 {
+			continue
+		}
+		for p, records := range pending {
+			if err := w.produce(ctx, int32(p), records); err != nil {
+				return err
+			}
+			pending[p] = pending[p][:0]
+		}
+		w.sent.Store(int64(i + 1))
+		until := start.Add(time.Duration(float64(d) * float64(i) / float64(len(w.h.lines))))
+		if !pause(ctx, max(0, time.Until(until))) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// produce sends once. Where the broker is away it asks whether the records arrived
+// before it sends them again: the sender of a test doubles nothing.
+func (w *world) produce(ctx context.Context, p int32, records []pipeline.Record) error {
+	tp := pipeline.TopicPartition{Topic: sourceTopic, Partition: p}
+	if len(records) == 0 {
+		return nil
+	}
+	var before int64 = -1
+	for {
+		_, end, err := w.client.Bounds(ctx, tp)
+		switch {
+		case err == nil && before >= 0 && end > before:
+			return nil // it had arrived
+		case err == nil:
+			before = end
+			if err = w.client.Produce(ctx, tp, records); err == nil {
+				return nil
+			}
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			return fmt.Errorf("send: %w", err)
+		}
+	}
+}
+
+// during calls step until everything is sent.
+func (w *world) during(ctx context.Context, step func() error) error {
+	for {
+		select {
+		case <-w.stopped:
+			return w.sendErr
+		case <-ctx.Done():
+			return ctx.Err()
+		default:
+		}
+		if err := step(); err != nil {
+			return err
+		}
+	}
+}
+
+// command runs the binary and returns what it printed.
+func (w *world) command(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, w.h.binary, args...) //nolint:gosec // our own
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("%s: %w: %s", args[0], err, strings.TrimSpace(stderr.String()))
+	}
+	return out, nil
+}
+
+// row runs a query of one row.
+func (w *world) row(ctx context.Context, sql string, into any) error {
+	out, err := w.command(ctx, "query", "--config", w.config, "--output", "json", sql)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		return fmt.Errorf("query: %w in %q", err, out)
+	}
+	return nil
+}
+
+// freePort returns a port that was free a moment ago.
+func freePort() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return ln.Addr().String(), ln.Close()
+}
