@@ -1,21 +1,21 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/apachekafka"
 	embedded "github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
 )
 
 // broker is the Kafka of a case. It comes back with its data, at its address.
 type broker interface {
-	addr() string
-	start() error
-	stop() error
+	Addr() string
+	Start() error
+	Stop() error
 }
 
 // sessionTimeout is as short as the broker lets it be.
@@ -26,16 +26,16 @@ func sessionTimeout(o options) time.Duration {
 	return 2 * time.Second
 }
 
-func (h *harness) newBroker(ctx context.Context, dir string) (broker, error) {
+func (h *harness) newBroker(dir string) (broker, error) {
 	listen, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	var b broker = &embeddedBroker{listen: listen, dir: filepath.Join(dir, "kafka")}
 	if h.o.kafkaHome != "" {
-		b = &apacheKafka{ctx: ctx, home: h.o.kafkaHome, listen: listen, dir: filepath.Join(dir, "kafka")}
+		b = &apachekafka.Broker{Home: h.o.kafkaHome, Listen: listen, Dir: filepath.Join(dir, "kafka")}
 	}
-	return b, b.start()
+	return b, b.Start()
 }
 
 type embeddedBroker struct {
@@ -43,9 +43,11 @@ type embeddedBroker struct {
 	b           *embedded.Broker
 }
 
-func (e *embeddedBroker) addr() string { return e.listen }
+// Addr is where clients connect.
+func (e *embeddedBroker) Addr() string { return e.listen }
 
-func (e *embeddedBroker) start() (err error) {
+// Start starts it, with the data that it had.
+func (e *embeddedBroker) Start() (err error) {
 	e.b, err = embedded.Start(embedded.Config{DataDir: e.dir, Listen: e.listen, MinSessionTimeout: time.Second, Logger: zerolog.Nop()})
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
@@ -53,4 +55,5 @@ func (e *embeddedBroker) start() (err error) {
 	return nil
 }
 
-func (e *embeddedBroker) stop() error { return e.b.Stop() }
+// Stop ends it.
+func (e *embeddedBroker) Stop() error { return e.b.Stop() }

@@ -78,7 +78,7 @@ func dieAt(at string) func(context.Context, *world) error {
 		<-first.ended
 		deaths := 0
 		for deaths < 3 {
-			i, err := w.start(at, deaths)
+			i, err := w.start(at, deaths%partitions) // an open comes by once a partition
 			if err != nil {
 				return err
 			}
@@ -190,11 +190,11 @@ func brokerRestart(ctx context.Context, w *world) error {
 	}
 	for range 3 {
 		pause(ctx, 2*time.Second)
-		if err := w.broker.stop(); err != nil {
+		if err := w.broker.Stop(); err != nil {
 			return err
 		}
 		pause(ctx, time.Second)
-		if err := w.broker.start(); err != nil {
+		if err := w.broker.Start(); err != nil {
 			return err
 		}
 	}

@@ -98,20 +98,20 @@ func (h *harness) world(ctx context.Context) (w *world, err error) {
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
-	if w.broker, err = h.newBroker(ctx, w.dir); err != nil {
+	if w.broker, err = h.newBroker(w.dir); err != nil {
 		return nil, err
 	}
 	if w.proxy, err = newProxy(h.engine.Addr()); err != nil {
 		return nil, err
 	}
 	w.config = filepath.Join(w.dir, "plumbline.yaml")
-	text := strings.Replace(common, "kafka: {", fmt.Sprintf("kafka: {brokers: [%q], session_timeout: %s, ", w.broker.addr(), sessionTimeout(h.o)), 1) +
+	text := strings.Replace(common, "kafka: {", fmt.Sprintf("kafka: {brokers: [%q], session_timeout: %s, ", w.broker.Addr(), sessionTimeout(h.o)), 1) +
 		fmt.Sprintf("clickhouse: {addr: [%q], database: %s}\narchive: {max_rows: 5000, max_age: 200ms}\noutputs: [{topic: siem.ocsf, format: ocsf}]\n", w.proxy.addr(), w.db) +
 		"admin: {listen: \"127.0.0.1:0\"}\nlog: {format: json}\n"
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	w.client, err = kafka.New(kafka.Config{Brokers: []string{w.broker.addr()}}, zerolog.Nop())
+	w.client, err = kafka.New(kafka.Config{Brokers: []string{w.broker.Addr()}}, zerolog.Nop())
 	return w, err
 }
 
@@ -122,7 +122,7 @@ func (w *world) close() {
 	}
 	_ = w.client.Close()
 	w.proxy.close()
-	_ = w.broker.stop()
+	_ = w.broker.Stop()
 }
 
 // start starts an instance; it does not wait until it works. at names a place to

@@ -2,6 +2,8 @@ package kafka_test
 
 import (
 	"context"
+	"net"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/apachekafka"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
@@ -38,23 +41,57 @@ func fastGroup(id string, topics ...string) kafka.GroupConfig {
 func TestClientConformsOnTheEmbeddedBroker(t *testing.T) {
 	pipelinetest.RunLogConformance(t, func(t *testing.T) pipelinetest.Backend {
 		t.Helper()
-		c := newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}, FetchMaxWait: 100 * time.Millisecond})
-		return pipelinetest.Backend{
-			Log: c,
-			CreateTopic: func(ctx context.Context, name string, partitions int32, appendTime bool, maxMessage int) error {
-				spec := kafka.TopicSpec{Name: name, Partitions: partitions, Configs: map[string]string{}}
-				if !appendTime {
-					spec.Configs["message.timestamp.type"] = "CreateTime"
-				}
-				if maxMessage != 0 {
-					spec.Configs["max.message.bytes"] = strconv.Itoa(maxMessage)
-				}
-				return c.EnsureTopics(ctx, []kafka.TopicSpec{spec})
-			},
-			DeleteRecords: c.DeleteRecords,
-			Join: func(id string, topics ...string) (pipeline.Group, error) {
-				return c.Group(fastGroup(id, topics...))
-			},
-		}
+		return backend(t, brokertest.Start(t))
 	})
+}
+
+// TestClientConformsOnApacheKafka wants a directory of jars: see
+// benchmarks/apachekafka/fetch.sh.
+func TestClientConformsOnApacheKafka(t *testing.T) {
+	home := os.Getenv("PLUMBLINE_TEST_KAFKA")
+	if home == "" {
+		t.Skip("PLUMBLINE_TEST_KAFKA names no directory with the jars of an Apache Kafka: make faults-kafka does")
+	}
+	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listen.Close())
+	b := &apachekafka.Broker{Home: home, Dir: t.TempDir(), Listen: listen.Addr().String()}
+	require.NoError(t, b.Start())
+	t.Cleanup(func() { require.NoError(t, b.Stop()) })
+	pipelinetest.RunLogConformance(t, func(t *testing.T) pipelinetest.Backend {
+		t.Helper()
+		return backend(t, b.Listen)
+	})
+}
+
+func backend(t *testing.T, addr string) pipelinetest.Backend {
+	t.Helper()
+	c := newClient(t, kafka.Config{Brokers: []string{addr}, FetchMaxWait: 100 * time.Millisecond})
+	return pipelinetest.Backend{
+		Log: c,
+		CreateTopic: func(ctx context.Context, name string, partitions int32, appendTime bool, maxMessage int) error {
+			spec := kafka.TopicSpec{Name: name, Partitions: partitions, Configs: map[string]string{}}
+			if !appendTime {
+				spec.Configs["message.timestamp.type"] = "CreateTime"
+			}
+			if maxMessage != 0 {
+				spec.Configs["max.message.bytes"] = strconv.Itoa(maxMessage)
+			}
+			if err := c.EnsureTopics(ctx, []kafka.TopicSpec{spec}); err != nil {
+				return err
+			}
+			// Apache Kafka answers "not leader" for a moment; the roles retry, the suite does not.
+			for p := range partitions {
+				require.Eventually(t, func() bool {
+					_, _, err := c.Bounds(ctx, pipeline.TopicPartition{Topic: name, Partition: p})
+					return err == nil
+				}, 10*time.Second, 10*time.Millisecond)
+			}
+			return nil
+		},
+		DeleteRecords: c.DeleteRecords,
+		Join: func(id string, topics ...string) (pipeline.Group, error) {
+			return c.Group(fastGroup(id, topics...))
+		},
+	}
 }
