@@ -31,9 +31,11 @@ type cutStore struct {
 func (s *cutStore) Partition(r []byte) {
 	s.newPartition, s.newAgents, s.newGone = bytes.Clone(r), map[string][]byte{}, nil
 }
+
 func (s *cutStore) Gone(tenantID, agentID string) {
 	s.newGone = append(s.newGone, tenantID+"/"+agentID)
 }
+
 func (s *cutStore) Agent(r []byte) {
 	tenantID, agentID, err := AgentOf(r)
 	if err != nil {

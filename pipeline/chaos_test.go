@@ -145,7 +145,7 @@ func (l *chaosLog) Append(ctx context.Context, tp pipeline.TopicPartition, recor
 	case fault < 8: // it lies around somewhere in between and is applied later
 		c.count("late write")
 		late := time.Duration(c.roll(120_000)) * time.Millisecond
-		time.AfterFunc(late, func() { _, _ = l.Log.Append(context.Background(), tp, records) })
+		time.AfterFunc(late, func() { _, _ = l.Log.Append(context.Background(), tp, records) }) //nolint:contextcheck // the request has ended
 		return pipeline.Appended{}, errors.New("request timed out")
 	case fault < 12:
 		return pipeline.Appended{}, errors.New("not enough replicas")

@@ -136,7 +136,7 @@ func (c *consumer) partition(ctx, genCtx context.Context, gen Generation, a Assi
 	h, start, err := c.worker.open(readCtx, gen, a, logger)
 	switch {
 	case err != nil && readCtx.Err() != nil:
-		return nil //nolint:nilerr // it was interrupted
+		return nil
 	case errors.Is(err, ErrFenced):
 		c.fenced(readCtx, err, logger)
 		return nil

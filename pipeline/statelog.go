@@ -39,8 +39,8 @@ const (
 // stateFormat is the version of what is written here.
 const stateFormat = 1
 
-// ErrStateLost: the detector state that belongs to the committed offsets is not
-// there, or can't be read.
+// ErrStateLost says that the detector state that belongs to the committed offsets
+// is not there, or can't be read.
 var ErrStateLost = errors.New("detector state lost")
 
 // attempt names a checkpoint that was begun; it is never used again.

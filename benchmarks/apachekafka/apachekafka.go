@@ -60,7 +60,7 @@ func (k *Broker) Start() error {
 			return fmt.Errorf("kafka: format: %w: %s", err, out)
 		}
 	}
-	log, err := os.OpenFile(filepath.Join(k.Dir, "kafka.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // in our own directory
+	log, err := os.OpenFile(filepath.Join(k.Dir, "kafka.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("kafka: %w", err)
 	}

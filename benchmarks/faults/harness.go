@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -59,7 +60,7 @@ func newHarness(ctx context.Context, dir string, o options) (*harness, error) {
 		return nil, err
 	}
 	if err := h.simulate(ctx); err != nil {
-		h.close()
+		h.close() //nolint:contextcheck // also when ctx has ended
 		return nil, err
 	}
 	return h, nil
@@ -112,11 +113,11 @@ func (h *harness) origin(ctx context.Context) string {
 // simulate makes the events, and asks replay for the alerts.
 func (h *harness) simulate(ctx context.Context) error {
 	events := filepath.Join(h.dir, "events.jsonl")
-	out, err := os.Create(events) //nolint:gosec // in our own directory
+	out, err := os.Create(events)
 	if err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, h.binary, "simulate", "--agents", fmt.Sprint(h.o.agents), "--days", fmt.Sprint(h.o.days), "--seed", "11") //nolint:gosec // our own
+	cmd := exec.CommandContext(ctx, h.binary, "simulate", "--agents", strconv.Itoa(h.o.agents), "--days", strconv.Itoa(h.o.days), "--seed", "11") //nolint:gosec // our own
 	cmd.Stdout = out
 	if err := errors.Join(cmd.Run(), out.Close()); err != nil {
 		return fmt.Errorf("simulate: %w", err)
@@ -166,7 +167,7 @@ func (h *harness) simulate(ctx context.Context) error {
 }
 
 func eachLine(path string, f func([]byte) error) error {
-	in, err := os.Open(path) //nolint:gosec // in our own directory
+	in, err := os.Open(path)
 	if err != nil {
 		return err //nolint:wrapcheck // the caller says which
 	}

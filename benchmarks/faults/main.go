@@ -51,7 +51,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer h.close()
+	defer h.close() //nolint:contextcheck // also when ctx has ended
 	var results []result
 	for _, c := range cases(o) {
 		if *only != "" && c.name != undisturbed && !slices.ContainsFunc(strings.Split(*only, ","), func(s string) bool { return strings.Contains(c.name, s) }) {

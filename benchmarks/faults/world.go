@@ -76,7 +76,7 @@ func (r *result) wrong(format string, args ...any) {
 // run runs one case and looks at what came out.
 func (h *harness) run(ctx context.Context, c faultCase) (r result) {
 	r.Name = c.name
-	w, err := h.world(ctx)
+	w, err := h.world()
 	if err != nil {
 		r.wrong("%v", err)
 		return r
@@ -92,7 +92,7 @@ func (h *harness) run(ctx context.Context, c faultCase) (r result) {
 	return r
 }
 
-func (h *harness) world(ctx context.Context) (w *world, err error) {
+func (h *harness) world() (w *world, err error) {
 	h.n++
 	w = &world{h: h, dir: filepath.Join(h.dir, "case-"+strconv.Itoa(h.n)), db: "case_" + strconv.Itoa(h.n), rng: rand.New(rand.NewPCG(1, uint64(h.n))), stopped: make(chan struct{})} //nolint:gosec // reproducible
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
