@@ -33,6 +33,7 @@ import (
 // It is not safe for concurrent use: one goroutine, one decoder.
 type ActivityDecoder struct {
 	canonical bool
+	unbounded bool // the text was written by a draft, its size says nothing
 
 	s   scanner
 	mem arena
@@ -71,7 +72,7 @@ func (d *ActivityDecoder) read(rec *Record) *Refusal {
 	if d.canonical {
 		most = maxCanonicalBytes
 	}
-	if n := len(rec.Value); n > most {
+	if n := len(rec.Value); n > most && !d.unbounded {
 		return &Refusal{Reason: ReasonTooLarge, Detail: strconv.Itoa(n) + " bytes, at most " + strconv.Itoa(most)}
 	}
 	d.s.reset(rec.Value)
