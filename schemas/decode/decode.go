@@ -5,7 +5,8 @@
 // records, no I/O. What it keeps, cuts and refuses is the contract of the
 // activity event.
 //
-// The package imports the standard library and schemas only.
+// The package imports the standard library, schemas, and protowire for the bytes
+// of a protobuf message.
 package decode
 
 import "github.com/plumbline-sec/plumbline/schemas"
@@ -30,6 +31,13 @@ type Decoder interface {
 	Decode(rec *Record, emit func(index int32, ev *schemas.Activity, refusal *Refusal))
 }
 
+// A Skipper is a decoder of a form whose records also hold what is no agent
+// activity: that is no mistake, so it is neither an event nor a refusal.
+type Skipper interface {
+	// Skipped returns how many entries of the last record were passed over.
+	Skipped() int
+}
+
 // Reason says in one stable word why an event was refused; it is a metric label
 // and a header of the dead letter.
 type Reason string
@@ -43,6 +51,7 @@ const (
 	ReasonInvalidIdentity   Reason = "invalid_identity"   // wrong type, invalid UTF-8, control character, forbidden character
 	ReasonIdentityTooLong   Reason = "identity_too_long"  // over schemas.MaxIdentityBytes
 	ReasonDuplicateIdentity Reason = "duplicate_identity" // a key among the identity fields stands twice
+	ReasonNotOTLP           Reason = "not_otlp"           // neither the protobuf nor the JSON form of OTLP, or a part of it that is malformed
 )
 
 // Refusal is why an event was not taken.

@@ -1,0 +1,119 @@
+package decode
+
+import (
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// Claude Code writes its telemetry as log events: the name in the body or the
+// event's name with the prefix, in the attribute event.name without it, and
+// numbers and booleans as text.
+const claudePrefix = "claude_code."
+
+// claudeEvent returns the name of an event of Claude Code.
+func claudeEvent(set *otlpSet, item *otlpItem) (string, bool) {
+	if name, ok := strings.CutPrefix(alias(clip(item.name)), claudePrefix); ok {
+		return name, true
+	}
+	if item.body.kind == otlpText {
+		if name, ok := strings.CutPrefix(alias(clip(item.body.text)), claudePrefix); ok {
+			return name, true
+		}
+	}
+	return strings.CutPrefix(set.peek(aEventName), claudePrefix)
+}
+
+// claude says what activity an event of Claude Code is. What the user does, and
+// what has an event of its own for its result, is none.
+func (d *OTLPDecoder) claude(name string) otlpClass {
+	own := &d.own
+	switch name {
+	case "tool_result":
+		tool := own.text(aToolClaude)
+		c := otlpClass{action: actionTool, tool: tool, access: claudeAccess[tool], failed: strings.EqualFold(own.peek(aSuccess), "false")}
+		if tool == "Task" || tool == "Agent" {
+			c.action = "delegate"
+		}
+		c.denied = own.peek(aDecisionType) == "reject" || own.peek(aDecision) == "reject"
+		return c
+	case "tool_decision":
+		if own.peek(aDecision) != "reject" {
+			return otlpClass{} // its tool_result follows
+		}
+		tool := own.text(aToolClaude)
+		return otlpClass{action: actionTool, tool: tool, access: claudeAccess[tool], denied: true}
+	case "api_request":
+		return otlpClass{action: actionModel, model: true}
+	case "api_error", "api_refusal":
+		return otlpClass{action: actionModel, model: true, failed: true}
+	case "auth", "mcp_server_connection", "permission_mode_changed", "plugin_installed":
+		return otlpClass{action: name, failed: strings.EqualFold(own.peek(aSuccess), "false") || own.peek(aErrorText) != ""}
+	}
+	return otlpClass{}
+}
+
+// claudeAccess is what the built-in tools do to what they touch.
+var claudeAccess = map[string]string{
+	"Read": schemas.AccessRead, "Grep": schemas.AccessRead, "Glob": schemas.AccessRead, "LS": schemas.AccessRead,
+	"NotebookRead": schemas.AccessRead, "WebFetch": schemas.AccessRead, "WebSearch": schemas.AccessRead,
+	"Write": schemas.AccessWrite, "Edit": schemas.AccessWrite, "MultiEdit": schemas.AccessWrite, "NotebookEdit": schemas.AccessWrite,
+	"Bash": schemas.AccessExecute,
+}
+
+// claudeResources reads what a tool touched from its parameters and input, JSON
+// texts that Claude Code writes when it is told to log the details of tools.
+func (d *OTLPDecoder) claudeResources() {
+	for _, slot := range []otlpSlot{aToolParameters, aToolInput} {
+		if !d.own.has(slot) || d.own.values[slot].kind != otlpText {
+			continue
+		}
+		texts(d.own.values[slot].text, func(name, value string) {
+			switch name {
+			case "bash_command":
+				d.w.resource("command", value)
+			case "file_path", "notebook_path", "path":
+				d.w.resource("file", value)
+			case "url":
+				d.w.resource("", value)
+			case "mcp_server_name":
+				d.w.resource("mcp", value)
+			case "skill_name":
+				d.w.resource("skill", value)
+			}
+		})
+	}
+}
+
+// texts calls visit with the members of a JSON object that are strings, until it
+// ends or is no JSON.
+func texts(text []byte, visit func(name, value string)) {
+	var s scanner
+	var mem arena
+	s.reset(text)
+	if s.peek() != '{' {
+		return
+	}
+	s.pos++
+	for s.peek() == '"' {
+		key, ok := s.str()
+		if !ok || !s.colon() {
+			return
+		}
+		if s.peek() == '"' {
+			value, ok := s.str()
+			if !ok {
+				return
+			}
+			name, _ := mem.text(s.b, key)
+			v, _ := mem.text(s.b, value)
+			visit(name, v)
+		} else if !s.skip(1) {
+			return
+		}
+		if s.peek() != ',' {
+			return
+		}
+		s.pos++
+	}
+}

@@ -1,0 +1,204 @@
+package decode
+
+import (
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+const (
+	actionTool  = "tool_call"
+	actionModel = "model_call"
+)
+
+// classify says what activity a span or log record is, by the conventions in the
+// order in which the more telling one comes first.
+func (d *OTLPDecoder) classify(item *otlpItem) otlpClass {
+	own := &d.own
+	if d.logs {
+		if name, ok := claudeEvent(own, item); ok {
+			return d.claude(name)
+		}
+	}
+	op := own.peek(aOperation)
+	method := own.peek(aMCPMethod)
+	if method != "" && item.kind == spanServer {
+		// The tool server's side of a call: what it calls itself is no agent.
+		return otlpClass{}
+	}
+	var c otlpClass
+	switch {
+	case op != "":
+		c = d.operation(op, method, item)
+	case own.has(aInferenceKind):
+		c = d.inferenceKind(own.peek(aInferenceKind), item)
+	case own.has(aTraceloopKind):
+		switch strings.ToLower(own.peek(aTraceloopKind)) {
+		case "agent":
+			c = otlpClass{action: "invoke_agent", agent: true}
+		case "tool":
+			c = otlpClass{action: actionTool, tool: own.text(aTool, aTraceloopName)}
+		}
+	case method != "":
+		c = d.mcp(method)
+	case own.has(aTool) || own.has(aTool2):
+		c = otlpClass{action: actionTool, tool: own.text(aTool, aTool2)}
+	case own.has(aSystem) || own.has(aProvider) || own.has(aModel) || own.has(aModel3) || own.has(aRequestType):
+		if d.logs && item.name != nil {
+			break // an old event about a message of a call whose span says more
+		}
+		c = otlpClass{action: actionModel, model: true}
+	}
+	if c.action == "" && d.named() {
+		c.action = "activity"
+	}
+	return c
+}
+
+// named reports whether the producer wrote fields of the contract itself.
+func (d *OTLPDecoder) named() bool {
+	for _, f := range otlpDirect {
+		if d.own.has(aFields + f) {
+			return true
+		}
+	}
+	return false
+}
+
+// operation reads gen_ai.operation.name.
+func (d *OTLPDecoder) operation(op, method string, item *otlpItem) otlpClass {
+	own := &d.own
+	switch op {
+	case "chat", "text_completion", "generate_content", "embeddings":
+		return otlpClass{action: actionModel, model: true}
+	case "execute_tool":
+		tool := own.text(aTool, aTool2, aMCPTool)
+		if tool == "" {
+			tool = strings.TrimPrefix(alias(clip(item.name)), "execute_tool ")
+		}
+		return otlpClass{action: actionTool, tool: tool}
+	case "retrieval":
+		return otlpClass{action: "retrieval", tool: own.text(aTool), access: schemas.AccessRead}
+	case "invoke_agent":
+		return otlpClass{action: op, agent: true}
+	}
+	if method != "" {
+		return d.mcp(method)
+	}
+	return otlpClass{action: op, tool: own.text(aTool)}
+}
+
+// inferenceKind reads openinference.span.kind. A chain is glue between others.
+func (d *OTLPDecoder) inferenceKind(kind string, item *otlpItem) otlpClass {
+	own := &d.own
+	switch kind = strings.ToUpper(kind); kind {
+	case "LLM", "EMBEDDING", "RERANKER":
+		return otlpClass{action: actionModel, model: true}
+	case "TOOL":
+		tool := own.text(aTool2, aTool)
+		if tool == "" {
+			tool = alias(clip(item.name))
+		}
+		return otlpClass{action: actionTool, tool: tool}
+	case "AGENT":
+		return otlpClass{action: "invoke_agent", agent: true}
+	case "RETRIEVER":
+		return otlpClass{action: "retrieval", access: schemas.AccessRead}
+	case "GUARDRAIL", "EVALUATOR":
+		return otlpClass{action: strings.ToLower(kind)}
+	}
+	return otlpClass{}
+}
+
+// mcp reads a call to a server of the Model Context Protocol.
+func (d *OTLPDecoder) mcp(method string) otlpClass {
+	c := otlpClass{action: actionTool, tool: method}
+	switch {
+	case method == "tools/call":
+		if tool := d.own.text(aTool, aMCPTool); tool != "" {
+			c.tool = tool
+		}
+	case strings.HasSuffix(method, "/list") || method == "resources/read" || method == "prompts/get":
+		c.access = schemas.AccessRead
+	}
+	return c
+}
+
+// isAgentSpan reports whether a span is the run of an agent.
+func isAgentSpan(set *otlpSet) bool {
+	if op := set.peek(aOperation); op != "" {
+		return op == "invoke_agent"
+	}
+	return strings.EqualFold(set.peek(aInferenceKind), "agent") || strings.EqualFold(set.peek(aTraceloopKind), "agent")
+}
+
+// otherSpan describes a span that no convention for agents covers.
+func (d *OTLPDecoder) otherSpan(item *otlpItem) otlpClass {
+	own := &d.own
+	c := otlpClass{action: "span", tool: alias(clip(item.name))}
+	for _, k := range []struct {
+		action string
+		slots  [2]otlpSlot
+	}{
+		{"db", [2]otlpSlot{aDBSystem, aDBSystem2}},
+		{"messaging", [2]otlpSlot{aMessaging, aMessaging}},
+		{"rpc", [2]otlpSlot{aRPCSystem, aRPCSystem2}},
+		{"http", [2]otlpSlot{aHTTPMethod, aHTTPMethod2}},
+	} {
+		if own.has(k.slots[0]) || own.has(k.slots[1]) {
+			c.action = k.action
+			break
+		}
+	}
+	verb := own.peek(aHTTPMethod) + own.peek(aHTTPMethod2)
+	if c.action == "db" {
+		verb = own.peek(aDBOperation) + own.peek(aDBOperation2)
+	}
+	switch strings.ToUpper(verb) {
+	case "GET", "HEAD", "SELECT", "FIND", "SCAN", "QUERY":
+		c.access = schemas.AccessRead
+	case "PUT", "PATCH", "INSERT", "UPDATE", "UPSERT", "MERGE":
+		c.access = schemas.AccessWrite
+	case "DELETE", "DROP", "TRUNCATE":
+		c.access = schemas.AccessDelete
+	}
+	if c.action == "messaging" && item.kind == spanProducer {
+		c.access = schemas.AccessSend
+	}
+	return c
+}
+
+// touched writes the resources.
+func (d *OTLPDecoder) touched(item *otlpItem, class *otlpClass) {
+	own, w := &d.own, d.w
+	w.resource("", own.text(aResourceURI))
+	w.resource("data_source", own.text(aDataSource))
+	if table := own.text(aTable); table != "" {
+		if ns := own.text(aNamespace); ns != "" {
+			table = ns + "." + table
+		}
+		w.resource("table", table)
+	}
+	w.resource("topic", own.text(aTopic))
+	if (item.kind == spanClient || item.kind == spanProducer) && !class.model {
+		w.resource("host", own.text(aServer, aServer2))
+	}
+	if own.has(aToolClaude) {
+		d.claudeResources()
+	}
+	for _, slot := range d.resources {
+		if own.has(slot) {
+			own.use(slot)
+			kind := d.opt.Resources[d.table.names[slot]]
+			v := &own.values[slot]
+			if v.kind != otlpList {
+				w.resource(kind, v.string())
+				continue
+			}
+			v.each(func(_ []byte, e *otlpValue) bool {
+				w.resource(kind, e.string())
+				return true
+			})
+		}
+	}
+}

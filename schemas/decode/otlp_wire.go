@@ -1,0 +1,274 @@
+package decode
+
+import (
+	"encoding/base64"
+	"math"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// OTLP is read straight from the wire, for two reasons: the generated code
+// refuses a whole batch for one string that is not UTF-8, and builds a tree of
+// hundreds of bytes for an attribute of two.
+
+// wireField is one field of a protobuf message.
+type wireField struct {
+	num  int32
+	typ  protowire.Type
+	bits uint64 // of a varint or a fixed number
+	data []byte // of a string, a message or bytes
+}
+
+// wireReader walks over the fields of one message.
+type wireReader struct {
+	b   []byte
+	bad bool // the message ends within a field, or is none
+}
+
+func (r *wireReader) next(f *wireField) bool {
+	if len(r.b) == 0 {
+		return false
+	}
+	num, typ, n := protowire.ConsumeTag(r.b)
+	if n < 0 {
+		r.bad = true
+		return false
+	}
+	f.num, f.typ, f.data = int32(num), typ, nil
+	b := r.b[n:]
+	switch typ {
+	case protowire.VarintType:
+		f.bits, n = protowire.ConsumeVarint(b)
+	case protowire.Fixed64Type:
+		f.bits, n = protowire.ConsumeFixed64(b)
+	case protowire.Fixed32Type:
+		var v uint32
+		v, n = protowire.ConsumeFixed32(b)
+		f.bits = uint64(v)
+	case protowire.BytesType:
+		f.data, n = protowire.ConsumeBytes(b)
+	case protowire.StartGroupType, protowire.EndGroupType:
+		n = protowire.ConsumeFieldValue(num, typ, b)
+	default:
+		n = -1
+	}
+	if n < 0 {
+		r.bad = true
+		return false
+	}
+	r.b = b[n:]
+	return true
+}
+
+// is reports whether the field is a string, message or bytes of that number.
+func (f *wireField) is(num int32) bool {
+	return f.num == num && f.typ == protowire.BytesType
+}
+
+// otlpKind is which member of an AnyValue is set.
+type otlpKind = uint8
+
+const (
+	otlpNone otlpKind = iota
+	otlpText
+	otlpBool
+	otlpInt
+	otlpDouble
+	otlpList
+	otlpMap
+	otlpBytes
+)
+
+// otlpValue is an AnyValue; its text shares memory with the record.
+type otlpValue struct {
+	kind otlpKind
+	bits uint64
+	text []byte // of a string or bytes; of a list or map the message
+}
+
+// Field numbers of AnyValue are the kinds.
+func readOTLPValue(b []byte) (v otlpValue, ok bool) {
+	r := wireReader{b: b}
+	var f wireField
+	for r.next(&f) {
+		var want protowire.Type
+		switch otlpKind(f.num) {
+		case otlpText, otlpList, otlpMap, otlpBytes:
+			want = protowire.BytesType
+		case otlpBool, otlpInt:
+			want = protowire.VarintType
+		case otlpDouble:
+			want = protowire.Fixed64Type
+		default:
+			continue
+		}
+		if f.num <= int32(otlpBytes) && f.typ == want {
+			v = otlpValue{kind: otlpKind(f.num), bits: f.bits, text: f.data}
+		}
+	}
+	return v, !r.bad
+}
+
+// readOTLPAttribute reads a KeyValue.
+func readOTLPAttribute(b []byte) (key []byte, v otlpValue, ok bool) {
+	r := wireReader{b: b}
+	var f wireField
+	for r.next(&f) {
+		switch {
+		case f.is(1):
+			key = f.data
+		case f.is(2):
+			if v, ok = readOTLPValue(f.data); !ok {
+				return nil, v, false
+			}
+		}
+	}
+	return key, v, !r.bad
+}
+
+// clip shortens what the activity decoder is going to cut, and leaves enough for
+// it to see that there is something to cut.
+func clip(b []byte) []byte {
+	const most = schemas.MaxStringBytes + 8
+	if len(b) > most {
+		return b[:most]
+	}
+	return b
+}
+
+// string is the value as an attribute shows it: a list or a map is its JSON text.
+func (v *otlpValue) string() string {
+	switch v.kind {
+	case otlpText:
+		return alias(clip(v.text))
+	case otlpBool:
+		return strconv.FormatBool(v.bits != 0)
+	case otlpInt:
+		return strconv.FormatInt(int64(v.bits), 10)
+	case otlpDouble:
+		return strconv.FormatFloat(math.Float64frombits(v.bits), 'g', -1, 64)
+	case otlpBytes:
+		return base64.StdEncoding.EncodeToString(clip(v.text))
+	case otlpList, otlpMap:
+		return alias(clip(v.appendJSON(nil, 0)))
+	}
+	return ""
+}
+
+// number is the value as a count: an integer, or its text, as some producers
+// write all values.
+func (v *otlpValue) number() (n uint64, ok bool) {
+	switch v.kind {
+	case otlpInt:
+		return v.bits, int64(v.bits) >= 0
+	case otlpDouble:
+		f := math.Float64frombits(v.bits)
+		return uint64(f), f >= 0 && f < math.MaxInt64
+	case otlpText:
+		return parseUint(v.text)
+	default:
+		return 0, false
+	}
+}
+
+// appendJSON appends JSON text of the value, and stops soon after the longest
+// string that an event may hold: what goes on behind it is cut in any case, and
+// then is no longer valid JSON.
+func (v *otlpValue) appendJSON(dst []byte, depth int) []byte {
+	if len(dst) > schemas.MaxStringBytes {
+		return dst
+	}
+	switch v.kind {
+	case otlpText:
+		return appendText(dst, alias(clip(v.text)))
+	case otlpBytes:
+		return appendText(dst, v.string())
+	case otlpBool, otlpInt:
+		return append(dst, v.string()...)
+	case otlpDouble:
+		if f := math.Float64frombits(v.bits); math.IsNaN(f) || math.IsInf(f, 0) {
+			return appendText(dst, v.string())
+		}
+		return append(dst, v.string()...)
+	case otlpList, otlpMap:
+	default:
+		return append(dst, "null"...)
+	}
+	open, shut := byte('['), byte(']')
+	if v.kind == otlpMap {
+		open, shut = '{', '}'
+	}
+	dst = append(dst, open)
+	if depth >= schemas.MaxDepth {
+		return append(dst, shut)
+	}
+	first := true
+	v.each(func(key []byte, e *otlpValue) bool {
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		if v.kind == otlpMap {
+			dst = append(appendText(dst, alias(clip(key))), ':')
+		}
+		dst = e.appendJSON(dst, depth+1)
+		return len(dst) <= schemas.MaxStringBytes
+	})
+	return append(dst, shut)
+}
+
+// each calls visit with the members of a list or a map until it says no. What
+// can't be read of them is passed over.
+func (v *otlpValue) each(visit func(key []byte, e *otlpValue) bool) {
+	r := wireReader{b: v.text}
+	var f wireField
+	for r.next(&f) {
+		if !f.is(1) {
+			continue
+		}
+		var key []byte
+		var e otlpValue
+		var ok bool
+		if v.kind == otlpMap {
+			key, e, ok = readOTLPAttribute(f.data)
+		} else {
+			e, ok = readOTLPValue(f.data)
+		}
+		if ok && !visit(key, &e) {
+			return
+		}
+	}
+}
+
+// size is how much content the value holds: the length of a string, or of the
+// JSON text, without escapes, of anything else. It is the same for both encodings.
+func (v *otlpValue) size(depth int) uint64 {
+	switch v.kind {
+	case otlpNone:
+		return 0
+	case otlpText, otlpBytes:
+		return uint64(len(v.text))
+	case otlpList, otlpMap:
+	default:
+		return uint64(len(v.string()))
+	}
+	if depth >= schemas.MaxDepth {
+		return uint64(len(v.text))
+	}
+	n, members := uint64(2), uint64(0)
+	v.each(func(key []byte, e *otlpValue) bool {
+		members++
+		n += e.size(depth + 1)
+		if e.kind == otlpText {
+			n += 2
+		}
+		if v.kind == otlpMap {
+			n += uint64(len(key)) + 3
+		}
+		return true
+	})
+	return n + max(members, 1) - 1
+}
