@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality faults faults-kafka soak golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality otel faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ faults-kafka: setup ## the same, and the conformance suite, on a real Apache Kaf
 soak: setup ## the long loops: 200 kills under load, thousands of random histories (an hour and more)
 	$(GO) run ./benchmarks/faults --only 'kill -9' --kills 200
 	PLUMBLINE_CHAOS_RUNS=5000 $(GO) test ./pipeline -run TestWhateverHappens -timeout 2h -count=1
+
+otel: ## the real OpenTelemetry SDK and Collector in front of the service (a module of its own)
+	cd benchmarks/otel && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 golden: ## rewrite the golden files; read the diff before committing
 	$(GO) test -short $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update

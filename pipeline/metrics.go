@@ -21,6 +21,7 @@ type Metrics struct {
 
 	Events   *prometheus.CounterVec // source
 	Refused  *prometheus.CounterVec // source, reason
+	Skipped  *prometheus.CounterVec // source
 	Flagged  *prometheus.CounterVec // flag
 	Repeated prometheus.Counter
 
@@ -70,6 +71,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		Events:   r.counter("events_total", "Events routed.", "source"),
 		Refused:  r.counter("refused_events_total", "Events sent to the dead-letter topic.", "source", "reason"),
+		Skipped:  r.counter("skipped_entries_total", "Entries of a source's records that are no agent activity, such as the spans of a web server.", "source"),
 		Flagged:  r.counter("flagged_events_total", "Events kept with something cut, replaced or clamped.", "flag"),
 		Repeated: r.counter("repeated_events_total", "Events that route wrote twice after a crash, recognised by detect.").WithLabelValues(),
 

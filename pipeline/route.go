@@ -68,6 +68,7 @@ func (r *Route) open(ctx context.Context, _ Generation, a Assignment, logger zer
 		metrics: r.metrics,
 		out:     newOutbox(r.log, r.metrics, r.health, r.logger),
 		events:  r.metrics.Events.WithLabelValues(src.Name),
+		skipped: r.metrics.Skipped.WithLabelValues(src.Name),
 	}, start, nil
 }
 
@@ -80,6 +81,7 @@ type routeHandler struct {
 	metrics    *Metrics
 	out        *outbox
 	events     interface{ Add(float64) }
+	skipped    interface{ Add(float64) }
 
 	next int64 // offset after the last record handled
 	ok   int64 // offset up to which everything is acknowledged
@@ -98,6 +100,9 @@ func (h *routeHandler) take(ctx context.Context, f Fetched) error {
 		w.rec = rec
 		in := decode.Record{Topic: h.src.Topic, Partition: h.partition, Offset: rec.Offset, Time: rec.Time, Key: rec.Key, Value: rec.Value}
 		h.decoder.Decode(&in, w.emit)
+		if s, ok := h.decoder.(decode.Skipper); ok {
+			h.skipped.Add(float64(s.Skipped()))
+		}
 		h.next = rec.Offset + 1
 	}
 	h.next = max(h.next, f.Next)

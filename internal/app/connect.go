@@ -20,7 +20,17 @@ import (
 // decoders are the input forms. A new form is one file in schemas/decode and one
 // line here.
 var decoders = map[string]func() decode.Decoder{
-	"activity": func() decode.Decoder { return decode.NewActivity() },
+	"activity":   func() decode.Decoder { return decode.NewActivity() },
+	"otlp_spans": func() decode.Decoder { return otlp(decode.NewOTLPSpans) },
+	"otlp_logs":  func() decode.Decoder { return otlp(decode.NewOTLPLogs) },
+}
+
+func otlp(build func(decode.OTLPOptions) (*decode.OTLPDecoder, error)) decode.Decoder {
+	d, err := build(decode.DefaultOTLPOptions())
+	if err != nil {
+		panic(err) // the defaults are right, a test builds them
+	}
+	return d
 }
 
 // Forms are the names that the config may use for sources and outputs.

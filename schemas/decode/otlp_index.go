@@ -107,7 +107,7 @@ func (d *OTLPDecoder) indexItem(b, resource []byte) {
 			n.id.span = fixed8(f.data)
 		} else if f.is(4) && !d.logs {
 			n.parent = fixed8(f.data)
-		} else if int32(f.num) == attributes && len(f.data) > 0 {
+		} else if f.num == attributes && len(f.data) > 0 {
 			worth = true
 		}
 	}
