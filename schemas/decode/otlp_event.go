@@ -192,10 +192,10 @@ func (d *OTLPDecoder) direct() (set uint64) {
 		case f == fAgentID: // identity has it
 		case f == fResources:
 			d.directResources(v)
-		case v.kind == otlpText:
-			d.w.text(fieldNames[f], v.string())
-		default:
+		case v.kind == otlpBool || v.kind == otlpInt || v.kind == otlpDouble:
 			d.w.raw(fieldNames[f], v.appendJSON(nil, 0))
+		default:
+			d.w.text(fieldNames[f], v.string())
 		}
 	}
 	return set

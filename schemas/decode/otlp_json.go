@@ -18,6 +18,7 @@ import (
 // and so is one of the wrong type; bytes that are not UTF-8 stay as they are.
 type otlpTranscoder struct {
 	root    *otlpObject
+	batch   bool // a member of a batch stood in the text
 	s       scanner
 	out     []byte
 	scratch []byte // of a string with escapes
@@ -107,7 +108,7 @@ func (t *otlpTranscoder) transcode(text []byte) ([]byte, *Refusal) {
 	if cap(t.out) > schemas.MaxEventBytes && len(text) < cap(t.out)/4 {
 		t.out = nil
 	}
-	t.out = t.out[:0]
+	t.out, t.batch = t.out[:0], false
 	t.s.reset(text)
 	if t.s.peek() != '{' {
 		return nil, &Refusal{Reason: ReasonNotJSON, Detail: "is not an object"}
@@ -119,7 +120,7 @@ func (t *otlpTranscoder) transcode(text []byte) ([]byte, *Refusal) {
 	if !ok {
 		return nil, &Refusal{Reason: t.s.fail, Detail: "invalid at byte " + strconv.Itoa(t.s.pos)}
 	}
-	if len(t.out) == 0 && len(text) > len("{}") {
+	if !t.batch && len(text) > len("{}") {
 		return nil, &Refusal{Reason: ReasonNotOTLP, Detail: "has none of the members of a batch"}
 	}
 	return t.out, nil
@@ -142,6 +143,7 @@ func (t *otlpTranscoder) object(o *otlpObject, depth int) bool {
 			return false
 		}
 		m, known := o.members[alias(s.b[key.start:key.end])]
+		t.batch = t.batch || known
 		if !known || depth > maxOTLPDepth {
 			ok = t.skip()
 		} else {
@@ -249,15 +251,14 @@ func (t *otlpTranscoder) text(m otlpMember) bool {
 	raw := s.b[k.start:k.end]
 	switch m.typ {
 	case jHex, jBase64:
-		var b []byte
 		var err error
 		if m.typ == jHex {
-			b, err = hex.AppendDecode(nil, raw)
+			t.scratch, err = hex.AppendDecode(t.scratch[:0], raw)
 		} else {
-			b, err = base64.StdEncoding.AppendDecode(nil, raw)
+			t.scratch, err = base64.StdEncoding.AppendDecode(t.scratch[:0], raw)
 		}
 		if err == nil {
-			t.out = protowire.AppendBytes(protowire.AppendTag(t.out, m.num, protowire.BytesType), b)
+			t.out = protowire.AppendBytes(protowire.AppendTag(t.out, m.num, protowire.BytesType), t.scratch)
 		}
 	default:
 		t.out = protowire.AppendTag(t.out, m.num, protowire.BytesType)

@@ -32,6 +32,13 @@ func (r *wireReader) next(f *wireField) bool {
 	if len(r.b) == 0 {
 		return false
 	}
+	// Nearly every field is short, and has a tag and a length of one byte each.
+	if b := r.b; len(b) > 1 && b[0]&0x87 == byte(protowire.BytesType) && b[0] > 7 && b[1] < 0x80 {
+		if end := 2 + int(b[1]); end <= len(b) {
+			f.num, f.typ, f.data, r.b = int32(b[0]>>3), protowire.BytesType, b[2:end], b[end:]
+			return true
+		}
+	}
 	num, typ, n := protowire.ConsumeTag(r.b)
 	if n < 0 {
 		r.bad = true
