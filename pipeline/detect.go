@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -103,7 +104,7 @@ func (d *Detect) open(ctx context.Context, gen Generation, a Assignment, logger 
 	if err := h.takeOver(ctx, gen, a, warm); err != nil {
 		return nil, 0, err
 	}
-	h.next = h.state.next
+	h.next, h.alive = h.state.next, time.Now()
 	h.later()
 	return h, h.next, nil
 }
@@ -190,6 +191,7 @@ type detectHandler struct {
 	run        *checkpointRun   // the checkpoint that is being written, or nil
 	cutAt      time.Time        // when the next one is due
 	pollAt     time.Time        // when to look at the one at hand again
+	alive      time.Time        // when the coordinator or a flush last said that the partition is ours
 	lost       bool             // the partition is somebody else's
 
 	next int64
@@ -280,6 +282,9 @@ func (h *detectHandler) window(w *schemas.Window) {
 func (h *detectHandler) flush(ctx context.Context) error {
 	if !h.state.out.empty() {
 		start := time.Now()
+		if err := h.stillMine(ctx, start); err != nil {
+			return err
+		}
 		if err := h.state.out.flush(ctx); err != nil {
 			return err
 		}
@@ -292,6 +297,24 @@ func (h *detectHandler) flush(ctx context.Context) error {
 		h.alerted = h.alerted[:0]
 	}
 	return nil
+}
+
+// doubtAfter is the silence after which a process asks whether a partition is still
+// its own before it sends alerts: it may have been stopped for longer than its
+// session, while another one took over.
+const doubtAfter = 5 * time.Second
+
+// stillMine has the coordinator accept a commit of the last checkpoint's offset
+// where the last sign of life is long ago. That leaves what was on its way already.
+func (h *detectHandler) stillMine(ctx context.Context, now time.Time) error {
+	// Round takes the monotonic reading off: it stands still while a machine sleeps.
+	silent := now.Round(0).Sub(h.alive.Round(0))
+	if h.alive = now; silent < doubtAfter {
+		return nil
+	}
+	err := h.state.owner.accepted(ctx, h.state.safe)
+	h.lost = h.lost || errors.Is(err, ErrFenced)
+	return err
 }
 
 func (h *detectHandler) export() {
