@@ -31,8 +31,7 @@ import (
 // What must hold at its end, whatever happened: the alerts are those of an
 // undisturbed run, byte for byte, none is missing, and the state is bit for bit
 // that of a detector that saw every event once. No alert stands twice unless a
-// zombie, a late write or a lost acknowledgement of the alert topic itself can
-// explain it.
+// zombie or a late write to the alert topic itself can explain it.
 type chaos struct {
 	*rig
 	rng      *rand.Rand
@@ -135,7 +134,7 @@ func (l *chaosLog) Append(ctx context.Context, tp pipeline.TopicPartition, recor
 		return pipeline.Appended{}, err
 	}
 	fault := c.roll(100)
-	if c.healed() || (c.clean && tp.Topic != pipeline.TopicBaselines && fault < 8) {
+	if c.healed() || (c.clean && tp.Topic != pipeline.TopicBaselines && fault >= 4 && fault < 8) {
 		fault = 100
 	}
 	switch {
@@ -384,7 +383,7 @@ func TestWhateverHappensToItsOwnersThePartitionsAlertsAndStateAreThoseOfAnUndist
 			})
 		})
 	}
-	t.Logf("%d histories; faults: %v; alerts sent twice by zombies, late writes and lost acknowledgements: %d", runs, actions, unclean)
+	t.Logf("%d histories; faults: %v; alerts sent twice by zombies and late writes: %d", runs, actions, unclean)
 }
 
 func TestACheckpointWhileCatchingUpRemembersWhereTheAlertsOfTheDeadOwnerStand(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/plumbline-sec/plumbline/detector"
@@ -57,7 +58,9 @@ func (h *detectHandler) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.outputs = make(map[string][]int64, len(outputs))
 	for topic, ends := range outputs {
+		s.outputs[topic] = slices.Clone(ends)
 		for p := range ends {
 			ends[p] = s.known.lowest(TopicPartition{topic, int32(p)}, ends[p])
 		}

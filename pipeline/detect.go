@@ -143,10 +143,13 @@ type detectState struct {
 	// routed is the last position of every source partition, keyed by the origin
 	// without offset and index. Route writes a source partition's events in order,
 	// so that what is not after it was written twice.
-	routed  map[string]position
-	next    int64       // offset after the last record that the detector has seen
-	safe    int64       // offset of the last confirmed checkpoint
-	known   knownAlerts // sent by an owner before us, of events at or behind safe
+	routed map[string]position
+	next   int64       // offset after the last record that the detector has seen
+	safe   int64       // offset of the last confirmed checkpoint
+	known  knownAlerts // sent by an owner before us, of events at or behind safe
+	// outputs has, for every partition of the alert topics, an offset before which no
+	// alert stands that is not acknowledged.
+	outputs map[string][]int64
 	owner   *stateOwner
 	out     *outbox // what it said of them and is not acknowledged yet
 	handler *detectHandler

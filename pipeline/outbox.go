@@ -26,12 +26,18 @@ type outbox struct {
 	health  *Health
 	logger  zerolog.Logger
 
-	mu      sync.Mutex
-	pending map[TopicPartition][]Record
+	// sent, where set, returns which alerts stand in a partition although they may
+	// not have been acknowledged; nil for a partition that holds no alerts. It is
+	// asked before a request is repeated of which nobody knows whether it was applied.
+	sent func(ctx context.Context, tp TopicPartition) (map[string]bool, error)
+
+	mu       sync.Mutex
+	pending  map[TopicPartition][]Record
+	doubtful map[TopicPartition]bool // the last request may have been applied
 }
 
 func newOutbox(log Log, m *Metrics, h *Health, logger zerolog.Logger) *outbox {
-	return &outbox{log: log, metrics: m, health: h, logger: logger, pending: make(map[TopicPartition][]Record)}
+	return &outbox{log: log, metrics: m, health: h, logger: logger, pending: make(map[TopicPartition][]Record), doubtful: make(map[TopicPartition]bool)}
 }
 
 func (o *outbox) add(tp TopicPartition, r Record) {
@@ -80,11 +86,19 @@ func (o *outbox) send(ctx context.Context, tp TopicPartition) {
 	request, stop := linger(ctx)
 	defer stop()
 	for ctx.Err() == nil {
+		if err := o.settle(ctx, tp); err != nil {
+			if retry.worthSaying() && ctx.Err() == nil {
+				o.logger.Warn().Err(err).Str("topic", tp.Topic).Int32("partition", tp.Partition).Msg("looking whether a write was applied failed; retrying")
+			}
+			retry.wait(ctx)
+			continue
+		}
 		chunk := o.head(tp, limit)
 		if len(chunk) == 0 {
 			return
 		}
 		err := o.log.Produce(request, tp, chunk)
+		o.doubt(tp, err)
 		switch {
 		case err == nil:
 			o.health.working(what)
@@ -105,6 +119,37 @@ func (o *outbox) send(ctx context.Context, tp TopicPartition) {
 			retry.wait(ctx)
 		}
 	}
+}
+
+// doubt notes whether the outcome of a request is known.
+func (o *outbox) doubt(tp TopicPartition, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil && !errors.Is(err, ErrTooLarge) {
+		o.doubtful[tp] = true
+	}
+}
+
+// settle drops the alerts of a request whose acknowledgement was lost, and which
+// stand in the log all the same.
+func (o *outbox) settle(ctx context.Context, tp TopicPartition) error {
+	o.mu.Lock()
+	doubtful := o.doubtful[tp]
+	o.mu.Unlock()
+	if !doubtful || o.sent == nil {
+		return nil
+	}
+	ids, err := o.sent(ctx, tp)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.doubtful, tp)
+	if len(ids) > 0 {
+		o.pending[tp] = slices.DeleteFunc(slices.Clone(o.pending[tp]), func(r Record) bool { return ids[string(header(&r, HeaderAlertID))] })
+	}
+	return nil
 }
 
 // lingerTime is how long a request that is in flight may outlast the order to

@@ -57,6 +57,7 @@ func (h *detectHandler) takeOver(ctx context.Context, gen Generation, a Assignme
 		return h.drive(ctx)
 	}
 	scan := outputScan{d.log, d.health, h.logger}
+	h.state.outputs = fold.marker.Outputs
 	if h.state.known, err = scan.scan(ctx, h.alertTargets(), fold.marker.Outputs, h.partition, h.state.safe); err != nil {
 		return err
 	}
@@ -97,6 +98,7 @@ func (h *detectHandler) restore(ctx context.Context, a Assignment, owner *stateO
 	d, m := h.role, fold.marker
 	s := &detectState{routed: fold.routed, owner: owner, handler: h, out: newOutbox(d.log, d.metrics, d.health, h.logger)}
 	h.state = s
+	s.out.sent = func(ctx context.Context, tp TopicPartition) (map[string]bool, error) { return s.handler.sent(ctx, tp) }
 	at := a
 	switch {
 	case m != nil && m.Partitions != h.partitions:
@@ -135,6 +137,27 @@ func (h *detectHandler) legitimate(ctx context.Context, a Assignment) error {
 		standing = h.state.safe
 	}
 	return h.state.owner.accepted(ctx, standing)
+}
+
+// sent returns the alerts of this input partition that stand in a partition of an
+// alert topic behind the last cut.
+func (h *detectHandler) sent(ctx context.Context, tp TopicPartition) (map[string]bool, error) {
+	of, ok := h.state.outputs[tp.Topic]
+	if !ok {
+		return nil, nil //nolint:nilnil // no alerts go there
+	}
+	from := int64(0) // of a partition that was added since
+	if int(tp.Partition) < len(of) {
+		from = of[tp.Partition]
+	}
+	ids := make(map[string]bool)
+	scan := outputScan{h.role.log, h.role.health, h.logger}
+	err := scan.partition(ctx, tp, from, func(rec *Record) {
+		if p, _, ok := parseSource(header(rec, HeaderSource)); ok && p == h.partition {
+			ids[string(header(rec, HeaderAlertID))] = true
+		}
+	})
+	return ids, err
 }
 
 // alertTargets are the topics that alerts go to.
