@@ -121,7 +121,7 @@ func run(ctx context.Context) (err error) {
 	page := report(ctx, *agents, *rate, *every, before, loaded, size, chunks, took, mem.HeapAlloc)
 	fmt.Print(page)
 	if *out != "" {
-		if err := os.WriteFile(filepath.Join(*out, "state.md"), []byte(page), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(*out, "state.md"), []byte(page), 0o644); err != nil { //nolint:gosec // a page of the repository
 			return fmt.Errorf("results: %w", err)
 		}
 	}
