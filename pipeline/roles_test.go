@@ -121,7 +121,7 @@ func (r *rig) start(roles ...string) *service {
 		switch name {
 		case "route":
 			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
-			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() decode.Decoder { return decode.NewActivity() }}}
+			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return decode.NewActivity(), nil }}}
 			run = pipeline.NewRoute(r.kafka, g, sources, m, h, logger).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)

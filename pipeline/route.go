@@ -19,7 +19,7 @@ type Source struct {
 	Topic       string
 	Incarnation uint32
 	// NewDecoder returns a decoder of the source's form, for one goroutine.
-	NewDecoder func() decode.Decoder
+	NewDecoder func() (decode.Decoder, error)
 }
 
 // Route reads every source, and writes canonical events keyed by agent.
@@ -62,9 +62,13 @@ func (r *Route) open(ctx context.Context, _ Generation, a Assignment, logger zer
 	if err != nil {
 		return nil, 0, err
 	}
+	decoder, err := src.NewDecoder()
+	if err != nil {
+		return nil, 0, fmt.Errorf("source %s: %w", src.Name, err)
+	}
 	return &routeHandler{
 		src: src, partition: a.Partition, partitions: n, next: start,
-		decoder: src.NewDecoder(),
+		decoder: decoder,
 		metrics: r.metrics,
 		out:     newOutbox(r.log, r.metrics, r.health, r.logger),
 		events:  r.metrics.Events.WithLabelValues(src.Name),
@@ -98,10 +102,16 @@ func (h *routeHandler) take(ctx context.Context, f Fetched) error {
 	for i := range f.Records {
 		rec := &f.Records[i]
 		w.rec = rec
-		in := decode.Record{Topic: h.src.Topic, Partition: h.partition, Offset: rec.Offset, Time: rec.Time, Key: rec.Key, Value: rec.Value}
+		in := decode.Record{
+			Topic: h.src.Topic, Partition: h.partition, Offset: rec.Offset, Time: rec.Time,
+			Key: rec.Key, Value: rec.Value, Headers: w.headers(),
+		}
 		h.decoder.Decode(&in, w.emit)
+		w.deadLetter()
 		if s, ok := h.decoder.(decode.Skipper); ok {
-			h.skipped.Add(float64(s.Skipped()))
+			if n := s.Skipped(); n > 0 {
+				h.skipped.Add(float64(n))
+			}
 		}
 		h.next = rec.Offset + 1
 	}
@@ -132,6 +142,20 @@ type routeWriter struct {
 	rec    *Record
 	arena  []byte
 	events int
+	in     []decode.Header // of rec
+
+	first   decode.Refusal // of rec
+	place   schemas.Origin // of that refusal
+	refused int            // events of rec
+}
+
+// headers are those of the record, as decoders know them.
+func (w *routeWriter) headers() []decode.Header {
+	w.in = w.in[:0]
+	for _, h := range w.rec.Headers {
+		w.in = append(w.in, decode.Header{Key: h.Key, Value: h.Value})
+	}
+	return w.in
 }
 
 func (w *routeWriter) emit(index int32, ev *schemas.Activity, refusal *decode.Refusal) {
@@ -141,7 +165,9 @@ func (w *routeWriter) emit(index int32, ev *schemas.Activity, refusal *decode.Re
 	}
 	if refusal != nil {
 		w.h.metrics.Refused.WithLabelValues(w.h.src.Name, string(refusal.Reason)).Inc()
-		w.h.out.add(TopicPartition{Topic: TopicDeadLetter}, deadLetter(w.rec, origin, refusal))
+		if w.refused++; w.refused == 1 {
+			w.first, w.place = *refusal, origin
+		}
 		return
 	}
 	w.events++
@@ -153,6 +179,20 @@ func (w *routeWriter) emit(index int32, ev *schemas.Activity, refusal *decode.Re
 		TopicPartition{Topic: TopicActivity, Partition: schemas.Partition(key, w.h.partitions)},
 		Record{Key: key, Value: value, Headers: []Header{{Key: schemas.OriginHeader, Value: from}}},
 	)
+}
+
+// deadLetter sets a record aside, once however many of its events were refused: a
+// record of 10 MiB with thousands of bad events must not become as many copies.
+func (w *routeWriter) deadLetter() {
+	if w.refused == 0 {
+		return
+	}
+	letter := deadLetter(w.rec, w.place, &w.first)
+	if w.refused > 1 {
+		letter.Headers = append(letter.Headers, Header{HeaderRefused, strconv.AppendInt(nil, int64(w.refused), 10)})
+	}
+	w.h.out.add(TopicPartition{Topic: TopicDeadLetter}, letter)
+	w.refused = 0
 }
 
 // cut appends to the arena and returns what was appended. Growing the arena

@@ -27,6 +27,7 @@ const (
 	HeaderReason          = "plumbline-reason"
 	HeaderField           = "plumbline-field"
 	HeaderDetail          = "plumbline-detail"
+	HeaderRefused         = "plumbline-refused" // how many events of the record were refused, where it is not one
 	HeaderSourceTopic     = "plumbline-source-topic"
 	HeaderSourcePartition = "plumbline-source-partition"
 	HeaderSourceOffset    = "plumbline-source-offset"

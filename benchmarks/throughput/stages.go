@@ -185,7 +185,7 @@ func (b *bench) route(ctx context.Context) error {
 		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error) {
 			sources := []pipeline.Source{{
 				Name: "default", Topic: sourceTopic, Incarnation: 1,
-				NewDecoder: func() decode.Decoder { return decode.NewActivity() },
+				NewDecoder: func() (decode.Decoder, error) { return decode.NewActivity(), nil },
 			}}
 			return pipeline.NewRoute(log, group, sources, m, pipeline.NewHealth(), zerolog.Nop()), nil
 		},

@@ -148,13 +148,12 @@ func partitionsOf(ctx context.Context, client *kafka.Client, topic string) (int3
 // decoderOf returns the decoder of the source that reads the topic; for a topic
 // that no source reads, that of activity events.
 func decoderOf(cfg *config.Config, topic string) (decode.Decoder, error) {
-	name := "activity"
 	for _, s := range cfg.Sources {
 		if s.Topic == topic {
-			name = s.Decoder
+			return decode.New(s.Decoder, s.Options)
 		}
 	}
-	return app.NewDecoder(name)
+	return decode.NewActivity(), nil
 }
 
 // inputs are files, one after the other.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -176,14 +177,21 @@ func (s *sender) chunk(ctx context.Context, c chunk) error {
 }
 
 // key returns the record key of the agent that a line is about, nil where none can
-// be made out.
+// be made out or where it is about several.
 func (s *sender) key(data []byte) (key []byte) {
 	rec := decode.Record{Topic: s.topic, Time: schemas.Millis(time.Now().UnixMilli()), Value: data}
+	several := false
 	s.decoder.Decode(&rec, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
-		if refusal == nil && key == nil {
-			key = schemas.AppendKey(nil, ev.TenantID, ev.AgentID)
+		if refusal != nil || several {
+			return
 		}
+		own := schemas.AppendKey(nil, ev.TenantID, ev.AgentID)
+		several = key != nil && !bytes.Equal(key, own)
+		key = own
 	})
+	if several {
+		return nil
+	}
 	return key
 }
 

@@ -17,29 +17,15 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
-// decoders are the input forms. A new form is one file in schemas/decode and one
-// line here.
-var decoders = map[string]func() decode.Decoder{
-	"activity":   func() decode.Decoder { return decode.NewActivity() },
-	"otlp_spans": func() decode.Decoder { return otlp(decode.NewOTLPSpans) },
-	"otlp_logs":  func() decode.Decoder { return otlp(decode.NewOTLPLogs) },
-}
-
-func otlp(build func(decode.OTLPOptions) (*decode.OTLPDecoder, error)) decode.Decoder {
-	d, err := build(decode.DefaultOTLPOptions())
-	if err != nil {
-		panic(err) // the defaults are right, a test builds them
-	}
-	return d
-}
-
 // Forms are the names that the config may use for sources and outputs.
 func Forms() config.Forms {
-	f := config.Forms{}
-	for name := range decoders {
-		f.Decoders = append(f.Decoders, name)
+	f := config.Forms{CheckDecoder: func(name string, options map[string]any) error {
+		_, err := decode.New(name, options)
+		return err
+	}}
+	for _, form := range decode.Forms() {
+		f.Decoders = append(f.Decoders, form.Name)
 	}
-	slices.Sort(f.Decoders)
 	for _, e := range siem.Encoders() {
 		f.Formats = append(f.Formats, e.Name())
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
@@ -175,9 +176,9 @@ func (a *App) route(client *kafka.Client) (role, error) {
 	var sources []pipeline.Source
 	var topics []string
 	for _, s := range a.cfg.Sources {
-		newDecoder, ok := decoders[s.Decoder]
-		if !ok {
-			return role{}, fmt.Errorf("source %s: no decoder %q", s.Name, s.Decoder)
+		newDecoder := func() (decode.Decoder, error) { return decode.New(s.Decoder, s.Options) }
+		if _, err := newDecoder(); err != nil {
+			return role{}, fmt.Errorf("source %s: %w", s.Name, err)
 		}
 		sources = append(sources, pipeline.Source{Name: s.Name, Topic: s.Topic, Incarnation: s.Incarnation, NewDecoder: newDecoder})
 		topics = append(topics, s.Topic)

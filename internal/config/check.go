@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,12 +12,16 @@ import (
 	"time"
 
 	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
 
 // Forms are the names that sources and outputs may use.
 type Forms struct {
 	Decoders []string // of sources[].decoder
 	Formats  []string // of outputs[].format
+	// CheckDecoder says what is wrong with the options of a decoder, a
+	// decode.OptionErrors. nil: they are not checked.
+	CheckDecoder func(name string, options map[string]any) error
 }
 
 // Validate reports what is wrong in a config that was not read from a file; Load
@@ -117,6 +122,9 @@ func (k *checker) topics(c *Config, forms Forms) {
 		}
 		k.topic(topics, key+".topic", s.Topic)
 		k.oneOf(key+".decoder", s.Decoder, forms.Decoders...)
+		if slices.Contains(forms.Decoders, s.Decoder) && forms.CheckDecoder != nil {
+			k.options(key+".options", forms.CheckDecoder(s.Decoder, s.Options))
+		}
 		if s.Incarnation == 0 {
 			k.wrong(key+".incarnation", "is 0", "write 1, or more after the topic was created again")
 		}
@@ -129,6 +137,19 @@ func (k *checker) topics(c *Config, forms Forms) {
 		} else {
 			k.oneOf(key+".format", o.Format, forms.Formats...)
 		}
+	}
+}
+
+// options reports what a decoder says about its options.
+func (k *checker) options(key string, err error) {
+	var mistakes decode.OptionErrors
+	switch {
+	case errors.As(err, &mistakes):
+		for _, m := range mistakes {
+			k.wrong(key+"."+m.Key, m.Problem, m.Fix)
+		}
+	case err != nil:
+		k.wrong(key, err.Error(), "")
 	}
 }
 

@@ -96,9 +96,12 @@ type Source struct {
 	// The topic. Not one of Plumbline's own (`plumbline.*`), and read by one source
 	// only.
 	Topic string `yaml:"topic" example:"otel-genai"`
-	// The form of its records: `activity` is Plumbline's own. An unknown name is
-	// answered with those that there are.
+	// The form of its records: `activity` is Plumbline's own. docs/sources.md has the
+	// others; an unknown name is answered with those that there are.
 	Decoder string `yaml:"decoder" example:"activity"`
+	// What the decoder is told: keys of its own, by which docs/sources.md explains
+	// each form, and `cloudevents: true` where its records stand in CloudEvents.
+	Options Tree `yaml:"options" example:"{cloudevents: true}"`
 	// Raise it by one after the topic was deleted and created again: its offsets
 	// start over, and this keeps the new events apart from the old ones.
 	Incarnation uint32 `yaml:"incarnation" example:"2"`

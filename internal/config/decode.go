@@ -97,6 +97,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 		case Endpoints:
 			d.endpoints(n, at, v, key)
 			return
+		case Tree:
+			d.tree(n, at, v, key)
+			return
 		}
 		switch v.Kind() { //nolint:exhaustive // the rest are scalars
 		case reflect.Struct:

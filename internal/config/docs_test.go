@@ -97,6 +97,8 @@ func writeSection(t *testing.T, b *strings.Builder, v reflect.Value, key string)
 				e.setDefaults()
 			}
 			below = append(below, func() { writeSection(t, b, element, k+"[]") })
+		case f.Type == reflect.TypeFor[Tree]():
+			preset = "none"
 		case f.Type.Kind() == reflect.Map:
 			below = append(below, func() { writeSection(t, b, reflect.New(f.Type.Elem()).Elem(), k+".NAME") })
 		case value.IsZero() && f.Type.Kind() == reflect.String || f.Type == reflect.TypeFor[Secret]():

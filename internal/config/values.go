@@ -142,3 +142,7 @@ func (s *Size) parse(text string) error {
 	*s = Size(n * unit)
 	return nil
 }
+
+// Tree is a part of the config whose keys somebody else knows: texts, numbers,
+// switches, lists ([]any) and keys (map[string]any).
+type Tree map[string]any

@@ -34,6 +34,7 @@ import (
 type ActivityDecoder struct {
 	canonical bool
 	unbounded bool // the text was written by a draft, its size says nothing
+	extra     int  // attributes that a draft left out
 
 	s   scanner
 	mem arena
@@ -77,7 +78,7 @@ func (d *ActivityDecoder) read(rec *Record) *Refusal {
 	}
 	d.s.reset(rec.Value)
 	d.ev.Reset()
-	d.seen, d.invalid, d.noted, d.more = 0, 0, 0, 0
+	d.seen, d.invalid, d.noted, d.more = 0, 0, 0, d.extra
 	if len(d.attrs) > 0 {
 		clear(d.attrs)
 	}
@@ -303,7 +304,10 @@ func (d *ActivityDecoder) finish(rec *Record) {
 		ev.Outcome = schemas.OutcomeSuccess
 	}
 	if ev.EventID == "" {
-		ev.EventID = d.mem.done(appendEventID(d.mem.take(len(rec.Topic)+42), rec, 0))
+		ev.EventID = d.mem.done(appendOwnID(d.mem.take(len(rec.Topic)+42), rec, 0))
+	}
+	if rec.Event != nil {
+		d.envelope(rec.Event)
 	}
 	if d.canonical {
 		resolveCanonicalTime(ev, rec.Time)
@@ -321,5 +325,17 @@ func (d *ActivityDecoder) finish(rec *Record) {
 	}
 	if d.more > 0 {
 		ev.Flags.AttributesCut = max(ev.Flags.AttributesCut, len(ev.Attributes)+d.more)
+	}
+}
+
+// envelope takes what the CloudEvent around the record says.
+func (d *ActivityDecoder) envelope(e *CloudEvent) {
+	if d.ev.Time == 0 {
+		d.ev.Time = e.Time
+	}
+	for _, a := range [...]schemas.Attribute{{Key: "ce_source", Value: e.Source}, {Key: "ce_type", Value: e.Type}, {Key: "ce_subject", Value: e.Subject}} {
+		if a.Value != "" {
+			d.keepAttribute(a.Key, a.Value)
+		}
 	}
 }

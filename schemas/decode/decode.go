@@ -19,6 +19,14 @@ type Record struct {
 	Time      schemas.Millis // the broker's timestamp
 	Key       []byte
 	Value     []byte
+	Headers   []Header
+	Event     *CloudEvent // the envelope that stood around Value, nil: none
+}
+
+// Header is a header of a record.
+type Header struct {
+	Key   string
+	Value []byte
 }
 
 // A Decoder turns one source record into events.
@@ -38,6 +46,14 @@ type Skipper interface {
 	Skipped() int
 }
 
+// A Tracer is a decoder that can say from where in a record a field came.
+type Tracer interface {
+	// Trace makes the decoder call note for each field of the contract that it
+	// fills, with the path of the value that it came from, before the event is
+	// emitted. nil ends that.
+	Trace(note func(field, path string))
+}
+
 // Reason says in one stable word why an event was refused; it is a metric label
 // and a header of the dead letter.
 type Reason string
@@ -51,6 +67,7 @@ const (
 	ReasonInvalidIdentity   Reason = "invalid_identity"   // wrong type, invalid UTF-8, control character, forbidden character
 	ReasonIdentityTooLong   Reason = "identity_too_long"  // over schemas.MaxIdentityBytes
 	ReasonDuplicateIdentity Reason = "duplicate_identity" // a key among the identity fields stands twice
+	ReasonNotCloudEvent     Reason = "not_cloudevent"     // the envelope is one of CloudEvents, and there is no data in it
 	ReasonNotOTLP           Reason = "not_otlp"           // neither the protobuf nor the JSON form of OTLP, or a part of it that is malformed
 )
 

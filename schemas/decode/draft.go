@@ -21,6 +21,10 @@ type draft struct {
 	resources []byte
 	attrs     []byte
 	id        bool // an event_id was written
+	written   int  // attributes in attrs
+	more      int  // attributes that were there beyond what an event holds
+	replaced  bool // something in the event was not UTF-8, and is now
+	trace     func(field, path string)
 }
 
 func newDraft() *draft {
@@ -29,7 +33,16 @@ func newDraft() *draft {
 
 // begin starts the next event.
 func (w *draft) begin() {
-	w.buf, w.resources, w.attrs, w.id = append(w.buf[:0], '{'), w.resources[:0], w.attrs[:0], false
+	w.buf, w.resources, w.attrs, w.id = append(room(w.buf), '{'), room(w.resources), room(w.attrs), false
+	w.written, w.more, w.replaced = 0, 0, false
+}
+
+// room empties b, and gives back what a huge event has taken.
+func room(b []byte) []byte {
+	if cap(b) > schemas.MaxEventBytes {
+		return nil
+	}
+	return b[:0]
 }
 
 // text writes a field of the contract. The empty string is no value.
@@ -79,7 +92,7 @@ func (w *draft) attribute(name, value string) {
 // emit finishes the event, the index-th of its record.
 func (w *draft) emit(rec *Record, index int32, emit func(index int32, ev *schemas.Activity, refusal *Refusal)) {
 	if !w.id {
-		w.text("event_id", string(appendEventID(nil, rec, index)))
+		w.text("event_id", string(appendOwnID(nil, rec, index)))
 	}
 	if len(w.resources) > 0 {
 		w.buf = append(append(append(w.name("resources"), '['), closed(w.resources)...), ']', ',')
@@ -90,7 +103,13 @@ func (w *draft) emit(rec *Record, index int32, emit func(index int32, ev *schema
 	w.buf = append(closed(w.buf), '}')
 	part := *rec
 	part.Value = w.buf
-	w.d.Decode(&part, func(_ int32, ev *schemas.Activity, refusal *Refusal) { emit(index, ev, refusal) })
+	w.d.extra = w.more
+	w.d.Decode(&part, func(_ int32, ev *schemas.Activity, refusal *Refusal) {
+		if ev != nil && w.replaced {
+			ev.Flags.UTF8Replaced = true
+		}
+		emit(index, ev, refusal)
+	})
 }
 
 func (w *draft) name(name string) []byte { return append(appendText(w.buf, name), ':') }

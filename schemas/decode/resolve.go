@@ -38,8 +38,19 @@ func resolveCanonicalTime(ev *schemas.Activity, recorded schemas.Millis) {
 	}
 }
 
-// appendEventID appends the event_id of an event that brought none: where it
-// stands in its source.
+// appendOwnID appends the event_id of an event that brought none: that of the
+// envelope around its record, or where it stands in its source.
+func appendOwnID(dst []byte, rec *Record, index int32) []byte {
+	if rec.Event == nil || rec.Event.ID == "" {
+		return appendEventID(dst, rec, index)
+	}
+	if dst = append(dst, rec.Event.ID...); index > 0 {
+		dst = strconv.AppendInt(append(dst, '/'), int64(index), 10)
+	}
+	return dst
+}
+
+// appendEventID appends where an event stands in its source.
 func appendEventID(dst []byte, rec *Record, index int32) []byte {
 	dst = append(dst, rec.Topic...)
 	dst = append(dst, '/')
