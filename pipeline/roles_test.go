@@ -42,6 +42,7 @@ type rig struct {
 	outputs    []pipeline.Output
 	warehouse  *pipelinetest.Warehouse
 	partitions int32
+	form       string // of the source
 	detectors  detector.Config
 	every      time.Duration // between checkpoints
 	fresh      bool          // on lost state
@@ -53,7 +54,7 @@ func newRig(t *testing.T, partitions int32) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, cluster: pipelinetest.NewCluster(), warehouse: pipelinetest.NewWarehouse(),
-		partitions: partitions, detectors: detector.DefaultConfig(), every: 20 * time.Millisecond, log: &bytes.Buffer{},
+		partitions: partitions, form: "activity", detectors: detector.DefaultConfig(), every: 20 * time.Millisecond, log: &bytes.Buffer{},
 	}
 	r.kafka = r.cluster
 	r.outputs = []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
@@ -121,7 +122,7 @@ func (r *rig) start(roles ...string) *service {
 		switch name {
 		case "route":
 			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
-			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return decode.NewActivity(), nil }}}
+			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return decode.New(r.form, nil) }}}
 			run = pipeline.NewRoute(r.kafka, g, sources, m, h, logger).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)

@@ -14,6 +14,7 @@ type Form struct {
 // forms are the input forms. A new one is one file and one line here.
 var forms = []Form{
 	{Name: "activity", Summary: "Plumbline's own event, one JSON object a record", build: func(*options) Decoder { return NewActivity() }},
+	{Name: "cloudtrail", Summary: "AWS CloudTrail: events, log files, EventBridge", build: func(*options) Decoder { return NewCloudTrail() }},
 	{Name: "otlp_logs", Summary: "OpenTelemetry log batches, protobuf or JSON", build: func(o *options) Decoder { return otlpForm(o, NewOTLPLogs) }},
 	{Name: "otlp_spans", Summary: "OpenTelemetry trace batches, protobuf or JSON", build: func(o *options) Decoder { return otlpForm(o, NewOTLPSpans) }},
 }

@@ -1,0 +1,108 @@
+package decode
+
+import "strings"
+
+// awsParameters are request parameters that name a resource, with its kind. Where
+// a parameter holds an ARN, the kind is that of the ARN.
+var awsParameters = map[string]string{
+	"agentAliasId": "bedrock-agent", "agentId": "bedrock-agent", "agentRuntimeArn": "bedrock-agentcore", "gatewayIdentifier": "bedrock-agentcore",
+	"clusterName": "cluster", "commandId": "ssm-command", "dBInstanceIdentifier": "rds", "dBSnapshotIdentifier": "rds-snapshot",
+	"documentName": "ssm-document", "domainName": "domain", "functionName": "lambda", "groupId": "security-group", "groupName": "iam-group",
+	"imageId": "image", "instanceId": "instance", "instanceProfileName": "instance-profile", "keyId": "kms", "keyName": "key-pair",
+	"knowledgeBaseId": "bedrock-knowledge-base", "logGroupName": "log-group", "memoryId": "bedrock-agentcore", "modelId": "model",
+	"networkInterfaceId": "network-interface", "policyArn": "iam", "queueUrl": "sqs", "resourceId": "resource", "roleArn": "iam",
+	"roleName": "iam-role", "routeTableId": "route-table", "secretId": "secretsmanager", "snapshotId": "snapshot", "stackName": "stack",
+	"streamName": "stream", "subnetId": "subnet", "tableName": "dynamodb", "targetArn": "arn", "topicArn": "sns", "trailName": "cloudtrail",
+	"userName": "iam-user", "volumeId": "volume", "vpcId": "vpc",
+}
+
+// awsNamed are services whose parameter `name` is the name of a resource.
+var awsNamed = map[string]string{"ssm.amazonaws.com": "parameter", "secretsmanager.amazonaws.com": "secretsmanager", "cloudtrail.amazonaws.com": "cloudtrail"}
+
+// resources finds what was touched: the ARNs that AWS lists, and what the request
+// names. Its values stay attributes too, where they have context.
+func (d *CloudTrailDecoder) resources() {
+	t := &d.t
+	clear(d.seen)
+	if list := t.at("resources"); list != none && t.nodes[list].kind == '[' {
+		for c := list + 1; c < t.nodes[list].next; c = t.nodes[c].next {
+			at := t.get(c, "ARN")
+			d.resource("arn", at, t.str(at))
+			t.take(at)
+		}
+	}
+	params := t.at("requestParameters")
+	if params == none || t.nodes[params].kind != '{' {
+		return
+	}
+	if bucket := t.get(params, "bucketName"); bucket != none {
+		name := t.str(bucket)
+		if key := t.get(params, "key"); key != none && name != "" {
+			d.resource("s3", key, name+"/"+t.str(key))
+		} else {
+			d.resource("s3", bucket, name)
+		}
+	}
+	if kind := awsNamed[t.str(t.at("eventSource"))]; kind != "" {
+		d.named(t.get(params, "name"), kind)
+		d.named(t.get(params, "names"), kind)
+	}
+	d.below(params)
+}
+
+// below looks for names of resources anywhere in the request.
+func (d *CloudTrailDecoder) below(i int32) {
+	t := &d.t
+	for c := i + 1; c < t.nodes[i].next; c++ {
+		n := &t.nodes[c]
+		switch {
+		case n.keyEnd > n.keyStart:
+			d.named(c, awsParameters[t.key(c)])
+		case n.kind == '"' && strings.HasPrefix(string(t.b[n.start:min(n.end, n.start+5)]), `"arn:`):
+			d.named(c, "arn")
+		}
+	}
+}
+
+// named adds the text at i, or the texts of the list there.
+func (d *CloudTrailDecoder) named(i int32, kind string) {
+	t := &d.t
+	if i == none {
+		return
+	}
+	switch t.nodes[i].kind {
+	case '"':
+		if s := t.str(i); kind != "" || strings.HasPrefix(s, "arn:") {
+			d.resource(kind, i, s)
+		}
+	case '[':
+		for c := i + 1; c < t.nodes[i].next && kind != ""; c = t.nodes[c].next {
+			if t.nodes[c].kind == '"' {
+				d.resource(kind, c, t.str(c))
+			}
+		}
+	}
+}
+
+// resource adds one resource, once. An ARN has the kind of its service; that of an
+// object or bucket becomes s3:bucket/key, as everywhere.
+func (d *CloudTrailDecoder) resource(kind string, at int32, id string) {
+	if strings.HasPrefix(id, "arn:") {
+		if parts := strings.SplitN(id, ":", 6); len(parts) == 6 && parts[2] != "" {
+			kind = parts[2]
+			if kind == "s3" {
+				id = parts[5]
+			}
+		}
+	}
+	if id == "" {
+		return
+	}
+	name := kind + ":" + id
+	if _, known := d.seen[name]; known {
+		return
+	}
+	d.seen[name] = struct{}{}
+	d.w.resource(kind, id)
+	d.w.from("resources", &d.t, at)
+}
