@@ -60,7 +60,8 @@ type ReplaySummary struct {
 // ReplayConfig says what to replay with, and what to write.
 type ReplayConfig struct {
 	Detector   detector.Config
-	Partitions int32 // of TopicActivity
+	Partitions int32          // of TopicActivity
+	Decoder    decode.Decoder // of the input; nil: activity events
 	Encoder    siem.Encoder
 	Alerts     io.Writer // one encoded alert a line; nil: none
 	Scores     io.Writer // one score a line, in input order; nil: none
@@ -72,10 +73,13 @@ func NewReplay(cfg ReplayConfig) (*Replay, error) {
 		return nil, fmt.Errorf("replay: %d partitions", cfg.Partitions)
 	}
 	r := &Replay{
-		decoder: decode.NewActivity(), encoder: cfg.Encoder,
+		decoder: cfg.Decoder, encoder: cfg.Encoder,
 		days: make(map[uint64]struct{}), agents: make(map[uint64]struct{}),
 		summary: ReplaySummary{Reasons: make(map[string]int64)},
 		started: time.Now(),
+	}
+	if r.decoder == nil {
+		r.decoder = decode.NewActivity()
 	}
 	if cfg.Alerts != nil {
 		r.alerts = bufio.NewWriterSize(cfg.Alerts, 1<<16)
@@ -108,7 +112,7 @@ func (r *Replay) Read(ctx context.Context, in io.Reader) error {
 		case r.err != nil:
 			return r.err
 		case errors.Is(err, io.EOF):
-			return r.flush()
+			return r.Flush()
 		case err != nil:
 			return fmt.Errorf("replay: read: %w", err)
 		}
@@ -131,6 +135,12 @@ func readLine(r *bufio.Reader, dst []byte) (line []byte, cut bool, err error) {
 			return bytes.TrimSuffix(dst, []byte("\n")), cut, err
 		}
 	}
+}
+
+// Record replays one record of any size; Flush comes after the last one.
+func (r *Replay) Record(value []byte) error {
+	r.record(value, false)
+	return r.err
 }
 
 func (r *Replay) record(line []byte, cut bool) {
@@ -243,7 +253,8 @@ func (r *Replay) fail(err error) {
 	}
 }
 
-func (r *Replay) flush() error {
+// Flush writes what alerts and scores are still held.
+func (r *Replay) Flush() error {
 	for _, w := range []*bufio.Writer{r.alerts, r.scores} {
 		if w != nil {
 			if err := w.Flush(); err != nil {

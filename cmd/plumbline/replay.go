@@ -18,7 +18,8 @@ import (
 
 // replayCmd is `plumbline replay`.
 type replayCmd struct {
-	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines; - is standard input. Repeatable, read in order."`
+	formFlags
+	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines, or files of another form with --as; - is standard input. Repeatable, read in order."`
 	Alerts       string   `placeholder:"FILE" help:"Write the alerts here, one a line; - is standard output."`
 	AlertsFormat string   `placeholder:"FORM" default:"json" help:"Form of the alerts: json, ocsf, ecs, splunk, asim, cef, leef."`
 	Scores       string   `placeholder:"FILE" help:"Write a score per event here, one a line; - is standard output."`
@@ -31,7 +32,8 @@ func (c *replayCmd) Help() string {
 
 Examples:
   plumbline replay --input last-month.jsonl --alerts alerts.jsonl
-  plumbline replay --config stricter.yaml --input last-month.jsonl --output json`
+  plumbline replay --config stricter.yaml --input last-month.jsonl --output json
+  plumbline replay --as cloudtrail --input log-1.json.gz --input log-2.json.gz`
 }
 
 // Run replays.
@@ -53,6 +55,10 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if err := c.distinct(); err != nil {
 		return usageError{err}
 	}
+	decoder, err := c.decoder(cfg)
+	if err != nil {
+		return err
+	}
 	alerts, closeAlerts, err := g.create(c.Alerts)
 	if err != nil {
 		return usageError{fmt.Errorf("--alerts: %w", err)}
@@ -66,7 +72,7 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 
 	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{
 		Detector: app.DetectorConfig(cfg, Version()), Partitions: cfg.Kafka.Partitions,
-		Encoder: enc, Alerts: alerts, Scores: scores,
+		Decoder: decoder, Encoder: enc, Alerts: alerts, Scores: scores,
 	})
 	if err != nil {
 		return usageError{err}
@@ -110,15 +116,23 @@ func sameFile(a, b string) bool {
 }
 
 func (c *replayCmd) read(ctx context.Context, g *Globals, replay *pipeline.Replay, name string) error {
-	if name == "-" {
-		return replay.Read(ctx, g.Stdin)
+	in := g.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return usageError{fmt.Errorf("--input: %w", err)}
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		in = f
 	}
-	f, err := os.Open(name)
+	var err error
+	if c.As == "" && c.Source == "" {
+		err = replay.Read(ctx, in) // lines of our own form, however many
+	} else {
+		err = eachRecord(in, func(value []byte) error { return errors.Join(replay.Record(value), ctx.Err()) })
+		err = errors.Join(err, replay.Flush())
+	}
 	if err != nil {
-		return usageError{fmt.Errorf("--input: %w", err)}
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	if err := replay.Read(ctx, f); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
