@@ -103,14 +103,14 @@ func write(ctx context.Context, dir string, h *harness, results []result) error 
 	}
 	b.WriteString("\nStored counts rows and distinct event ids under the view `activity`, alerts the distinct ids of the topic `plumbline.alerts`; " +
 		"both must equal what was sent and what `plumbline replay` says. State is the fingerprint of all baselines (`plumbline state show`).\n")
-	if err := os.WriteFile(filepath.Join(dir, h.name("faults")+".md"), []byte(b.String()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, h.name("faults")+".md"), []byte(b.String()), 0o644); err != nil { //nolint:gosec // pages of the repository
 		return fmt.Errorf("write results: %w", err)
 	}
 	data, err := json.MarshalIndent(results, "", "  ")
 	if err != nil {
 		return fmt.Errorf("results: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, h.name("faults")+".json"), append(data, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, h.name("faults")+".json"), append(data, '\n'), 0o644); err != nil { //nolint:gosec // pages of the repository
 		return fmt.Errorf("write results: %w", err)
 	}
 	return nil

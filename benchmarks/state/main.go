@@ -102,7 +102,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	size, chunks := state.Bytes, state.End-state.Start
-	state = nil //nolint:ineffassign,wastedassign // gigabytes, before memory is measured
+	state = nil //nolint:wastedassign // gigabytes, before memory is measured
 	runtime.GC()
 
 	say("restart")
