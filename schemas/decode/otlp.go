@@ -48,7 +48,7 @@ const (
 func DefaultOTLPOptions() OTLPOptions {
 	return OTLPOptions{
 		Encoding: OTLPAuto,
-		Agent:    []string{OTLPEnclosing, "gen_ai.agent.id", "gen_ai.agent.name", "agent.name", "service.name"},
+		Agent:    []string{"plumbline.agent_id", OTLPEnclosing, "gen_ai.agent.id", "gen_ai.agent.name", "agent.name", "service.name"},
 		Tenant:   "tenant.id",
 		Other:    OTLPSkip,
 		Resource: []string{

@@ -33,7 +33,7 @@ func (d *OTLPDecoder) claude(name string) otlpClass {
 		tool := own.text(aToolClaude)
 		c := otlpClass{action: actionTool, tool: tool, access: claudeAccess[tool], failed: strings.EqualFold(own.peek(aSuccess), "false")}
 		if tool == "Task" || tool == "Agent" {
-			c.action = "delegate"
+			c.action = actionDelegate
 		}
 		c.denied = own.peek(aDecisionType) == "reject" || own.peek(aDecision) == "reject"
 		return c

@@ -3,40 +3,9 @@ package decode
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
-
-// otlpItem is what a span or a log record holds besides its attributes.
-type otlpItem struct {
-	name          []byte // of the span, or of the log record's event
-	body          otlpValue
-	trace         []byte
-	span          []byte
-	kind          uint64
-	start, end    uint64 // nanoseconds; of a log record end is its time
-	observed      uint64
-	failed        bool
-	statusMessage []byte
-}
-
-// Kinds of spans.
-const (
-	spanServer   = 2
-	spanClient   = 3
-	spanProducer = 4
-)
-
-const (
-	statusError   = 2
-	severityError = 17
-)
-
-// otlpAgent is who an agent span says that it is.
-type otlpAgent struct{ id, name, version, session, onBehalf string }
 
 // otlpClass is what kind of activity a span or log record is.
 type otlpClass struct {
@@ -49,106 +18,13 @@ type otlpClass struct {
 	failed bool
 }
 
-// readItem reads node n, its known attributes into set.
-func (d *OTLPDecoder) readItem(n *otlpNode, set *otlpSet) (item otlpItem) {
-	set.clear()
-	r := wireReader{b: d.bytes(n.item)}
-	var f wireField
-	for r.next(&f) {
-		if d.logs {
-			d.logField(&f, &item, set)
-		} else {
-			d.spanField(&f, &item, set)
-		}
-	}
-	return item
-}
-
-func (d *OTLPDecoder) spanField(f *wireField, item *otlpItem, set *otlpSet) {
-	switch f.num {
-	case 1:
-		item.trace = f.data
-	case 2:
-		item.span = f.data
-	case 5:
-		item.name = f.data
-	case 6:
-		item.kind = f.bits
-	case 7:
-		item.start = f.bits
-	case 8:
-		item.end = f.bits
-	case 9:
-		d.known(f.data, set)
-	case 15:
-		r := wireReader{b: f.data}
-		var g wireField
-		for r.next(&g) {
-			if g.is(2) {
-				item.statusMessage = g.data
-			} else if g.num == 3 && g.typ == protowire.VarintType {
-				item.failed = g.bits == statusError
-			}
-		}
-	}
-}
-
-func (d *OTLPDecoder) logField(f *wireField, item *otlpItem, set *otlpSet) {
-	switch f.num {
-	case 1:
-		item.end = f.bits
-	case 2:
-		item.failed = f.bits >= severityError
-	case 5:
-		item.body, _ = readOTLPValue(f.data)
-	case 6:
-		d.known(f.data, set)
-	case 9:
-		item.trace = f.data
-	case 10:
-		item.span = f.data
-	case 11:
-		item.observed = f.bits
-	case 12:
-		item.name = f.data
-	}
-}
-
-// known keeps an attribute that has a slot; of two of one name the last counts.
-func (d *OTLPDecoder) known(b []byte, set *otlpSet) {
-	key, v, ok := readOTLPAttribute(b)
-	if !ok {
-		return
-	}
-	if slot, ok := d.table.slots[string(key)]; ok {
-		set.have[slot>>6] |= 1 << (slot & 63)
-		set.values[slot] = v
-	}
-}
-
-// readResource reads the attributes of the resource unless they are still there.
-func (d *OTLPDecoder) readResource(at otlpBounds) {
-	if d.at == at && at != (otlpBounds{}) {
-		return
-	}
-	d.at = at
-	d.res.clear()
-	r := wireReader{b: d.bytes(at)}
-	var f wireField
-	for r.next(&f) {
-		if f.is(1) {
-			d.known(f.data, &d.res)
-		}
-	}
-}
-
 // event writes node i into the draft, or reports that it is no agent activity.
 func (d *OTLPDecoder) event(i int32) bool {
 	n := &d.nodes[i]
 	item := d.readItem(n, &d.own)
 	class := d.classify(&item)
 	around := noAgent
-	if class.action != "" || d.opt.Other == OTLPInside {
+	if class.action != "" || d.opt.Other != OTLPSkip {
 		if around = d.enclosing(i); around >= 0 && around == n.own {
 			around = noAgent // a circle of parents
 		}
@@ -175,9 +51,9 @@ func (d *OTLPDecoder) event(i int32) bool {
 }
 
 // direct writes the fields that attributes set by their name, plumbline.FIELD, and
-// returns which.
+// returns which. Peer group and version may be said once for the whole process.
 func (d *OTLPDecoder) direct() (set uint64) {
-	for _, f := range otlpDirect {
+	for f := fEventID; f < fAttributes; f++ {
 		from := &d.own
 		slot := aFields + f
 		if !from.has(slot) {
@@ -189,7 +65,6 @@ func (d *OTLPDecoder) direct() (set uint64) {
 		from.use(slot)
 		set |= 1 << f
 		switch {
-		case f == fAgentID: // identity has it
 		case f == fResources:
 			d.directResources(v)
 		case v.kind == otlpBool || v.kind == otlpInt || v.kind == otlpDouble:
@@ -231,142 +106,6 @@ func hexOf(b []byte) string {
 		out = append(out, digits[c>>4], digits[c&15])
 	}
 	return alias(out)
-}
-
-// agentOf reads who an agent span is.
-func (d *OTLPDecoder) agentOf(set *otlpSet, item *otlpItem) (a otlpAgent) {
-	for _, slot := range d.agent {
-		if slot == noSlot {
-			continue
-		}
-		if v := set.peek(slot); usableID(v) {
-			a.id = v
-			break
-		}
-	}
-	if a.id == "" {
-		a.id = nameOfAgent(set, item)
-	}
-	a.name = set.text(aAgentName, aAgentName2, aTraceloopName)
-	a.version = set.text(aAgentVersion)
-	a.session = set.text(aConversation, aSession, aTraceloopSession)
-	a.onBehalf = set.text(aEndUser, aUserEmail, aUserID)
-	return a
-}
-
-// nameOfAgent finds the name of an agent span that has none of the attributes
-// that name it: Traceloop's own, or behind the operation in the span's name.
-func nameOfAgent(set *otlpSet, item *otlpItem) string {
-	if v := set.peek(aTraceloopName); usableID(v) {
-		return v
-	}
-	if v, ok := strings.CutPrefix(alias(clip(item.name)), "invoke_agent "); ok && usableID(v) {
-		return v
-	}
-	return ""
-}
-
-// usableID reports whether v can identify an agent: otherwise the next one in the
-// order is asked.
-func usableID(v string) bool {
-	return v != "" && len(v) <= schemas.MaxIdentityBytes && utf8.ValidString(v) && !hasControl(v)
-}
-
-// resolveAgent returns the agent's id; enclosed is whether it is the agent around.
-func (d *OTLPDecoder) resolveAgent(class *otlpClass, item *otlpItem, around int32) (id string, enclosed bool) {
-	if d.own.has(aFields + fAgentID) {
-		if v := d.own.peek(aFields + fAgentID); usableID(v) {
-			return v, false
-		}
-	}
-	unusable := ""
-	for _, slot := range d.agent {
-		if slot == noSlot {
-			if around >= 0 {
-				return d.agents[around].id, true
-			}
-			continue
-		}
-		for _, set := range []*otlpSet{&d.own, &d.res} {
-			v := set.peek(slot)
-			if usableID(v) {
-				set.use(slot)
-				return v, false
-			}
-			if unusable == "" {
-				unusable = v
-			}
-		}
-		if slot == aAgentName2 && class.agent {
-			// Before it comes to what the whole process is called.
-			if v := nameOfAgent(&d.own, item); v != "" {
-				return v, false
-			}
-		}
-	}
-	if class.agent {
-		if v := nameOfAgent(&d.own, item); v != "" {
-			return v, false
-		}
-	}
-	return unusable, false
-}
-
-// identity writes who acted, for whom, and in which session.
-func (d *OTLPDecoder) identity(item *otlpItem, class *otlpClass, around int32, direct uint64) {
-	own, res, w := &d.own, &d.res, d.w
-	id, enclosed := d.resolveAgent(class, item, around)
-	w.text("agent_id", id)
-	if d.tenant != noSlot {
-		w.text("tenant_id", res.text(d.tenant))
-	}
-	var agent otlpAgent
-	if enclosed {
-		agent = d.agents[around]
-		if class.agent {
-			class.action = "delegate"
-			if direct>>fTargetAgentID&1 == 0 {
-				w.text("target_agent_id", d.agentOf(own, item).id)
-			}
-		}
-	} else {
-		agent.name = own.text(aAgentName, aAgentName2)
-		agent.version = own.text(aAgentVersion)
-	}
-	if agent.version == "" {
-		agent.version = own.text(aAppVersion)
-	}
-	if agent.version == "" {
-		agent.version = res.text(aServiceVersion)
-	}
-	session := own.text(aConversation, aSession, aTraceloopSession, aMCPSession)
-	if session == "" {
-		session = agent.session
-	}
-	onBehalf := own.text(aEndUser, aUserEmail, aUserID)
-	if onBehalf == "" {
-		onBehalf = res.text(aEndUser, aUserEmail, aUserID)
-	}
-	if onBehalf == "" {
-		onBehalf = agent.onBehalf
-	}
-	for _, v := range []struct {
-		f     field
-		value string
-	}{{fAgentName, agent.name}, {fAgentVersion, agent.version}, {fSessionID, session}, {fOnBehalfOf, onBehalf}} {
-		if direct>>v.f&1 == 0 && d.afford(len(v.value)) {
-			w.text(fieldNames[v.f], v.value)
-		}
-	}
-}
-
-// afford reports whether the record may repeat n more bytes in its events.
-func (d *OTLPDecoder) afford(n int) bool {
-	if d.inherited+n > maxInherited {
-		return false
-	}
-	d.inherited += n
-	return true
 }
 
 // facts writes what was done.
@@ -461,6 +200,12 @@ func (d *OTLPDecoder) attributes(n *otlpNode, item *otlpItem) {
 	w := d.w
 	if len(item.trace) == 16 && fixed16(item.trace) != [16]byte{} {
 		w.attribute("trace_id", hexOf(item.trace))
+	}
+	if d.logs && fixed8(item.span) != [8]byte{} {
+		w.attribute("span_id", hexOf(item.span))
+	}
+	if d.logs && d.opt.Content {
+		w.attribute("body", item.body.string())
 	}
 	if len(item.statusMessage) > 0 {
 		w.attribute("otel.status_description", alias(clip(item.statusMessage)))

@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	actionTool  = "tool_call"
-	actionModel = "model_call"
+	actionTool     = "tool_call"
+	actionModel    = "model_call"
+	actionDelegate = "delegate"
 )
 
 // classify says what activity a span or log record is, by the conventions in the
@@ -57,7 +58,7 @@ func (d *OTLPDecoder) classify(item *otlpItem) otlpClass {
 
 // named reports whether the producer wrote fields of the contract itself.
 func (d *OTLPDecoder) named() bool {
-	for _, f := range otlpDirect {
+	for f := fAgentID; f < fAttributes; f++ {
 		if d.own.has(aFields + f) {
 			return true
 		}

@@ -99,7 +99,9 @@ const (
 	aToolParameters
 	aToolInput
 
-	aFields // plumbline.FIELD, by the number of the field
+	// plumbline.FIELD, by the number of the field: any field of the contract may be
+	// set by its name, but for the tenant, which is the resource's to name.
+	aFields
 )
 
 const fieldPrefix = "plumbline."
@@ -157,15 +159,6 @@ var otlpContent = []string{
 	"llm.prompt_template.", "retrieval.documents.", "embedding.embeddings.", "reranker.",
 	"traceloop.entity.input", "traceloop.entity.output", "tool_parameters", "tool_input", "prompt",
 }
-
-// otlpDirect are the fields of the contract that an attribute may set by its
-// name, plumbline.FIELD. The tenant is not among them: a resource names it.
-var otlpDirect = func() (fields []field) {
-	for f := fAgentID; f < fAttributes; f++ {
-		fields = append(fields, f)
-	}
-	return fields
-}()
 
 // otlpTable gives every name its slot.
 type otlpTable struct {
