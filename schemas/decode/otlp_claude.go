@@ -30,7 +30,7 @@ func (d *OTLPDecoder) claude(name string) otlpClass {
 	own := &d.own
 	switch name {
 	case "tool_result":
-		tool := own.text(aToolClaude)
+		tool := d.claudeTool()
 		c := otlpClass{action: actionTool, tool: tool, access: claudeAccess[tool], failed: strings.EqualFold(own.peek(aSuccess), "false")}
 		if tool == "Task" || tool == "Agent" {
 			c.action = actionDelegate
@@ -41,7 +41,7 @@ func (d *OTLPDecoder) claude(name string) otlpClass {
 		if own.peek(aDecision) != "reject" {
 			return otlpClass{} // its tool_result follows
 		}
-		tool := own.text(aToolClaude)
+		tool := d.claudeTool()
 		return otlpClass{action: actionTool, tool: tool, access: claudeAccess[tool], denied: true}
 	case "api_request":
 		return otlpClass{action: actionModel, model: true}
@@ -51,6 +51,28 @@ func (d *OTLPDecoder) claude(name string) otlpClass {
 		return otlpClass{action: name, failed: strings.EqualFold(own.peek(aSuccess), "false") || own.peek(aErrorText) != ""}
 	}
 	return otlpClass{}
+}
+
+// claudeTool returns the tool's name. Those of MCP servers are all called mcp_tool;
+// where the parameters say which it was it gets the name that Claude Code uses.
+func (d *OTLPDecoder) claudeTool() string {
+	tool := d.own.text(aToolClaude)
+	if tool != "mcp_tool" || !d.own.has(aToolParameters) {
+		return tool
+	}
+	server, name := "", ""
+	texts(d.own.values[aToolParameters].text, func(key, value string) {
+		switch key {
+		case "mcp_server_name":
+			server = value
+		case "mcp_tool_name":
+			name = value
+		}
+	})
+	if server == "" || name == "" {
+		return tool
+	}
+	return "mcp__" + server + "__" + name
 }
 
 // claudeAccess is what the built-in tools do to what they touch.

@@ -16,10 +16,11 @@ const (
 // order in which the more telling one comes first.
 func (d *OTLPDecoder) classify(item *otlpItem) otlpClass {
 	own := &d.own
-	if d.logs {
-		if name, ok := claudeEvent(own, item); ok {
-			return d.claude(name)
+	if name, ok := claudeEvent(own, item); ok {
+		if !d.logs {
+			return otlpClass{} // its log events say the same
 		}
+		return d.claude(name)
 	}
 	op := own.peek(aOperation)
 	method := own.peek(aMCPMethod)

@@ -32,7 +32,7 @@ func TestOTLPLogsOfClaudeCodeBecomeEvents(t *testing.T) {
 		claudeRecord("tool_result", "tool_name", "Read", "success", "false", "error", "no such file", "tool_input", `{"file_path":"/etc/p\u0061sswd"}`),
 		claudeRecord("tool_decision", "tool_name", "Write", "decision", "reject", "source", "user_reject"),
 		claudeRecord("api_error", "model", "claude-x", "status_code", "403", "error", "forbidden"),
-		claudeRecord("tool_result", "tool_name", "mcp__github__create_issue", "success", "true", "tool_parameters", `{"mcp_server_name":"github"}`),
+		claudeRecord("tool_result", "tool_name", "mcp_tool", "success", "true", "tool_parameters", `{"mcp_server_name":"github","mcp_tool_name":"create_issue"}`),
 	)
 	want := []schemas.Activity{
 		{Action: "model_call", Model: "claude-x", TokensIn: 100, TokensOut: 7, DurationMS: 900, EventID: "otlp/3/41/1"},
@@ -40,7 +40,7 @@ func TestOTLPLogsOfClaudeCodeBecomeEvents(t *testing.T) {
 		{Action: "tool_call", Tool: "Read", Access: "read", Outcome: "failure", BytesSent: 32, Resources: []string{"file:/etc/passwd"}, EventID: "otlp/3/41/4"},
 		{Action: "tool_call", Tool: "Write", Access: "write", Outcome: "denied", EventID: "otlp/3/41/5"},
 		{Action: "model_call", Model: "claude-x", Outcome: "denied", EventID: "otlp/3/41/6"},
-		{Action: "tool_call", Tool: "mcp__github__create_issue", BytesSent: 28, Resources: []string{"mcp:github"}, EventID: "otlp/3/41/7"},
+		{Action: "tool_call", Tool: "mcp__github__create_issue", BytesSent: 59, Resources: []string{"mcp:github"}, EventID: "otlp/3/41/7"},
 	}
 	for encoding, value := range map[string][]byte{"protobuf": otlpProto(t, batch), "JSON": otlpJSON(t, batch)} {
 		t.Run(encoding, func(t *testing.T) {
