@@ -192,12 +192,6 @@ func (d *OTLPDecoder) reset() {
 	if cap(d.agents) > keepOTLP {
 		d.agents = nil
 	}
-	if cap(d.w.buf) > schemas.MaxEventBytes {
-		d.w.buf = nil
-	}
-	if cap(d.w.attrs) > schemas.MaxEventBytes {
-		d.w.attrs = nil
-	}
 	d.nodes, d.agents = d.nodes[:0], d.agents[:0]
 	clear(d.byID)
 	d.count, d.skipped, d.inherited, d.at = 0, 0, 0, otlpBounds{}

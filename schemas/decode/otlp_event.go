@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -62,6 +63,9 @@ func (d *OTLPDecoder) direct() (set uint64) {
 			}
 		}
 		v := &from.values[slot]
+		if v.kind == otlpNone || v.kind == otlpText && len(v.text) == 0 {
+			continue
+		}
 		from.use(slot)
 		set |= 1 << f
 		switch {
@@ -99,14 +103,7 @@ func (d *OTLPDecoder) eventID(item *otlpItem) {
 	}
 }
 
-func hexOf(b []byte) string {
-	const digits = "0123456789abcdef"
-	out := make([]byte, 0, 32)
-	for _, c := range b {
-		out = append(out, digits[c>>4], digits[c&15])
-	}
-	return alias(out)
-}
+func hexOf(b []byte) string { return alias(hex.AppendEncode(make([]byte, 0, 2*16), b)) }
 
 // facts writes what was done.
 func (d *OTLPDecoder) facts(item *otlpItem, class *otlpClass, direct uint64) {

@@ -24,7 +24,6 @@ const (
 	aToolClaude
 	aMCPMethod
 	aMCPTool
-	aPrompt
 	aArguments
 	aArguments2
 	aArguments3
@@ -89,12 +88,9 @@ const (
 	aMessaging
 	aDuration
 	aLocalAddress
-	aServiceName
 	aServiceVersion
 	aAppVersion
 	aEventName
-	aEventTime
-	aEventSequence
 	aRecordID
 	aToolParameters
 	aToolInput
@@ -116,7 +112,7 @@ var otlpNames = [aFields]string{
 	aAgentID: "gen_ai.agent.id", aAgentName: "gen_ai.agent.name", aAgentName2: "agent.name",
 	aAgentVersion: "gen_ai.agent.version",
 	aTool:         "gen_ai.tool.name", aTool2: "tool.name", aToolClaude: "tool_name",
-	aMCPMethod: "mcp.method.name", aMCPTool: "mcp.tool.name", aPrompt: "gen_ai.prompt.name",
+	aMCPMethod: "mcp.method.name", aMCPTool: "mcp.tool.name",
 	aArguments: "gen_ai.tool.call.arguments", aArguments2: "tool.parameters", aArguments3: "tool_call.function.arguments",
 	aResult: "gen_ai.tool.call.result", aInput: "input.value", aOutput: "output.value",
 	aEntityInput: "traceloop.entity.input", aEntityOutput: "traceloop.entity.output",
@@ -142,8 +138,8 @@ var otlpNames = [aFields]string{
 	aDBSystem: "db.system.name", aDBSystem2: "db.system", aDBOperation: "db.operation.name", aDBOperation2: "db.operation",
 	aRPCSystem: "rpc.system.name", aRPCSystem2: "rpc.system", aMessaging: "messaging.system",
 	aDuration: "duration_ms", aLocalAddress: "network.local.address",
-	aServiceName: "service.name", aServiceVersion: "service.version", aAppVersion: "app.version",
-	aEventName: "event.name", aEventTime: "event.timestamp", aEventSequence: "event.sequence", aRecordID: "log.record.uid",
+	aServiceVersion: "service.version", aAppVersion: "app.version",
+	aEventName: "event.name", aRecordID: "log.record.uid",
 	aToolParameters: "tool_parameters", aToolInput: "tool_input",
 }
 
