@@ -151,6 +151,27 @@ func newOTLP(logs bool, opt OTLPOptions) (*OTLPDecoder, error) {
 	return d, nil
 }
 
+// Trace implements Tracer.
+func (d *OTLPDecoder) Trace(note func(field, path string)) { d.w.trace = note }
+
+// note says that the field came from the attribute of set that answered last.
+func (d *OTLPDecoder) note(f field, set *otlpSet) {
+	if d.w.trace == nil || set.last == noSlot {
+		return
+	}
+	path := d.table.names[set.last]
+	if set == &d.res {
+		path = "resource." + path
+	}
+	d.w.trace(fieldNames[f], path)
+}
+
+func (d *OTLPDecoder) noteEnclosing(f field) {
+	if d.w.trace != nil {
+		d.w.trace(fieldNames[f], "the agent span around it")
+	}
+}
+
 // Skipped implements Skipper.
 func (d *OTLPDecoder) Skipped() int { return d.skipped }
 

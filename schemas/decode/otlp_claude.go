@@ -90,21 +90,21 @@ func (d *OTLPDecoder) claudeResources() {
 		if !d.own.has(slot) || d.own.values[slot].kind != otlpText {
 			continue
 		}
+		d.own.last = slot
 		texts(d.own.values[slot].text, func(name, value string) {
-			switch name {
-			case "bash_command":
-				d.w.resource("command", value)
-			case "file_path", "notebook_path", "path":
-				d.w.resource("file", value)
-			case "url":
-				d.w.resource("", value)
-			case "mcp_server_name":
-				d.w.resource("mcp", value)
-			case "skill_name":
-				d.w.resource("skill", value)
+			if kind, ok := claudeKinds[name]; ok && value != "" {
+				d.w.resource(kind, value)
+				d.note(fResources, &d.own)
 			}
 		})
 	}
+}
+
+// claudeKinds are the kinds of resources that the parameters and inputs of tools
+// name.
+var claudeKinds = map[string]string{
+	"bash_command": "command", "file_path": "file", "notebook_path": "file", "path": "file", "url": "",
+	"mcp_server_name": "mcp", "skill_name": "skill",
 }
 
 // texts calls visit with the members of a JSON object that are strings, until it

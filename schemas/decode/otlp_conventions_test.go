@@ -205,3 +205,21 @@ func TestOTLPOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+func TestOTLPEveryFieldSaysWhichAttributeItCameFrom(t *testing.T) {
+	d := otlpSpans(t, nil)
+	from := map[string][]string{}
+	d.Trace(func(field, path string) { from[field] = append(from[field], path) })
+	batch := otlpProto(t, spanBatch(serviceA, agentSpan("agent---", "", "planner"),
+		toolSpan("tool----", "agent---", "gen_ai.usage.input_tokens", 3, "user.id", "u", "input.value", "x", "db.collection.name", "users", "plumbline.access", "read")))
+	got := decodeOTLP(d, batch)
+	require.Len(t, got.events, 2)
+	require.Equal(t, map[string][]string{
+		"agent_id": {"gen_ai.agent.name", "the agent span around it"}, "agent_name": {"gen_ai.agent.name", "the agent span around it"},
+		"agent_version": {"resource.service.version", "resource.service.version"}, "tenant_id": {"resource.tenant.id", "resource.tenant.id"},
+		"tool": {"gen_ai.tool.name"}, "tokens_in": {"gen_ai.usage.input_tokens"}, "on_behalf_of": {"user.id"}, "bytes_sent": {"input.value"},
+		"resources": {"db.collection.name"}, "access": {"plumbline.access"},
+	}, from)
+	d.Trace(nil)
+	require.Equal(t, got, decodeOTLP(d, batch))
+}

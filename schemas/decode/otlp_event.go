@@ -12,6 +12,7 @@ import (
 type otlpClass struct {
 	action string // empty: it is none
 	tool   string
+	from   otlpSlot // the attribute that named the tool
 	access string
 	agent  bool // the run of an agent
 	model  bool // a call of a model
@@ -24,6 +25,7 @@ func (d *OTLPDecoder) event(i int32) bool {
 	n := &d.nodes[i]
 	item := d.readItem(n, &d.own)
 	class := d.classify(&item)
+	class.from = d.own.last
 	around := noAgent
 	if class.action != "" || d.opt.Other != OTLPSkip {
 		if around = d.enclosing(i); around >= 0 && around == n.own {
@@ -67,6 +69,8 @@ func (d *OTLPDecoder) direct() (set uint64) {
 			continue
 		}
 		from.use(slot)
+		from.last = slot
+		d.note(f, from)
 		set |= 1 << f
 		switch {
 		case f == fResources:
@@ -109,21 +113,25 @@ func hexOf(b []byte) string { return alias(hex.AppendEncode(make([]byte, 0, 2*16
 func (d *OTLPDecoder) facts(item *otlpItem, class *otlpClass, direct uint64) {
 	own, w := &d.own, d.w
 	text := func(f field, value string) {
-		if direct>>f&1 == 0 {
+		if direct>>f&1 == 0 && value != "" {
 			w.text(fieldNames[f], value)
+			d.note(f, own)
 		}
 	}
 	count := func(f field, n uint64) {
-		if direct>>f&1 == 0 {
+		if direct>>f&1 == 0 && n > 0 {
 			w.count(fieldNames[f], n)
+			d.note(f, own)
 		}
 	}
 	d.times(item, direct)
-	text(fAction, class.action)
+	own.last = class.from
 	text(fTool, class.tool)
-	text(fAccess, class.access)
 	text(fModel, own.text(aModel, aModel2, aModel3, aModelClaude))
 	text(fSourceIP, own.text(aLocalAddress))
+	own.last = noSlot // what follows is concluded from more than one attribute
+	text(fAction, class.action)
+	text(fAccess, class.access)
 	text(fOutcome, d.outcome(item, class))
 	tokens, _ := own.count(aTokensIn, aTokensIn2, aTokensIn3, aTokensInClaude)
 	count(fTokensIn, tokens)

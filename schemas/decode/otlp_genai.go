@@ -172,18 +172,25 @@ func (d *OTLPDecoder) otherSpan(item *otlpItem) otlpClass {
 
 // touched writes the resources.
 func (d *OTLPDecoder) touched(item *otlpItem, class *otlpClass) {
-	own, w := &d.own, d.w
-	w.resource("", own.text(aResourceURI))
-	w.resource("data_source", own.text(aDataSource))
-	if table := own.text(aTable); table != "" {
-		if ns := own.text(aNamespace); ns != "" {
-			table = ns + "." + table
+	own := &d.own
+	add := func(kind, id string) {
+		if id != "" {
+			d.w.resource(kind, id)
+			d.note(fResources, own)
 		}
-		w.resource("table", table)
 	}
-	w.resource("topic", own.text(aTopic))
+	add("", own.text(aResourceURI))
+	add("data_source", own.text(aDataSource))
+	if own.peek(aTable) != "" {
+		ns := own.text(aNamespace)
+		if ns != "" {
+			ns += "."
+		}
+		add("table", ns+own.text(aTable))
+	}
+	add("topic", own.text(aTopic))
 	if (item.kind == spanClient || item.kind == spanProducer) && !class.model {
-		w.resource("host", own.text(aServer, aServer2))
+		add("host", own.text(aServer, aServer2))
 	}
 	if own.has(aToolClaude) {
 		d.claudeResources()
@@ -191,14 +198,15 @@ func (d *OTLPDecoder) touched(item *otlpItem, class *otlpClass) {
 	for _, slot := range d.resources {
 		if own.has(slot) {
 			own.use(slot)
+			own.last = slot
 			kind := d.opt.Resources[d.table.names[slot]]
 			v := &own.values[slot]
 			if v.kind != otlpList {
-				w.resource(kind, v.string())
+				add(kind, v.string())
 				continue
 			}
 			v.each(func(_ []byte, e *otlpValue) bool {
-				w.resource(kind, e.string())
+				add(kind, e.string())
 				return true
 			})
 		}

@@ -64,13 +64,17 @@ func (d *OTLPDecoder) resolveAgent(item *otlpItem, around int32) (id string, enc
 	for _, slot := range d.agent {
 		if slot == noSlot {
 			if around >= 0 {
+				d.noteEnclosing(fAgentID)
 				return d.agents[around].id, true
 			}
 			continue
 		}
 		for i, v := range []string{candidate(&d.own, item, slot), d.res.peek(slot)} {
 			if usableID(v) {
-				[]*otlpSet{&d.own, &d.res}[i].use(slot)
+				set := []*otlpSet{&d.own, &d.res}[i]
+				set.use(slot)
+				set.last = slot
+				d.note(fAgentID, set)
 				return v, false
 			}
 			if unusable == "" {
@@ -88,6 +92,7 @@ func (d *OTLPDecoder) identity(item *otlpItem, class *otlpClass, around int32, d
 	w.text("agent_id", id)
 	if d.tenant != noSlot {
 		w.text("tenant_id", res.text(d.tenant))
+		d.note(fTenantID, res)
 	}
 	var agent otlpAgent
 	if enclosed {
@@ -107,21 +112,29 @@ func (d *OTLPDecoder) identity(item *otlpItem, class *otlpClass, around int32, d
 		}
 		if said != "" {
 			w.text(fieldNames[f], said)
+			d.note(f, own)
 			return
 		}
-		for _, v := range inherited {
-			if v != "" && d.afford(len(v)) {
-				w.text(fieldNames[f], v)
-				return
+		for i, v := range inherited {
+			if v == "" || !d.afford(len(v)) {
+				continue
 			}
+			w.text(fieldNames[f], v)
+			if enclosed && i == 0 {
+				d.noteEnclosing(f)
+			} else {
+				d.note(f, res)
+			}
+			return
 		}
 	}
-	name, version := "", ""
-	if !enclosed {
-		name, version = own.text(aAgentName, aAgentName2), own.text(aAgentVersion, aAppVersion)
+	if enclosed {
+		write(fAgentName, "", agent.name)
+		write(fAgentVersion, "", agent.version, res.text(aServiceVersion))
+	} else {
+		write(fAgentName, own.text(aAgentName, aAgentName2))
+		write(fAgentVersion, own.text(aAgentVersion, aAppVersion), res.text(aServiceVersion))
 	}
-	write(fAgentName, name, agent.name)
-	write(fAgentVersion, version, agent.version, res.text(aServiceVersion))
 	write(fSessionID, own.text(aConversation, aSession, aTraceloopSession, aMCPSession), agent.session)
 	write(fOnBehalfOf, own.text(aEndUser, aUserEmail, aUserID), agent.onBehalf, res.text(aEndUser, aUserEmail, aUserID))
 }

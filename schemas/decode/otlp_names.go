@@ -210,10 +210,11 @@ func (t *otlpTable) content(name string) bool {
 // otlpSet holds the known attributes of one span, log record or resource.
 type otlpSet struct {
 	have, used [4]uint64
+	last       otlpSlot       // what answered last, or noSlot
 	values     [256]otlpValue // valid where have says so
 }
 
-func (s *otlpSet) clear() { s.have, s.used = [4]uint64{}, [4]uint64{} }
+func (s *otlpSet) clear() { s.have, s.used, s.last = [4]uint64{}, [4]uint64{}, noSlot }
 
 func (s *otlpSet) has(a otlpSlot) bool { return s.have[a>>6]>>(a&63)&1 == 1 }
 
@@ -235,9 +236,11 @@ func (s *otlpSet) text(slots ...otlpSlot) string {
 	for _, a := range slots {
 		if v := s.peek(a); v != "" {
 			s.use(a)
+			s.last = a
 			return v
 		}
 	}
+	s.last = noSlot
 	return ""
 }
 
@@ -247,6 +250,7 @@ func (s *otlpSet) count(slots ...otlpSlot) (uint64, bool) {
 		if s.has(a) {
 			if n, ok := s.values[a].number(); ok {
 				s.use(a)
+				s.last = a
 				return n, true
 			}
 		}
@@ -259,6 +263,7 @@ func (s *otlpSet) size(slots ...otlpSlot) (n uint64) {
 	for _, a := range slots {
 		if s.has(a) {
 			n += s.values[a].size(0)
+			s.last = a
 		}
 	}
 	return n
