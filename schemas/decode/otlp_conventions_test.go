@@ -1,8 +1,12 @@
 package decode_test
 
 import (
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -222,4 +226,33 @@ func TestOTLPEveryFieldSaysWhichAttributeItCameFrom(t *testing.T) {
 	}, from)
 	d.Trace(nil)
 	require.Equal(t, got, decodeOTLP(d, batch))
+}
+
+func TestOTLPOptionsOnTheDocumentationPageAreThoseThatThereAre(t *testing.T) {
+	page, err := os.ReadFile("../../docs/sources-opentelemetry.md")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	require.Len(t, blocks, 2)
+	for _, block := range blocks {
+		var config struct {
+			Sources []struct {
+				Decoder string
+				Options map[string]any
+			}
+		}
+		require.NoError(t, yaml.Unmarshal(block[1], &config))
+		require.NotEmpty(t, config.Sources)
+		for _, s := range config.Sources {
+			_, err := decode.New(s.Decoder, s.Options)
+			require.NoError(t, err)
+		}
+	}
+	o := decode.DefaultOTLPOptions()
+	for _, row := range []string{
+		"| `encoding` | `" + o.Encoding + "` |", "| `tenant` | `" + o.Tenant + "` |", "| `other` | `" + o.Other + "` |",
+		"| `resource` | `" + strings.Join(o.Resource, "`, `") + "` |",
+		"option `agent`: `" + strings.Replace(strings.Join(o.Agent, "`, `"), "`enclosing`", "the agent span around it", 1) + "` |",
+	} {
+		require.Contains(t, string(page), row)
+	}
 }
