@@ -163,12 +163,14 @@ func (d *OTLPDecoder) note(f field, set *otlpSet) {
 	if set == &d.res {
 		path = "resource." + path
 	}
-	d.w.trace(fieldNames[f], path)
+	d.noteFrom(f, path)
 }
 
-func (d *OTLPDecoder) noteEnclosing(f field) {
+const fromEnclosing = "the agent span around it"
+
+func (d *OTLPDecoder) noteFrom(f field, path string) {
 	if d.w.trace != nil {
-		d.w.trace(fieldNames[f], "the agent span around it")
+		d.w.trace(fieldNames[f], path)
 	}
 }
 

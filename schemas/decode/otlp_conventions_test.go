@@ -222,7 +222,8 @@ func TestOTLPEveryFieldSaysWhichAttributeItCameFrom(t *testing.T) {
 		"agent_id": {"gen_ai.agent.name", "the agent span around it"}, "agent_name": {"gen_ai.agent.name", "the agent span around it"},
 		"agent_version": {"resource.service.version", "resource.service.version"}, "tenant_id": {"resource.tenant.id", "resource.tenant.id"},
 		"tool": {"gen_ai.tool.name"}, "tokens_in": {"gen_ai.usage.input_tokens"}, "on_behalf_of": {"user.id"}, "bytes_sent": {"input.value"},
-		"resources": {"db.collection.name"}, "access": {"plumbline.access"},
+		"resources": {"db.collection.name"}, "access": {"plumbline.access"}, "event_id": {"spanId", "spanId"},
+		"time": {"endTimeUnixNano", "endTimeUnixNano"}, "duration_ms": {"startTimeUnixNano", "startTimeUnixNano"},
 	}, from)
 	d.Trace(nil)
 	require.Equal(t, got, decodeOTLP(d, batch))

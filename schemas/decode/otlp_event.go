@@ -100,10 +100,12 @@ func (d *OTLPDecoder) directResources(v *otlpValue) {
 func (d *OTLPDecoder) eventID(item *otlpItem) {
 	if d.logs {
 		d.w.text("event_id", d.own.text(aRecordID))
+		d.note(fEventID, &d.own)
 		return
 	}
 	if fixed8(item.span) != [8]byte{} {
 		d.w.text("event_id", hexOf(item.span))
+		d.noteFrom(fEventID, "spanId")
 	}
 }
 
@@ -159,21 +161,29 @@ func (d *OTLPDecoder) facts(item *otlpItem, class *otlpClass, direct uint64) {
 // long it took was written at the end.
 func (d *OTLPDecoder) times(item *otlpItem, direct uint64) {
 	const nano = 1_000_000
-	end := item.end
-	for _, t := range []uint64{item.start, item.observed} {
-		if end == 0 {
-			end = t
+	last := "endTimeUnixNano"
+	if d.logs {
+		last = "timeUnixNano"
+	}
+	for _, t := range []struct {
+		at   uint64
+		path string
+	}{{item.end, last}, {item.start, "startTimeUnixNano"}, {item.observed, "observedTimeUnixNano"}} {
+		if t.at > 0 && direct>>fTime&1 == 0 {
+			d.w.count("time", t.at/nano)
+			d.noteFrom(fTime, t.path)
+			break
 		}
 	}
-	if direct>>fTime&1 == 0 {
-		d.w.count("time", end/nano)
+	if direct>>fDurationMS&1 == 1 {
+		return
 	}
-	if direct>>fDurationMS&1 == 0 {
-		if item.start > 0 && item.end > item.start {
-			d.w.count("duration_ms", item.end/nano-item.start/nano)
-		} else if ms, ok := d.own.count(aDuration); ok {
-			d.w.count("duration_ms", ms)
-		}
+	if item.start > 0 && item.end > item.start {
+		d.w.count("duration_ms", item.end/nano-item.start/nano)
+		d.noteFrom(fDurationMS, "startTimeUnixNano")
+	} else if ms, ok := d.own.count(aDuration); ok {
+		d.w.count("duration_ms", ms)
+		d.note(fDurationMS, &d.own)
 	}
 }
 

@@ -64,7 +64,7 @@ func (d *OTLPDecoder) resolveAgent(item *otlpItem, around int32) (id string, enc
 	for _, slot := range d.agent {
 		if slot == noSlot {
 			if around >= 0 {
-				d.noteEnclosing(fAgentID)
+				d.noteFrom(fAgentID, fromEnclosing)
 				return d.agents[around].id, true
 			}
 			continue
@@ -121,7 +121,7 @@ func (d *OTLPDecoder) identity(item *otlpItem, class *otlpClass, around int32, d
 			}
 			w.text(fieldNames[f], v)
 			if enclosed && i == 0 {
-				d.noteEnclosing(f)
+				d.noteFrom(f, fromEnclosing)
 			} else {
 				d.note(f, res)
 			}
