@@ -62,9 +62,9 @@ func (a *agents) stop(t *testing.T) {
 	require.NoError(t, a.logs.Shutdown(context.Background()))
 }
 
-// work runs one agent and returns the events that have to come of it, without
-// their time and the attributes.
-func (a *agents) work(start time.Time) map[string]schemas.Activity {
+// work runs one agent and returns the events that have to come of it, without their
+// time and the attributes; inside is whether its HTTP call is one of them.
+func (a *agents) work(start time.Time, inside bool) map[string]schemas.Activity {
 	want := map[string]schemas.Activity{}
 	tracer := a.spans.Tracer("shop")
 	span := func(ctx context.Context, name string, kind trace.SpanKind, took time.Duration, attrs ...attribute.KeyValue) (context.Context, func()) {
@@ -89,9 +89,14 @@ func (a *agents) work(start time.Time) map[string]schemas.Activity {
 	ev.Action, ev.Tool, ev.DurationMS, ev.BytesSent, ev.BytesReceived = "tool_call", "search", 40, 15, 10
 	want[id(tool)] = ev
 
-	_, endHTTP := span(tool, "GET", trace.SpanKindClient, 20*time.Millisecond, str("http.request.method", "GET"), str("server.address", "x.example.com"))
+	call, endHTTP := span(tool, "GET", trace.SpanKindClient, 20*time.Millisecond, str("http.request.method", "GET"), str("server.address", "x.example.com"))
 	endHTTP() // no agent activity by itself
 	endTool()
+	if inside {
+		ev = planner
+		ev.Action, ev.Tool, ev.Access, ev.DurationMS, ev.Resources = "http", "GET", schemas.AccessRead, 20, []string{"host:x.example.com"}
+		want[id(call)] = ev
+	}
 
 	denied, endDenied := span(agent, "execute_tool pay", trace.SpanKindInternal, 7*time.Millisecond,
 		str("gen_ai.operation.name", "execute_tool"), str("gen_ai.tool.name", "pay"), num("http.response.status_code", 403))
@@ -171,18 +176,18 @@ func (a *agents) say(start time.Time) (want []schemas.Activity) {
 // TestAgentsSpansAndLogsReachPlumblineThroughARealCollector is the whole way: SDK,
 // OTLP, Collector, Kafka exporter, broker, route, plumbline.activity.
 func TestAgentsSpansAndLogsReachPlumblineThroughARealCollector(t *testing.T) {
-	for _, way := range []struct{ transport, encoding string }{
-		{"grpc", "otlp_proto"}, {"http", "otlp_json"}, {"http", "otlp_proto"}, {"grpc", "otlp_json"},
+	for _, way := range []struct{ transport, encoding, options string }{
+		{"grpc", "otlp_proto", "{}"}, {"http", "otlp_json", "{}"}, {"http", "otlp_proto", "{other: inside}"}, {"grpc", "otlp_json", "{other: inside}"},
 	} {
-		t.Run(way.transport+" "+way.encoding, func(t *testing.T) {
-			s := startService(t)
+		t.Run(way.transport+" "+way.encoding+" "+way.options, func(t *testing.T) {
+			s := startService(t, way.options)
 			grpc, http := freeAddr(t), freeAddr(t)
 			stop := startCollector(t, map[string]string{
 				"OTLP_GRPC": grpc, "OTLP_HTTP": http, "KAFKA": s.kafka, "TRACE_WAIT": "500ms",
 			}, way.encoding)
 			start := time.Now().Add(-time.Minute).Truncate(time.Millisecond)
 			a := startAgents(t, way.transport, grpc, http)
-			want := a.work(start)
+			want := a.work(start, way.options != "{}")
 			said := a.say(start)
 			a.stop(t)
 			// Traces are kept for a while; a stop would drop them half-way.

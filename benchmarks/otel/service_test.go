@@ -51,22 +51,23 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// service is a running plumbline with the sources otlp_spans and otlp_logs.
+// service is a running plumbline with the sources otlp_spans, with options, and
+// otlp_logs.
 type service struct{ kafka, admin string }
 
-func startService(t *testing.T) *service {
+func startService(t *testing.T, options string) *service {
 	t.Helper()
 	s := &service{kafka: freeAddr(t), admin: freeAddr(t)}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "plumbline.yaml")
 	text := fmt.Sprintf(`data_dir: %s/data
 sources:
-  - {name: spans, topic: otlp_spans, decoder: otlp_spans}
+  - {name: spans, topic: otlp_spans, decoder: otlp_spans, options: %s}
   - {name: logs, topic: otlp_logs, decoder: otlp_logs}
 embedded: {kafka_listen: %s}
 admin: {listen: %s}
 log: {format: json}
-`, dir, s.kafka, s.admin)
+`, dir, options, s.kafka, s.admin)
 	require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
 	var log bytes.Buffer
 	cmd := exec.Command(binary, "run", "--config", config, "--roles", "route,detect")
