@@ -87,7 +87,7 @@ func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
 	}
 	r.settled("route", "detect")
 	require.NoError(t, s.stop())
-	require.Greater(t, testutil.ToFloat64(s.metrics.Checkpoints.WithLabelValues("confirmed")), 10.)
+	require.Greater(t, testutil.ToFloat64(s.metrics.Checkpoints.WithLabelValues("confirmed")), 2., "the initial one, one at least on the way, the last one")
 	start, end, err := r.cluster.Bounds(t.Context(), pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
 	require.NoError(t, err)
 	require.Less(t, end-start, int64(10), "the log is trimmed as it rolls")

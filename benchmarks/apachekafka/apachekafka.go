@@ -19,9 +19,20 @@ type Broker struct {
 	Home   string // of the jars
 	Dir    string // of its data
 	Listen string // host:port
+	// Advertise is the host that clients are told to connect to, where it is not the
+	// one in Listen.
+	Advertise string
 
 	cmd   *exec.Cmd
 	ended chan struct{}
+}
+
+func (k *Broker) advertised() string {
+	_, port, err := net.SplitHostPort(k.Listen)
+	if err != nil || k.Advertise == "" {
+		return k.Listen
+	}
+	return net.JoinHostPort(k.Advertise, port)
 }
 
 // Addr is where clients connect.
@@ -48,7 +59,7 @@ func (k *Broker) Start() error {
 		text := strings.Join([]string{
 			"process.roles=broker,controller", "node.id=1", "controller.quorum.voters=1@" + controller,
 			"listeners=PLAINTEXT://" + k.Listen + ",CONTROLLER://" + controller, "controller.listener.names=CONTROLLER",
-			"advertised.listeners=PLAINTEXT://" + k.Listen, "log.dirs=" + filepath.Join(k.Dir, "log"),
+			"advertised.listeners=PLAINTEXT://" + k.advertised(), "log.dirs=" + filepath.Join(k.Dir, "log"),
 			"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4", "transaction.state.log.replication.factor=1",
 			"transaction.state.log.min.isr=1", "auto.create.topics.enable=false", "group.initial.rebalance.delay.ms=0",
 			"group.min.session.timeout.ms=500",

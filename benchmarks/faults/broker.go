@@ -31,16 +31,20 @@ func (h *harness) newBroker(dir string) (broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	var b broker = &embeddedBroker{listen: listen, dir: filepath.Join(dir, "kafka")}
+	var b broker = &embeddedBroker{listen: listen, advertise: advertise, dir: filepath.Join(dir, "kafka")}
 	if h.o.kafkaHome != "" {
-		b = &apachekafka.Broker{Home: h.o.kafkaHome, Listen: listen, Dir: filepath.Join(dir, "kafka")}
+		b = &apachekafka.Broker{Home: h.o.kafkaHome, Listen: listen, Advertise: advertise, Dir: filepath.Join(dir, "kafka")}
 	}
 	return b, b.Start()
 }
 
+// advertise is the host that brokers name to their clients. A proxy listens there,
+// on the broker's own port: all of 127.0.0.0/8 is this machine.
+const advertise = "127.0.0.2"
+
 type embeddedBroker struct {
-	listen, dir string
-	b           *embedded.Broker
+	listen, advertise, dir string
+	b                      *embedded.Broker
 }
 
 // Addr is where clients connect.
@@ -48,7 +52,7 @@ func (e *embeddedBroker) Addr() string { return e.listen }
 
 // Start starts it, with the data that it had.
 func (e *embeddedBroker) Start() (err error) {
-	e.b, err = embedded.Start(embedded.Config{DataDir: e.dir, Listen: e.listen, MinSessionTimeout: time.Second, Logger: zerolog.Nop()})
+	e.b, err = embedded.Start(embedded.Config{DataDir: e.dir, Listen: e.listen, Advertise: e.advertise, MinSessionTimeout: time.Second, Logger: zerolog.Nop()})
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}

@@ -42,6 +42,9 @@ func cases(o options) []faultCase {
 		faultCase{name: "paused beyond its session, then woken", do: zombie, mayDouble: true},
 		faultCase{name: "rebalance storm", do: storm},
 		faultCase{name: "broker restarted", do: brokerRestart, mayDouble: true},
+		faultCase{name: "acknowledgements of Kafka lost", do: kafkaMute, mayDouble: true},
+		faultCase{name: "slow link to Kafka", do: kafkaSlow},
+		faultCase{name: "link to Kafka frozen beyond the session", do: kafkaFrozen, mayDouble: true},
 		faultCase{name: "ClickHouse away for 8 s", do: warehouseAway},
 		faultCase{name: "acknowledgements of ClickHouse lost", do: warehouseMute},
 		faultCase{name: "engine killed, twice", do: engineKilled},
@@ -227,6 +230,49 @@ func warehouseMute(ctx context.Context, w *world) error {
 		err = fmt.Errorf("only %d answers were swallowed", w.proxy.swallowed.Load())
 	}
 	return err
+}
+
+// kafkaMute swallows an answer of the broker and its connection twice a second:
+// what was asked for is done, and nobody knows.
+func kafkaMute(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	err := w.during(ctx, func() error {
+		w.link.mute.Store(1)
+		pause(ctx, 500*time.Millisecond)
+		return ctx.Err()
+	})
+	w.link.mute.Store(0)
+	if err == nil && w.link.swallowed.Load() < 10 {
+		err = fmt.Errorf("only %d answers were swallowed", w.link.swallowed.Load())
+	}
+	return err
+}
+
+func kafkaSlow(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	w.link.delay.Store(int64(20 * time.Millisecond))
+	pause(ctx, 10*time.Second)
+	w.link.delay.Store(0)
+	return w.during(ctx, nap(ctx))
+}
+
+// kafkaFrozen holds everything back, with all connections open, for longer than
+// the session.
+func kafkaFrozen(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	for range 2 {
+		pause(ctx, 2*time.Second)
+		w.link.frozen.Store(true)
+		pause(ctx, sessionTimeout(w.h.o)+2*time.Second)
+		w.link.frozen.Store(false)
+	}
+	return w.during(ctx, nap(ctx))
 }
 
 func engineKilled(ctx context.Context, w *world) error {

@@ -2,27 +2,29 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// proxy stands between the service and the engine, and can be away or swallow
-// answers.
+// proxy stands between the service and a server. It can be away, swallow answers,
+// be slow, or hold everything back without closing a connection.
 type proxy struct {
 	ln        net.Listener
 	to        string
 	down      atomic.Bool
 	mute      atomic.Int64 // answers yet to be swallowed, each with its connection
 	swallowed atomic.Int64
+	delay     atomic.Int64 // of every piece, in nanoseconds
+	frozen    atomic.Bool  // nothing goes through
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 }
 
-func newProxy(to string) (*proxy, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+func newProxy(listen, to string) (*proxy, error) {
+	ln, err := net.Listen("tcp", listen) //nolint:noctx // at once
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
@@ -47,6 +49,7 @@ func (p *proxy) serve() {
 	}
 }
 
+// link carries one connection until one of its ends closes.
 func (p *proxy) link(c net.Conn) {
 	s, err := net.Dial("tcp", p.to) //nolint:noctx // it ends with the proxy
 	if err != nil {
@@ -56,33 +59,45 @@ func (p *proxy) link(c net.Conn) {
 	p.mu.Lock()
 	p.conns[c], p.conns[s] = struct{}{}, struct{}{}
 	p.mu.Unlock()
-	go func() {
-		_, _ = io.Copy(s, c)
-		_ = s.Close()
-		_ = c.Close()
-	}()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := s.Read(buf)
-		if n > 0 && p.mute.Load() > 0 && p.mute.Add(-1) >= 0 {
+	go p.carry(c, s, func() bool { return false })
+	p.carry(s, c, func() bool {
+		if p.mute.Load() > 0 && p.mute.Add(-1) >= 0 {
 			p.swallowed.Add(1)
-			break
+			return true
 		}
-		if n > 0 {
-			if _, werr := c.Write(buf[:n]); werr != nil {
-				break
-			}
-		}
-		if err != nil {
-			break
-		}
-	}
-	_ = s.Close()
-	_ = c.Close()
+		return false
+	})
 	p.mu.Lock()
 	delete(p.conns, c)
 	delete(p.conns, s)
 	p.mu.Unlock()
+}
+
+// carry copies one direction; where cut says so, what was read is thrown away with
+// the connection.
+func (p *proxy) carry(from, to net.Conn, cut func() bool) {
+	defer func() { _, _ = from.Close(), to.Close() }()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		for p.frozen.Load() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if d := p.delay.Load(); d > 0 {
+			time.Sleep(time.Duration(d))
+		}
+		if n > 0 {
+			if cut() {
+				return
+			}
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // cut ends all connections; with down set none is accepted any more.
@@ -95,6 +110,7 @@ func (p *proxy) cut() {
 }
 
 func (p *proxy) close() {
+	p.frozen.Store(false)
 	_ = p.ln.Close()
 	p.cut()
 }

@@ -33,6 +33,7 @@ type world struct {
 	db     string
 	broker broker
 	proxy  *proxy // in front of the engine
+	link   *proxy // in front of the broker
 	client *kafka.Client
 	rng    *rand.Rand
 	starts int
@@ -101,17 +102,24 @@ func (h *harness) world() (w *world, err error) {
 	if w.broker, err = h.newBroker(w.dir); err != nil {
 		return nil, err
 	}
-	if w.proxy, err = newProxy(h.engine.Addr()); err != nil {
+	if w.proxy, err = newProxy("127.0.0.1:0", h.engine.Addr()); err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(w.broker.Addr())
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	if w.link, err = newProxy(net.JoinHostPort(advertise, port), w.broker.Addr()); err != nil {
 		return nil, err
 	}
 	w.config = filepath.Join(w.dir, "plumbline.yaml")
-	text := strings.Replace(common, "kafka: {", fmt.Sprintf("kafka: {brokers: [%q], session_timeout: %s, ", w.broker.Addr(), sessionTimeout(h.o)), 1) +
+	text := strings.Replace(common, "kafka: {", fmt.Sprintf("kafka: {brokers: [%q], session_timeout: %s, ", w.link.addr(), sessionTimeout(h.o)), 1) +
 		fmt.Sprintf("clickhouse: {addr: [%q], database: %s}\narchive: {max_rows: 5000, max_age: 200ms}\noutputs: [{topic: siem.ocsf, format: ocsf}]\n", w.proxy.addr(), w.db) +
 		"admin: {listen: \"127.0.0.1:0\"}\nlog: {format: json}\n"
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	w.client, err = kafka.New(kafka.Config{Brokers: []string{w.broker.Addr()}}, zerolog.Nop())
+	w.client, err = kafka.New(kafka.Config{Brokers: []string{w.link.addr()}}, zerolog.Nop())
 	return w, err
 }
 
@@ -122,6 +130,7 @@ func (w *world) close() {
 	}
 	_ = w.client.Close()
 	w.proxy.close()
+	w.link.close()
 	_ = w.broker.Stop()
 }
 
