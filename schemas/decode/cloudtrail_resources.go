@@ -84,17 +84,9 @@ func (d *CloudTrailDecoder) named(i int32, kind string) {
 	}
 }
 
-// resource adds one resource, once. An ARN has the kind of its service; that of an
-// object or bucket becomes s3:bucket/key, as everywhere.
+// resource adds one resource, once.
 func (d *CloudTrailDecoder) resource(kind string, at int32, id string) {
-	if strings.HasPrefix(id, "arn:") {
-		if parts := strings.SplitN(id, ":", 6); len(parts) == 6 && parts[2] != "" {
-			kind = parts[2]
-			if kind == "s3" {
-				id = parts[5]
-			}
-		}
-	}
+	kind, id = resourceName(kind, id)
 	if id == "" {
 		return
 	}
@@ -105,4 +97,18 @@ func (d *CloudTrailDecoder) resource(kind string, at int32, id string) {
 	d.seen[name] = struct{}{}
 	d.w.resource(kind, id)
 	d.w.from("resources", &d.t, at)
+}
+
+// resourceName names a resource. An ARN has the kind of its service; that of an
+// object or bucket becomes s3:bucket/key, as everywhere.
+func resourceName(kind, id string) (k, name string) {
+	if strings.HasPrefix(id, "arn:") {
+		if parts := strings.SplitN(id, ":", 6); len(parts) == 6 && parts[2] != "" {
+			if parts[2] == "s3" {
+				return "s3", parts[5]
+			}
+			return parts[2], id
+		}
+	}
+	return kind, id
 }

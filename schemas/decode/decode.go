@@ -67,6 +67,7 @@ const (
 	ReasonInvalidIdentity   Reason = "invalid_identity"   // wrong type, invalid UTF-8, control character, forbidden character
 	ReasonIdentityTooLong   Reason = "identity_too_long"  // over schemas.MaxIdentityBytes
 	ReasonDuplicateIdentity Reason = "duplicate_identity" // a key among the identity fields stands twice
+	ReasonNoEvents          Reason = "no_events"          // a record without the list that its events should stand in
 	ReasonNotCloudEvent     Reason = "not_cloudevent"     // the envelope is one of CloudEvents, and there is no data in it
 	ReasonNotOTLP           Reason = "not_otlp"           // neither the protobuf nor the JSON form of OTLP, or a part of it that is malformed
 )

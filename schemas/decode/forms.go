@@ -15,6 +15,8 @@ type Form struct {
 var forms = []Form{
 	{Name: "activity", Summary: "Plumbline's own event, one JSON object a record", build: func(*options) Decoder { return NewActivity() }},
 	{Name: "cloudtrail", Summary: "AWS CloudTrail: events, log files, EventBridge", build: func(*options) Decoder { return NewCloudTrail() }},
+	{Name: "mapping", Summary: "any JSON, by paths in the options", NeedsOptions: true, build: mappingForm},
+	{Name: "ocsf", Summary: "OCSF API Activity (6003)", build: ocsfForm},
 	{Name: "otlp_logs", Summary: "OpenTelemetry log batches, protobuf or JSON", build: func(o *options) Decoder { return otlpForm(o, NewOTLPLogs) }},
 	{Name: "otlp_spans", Summary: "OpenTelemetry trace batches, protobuf or JSON", build: func(o *options) Decoder { return otlpForm(o, NewOTLPSpans) }},
 }
