@@ -3,6 +3,7 @@ package decode
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -144,10 +145,10 @@ func newOTLP(logs bool, opt OTLPOptions) (*OTLPDecoder, error) {
 	for _, name := range opt.Resource {
 		d.inherit = append(d.inherit, d.table.slot(name))
 	}
-	for name := range opt.Resources {
+	// In order of their names, so that the same options give the same events.
+	for _, name := range slices.Sorted(maps.Keys(opt.Resources)) {
 		d.resources = append(d.resources, d.table.slot(name))
 	}
-	slices.Sort(d.resources)
 	return d, nil
 }
 
