@@ -106,7 +106,8 @@ func killLoop(times int) func(context.Context, *world) error {
 			return err
 		}
 		for range times {
-			pause(ctx, time.Duration(300+w.rng.IntN(1500))*time.Millisecond)
+			// Long enough to join the group behind the dead member and do some work.
+			pause(ctx, time.Duration(1000+w.rng.IntN(3000))*time.Millisecond)
 			i.signal(syscall.SIGKILL)
 			<-i.ended
 			if i, err = w.start("", 0); err != nil {

@@ -83,7 +83,7 @@ func (h *harness) run(ctx context.Context, c faultCase) (r result) {
 		return r
 	}
 	defer w.close()
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute+time.Duration(h.o.kills)*10*time.Second)
 	defer cancel()
 	if err := c.do(ctx, w); err != nil {
 		r.wrong("%v", err)

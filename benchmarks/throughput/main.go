@@ -56,6 +56,7 @@ var benches = []struct {
 	run  func(*bench, context.Context) error
 }{
 	{"decode", (*bench).decode},
+	{"forms", (*bench).forms},
 	{"route", (*bench).route},
 	{"detect", (*bench).detect},
 	{"archive", (*bench).archive},
