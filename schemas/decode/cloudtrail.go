@@ -21,12 +21,12 @@ import (
 type CloudTrailDecoder struct {
 	t    tree
 	w    *draft
-	seen map[string]struct{} // resources of the event
+	seen stringSet // resources of the event
 }
 
 // NewCloudTrail returns a decoder of CloudTrail events.
 func NewCloudTrail() *CloudTrailDecoder {
-	return &CloudTrailDecoder{w: newDraft(), seen: make(map[string]struct{})}
+	return &CloudTrailDecoder{w: newDraft()}
 }
 
 // Trace implements Tracer.
@@ -51,31 +51,36 @@ func cloudTrailEvents(b []byte, visit func(value []byte)) *Refusal {
 	if s.peek() == '[' {
 		return elements(b[s.pos:], visit)
 	}
-	var lists [][]byte
+	// A log file is walked over once: its events are read as they come, and what is
+	// malformed behind them refuses only what follows.
 	var detail []byte
-	bridge := false
-	refusal := object(b, func(name string, value []byte) {
-		switch {
-		case name == "Records" && value[0] == '[':
-			lists = append(lists, value)
-		case name == "detail" && value[0] == '{':
-			detail = value
-		case name == "detail-type":
-			bridge = true
+	var list *Refusal
+	bridge, listed := false, false
+	refusal := walk(b, func(name string, s *scanner) bool {
+		if name == "Records" && s.peek() == '[' {
+			listed = true
+			list = walkList(s, visit)
+			return list == nil
 		}
+		start := s.pos
+		if !s.skip(1) {
+			return false
+		}
+		if name == "detail" && b[start] == '{' {
+			detail = b[start:s.pos]
+		}
+		bridge = bridge || name == "detail-type"
+		return true
 	})
 	switch {
+	case list != nil:
+		return list
 	case refusal != nil:
 		return refusal
 	case bridge && detail != nil:
 		visit(detail)
-	case lists == nil:
+	case !listed:
 		visit(b)
-	}
-	for _, list := range lists {
-		if refusal := elements(list, visit); refusal != nil {
-			return refusal
-		}
 	}
 	return nil
 }
@@ -100,11 +105,13 @@ func (d *CloudTrailDecoder) event(rec *Record, value []byte, index int32, emit f
 	w.field("source_ip", t, t.at("sourceIPAddress"))
 	d.call()
 	d.resources()
-	w.field("bytes_sent", t, t.at("additionalEventData", "bytesTransferredIn"))
-	w.field("bytes_received", t, t.at("additionalEventData", "bytesTransferredOut"))
+	more := t.at("additionalEventData")
+	w.field("bytes_sent", t, t.member(more, "bytesTransferredIn"))
+	w.field("bytes_received", t, t.member(more, "bytesTransferredOut"))
 	d.outcome()
+	handed := t.at("responseElements", "credentials")
 	for _, secret := range []string{"sessionToken", "secretAccessKey"} {
-		if i := t.at("responseElements", "credentials", secret); i != none {
+		if i := t.member(handed, secret); i != none {
 			t.take(i)
 			w.attribute("responseElements.credentials."+secret, "withheld")
 		}
@@ -118,15 +125,16 @@ func (d *CloudTrailDecoder) event(rec *Record, value []byte, index int32, emit f
 func (d *CloudTrailDecoder) identity() bool {
 	t, w := &d.t, d.w
 	t.twice = false
-	const who = "userIdentity"
-	issuer, own := t.at(who, "sessionContext", "sessionIssuer", "arn"), t.at(who, "arn")
+	who := t.at("userIdentity")
+	context := t.member(who, "sessionContext")
+	issuer, own := t.member(t.member(context, "sessionIssuer"), "arn"), t.member(who, "arn")
 	// A call of AWS itself has no ARN: then the service, the account or, at least,
 	// where the event comes from. An event of nobody is not refused: a flood of them
 	// is to be seen too.
 	found := false
 	for _, i := range []int32{
-		issuer, own, t.at(who, "invokedBy"), t.at(who, "principalId"), t.at(who, "credentialId"),
-		t.at(who, "accountId"), t.at("eventSource"),
+		issuer, own, t.member(who, "invokedBy"), t.member(who, "principalId"), t.member(who, "credentialId"),
+		t.member(who, "accountId"), t.at("eventSource"),
 	} {
 		if w.field("agent_id", t, i) {
 			found = true
@@ -135,7 +143,7 @@ func (d *CloudTrailDecoder) identity() bool {
 	}
 	tenant := t.at("recipientAccountId")
 	if t.str(tenant) == "" {
-		tenant = t.at(who, "accountId")
+		tenant = t.member(who, "accountId")
 	}
 	if schemas.ValidTenant(t.str(tenant)) {
 		w.field("tenant_id", t, tenant)
@@ -143,16 +151,16 @@ func (d *CloudTrailDecoder) identity() bool {
 	if !found || t.twice {
 		return !t.twice
 	}
-	if !w.field("agent_name", t, t.at(who, "sessionContext", "sessionIssuer", "userName")) {
-		w.field("agent_name", t, t.at(who, "userName"))
+	if !w.field("agent_name", t, t.member(t.member(context, "sessionIssuer"), "userName")) {
+		w.field("agent_name", t, t.member(who, "userName"))
 	}
-	if !w.field("on_behalf_of", t, t.at(who, "sessionContext", "sourceIdentity")) {
-		w.field("on_behalf_of", t, t.at(who, "onBehalfOf", "userId"))
+	if !w.field("on_behalf_of", t, t.member(context, "sourceIdentity")) {
+		w.field("on_behalf_of", t, t.member(t.member(who, "onBehalfOf"), "userId"))
 	}
-	key := t.at(who, "accessKeyId")
-	session := t.at("requestParameters", "runtimeSessionId") // of an agent in AgentCore
+	key, params := t.member(who, "accessKeyId"), t.at("requestParameters")
+	session := t.member(params, "runtimeSessionId") // of an agent in AgentCore
 	if session == none {
-		session = t.at("requestParameters", "sessionId")
+		session = t.member(params, "sessionId")
 	}
 	if !w.field("session_id", t, session) && !w.field("session_id", t, key) {
 		// arn:aws:sts::123456789012:assumed-role/Role/session

@@ -1,6 +1,9 @@
 package decode
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // awsParameters are request parameters that name a resource, with its kind. Where
 // a parameter holds an ARN, the kind is that of the ARN.
@@ -23,7 +26,7 @@ var awsNamed = map[string]string{"ssm.amazonaws.com": "parameter", "secretsmanag
 // names. Its values stay attributes too, where they have context.
 func (d *CloudTrailDecoder) resources() {
 	t := &d.t
-	clear(d.seen)
+	d.seen.reset()
 	if list := t.at("resources"); list != none && t.nodes[list].kind == '[' {
 		for c := list + 1; c < t.nodes[list].next; c = t.nodes[c].next {
 			at := t.get(c, "ARN")
@@ -91,10 +94,9 @@ func (d *CloudTrailDecoder) resource(kind string, at int32, id string) {
 		return
 	}
 	name := kind + ":" + id
-	if _, known := d.seen[name]; known {
+	if !d.seen.add(name) {
 		return
 	}
-	d.seen[name] = struct{}{}
 	d.w.resource(kind, id)
 	d.w.from("resources", &d.t, at)
 }
@@ -111,4 +113,39 @@ func resourceName(kind, id string) (k, name string) {
 		}
 	}
 	return kind, id
+}
+
+// stringSet is a set of strings that costs little while they are few.
+type stringSet struct {
+	few  []string
+	many map[string]struct{}
+}
+
+const fewStrings = 16
+
+func (s *stringSet) reset() {
+	clear(s.few)
+	s.few, s.many = s.few[:0], nil
+}
+
+// add adds a string, and returns false where it was there.
+func (s *stringSet) add(v string) bool {
+	if s.many == nil {
+		if slices.Contains(s.few, v) {
+			return false
+		}
+		if len(s.few) < fewStrings {
+			s.few = append(s.few, v)
+			return true
+		}
+		s.many = make(map[string]struct{}, 2*fewStrings)
+		for _, known := range s.few {
+			s.many[known] = struct{}{}
+		}
+	}
+	if _, known := s.many[v]; known {
+		return false
+	}
+	s.many[v] = struct{}{}
+	return true
 }

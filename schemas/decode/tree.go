@@ -128,6 +128,14 @@ func (t *tree) get(i int32, name string) int32 {
 	return found
 }
 
+// member is get where i may be none.
+func (t *tree) member(i int32, name string) int32 {
+	if i == none {
+		return none
+	}
+	return t.get(i, name)
+}
+
 // at returns the member that a path of names leads to from the root.
 func (t *tree) at(names ...string) int32 {
 	i := int32(0)
@@ -235,32 +243,12 @@ func (t *tree) path(i int32) string {
 	return string(path)
 }
 
-// elements walks over the elements of the array b. What is malformed ends it.
+// elements walks over the elements of the array that b is. What is malformed ends it.
 func elements(b []byte, visit func(value []byte)) *Refusal {
 	var s scanner
 	s.reset(b)
-	s.pos++
-	if s.peek() == ']' {
-		s.pos++
-	} else {
-		for {
-			s.peek()
-			start := s.pos
-			if !s.skip(1) {
-				return malformed(&s)
-			}
-			visit(b[start:s.pos])
-			c := s.peek()
-			s.pos++
-			if c == ']' {
-				break
-			}
-			if c != ',' {
-				s.pos--
-				s.fail = ReasonNotJSON
-				return malformed(&s)
-			}
-		}
+	if refusal := walkList(&s, visit); refusal != nil {
+		return refusal
 	}
 	if s.peek(); s.pos < len(b) {
 		s.fail = ReasonNotJSON

@@ -10,6 +10,19 @@ import (
 // object walks over the members of the object b without looking into them; it
 // calls visit with the name of each and where its value stands.
 func object(b []byte, visit func(name string, value []byte)) *Refusal {
+	return walk(b, func(name string, s *scanner) bool {
+		start := s.pos
+		if !s.skip(1) {
+			return false
+		}
+		visit(name, b[start:s.pos])
+		return true
+	})
+}
+
+// walk walks over the members of the object b. For each it calls read, which reads
+// the value at the scanner and returns false where that is malformed.
+func walk(b []byte, read func(name string, s *scanner) bool) *Refusal {
 	var s scanner
 	var mem arena
 	s.reset(b)
@@ -18,41 +31,58 @@ func object(b []byte, visit func(name string, value []byte)) *Refusal {
 		return malformed(&s)
 	}
 	s.pos++
-	if s.peek() == '}' {
-		s.pos++
-	} else {
-		for {
-			if s.peek() != '"' {
-				s.fail = ReasonNotJSON
-				return malformed(&s)
-			}
-			key, ok := s.str()
-			if !ok || !s.colon() {
-				return malformed(&s)
-			}
-			name, _ := mem.text(b, key)
-			s.peek()
-			start := s.pos
-			if !s.skip(1) {
-				return malformed(&s)
-			}
-			visit(name, b[start:s.pos])
-			c := s.peek()
+	for more := s.peek() != '}'; more; {
+		if s.peek() != '"' {
+			s.fail = ReasonNotJSON
+			return malformed(&s)
+		}
+		key, ok := s.str()
+		if !ok || !s.colon() {
+			return malformed(&s)
+		}
+		name, _ := mem.text(b, key)
+		if s.peek(); !read(name, &s) {
+			return malformed(&s)
+		}
+		switch s.peek() {
+		case ',':
 			s.pos++
-			if c == '}' {
-				break
-			}
-			if c != ',' {
-				s.pos--
-				s.fail = ReasonNotJSON
-				return malformed(&s)
-			}
+		case '}':
+			more = false
+		default:
+			s.fail = ReasonNotJSON
+			return malformed(&s)
 		}
 	}
+	s.pos++
 	if s.peek(); s.pos < len(b) {
 		s.fail = ReasonNotJSON
 		return malformed(&s)
 	}
+	return nil
+}
+
+// walkList walks over the array at the scanner, which stands in no other.
+func walkList(s *scanner, visit func(value []byte)) *Refusal {
+	s.pos++
+	for more := s.peek() != ']'; more; {
+		s.peek()
+		start := s.pos
+		if !s.skip(1) {
+			return malformed(s)
+		}
+		visit(s.b[start:s.pos])
+		switch s.peek() {
+		case ',':
+			s.pos++
+		case ']':
+			more = false
+		default:
+			s.fail = ReasonNotJSON
+			return malformed(s)
+		}
+	}
+	s.pos++
 	return nil
 }
 
