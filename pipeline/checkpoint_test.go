@@ -1,11 +1,13 @@
 package pipeline_test
 
 import (
+	"context"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
@@ -235,4 +237,92 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 // openOf is the claim of an epoch.
 func (r *rig) openOf(epoch int) pipeline.Record {
 	return pipeline.Record{Key: []byte("open"), Value: []byte(`{"format":1,"epoch":` + strconv.Itoa(epoch) + `,"nonce":"n"}`)}
+}
+
+func TestStateMovesToMorePartitionsWithEveryAgent(t *testing.T) {
+	r := newRig(t, 2)
+	lines := fleet(20)
+	half := len(lines) / 2
+	r.send(lines[:half]...)
+	s := r.start("route", "detect")
+	r.settled("route", "detect")
+	split := pipeline.StateSplit{
+		Log: r.cluster, Alerts: []string{pipeline.TopicAlerts, ocsfTopic}, Logger: zerolog.Nop(),
+		Commit: func(_ context.Context, tp pipeline.TopicPartition, offset int64) error {
+			r.cluster.SetCommitted(pipeline.GroupDetect, tp, offset)
+			return nil
+		},
+	}
+	from, to, err := split.Run(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, from, to, "nothing to do yet")
+	require.NoError(t, s.stop())
+	before := r.records(2)
+	require.Len(t, before, 20)
+
+	r.cluster.AddPartitions(pipeline.TopicActivity, 3)
+	_, _, err = split.Run(t.Context())
+	require.ErrorContains(t, err, "plumbline.activity has 3 partitions and plumbline.baselines has 2")
+	r.cluster.AddPartitions(pipeline.TopicBaselines, 3)
+	_, _, err = split.Run(t.Context())
+	require.ErrorContains(t, err, "take a multiple of 2")
+	r.cluster.AddPartitions(pipeline.TopicActivity, 6)
+	r.cluster.AddPartitions(pipeline.TopicBaselines, 6)
+
+	// Interrupted wherever it may be, it is run again.
+	written := 0
+	split.Progress = func(int32, int) { written++ }
+	commit := split.Commit
+	for stopAfter := range 6 {
+		n := 0
+		split.Commit = func(ctx context.Context, tp pipeline.TopicPartition, offset int64) error {
+			if n++; n > 2*stopAfter { // two commits a partition
+				return pipeline.ErrGroupActive
+			}
+			return commit(ctx, tp, offset)
+		}
+		_, _, err = split.Run(t.Context())
+		require.ErrorIs(t, err, pipeline.ErrGroupActive)
+	}
+	split.Commit = commit
+	from, to, err = split.Run(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int32{2, 6}, []int32{from, to})
+	require.Equal(t, before, r.records(6), "every agent is where its key says, unchanged")
+
+	r.send(lines[half:]...)
+	s = r.start("route", "detect")
+	require.Eventually(t, func() bool {
+		return len(r.cluster.All(pipeline.TopicActivity)) == len(lines) && testutil.ToFloat64(s.metrics.Records.WithLabelValues("detect", pipeline.TopicActivity)) >= float64(len(lines)-half)
+	}, 20*time.Second, 5*time.Millisecond, r.logged())
+	require.NoError(t, s.stop())
+	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.Len(t, r.records(6), 20)
+	require.NotEmpty(t, r.cluster.All(pipeline.TopicAlerts))
+}
+
+// records returns the record of every agent, by tenant and agent, and checks that
+// each is in the partition that its key belongs to.
+func (r *rig) records(partitions int32) map[string]string {
+	r.t.Helper()
+	out := make(map[string]string)
+	for p := range partitions {
+		s, err := pipeline.ReadState(r.t.Context(), r.cluster, p)
+		require.NoError(r.t, err)
+		d, err := s.Restore(silent{})
+		require.NoError(r.t, err)
+		n := 0
+		for i := range 21 {
+			id := "agent-" + strconv.Itoa(i)
+			record, ok := d.AppendAgent(nil, schemas.DefaultTenant, id)
+			if !ok {
+				continue
+			}
+			n++
+			require.Equal(r.t, p, schemas.Partition(schemas.AppendKey(nil, schemas.DefaultTenant, id), partitions))
+			out[id] = string(record)
+		}
+		require.Equal(r.t, s.Agents, n)
+	}
+	return out
 }

@@ -127,3 +127,6 @@ func (r registrar) histogram(name, help string, buckets []float64, labels ...str
 }
 
 func label(n int32) string { return strconv.Itoa(int(n)) }
+
+// newUnregistered returns metrics that nobody looks at, for a command.
+func newUnregistered() *Metrics { return NewMetrics(prometheus.NewRegistry()) }

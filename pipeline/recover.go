@@ -90,7 +90,7 @@ func (h *detectHandler) samePartitions(ctx context.Context) error {
 	return nil
 }
 
-const advicePartitions = "Give the topic its old number of partitions back; or delete the topic " + TopicBaselines +
+const advicePartitions = "Where partitions were added, stop every instance and run `plumbline state split`; or delete the topic " + TopicBaselines +
 	", set detector.on_lost_state: fresh for one start, and let baselines be learnt anew"
 
 // restore makes the state that the log comes to.

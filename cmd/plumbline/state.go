@@ -18,7 +18,8 @@ import (
 
 // stateCmd is `plumbline state`.
 type stateCmd struct {
-	Show stateShowCmd `cmd:"" help:"What the newest checkpoint of every partition holds."`
+	Split stateSplitCmd `cmd:"" help:"Move the state to more partitions, while nothing runs."`
+	Show  stateShowCmd  `cmd:"" help:"What the newest checkpoint of every partition holds."`
 }
 
 type stateShowCmd struct {

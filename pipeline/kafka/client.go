@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -201,4 +202,28 @@ func leaderOf(cluster protocol.Cluster, topic string, partition int32) (protocol
 		return protocol.Broker{}, protocol.NewErrNoLeader(topic, partition)
 	}
 	return b, nil
+}
+
+// CommitOffset commits an offset of a group from outside. It is refused, with
+// pipeline.ErrGroupActive, while the group has members.
+func (c *Client) CommitOffset(ctx context.Context, group string, tp pipeline.TopicPartition, offset int64) error {
+	fail := func(err error) error {
+		return fmt.Errorf("commit %s/%d at %d for group %s: %w", tp.Topic, tp.Partition, offset, group, err)
+	}
+	res, err := c.client.OffsetCommit(ctx, &kafkago.OffsetCommitRequest{
+		GroupID: group, GenerationID: -1,
+		Topics: map[string][]kafkago.OffsetCommit{tp.Topic: {{Partition: int(tp.Partition), Offset: offset}}},
+	})
+	if err != nil {
+		return fail(c.explain(ctx, err))
+	}
+	for _, p := range res.Topics[tp.Topic] {
+		switch {
+		case errors.Is(p.Error, kafkago.UnknownMemberId), errors.Is(p.Error, kafkago.IllegalGeneration), errors.Is(p.Error, kafkago.RebalanceInProgress):
+			return fail(fmt.Errorf("%w: %w", pipeline.ErrGroupActive, p.Error))
+		case p.Error != nil:
+			return fail(c.hint(p.Error))
+		}
+	}
+	return nil
 }

@@ -151,3 +151,19 @@ func TestGroupRefusesASenselessConfig(t *testing.T) {
 		})
 	}
 }
+
+func TestAnOffsetIsCommittedFromOutsideOnlyWhileTheGroupHasNoMember(t *testing.T) {
+	c := newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}})
+	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
+	tp := pipeline.TopicPartition{Topic: "t"}
+	require.NoError(t, c.Produce(t.Context(), tp, []pipeline.Record{{Value: []byte("a")}, {Value: []byte("b")}}))
+	require.NoError(t, c.CommitOffset(t.Context(), "g", tp, 1))
+	g, err := c.Group(fastGroup("g", "t"))
+	require.NoError(t, err)
+	gen, err := g.Next(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []pipeline.Assignment{{TopicPartition: tp, Offset: 1, Committed: true}}, gen.Assignments())
+	require.ErrorIs(t, c.CommitOffset(t.Context(), "g", tp, 2), pipeline.ErrGroupActive)
+	require.NoError(t, g.Close())
+	require.Eventually(t, func() bool { return c.CommitOffset(t.Context(), "g", tp, 2) == nil }, 10*time.Second, 20*time.Millisecond)
+}

@@ -250,7 +250,7 @@ func (c *Client) checkPartitions(s TopicSpec, have int32) (TopicProblem, bool) {
 		Why: "an agent's records must stay in the partition that holds its baseline: set the config to what the topic has",
 	}
 	if have < want {
-		p.Why += ", or add partitions while nothing runs"
+		p.Why += ", or add partitions while nothing runs and then move the state with `plumbline state split`"
 		p.Command = fmt.Sprintf("kafka-topics.sh --bootstrap-server %s --alter --topic %s --partitions %d", c.cfg.Brokers[0], s.Name, want)
 	}
 	return p, false
