@@ -29,7 +29,7 @@ type sendCmd struct {
 
 // Help is the long help.
 func (c *sendCmd) Help() string {
-	return `Each line becomes one record, keyed by tenant_id/agent_id as the source's decoder reads them, in the partition that Kafka's own partitioner gives that key; the lines of an agent stay in order. A line that is no event is sent too, without a key: the service puts it into the dead-letter topic, where it is counted. A line that is larger than the topic takes is refused, with its number, and the others go on; the exit code is then 1.
+	return `Each line becomes one record, keyed by tenant_id/agent_id as the source's decoder reads them, in the partition that Kafka's own partitioner gives that key; the lines of an agent stay in order. A line with events of several agents has no key. A line that is no event is sent too, without a key: the service puts it into the dead-letter topic, where it is counted. A line that is larger than the topic takes is refused, with its number, and the others go on; the exit code is then 1.
 
 A line is sent at least once: a retry after a lost acknowledgement can send it again, and the detector counts an event_id once.
 

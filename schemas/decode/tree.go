@@ -32,11 +32,17 @@ type node struct {
 	next       int32 // the node behind it and all that is in it
 }
 
+// keepNodes is the largest tree whose memory outlives its event.
+const keepNodes = 64 << 10
+
 // none is no node: the root is never looked for by name.
 const none int32 = 0
 
 // parse reads b, which has at most schemas.MaxEventBytes.
 func (t *tree) parse(b []byte) *Refusal {
+	if cap(t.nodes) > keepNodes {
+		t.nodes = nil
+	}
 	t.b, t.nodes, t.twice, t.replaced = b, t.nodes[:0], false, false
 	if len(b) > schemas.MaxEventBytes {
 		return &Refusal{Reason: ReasonTooLarge, Detail: strconv.Itoa(len(b)) + " bytes, at most " + strconv.Itoa(schemas.MaxEventBytes)}
