@@ -3,6 +3,7 @@ package decode
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -44,7 +45,7 @@ func mappingForm(o *options) Decoder {
 			delete(values, e.name)
 		}
 	}
-	for name := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		o.wrong("values."+name, "has no field to it", "write where it comes from under fields")
 	}
 	if !slices.ContainsFunc(d.fields, func(f mappedField) bool { return f.name == "agent_id" }) {
