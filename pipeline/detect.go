@@ -24,6 +24,7 @@ import (
 type Output struct {
 	Topic   string
 	Encoder siem.Encoder
+	Filter  siem.Filter // what it wants; TopicAlerts always gets all
 }
 
 // DetectConfig says how detect works.
@@ -252,8 +253,10 @@ func (h *detectHandler) alert(a *schemas.Alert) {
 	headers := []Header{{HeaderAlertID, []byte(a.AlertID)}, {HeaderSource, appendSource(nil, h.partition, h.rec.Offset)}}
 
 	h.publish(0, key, headers, a, siem.JSON)
-	for i, o := range h.role.cfg.Outputs {
-		h.publish(2+i, key, headers, a, o.Encoder)
+	for i := range h.role.cfg.Outputs {
+		if o := &h.role.cfg.Outputs[i]; o.Filter.Match(a) {
+			h.publish(2+i, key, headers, a, o.Encoder)
+		}
 	}
 }
 

@@ -533,3 +533,23 @@ func TestAStopDrainsWhatWasRead(t *testing.T) {
 	archived, _ := r.cluster.Committed(pipeline.GroupArchive, pipeline.TopicPartition{Topic: pipeline.TopicActivity})
 	require.Len(t, r.warehouse.Activity(), int(archived), "what was read is stored and committed")
 }
+
+func TestAnOutputGetsWhatItsFilterWantsAndTheAlertTopicEverything(t *testing.T) {
+	r := newRig(t, 1)
+	r.outputs[0].Filter = siem.Filter{Statuses: []string{schemas.StatusOpen}}
+	r.send(fleet(8)...)
+	s := r.start("route", "detect")
+	r.settled("route", "detect")
+	require.NoError(t, s.stop())
+	opened := 0
+	for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
+		var a schemas.Alert
+		require.NoError(t, json.Unmarshal(rec.Value, &a))
+		if a.Status == schemas.StatusOpen {
+			opened++
+		}
+	}
+	require.Positive(t, opened)
+	require.Greater(t, len(r.cluster.All(pipeline.TopicAlerts)), opened)
+	require.Len(t, r.cluster.All(ocsfTopic), opened)
+}

@@ -28,6 +28,9 @@ func Forms() config.Forms {
 	}
 	for _, e := range siem.Encoders() {
 		f.Formats = append(f.Formats, e.Name())
+		if siem.TakesSyslog(e.Name()) {
+			f.Syslog = append(f.Syslog, e.Name())
+		}
 	}
 	return f
 }

@@ -198,7 +198,12 @@ func (a *App) detect(client *kafka.Client) (role, error) {
 		if !ok {
 			return role{}, fmt.Errorf("output %s: no format %q", o.Topic, o.Format)
 		}
-		outputs = append(outputs, pipeline.Output{Topic: o.Topic, Encoder: enc})
+		if o.Syslog {
+			enc = siem.Syslog(enc)
+		}
+		outputs = append(outputs, pipeline.Output{Topic: o.Topic, Encoder: enc, Filter: siem.Filter{
+			MinSeverity: o.MinSeverity, Statuses: o.Status, Kinds: o.Kinds, Tenants: o.Tenants, PeerGroups: o.PeerGroups,
+		}})
 	}
 	group, leave, err := a.member(client, pipeline.GroupDetect, pipeline.TopicActivity)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 type Forms struct {
 	Decoders []string // of sources[].decoder
 	Formats  []string // of outputs[].format
+	Syslog   []string // those of them that may stand behind a syslog header
 	// CheckDecoder says what is wrong with the options of a decoder, a
 	// decode.OptionErrors. nil: they are not checked.
 	CheckDecoder func(name string, options map[string]any) error
@@ -136,6 +137,26 @@ func (k *checker) topics(c *Config, forms Forms) {
 			k.wrong(key+".format", "is missing", oneOf("", forms.Formats))
 		} else {
 			k.oneOf(key+".format", o.Format, forms.Formats...)
+		}
+		k.filter(key, &o, forms)
+	}
+}
+
+// filter checks what an output wants.
+func (k *checker) filter(key string, o *Output, forms Forms) {
+	if o.Syslog && !slices.Contains(forms.Syslog, o.Format) {
+		k.wrong(key+".syslog", "is true, and "+strconv.Quote(o.Format)+" is no line of text", "take it out, or choose "+strings.Join(forms.Syslog, " or "))
+	}
+	k.oneOf(key+".min_severity", o.MinSeverity, schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical)
+	for i, s := range o.Status {
+		k.oneOf(fmt.Sprintf("%s.status[%d]", key, i), s, schemas.StatusOpen, schemas.StatusUpdate, schemas.StatusClose)
+	}
+	for i, s := range o.Kinds {
+		k.oneOf(fmt.Sprintf("%s.kinds[%d]", key, i), s, schemas.KindBehavior)
+	}
+	for i, t := range o.Tenants {
+		if !schemas.ValidTenant(t) {
+			k.wrong(fmt.Sprintf("%s.tenants[%d]", key, i), strconv.Quote(t)+" is no tenant", "write 1 to 64 of A-Z a-z 0-9 . _ -")
 		}
 	}
 }

@@ -14,7 +14,11 @@
 // file. The package imports schemas; it never imports an adapter.
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
 
 // Config is the whole configuration.
 type Config struct {
@@ -179,12 +183,26 @@ type Signal struct {
 type Output struct {
 	// The topic. Not one of Plumbline's own (`plumbline.*`), no source, and no other
 	// output's.
-	Topic string `yaml:"topic" example:"siem.ecs"`
+	Topic string `yaml:"topic" example:"siem.cef"`
 	// The form of the alerts in it: `json` is Plumbline's own, `ocsf` a Detection
 	// Finding 1.8.0, `ecs` Elastic's, `splunk` an event for the HTTP Event Collector,
 	// `asim` Microsoft Sentinel's, `cef` ArcSight's, `leef` QRadar's. docs/siem.md
 	// shows each.
-	Format string `yaml:"format" example:"ecs"`
+	Format string `yaml:"format" example:"cef"`
+	// Put the header of RFC 5424 before each alert: for `cef` and `leef`.
+	Syslog bool `yaml:"syslog" example:"true"`
+	// Least severity: `low`, `medium`, `high` or `critical`. Of an episode
+	// that gets worse the records before that are left out, so that its first one may
+	// be an update.
+	MinSeverity string `yaml:"min_severity" example:"high"`
+	// Only these steps of an episode: `open`, `update`, `close`. Empty: all.
+	Status Names `yaml:"status" example:"[open, update]"`
+	// Only alerts of these kinds: `behavior`. Empty: all.
+	Kinds Names `yaml:"kinds" example:"[behavior]"`
+	// Only alerts about agents of these tenants. Empty: all.
+	Tenants Names `yaml:"tenants" example:"[acme]"`
+	// Only alerts about agents of these peer groups. Empty: all.
+	PeerGroups Names `yaml:"peer_groups" example:"[finance, hr]"`
 }
 
 // Archive says when a batch of rows is inserted: when the first limit is reached.
@@ -269,7 +287,7 @@ func Default() *Config {
 			OnLostState:       LostStateRefuse,
 			MaxAgents:         2_000_000,
 		},
-		Outputs: []Output{{Topic: "siem.ocsf", Format: "ocsf"}},
+		Outputs: []Output{{Topic: "siem.ocsf", Format: "ocsf", MinSeverity: schemas.SeverityLow}},
 		Archive: Archive{
 			MaxRows:  50_000,
 			MaxBytes: 64 << 20,
@@ -283,3 +301,6 @@ func Default() *Config {
 
 // setDefaults fills in what a listed source need not say.
 func (s *Source) setDefaults() { *s = Source{Decoder: "activity", Incarnation: 1} }
+
+// setDefaults fills in what a listed output need not say.
+func (o *Output) setDefaults() { *o = Output{MinSeverity: schemas.SeverityLow} }

@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "write the golden files and docs/configu
 
 var testForms = Forms{
 	Decoders: []string{"activity", "cloudtrail", "otel"},
+	Syslog:   []string{"cef", "leef"},
 	Formats:  []string{"json", "ocsf", "ecs", "cef"},
 }
 

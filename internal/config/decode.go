@@ -193,7 +193,10 @@ func (d *decoder) list(n ast.Node, at position, v reflect.Value, key string) {
 		d.add(at, Mistake{Key: key, Problem: "needs a list, found " + kindOf(n), Fix: "begin each entry with -"})
 		return
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(s.Values), len(s.Values)))
+	v.SetZero() // [] is nothing, as an absent list is
+	if len(s.Values) > 0 {
+		v.Set(reflect.MakeSlice(v.Type(), len(s.Values), len(s.Values)))
+	}
 	for i, item := range s.Values {
 		element := v.Index(i)
 		if e, ok := reflect.TypeAssert[interface{ setDefaults() }](element.Addr()); ok {
@@ -201,7 +204,11 @@ func (d *decoder) list(n ast.Node, at position, v reflect.Value, key string) {
 		}
 		k := fmt.Sprintf("%s[%d]", key, i)
 		if _, ok := item.(*ast.NullNode); ok {
-			d.add(positionOf(item.GetToken()), Mistake{Key: k, Problem: "is empty", Fix: "keys are " + strings.Join(keysOf(element.Type()), ", ")})
+			fix := "write a name"
+			if element.Kind() == reflect.Struct {
+				fix = "keys are " + strings.Join(keysOf(element.Type()), ", ")
+			}
+			d.add(positionOf(item.GetToken()), Mistake{Key: k, Problem: "is empty", Fix: fix})
 			continue
 		}
 		d.value(item, element, k)

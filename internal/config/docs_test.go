@@ -91,7 +91,7 @@ func writeSection(t *testing.T, b *strings.Builder, v reflect.Value, key string)
 		case isSection:
 			preset = "see below"
 			below = append(below, func() { writeSection(t, b, value, k) })
-		case f.Type.Kind() == reflect.Slice && f.Type != reflect.TypeFor[Endpoints]():
+		case f.Type.Kind() == reflect.Slice && f.Type != reflect.TypeFor[Endpoints]() && f.Type != reflect.TypeFor[Names]():
 			element := reflect.New(f.Type.Elem()).Elem()
 			if e, ok := reflect.TypeAssert[interface{ setDefaults() }](element.Addr()); ok {
 				e.setDefaults()

@@ -146,3 +146,6 @@ func (s *Size) parse(text string) error {
 // Tree is a part of the config whose keys somebody else knows: texts, numbers,
 // switches, lists ([]any) and keys (map[string]any).
 type Tree map[string]any
+
+// Names is a list of names.
+type Names []string
