@@ -1,7 +1,9 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"strconv"
 	"testing"
 	"time"
@@ -325,4 +327,84 @@ func (r *rig) records(partitions int32) map[string]string {
 		require.Equal(r.t, s.Agents, n)
 	}
 	return out
+}
+
+func TestStateThatDoesNotDecodeIsRefusedWithWhatToDo(t *testing.T) {
+	r := newRig(t, 1)
+	r.send(fleet(3)...)
+	s := r.start("route", "detect")
+	r.settled("route", "detect")
+	require.NoError(t, s.stop())
+	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
+	records := r.cluster.Records(tp)
+	r.cluster.CreateTopic(pipeline.TopicBaselines, 1)
+	for _, rec := range records {
+		if string(rec.Key) == "chunk" {
+			rec.Value = bytes.ReplaceAll(rec.Value, []byte("agent-1"), []byte("agent-2")) // one agent twice
+			rec.Value = bytes.Replace(rec.Value, []byte("\x07default"), []byte("\x07defaulx"), 1)
+		}
+		_, err := r.cluster.Put(tp, rec)
+		require.NoError(t, err)
+	}
+	err := r.start("detect").ended()
+	require.ErrorIs(t, err, pipeline.ErrStateLost)
+	require.ErrorContains(t, err, "on_lost_state: fresh")
+}
+
+// FuzzAStateLogOfAnyBytesIsReadOrRefused puts a record of any bytes between those
+// of a real log.
+func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
+	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
+	sound := stateRecords(f)
+	c := pipelinetest.NewCluster()
+	c.CreateTopic(pipeline.TopicBaselines, 1)
+	_, err := c.Put(tp, sound...)
+	require.NoError(f, err)
+	s, err := pipeline.ReadState(f.Context(), c, 0)
+	require.NoError(f, err)
+	require.Equal(f, 1, s.Agents, "the seed is a log")
+	for _, rec := range sound {
+		f.Add(string(rec.Key), rec.Value)
+	}
+	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		for at := range len(sound) + 1 {
+			c := pipelinetest.NewCluster()
+			c.CreateTopic(pipeline.TopicBaselines, 1)
+			for i, rec := range sound {
+				if i == at {
+					_, _ = c.Put(tp, pipeline.Record{Key: []byte(key), Value: value})
+				}
+				_, _ = c.Put(tp, rec)
+			}
+			_, _ = c.Put(tp, pipeline.Record{Key: []byte(key), Value: value})
+			s, err := pipeline.ReadState(t.Context(), c, 0)
+			if err != nil {
+				continue
+			}
+			_, _ = s.Restore(silent{})
+		}
+	})
+}
+
+// stateRecords are the records of a log with one small checkpoint.
+func stateRecords(f *testing.F) []pipeline.Record {
+	f.Helper()
+	d, err := detector.New(detector.DefaultConfig(), silent{})
+	require.NoError(f, err)
+	d.Process(&schemas.Activity{EventID: "e", Time: 1_700_000_000_000, TenantID: "t", AgentID: "a", PeerGroup: "g", Tool: "x", Outcome: schemas.OutcomeSuccess})
+	chunk := []byte{1, 1, 0}
+	entry := func(kind byte, b []byte) {
+		chunk = binary.AppendUvarint(append(chunk, kind), uint64(len(b)))
+		chunk = append(chunk, b...)
+	}
+	entry('P', d.AppendPartition(nil))
+	agent, _ := d.AppendAgent(nil, "t", "a")
+	entry('A', agent)
+	entry('G', []byte("t/b"))
+	entry('R', []byte("\x03s/0\x02\x00"))
+	return []pipeline.Record{
+		{Key: []byte("open"), Value: []byte(`{"format":1,"epoch":1,"nonce":"n"}`)},
+		{Key: []byte("chunk"), Value: chunk},
+		{Key: []byte("marker"), Value: []byte(`{"format":1,"epoch":1,"attempt":1,"counter":1,"offset":5,"partitions":1,"slices":1,"snapshot":1,"outputs":{},"window":[{"epoch":1,"attempt":1,"start":1,"chunks":1}]}`)},
+	}
 }

@@ -113,6 +113,9 @@ func (h *detectHandler) restore(ctx context.Context, a Assignment, owner *stateO
 			Msg("BASELINES START ANEW: there is no checkpoint, and detector.on_lost_state says fresh; agents are judged like new ones until they are known again")
 	}
 	start, err := d.startOffset(ctx, at, h.logger)
+	if err != nil && m != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; the detector state is of the old topic too. %s", err, adviceLost)
+	}
 	if err != nil {
 		return err
 	}
@@ -121,11 +124,11 @@ func (h *detectHandler) restore(ctx context.Context, a Assignment, owner *stateO
 		s.detector, err = detector.New(d.cfg.Detector, s)
 	} else {
 		s.detector, err = detector.RestoreCuts(d.cfg.Detector, s, fold.partition, maps.Values(fold.agents))
-		s.stats = s.detector.Stats() // what was counted before is not counted again
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w. %s", ErrStateLost, err, adviceLost)
 	}
+	s.stats = s.detector.Stats() // what was counted before is not counted again
 	return nil
 }
 

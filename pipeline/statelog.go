@@ -184,7 +184,7 @@ func (f *stateFold) apply(m *StateMarker) error {
 	}
 	f.partition = nil
 	var agents [][]byte
-	for i := range want {
+	for _, i := range slices.Sorted(maps.Keys(chunks)) {
 		err := eachEntry(chunks[i], func(kind byte, b []byte) error {
 			switch kind {
 			case entryPartition:
