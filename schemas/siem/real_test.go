@@ -1,0 +1,76 @@
+package siem_test
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
+)
+
+// keeper is an encoder that keeps the alerts that it is handed.
+type keeper struct{ alerts []*schemas.Alert }
+
+// Name implements siem.Encoder.
+func (k *keeper) Name() string { return "kept" }
+
+// Append implements siem.Encoder.
+func (k *keeper) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	c := *a
+	k.alerts = append(k.alerts, &c)
+	return dst, nil
+}
+
+// realAlerts adds the alerts of real traces to those given: tool calls of language
+// models, benign and hijacked, and CloudTrail of an account under attack, with a
+// budget so wide that there are many.
+func realAlerts(tb testing.TB, alerts map[string]*schemas.Alert) map[string]*schemas.Alert {
+	tb.Helper()
+	data := filepath.Join("..", "..", "..", "shared", "data")
+	if _, err := os.Stat(data); err != nil {
+		tb.Logf("SKIPPED, no alerts of real traces: %v", err)
+		return alerts
+	}
+	for form, patterns := range map[string][]string{
+		"activity":   {"agentdojo/train.jsonl", "agentdojo/test-*.jsonl"},
+		"cloudtrail": {"cloudtrail/invictus/*.json", "cloudtrail/stratus/*.json"},
+	} {
+		k := &keeper{}
+		cfg := detector.DefaultConfig()
+		cfg.AlertsPerAgentDay = 100
+		decoder, err := decode.New(form, nil)
+		require.NoError(tb, err)
+		replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: cfg, Partitions: 1, Decoder: decoder, Encoder: k, Alerts: io.Discard})
+		require.NoError(tb, err)
+		for _, pattern := range patterns {
+			files, err := filepath.Glob(filepath.Join(data, pattern))
+			require.NoError(tb, err)
+			require.NotEmpty(tb, files)
+			for _, name := range files {
+				text, err := os.ReadFile(name)
+				require.NoError(tb, err)
+				if form == "cloudtrail" {
+					require.NoError(tb, replay.Record(text))
+					continue
+				}
+				f, err := os.Open(name)
+				require.NoError(tb, err)
+				require.NoError(tb, replay.Read(tb.Context(), f))
+				require.NoError(tb, f.Close())
+			}
+		}
+		require.Zero(tb, replay.Summary().DeadLetters)
+		require.Greater(tb, len(k.alerts), 5, form)
+		for i, a := range k.alerts {
+			alerts["real: "+form+" "+strconv.Itoa(i)] = a
+		}
+	}
+	return alerts
+}
