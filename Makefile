@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality otel faults faults-kafka soak golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality otel asyncapi faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ soak: setup ## the long loops: 200 kills under load, thousands of random histori
 
 otel: ## the real OpenTelemetry SDK and Collector in front of the service (a module of its own)
 	cd benchmarks/otel && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+asyncapi: ## validate schemas/asyncapi.yaml with the public parser, which npm fetches
+	benchmarks/asyncapi/check.sh .cache/asyncapi
 
 golden: ## rewrite the golden files; read the diff before committing
 	$(GO) test -short $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update

@@ -1,18 +1,21 @@
 package siem_test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
 // keeper is an encoder that keeps the alerts that it is handed.
@@ -73,4 +76,18 @@ func realAlerts(tb testing.TB, alerts map[string]*schemas.Alert) map[string]*sch
 		}
 	}
 	return alerts
+}
+
+func TestCanonicalAlertsFollowTheirSchema(t *testing.T) {
+	f, err := os.Open(filepath.Join("..", "alert.schema.json"))
+	require.NoError(t, err)
+	doc, err := jsonschema.UnmarshalJSON(f)
+	require.NoError(t, errors.Join(err, f.Close()))
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	require.NoError(t, c.AddResource("alert.json", doc))
+	schema := c.MustCompile("alert.json")
+	for _, a := range realAlerts(t, map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed(), "hostile": hostile("x\n\x00\xff")}) {
+		validate(t, schema, check(t, siem.JSON, a))
+	}
 }
