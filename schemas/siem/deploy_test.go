@@ -84,7 +84,7 @@ func TestWhatIsDeployedForSplunkNamesWhatAlertsHave(t *testing.T) {
 	require.Contains(t, string(deployed(t, "splunk/default/eventtypes.conf")), `sourcetype="`+record.Sourcetype+`"`)
 	search := regexp.MustCompile(`\| table ([^\n]+)`).FindStringSubmatch(string(deployed(t, "splunk/default/savedsearches.conf")))
 	require.NotNil(t, search)
-	for _, field := range strings.Split(search[1], ", ") {
+	for field := range strings.SplitSeq(search[1], ", ") {
 		field, nested, _ := strings.Cut(strings.TrimSuffix(strings.TrimSpace(field), "{}"), ".")
 		if field == "_time" {
 			continue
