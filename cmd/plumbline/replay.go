@@ -21,7 +21,7 @@ type replayCmd struct {
 	formFlags
 	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines, or files of another form with --as; - is standard input. Repeatable, read in order."`
 	Alerts       string   `placeholder:"FILE" help:"Write the alerts here, one a line; - is standard output."`
-	AlertsFormat string   `placeholder:"FORM" default:"json" help:"Form of the alerts: json, ocsf, ecs, splunk, asim, cef, leef."`
+	AlertsFormat string   `placeholder:"FORM" default:"json" help:"Form of the alerts: json, ocsf (ocsf-1.7, ocsf-1.6, ocsf-1.5), ecs, splunk, asim, cef, leef."`
 	Scores       string   `placeholder:"FILE" help:"Write a score per event here, one a line; - is standard output."`
 	Output       Output   `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
 }

@@ -185,7 +185,7 @@ type Output struct {
 	// output's.
 	Topic string `yaml:"topic" example:"siem.cef"`
 	// The form of the alerts in it: `json` is Plumbline's own, `ocsf` a Detection
-	// Finding 1.8.0, `ecs` Elastic's, `splunk` an event for the HTTP Event Collector,
+	// Finding 1.8.0 (`ocsf-1.7`, `ocsf-1.6`, `ocsf-1.5`: of that version), `ecs` Elastic's, `splunk` an event for the HTTP Event Collector,
 	// `asim` Microsoft Sentinel's, `cef` ArcSight's, `leef` QRadar's. docs/siem.md
 	// shows each.
 	Format string `yaml:"format" example:"cef"`

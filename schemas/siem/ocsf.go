@@ -11,26 +11,35 @@ import (
 // OCSF is the Detection Finding (class 2004) of OCSF 1.8.0 with the profile
 // security_control. An episode is one finding: finding_info.uid stays the same
 // from its creation to its close, metadata.uid is another one in every record.
-var OCSF Encoder = ocsfForm{}
+var OCSF Encoder = ocsfForm{"ocsf", "1.8.0"}
 
-type ocsfForm struct{}
+// The same in earlier versions. Up to 1.5 a resource has no role, a user is not of
+// type Service, and a record can't say that it was cut.
+var (
+	OCSF17 Encoder = ocsfForm{"ocsf-1.7", "1.7.0"}
+	OCSF16 Encoder = ocsfForm{"ocsf-1.6", "1.6.0"}
+	OCSF15 Encoder = ocsfForm{"ocsf-1.5", "1.5.0"}
+)
+
+type ocsfForm struct{ name, version string }
 
 const (
-	ocsfVersion    = "1.8.0"
 	productName    = "Plumbline"
 	productVendor  = "Plumbline"
 	ocsfClass      = 2004
 	userTypeSvc    = 4
+	ocsfOther      = 99
 	timespanRange  = 9 // start_time and end_time say it
 	roleTarget     = 1
 	roleActor      = 2
 	analyticBehave = 2
 )
 
-func (ocsfForm) Name() string { return "ocsf" }
+func (f ocsfForm) Name() string { return f.name }
 
-func (ocsfForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+func (f ocsfForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	return bounded(dst, func(w *writer) {
+		w.ocsf = f.version
 		w.buf = append(w.buf, '{')
 		w.ocsfHead(a)
 		w.object("finding_info", func() { w.findingInfo(a) })
@@ -142,7 +151,7 @@ func (w *writer) int32(name string, v float64) int64 {
 }
 
 func (w *writer) metadata(a *schemas.Alert) {
-	w.text("version", ocsfVersion)
+	w.text("version", w.ocsf)
 	w.id("uid", a.AlertID)
 	w.id("correlation_uid", a.EpisodeID)
 	w.id("tenant_uid", a.TenantID)
@@ -158,7 +167,9 @@ func (w *writer) metadata(a *schemas.Alert) {
 	w.text("log_name", "plumbline.alerts")
 	w.text("log_provider", productName)
 	w.time("original_time", a.Time)
-	w.boolean("is_truncated", w.cut)
+	if !w.ocsf15() {
+		w.boolean("is_truncated", w.cut)
+	}
 }
 
 func (w *writer) findingInfo(a *schemas.Alert) {
@@ -370,7 +381,11 @@ func (w *writer) actor(a *schemas.Alert) {
 		w.object("user", func() {
 			w.id("uid", a.Agent.ID)
 			w.some("name", a.Agent.Name)
-			w.caption("type_id", "type", caption{userTypeSvc, "Service"})
+			service := caption{userTypeSvc, "Service"}
+			if w.ocsf15() {
+				service.id = ocsfOther
+			}
+			w.caption("type_id", "type", service)
 			if a.Agent.PeerGroup != "" {
 				w.array("groups", func() {
 					w.object("", func() { w.text("name", a.Agent.PeerGroup) })
@@ -410,7 +425,7 @@ func (w *writer) ocsfResources(a *schemas.Alert) {
 			w.some("name", a.Agent.Name)
 			w.text("type", "AI Agent")
 			w.some("version", a.Agent.Version)
-			w.caption("role_id", "role", caption{roleActor, "Actor"})
+			w.role(caption{roleActor, "Actor"})
 			if a.Agent.Owner != "" {
 				w.object("owner", func() { w.text("name", a.Agent.Owner) })
 			}
@@ -421,10 +436,18 @@ func (w *writer) ocsfResources(a *schemas.Alert) {
 				w.text("uid", r)
 				w.text("name", name)
 				w.some("type", kind)
-				w.caption("role_id", "role", caption{roleTarget, "Target"})
+				w.role(caption{roleTarget, "Target"})
 			})
 		}
 	})
+}
+
+func (w *writer) ocsf15() bool { return w.ocsf == "1.5.0" }
+
+func (w *writer) role(c caption) {
+	if !w.ocsf15() {
+		w.caption("role_id", "role", c)
+	}
 }
 
 func splitResource(r string) (kind, id string) {

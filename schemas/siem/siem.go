@@ -29,7 +29,7 @@ type Encoder interface {
 const MaxRecordBytes = 512 << 10
 
 // encoders is the list of forms. A new form is one file and one line here.
-var encoders = []Encoder{JSON, OCSF, ECS, Splunk, ASIM, CEF, LEEF}
+var encoders = []Encoder{JSON, OCSF, OCSF17, OCSF16, OCSF15, ECS, Splunk, ASIM, CEF, LEEF}
 
 // Encoders returns every form, in the order of the documentation.
 func Encoders() []Encoder { return append([]Encoder(nil), encoders...) }

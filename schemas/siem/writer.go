@@ -51,8 +51,9 @@ func bounded(dst []byte, encode func(*writer)) ([]byte, error) {
 type writer struct {
 	buf   []byte
 	limit int
-	end   int  // where it is futile to write on, because the record is too long
-	cut   bool // a string was cut
+	end   int    // where it is futile to write on, because the record is too long
+	cut   bool   // a string was cut
+	ocsf  string // version
 	err   error
 }
 
