@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality otel asyncapi faults faults-kafka soak golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality otel asyncapi judges faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ otel: ## the real OpenTelemetry SDK and Collector in front of the service (a mod
 
 asyncapi: ## validate schemas/asyncapi.yaml with the public parser, which npm fetches
 	benchmarks/asyncapi/check.sh .cache/asyncapi
+
+judges: build ## CEF alerts read by a parser that others wrote, which pip fetches (needs python3)
+	benchmarks/judges/check.sh .cache/judges
 
 golden: ## rewrite the golden files; read the diff before committing
 	$(GO) test -short $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update

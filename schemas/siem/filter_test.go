@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/leodido/go-syslog/v4/rfc5424"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -54,6 +55,32 @@ func TestASyslogHeaderIsThatOfTheRFCWhateverTheAlertSays(t *testing.T) {
 				require.NotContains(t, string(got), "\n")
 				require.True(t, strings.HasSuffix(string(got), string(plain)))
 			}
+		}
+	}
+}
+
+// TestASyslogParserThatOthersWroteReadsTheHeader has go-syslog as the judge.
+func TestASyslogParserThatOthersWroteReadsTheHeader(t *testing.T) {
+	parser := rfc5424.NewParser()
+	alerts := map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed()}
+	for name, v := range hostileValues {
+		alerts["hostile: "+name] = hostile(v)
+	}
+	for name, a := range realAlerts(t, alerts) {
+		for _, form := range []siem.Encoder{siem.CEF, siem.LEEF} {
+			plain, err := form.Append(nil, a)
+			require.NoError(t, err)
+			record, err := siem.Syslog(form).Append(nil, a)
+			require.NoError(t, err)
+			m, err := parser.Parse(record)
+			require.NoError(t, err, "%s: %.200s", name, record)
+			got, ok := m.(*rfc5424.SyslogMessage)
+			require.True(t, ok)
+			require.Equal(t, "plumbline", *got.Appname)
+			require.Equal(t, uint8(4), *got.Facility)
+			require.Contains(t, []uint8{2, 3, 4, 5}, *got.Severity)
+			require.Equal(t, int64(a.Time), got.Timestamp.UnixMilli())
+			require.Equal(t, string(plain), *got.Message, name)
 		}
 	}
 }
