@@ -298,6 +298,7 @@ func (c *chaos) run(records []pipeline.Record, want map[string]int, total int) (
 		time.Sleep(100 * time.Millisecond)
 	}
 	require.NoError(c.t, last.stop())
+	time.Sleep(time.Minute) // the dead give up their drains
 	got, at := c.state(0)
 	require.Equal(c.t, int64(total), at, "log:\n%s", c.logged())
 	require.True(c.t, bytes.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", c.logged())

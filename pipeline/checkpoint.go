@@ -117,6 +117,9 @@ func (o *stateOwner) claimOnce(ctx context.Context, fold *stateFold, from int64)
 		}
 		return err
 	})
+	if errors.Is(err, ErrOffsetOutOfRange) {
+		return false, nil // trimmed between the two looks: what we have read is old
+	}
 	fold.raise(o.id.Epoch)
 	o.end = at + 1
 	return clean, err

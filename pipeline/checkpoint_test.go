@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
@@ -407,4 +410,44 @@ func stateRecords(f *testing.F) []pipeline.Record {
 		{Key: []byte("chunk"), Value: chunk},
 		{Key: []byte("marker"), Value: []byte(`{"format":1,"epoch":1,"attempt":1,"counter":1,"offset":5,"partitions":1,"slices":1,"snapshot":1,"outputs":{},"window":[{"epoch":1,"attempt":1,"start":1,"chunks":1}]}`)},
 	}
+}
+
+// TestALogThatIsTrimmedWhileItIsClaimedIsReadAgain has the log's beginning deleted
+// by somebody else behind the claim's own open.
+func TestALogThatIsTrimmedWhileItIsClaimedIsReadAgain(t *testing.T) {
+	r := newRig(t, 1)
+	r.send(fleet(3)...)
+	s := r.start("route", "detect")
+	r.settled("route", "detect")
+	require.NoError(t, s.stop())
+	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
+	records := r.cluster.Records(tp)
+	var before, after sync.Once
+	r.cluster.SetHooks(pipelinetest.Hooks{
+		Produce: func(to pipeline.TopicPartition, _ []pipeline.Record) error {
+			if to == tp {
+				before.Do(func() { // another owner's checkpoint, right before the open
+					_, err := r.cluster.Put(tp, slices.Concat(records, records)...)
+					assert.NoError(t, err)
+				})
+			}
+			return nil
+		},
+		Produced: func(to pipeline.TopicPartition, _ []pipeline.Record) error {
+			if to == tp {
+				after.Do(func() { // which trims the log
+					_, end, err := r.cluster.Bounds(t.Context(), tp)
+					assert.NoError(t, err)
+					assert.NoError(t, r.cluster.DeleteRecords(t.Context(), tp, end-3))
+				})
+			}
+			return nil
+		},
+	})
+	s = r.start("detect")
+	require.Eventually(t, func() bool {
+		return testutil.ToFloat64(s.metrics.Agents.WithLabelValues("0")) >= 0 && s.health["detect"].Ready() == nil
+	}, 10*time.Second, time.Millisecond)
+	time.Sleep(50 * time.Millisecond)
+	require.NoError(t, s.stop())
 }
