@@ -130,26 +130,46 @@ func (w *world) stored(ctx context.Context, r *result) {
 	}
 }
 
+// read calls f with every record of a partition. A connection that a case has cut
+// shows with the first request on it: each is tried for a while.
+func (w *world) read(ctx context.Context, tp pipeline.TopicPartition, f func(*pipeline.Record)) error {
+	const tries = 50
+	var at, end int64
+	var err error
+	for i := range tries {
+		if at, end, err = w.client.Bounds(ctx, tp); err == nil || !pause(ctx, time.Duration(i)*10*time.Millisecond) {
+			break
+		}
+	}
+	for failed := 0; err == nil && at < end; {
+		got, ferr := w.client.Fetch(ctx, tp, at)
+		if ferr != nil {
+			if failed++; failed > tries || !pause(ctx, 100*time.Millisecond) {
+				err = ferr
+			}
+			continue
+		}
+		for i := range got.Records {
+			f(&got.Records[i])
+		}
+		at = got.Next
+	}
+	return err
+}
+
 // alerted compares the alert topics with what replay says.
 func (w *world) alerted(ctx context.Context, c faultCase, r *result) {
 	for _, topic := range []string{pipeline.TopicAlerts, "siem.ocsf"} {
 		seen := make(map[string]int)
 		for p := range int32(partitions) {
 			tp := pipeline.TopicPartition{Topic: topic, Partition: p}
-			at, end, err := w.client.Bounds(ctx, tp)
-			for err == nil && at < end {
-				var got pipeline.Fetched
-				if got, err = w.client.Fetch(ctx, tp, at); err == nil {
-					for i := range got.Records {
-						for _, h := range got.Records[i].Headers {
-							if h.Key == pipeline.HeaderAlertID {
-								seen[string(h.Value)]++
-							}
-						}
+			err := w.read(ctx, tp, func(rec *pipeline.Record) {
+				for _, h := range rec.Headers {
+					if h.Key == pipeline.HeaderAlertID {
+						seen[string(h.Value)]++
 					}
-					at = got.Next
 				}
-			}
+			})
 			if err != nil {
 				r.wrong("read %s: %v", topic, err)
 				return
