@@ -102,12 +102,12 @@ func (h *harness) origin(ctx context.Context) string {
 			}
 		}
 	}
-	broker := "the embedded broker"
+	broker, command := "the embedded broker", "make faults"
 	if h.o.kafkaHome != "" {
-		broker = "Apache Kafka (" + filepath.Base(h.o.kafkaHome) + ")"
+		broker, command = "Apache Kafka", "make faults-kafka"
 	}
-	return fmt.Sprintf("Commit %s, %s, on %s. Command: `make faults`. %d events of %d agents in each case.",
-		strings.TrimSpace(string(commit)), cpu, broker, len(h.lines), h.o.agents)
+	return fmt.Sprintf("Commit %s, %s, on %s. Command: `%s ARGS='--out benchmarks/results'`. %d events of %d agents in each case.",
+		strings.TrimSpace(string(commit)), cpu, broker, command, len(h.lines), h.o.agents)
 }
 
 // simulate makes the events, and asks replay for the alerts.
