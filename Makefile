@@ -51,7 +51,7 @@ $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_V), once: this takes some minutes"
 	GOBIN=$(abspath $(TOOLS)) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_V)
 
-fuzz: ## every fuzzer for FUZZTIME (30s)
+fuzz: ## every fuzzer for FUZZTIME (30s, or a count: 5000x)
 	@set -e; for pkg in $$($(GO) list $(PKGS)); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; done; done
