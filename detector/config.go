@@ -1,6 +1,10 @@
 package detector
 
-import "time"
+import (
+	"time"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
 
 // Config is what an engineer may tune. The zero value is not usable; start from
 // DefaultConfig.
@@ -17,6 +21,8 @@ type Config struct {
 	// Runbook is a link or path prefix; an alert's runbook is it plus the name of
 	// the strongest signal. Empty: none.
 	Runbook string
+	// Tags says where in the taxonomies an analyst begins to look.
+	Tags schemas.Tagging
 	// Version and Hash stand in every alert: the detector's build and the
 	// fingerprint of its config.
 	Version string

@@ -70,7 +70,7 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 		}
 	}
 	al.Summary = d.summary(a, texts, v)
-	al.Tags = schemas.TagsFor(names, ev.Access)
+	al.Tags = d.cfg.Tags.For(names, ev.Access)
 	al.Counterfactual = d.counterfactual(a, top)
 	al.Query = query(al, e, at)
 	if d.cfg.Runbook != "" {

@@ -93,7 +93,7 @@ var signals = []string{
 func TestEverySignalHasTags(t *testing.T) {
 	for _, s := range signals {
 		for _, access := range []string{"", schemas.AccessRead, schemas.AccessWrite, schemas.AccessDelete, schemas.AccessSend, schemas.AccessExecute, "later"} {
-			tags := schemas.TagsFor([]string{s, s}, access)
+			tags := schemas.Tagging{}.For([]string{s, s}, access)
 			require.NotEmpty(t, tags.OwaspASI, s)
 			for _, list := range [][]string{tags.OwaspASI, tags.ATLAS, tags.Attack} {
 				require.NotNil(t, list)
@@ -109,14 +109,14 @@ func TestTagsJoinWhatSignalsAndAccessSay(t *testing.T) {
 		OwaspASI: []string{"ASI01", "ASI02", "ASI05"},
 		ATLAS:    []string{"AML.T0050", "AML.T0053", "AML.T0086"},
 		Attack:   []string{"T1059", "T1567"},
-	}, schemas.TagsFor([]string{schemas.SignalToolSequence, schemas.SignalNewDestination}, schemas.AccessExecute))
-	require.Equal(t, schemas.TagsFor([]string{schemas.SignalSilence}, ""), schemas.TagsFor([]string{schemas.SignalSilence}, schemas.AccessDelete),
+	}, schemas.Tagging{}.For([]string{schemas.SignalToolSequence, schemas.SignalNewDestination}, schemas.AccessExecute))
+	require.Equal(t, schemas.Tagging{}.For([]string{schemas.SignalSilence}, ""), schemas.Tagging{}.For([]string{schemas.SignalSilence}, schemas.AccessDelete),
 		"an agent that did nothing did not delete")
-	require.Equal(t, schemas.Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}}, schemas.TagsFor(nil, schemas.AccessSend))
+	require.Equal(t, schemas.Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}}, schemas.Tagging{}.For(nil, schemas.AccessSend))
 
-	tags := schemas.TagsFor([]string{schemas.SignalNewDestination}, "")
+	tags := schemas.Tagging{}.For([]string{schemas.SignalNewDestination}, "")
 	tags.OwaspASI[0] = "changed"
-	require.Equal(t, "ASI01", schemas.TagsFor([]string{schemas.SignalNewDestination}, "").OwaspASI[0], "what is returned is the caller's")
+	require.Equal(t, "ASI01", schemas.Tagging{}.For([]string{schemas.SignalNewDestination}, "").OwaspASI[0], "what is returned is the caller's")
 }
 
 func TestTagsAreNamedAsTheirPublishersNameThem(t *testing.T) {
@@ -155,7 +155,7 @@ func TestTagsAreNamedAsTheirPublishersNameThem(t *testing.T) {
 	}
 	for _, s := range signals {
 		for _, access := range []string{schemas.AccessRead, schemas.AccessWrite, schemas.AccessDelete, schemas.AccessSend, schemas.AccessExecute} {
-			tags := schemas.TagsFor([]string{s}, access)
+			tags := schemas.Tagging{}.For([]string{s}, access)
 			for _, id := range tags.OwaspASI {
 				require.Equal(t, taxonomy.ASI[id], schemas.OwaspASIName(id), id)
 				require.NotEmpty(t, schemas.OwaspASIName(id), id)
@@ -216,4 +216,29 @@ func BenchmarkPartition(b *testing.B) {
 	for b.Loop() {
 		schemas.Partition(key, 64)
 	}
+}
+
+func TestTagsOfAnOverrideTakeThePlaceOfOurOwn(t *testing.T) {
+	of := func(ids ...string) schemas.Tags {
+		tags, err := schemas.ParseTags(ids)
+		require.NoError(t, err)
+		return tags
+	}
+	g := schemas.Tagging{
+		Signals: map[string]schemas.Tags{schemas.SignalBytesSent: of("T1567.002", "ASI02", "AML.T0086"), "metric:cost": of("AML.T0034")},
+		Access:  map[string]schemas.Tags{schemas.AccessSend: of("none")},
+	}
+	require.Equal(t, schemas.Tags{OwaspASI: []string{"ASI02"}, ATLAS: []string{"AML.T0034", "AML.T0086"}, Attack: []string{"T1567.002"}},
+		g.For([]string{schemas.SignalBytesSent, "metric:cost"}, schemas.AccessSend))
+	own := schemas.Tagging{}
+	require.Equal(t, own.For([]string{schemas.SignalNewTool, "metric:other"}, schemas.AccessDelete),
+		g.For([]string{schemas.SignalNewTool, "metric:other"}, schemas.AccessDelete), "what is not overridden stays")
+
+	for _, bad := range []string{"T15", "ASI11", "AML.0086", "t1567", "T1567.2", "none"} {
+		_, err := schemas.ParseTags([]string{"T1567", bad})
+		require.ErrorContains(t, err, bad)
+	}
+	sub, known := schemas.LookupTechnique("T1567.002")
+	require.False(t, known)
+	require.Equal(t, schemas.Technique{ID: "T1567.002", Parent: "T1567"}, sub)
 }

@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -62,12 +64,30 @@ var owaspASI = map[string]string{
 	"ASI10": "Rogue Agents",
 }
 
-// LookupTechnique returns the technique of ATT&CK or ATLAS with that id.
+// LookupTechnique returns the technique of ATT&CK or ATLAS with that id. Of one
+// that is not known here it returns what the id says: itself and its parent.
 func LookupTechnique(id string) (Technique, bool) {
 	t, ok := techniques[id]
 	t.ID = id
+	if parent, _, sub := cutLast(id, "."); !ok && sub && techniqueID.MatchString(parent) {
+		t.Parent = parent
+	}
 	return t, ok
 }
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// Ids as their publishers write them, sub-techniques included.
+var (
+	attackID    = regexp.MustCompile(`^T[0-9]{4}(\.[0-9]{3})?$`)
+	atlasID     = regexp.MustCompile(`^AML\.T[0-9]{4}(\.[0-9]{3})?$`)
+	techniqueID = regexp.MustCompile(`^(AML\.)?T[0-9]{4}$`)
+)
 
 // OwaspASIName returns the name of an id of the OWASP Top 10 for Agentic
 // Applications, or the empty string.
@@ -103,10 +123,38 @@ var accessTags = map[string]Tags{
 	AccessExecute: {OwaspASI: []string{"ASI05"}, ATLAS: []string{"AML.T0050"}, Attack: []string{"T1059"}},
 }
 
-// TagsFor returns the tags of an alert with these signals, completed by a call
-// with this access (empty: unknown, or no call at all): sorted, each once, no
-// list nil.
-func TagsFor(signals []string, access string) Tags {
+// NoTags stands, alone in a list for ParseTags, for an empty one.
+const NoTags = "none"
+
+// ParseTags sorts ids into the taxonomies that they are of.
+func ParseTags(ids []string) (Tags, error) {
+	var t Tags
+	for _, id := range ids {
+		switch {
+		case owaspASI[id] != "":
+			t.OwaspASI = append(t.OwaspASI, id)
+		case atlasID.MatchString(id):
+			t.ATLAS = append(t.ATLAS, id)
+		case attackID.MatchString(id):
+			t.Attack = append(t.Attack, id)
+		case id != NoTags || len(ids) > 1:
+			return Tags{}, fmt.Errorf("%q is no id of OWASP Agentic (ASI02), ATLAS (AML.T0086) or ATT&CK (T1567, T1567.002)", id)
+		}
+	}
+	return t, nil
+}
+
+// Tagging says which tags an alert gets. The zero value is the project's own;
+// Signals and Access take the place of what it says of single signals and kinds of
+// access.
+type Tagging struct {
+	Signals map[string]Tags
+	Access  map[string]Tags
+}
+
+// For returns the tags of an alert with these signals, completed by a call with
+// this access (empty: unknown, or no call at all): sorted, each once, no list nil.
+func (g Tagging) For(signals []string, access string) Tags {
 	t := Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}}
 	add := func(more Tags) {
 		t.OwaspASI = append(t.OwaspASI, more.OwaspASI...)
@@ -115,14 +163,12 @@ func TagsFor(signals []string, access string) Tags {
 	}
 	acted := false
 	for _, s := range signals {
-		if strings.HasPrefix(s, "metric:") {
-			add(metricTags)
-			continue
-		}
-		add(signalTags[s])
-		acted = acted || (s != SignalSilence && s != SignalMalformed)
+		add(g.signal(s))
+		acted = acted || (s != SignalSilence && s != SignalMalformed && !strings.HasPrefix(s, "metric:"))
 	}
-	if acted {
+	if own, ok := g.Access[access]; acted && ok {
+		add(own)
+	} else if acted {
 		add(accessTags[access])
 	}
 	for _, list := range []*[]string{&t.OwaspASI, &t.ATLAS, &t.Attack} {
@@ -130,4 +176,14 @@ func TagsFor(signals []string, access string) Tags {
 		*list = slices.Compact(*list)
 	}
 	return t
+}
+
+func (g Tagging) signal(name string) Tags {
+	if own, ok := g.Signals[name]; ok {
+		return own
+	}
+	if strings.HasPrefix(name, "metric:") {
+		return metricTags
+	}
+	return signalTags[name]
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -113,8 +114,18 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 	out.Version = version
 	out.Hash = cfg.Hash()
 	out.Signals = make(map[string]detector.SignalConfig, len(d.Signals))
+	out.Tags.Signals = make(map[string]schemas.Tags)
 	for name, s := range d.Signals {
 		out.Signals[name] = detector.SignalConfig{Off: s.Off, Weight: s.Weight}
+		if len(s.Tags) > 0 {
+			out.Tags.Signals[name], _ = schemas.ParseTags(s.Tags) // Validate has looked at them
+		}
+	}
+	out.Tags.Access = make(map[string]schemas.Tags)
+	for access, ids := range d.AccessTags.ByAccess() {
+		if len(ids) > 0 {
+			out.Tags.Access[access], _ = schemas.ParseTags(ids)
+		}
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"regexp"
@@ -230,12 +231,7 @@ func (k *checker) detector(c *Detector) {
 	between(k, "detector.checkpoint_every", c.CheckpointEvery, Duration(time.Second), Duration(10*time.Minute))
 	k.oneOf("detector.on_lost_state", c.OnLostState, LostStateRefuse, LostStateFresh)
 	between(k, "detector.max_agents", c.MaxAgents, 1, 100_000_000)
-	names := make([]string, 0, len(c.Signals))
-	for name := range c.Signals {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(c.Signals)) {
 		key := "detector.signals." + name
 		metric, isMetric := strings.CutPrefix(name, "metric:")
 		if isMetric && metric == "" || !isMetric && !slices.Contains(signalNames, name) {
@@ -248,6 +244,16 @@ func (k *checker) detector(c *Detector) {
 		if s.Off && s.Weight != 0 {
 			k.wrong(key+".weight", "is given for a signal that is off", "take off or weight out")
 		}
+		k.tags(key+".tags", s.Tags)
+	}
+	for access, ids := range c.AccessTags.ByAccess() {
+		k.tags("detector.access_tags."+access, ids)
+	}
+}
+
+func (k *checker) tags(key string, ids Names) {
+	if _, err := schemas.ParseTags(ids); err != nil {
+		k.wrong(key, err.Error(), "write ids as their publishers write them, or [none]")
 	}
 }
 

@@ -157,6 +157,8 @@ type Detector struct {
 	// Link or path in front of a signal's name, which together are the `runbook` of
 	// an alert. Empty: none.
 	Runbook string `yaml:"runbook" example:"https://wiki.example.com/plumbline/"`
+	// Tags that an alert gets from what the call that completed it did.
+	AccessTags AccessTags `yaml:"access_tags"`
 	// Overrides of single signals, by name: `call_rate`, `call_rate_long`, `drift`,
 	// `silence`, `bytes_sent`, `bytes_received`, `new_tool`, `new_resource`,
 	// `new_destination`, `resource_breadth`, `tool_sequence`, `failure_ratio`,
@@ -177,6 +179,32 @@ type Signal struct {
 	// The signal's part of the alert budget relative to the others, over 0 and at
 	// most 1000; 0 keeps the signal's own.
 	Weight float64 `yaml:"weight" example:"5"`
+	// Tags that an alert gets from this signal, in place of its own: ids of OWASP
+	// Agentic, MITRE ATLAS and ATT&CK. Empty: its own; `[none]`: none.
+	Tags Names `yaml:"tags" example:"[ASI02, AML.T0086, T1567.002]"`
+}
+
+// AccessTags override the tags of calls that did something, by what they did: ids
+// as in a signal's `tags`. Empty: Plumbline's own; `[none]`: none.
+type AccessTags struct {
+	// Of a call that reads.
+	Read Names `yaml:"read" example:"[T1213]"`
+	// Of a call that changes something.
+	Write Names `yaml:"write" example:"[none]"`
+	// Of a call that deletes.
+	Delete Names `yaml:"delete" example:"[AML.T0101, T1485]"`
+	// Of a call that runs code or commands.
+	Execute Names `yaml:"execute" example:"[ASI05]"`
+	// Of a call that sends something away.
+	Send Names `yaml:"send" example:"[AML.T0086, T1048]"`
+}
+
+// ByAccess returns the lists under the names of schemas.
+func (t *AccessTags) ByAccess() map[string]Names {
+	return map[string]Names{
+		schemas.AccessRead: t.Read, schemas.AccessWrite: t.Write, schemas.AccessDelete: t.Delete,
+		schemas.AccessExecute: t.Execute, schemas.AccessSend: t.Send,
+	}
 }
 
 // Output is one topic of alerts in a SIEM's own form.

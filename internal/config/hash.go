@@ -9,7 +9,7 @@ import (
 )
 
 // Hash is the fingerprint of what decides about verdicts: the detector's section
-// without the runbook, and kafka.partitions, because peer groups and calibration
+// without the runbook and the tags, and kafka.partitions, because peer groups and calibration
 // belong to a partition. Two configs with the same hash, and the same build, say
 // the same about the same events of plumbline.activity. Sources are no part of it:
 // they decide which events those are.
@@ -22,7 +22,7 @@ func (c *Config) Hash() string {
 		c.Kafka.Partitions, number(c.Detector.AlertsPerAgentDay), c.Detector.QuietTime, c.Detector.MaxAgents)
 	var signals []string
 	for name, s := range c.Detector.Signals {
-		if s != (Signal{}) {
+		if s.Off || s.Weight != 0 {
 			signals = append(signals, fmt.Sprintf("signal %q off=%t weight=%s\n", name, s.Off, number(s.Weight)))
 		}
 	}

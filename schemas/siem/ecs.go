@@ -1,6 +1,7 @@
 package siem
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -124,7 +125,7 @@ func (w *writer) ecsThreat(ids []string) {
 		})
 		w.array("name", func() {
 			for _, t := range list {
-				w.element(t.Name)
+				w.element(cmp.Or(t.Name, t.ID)) // of a tag from the config only the id is known
 			}
 		})
 	}

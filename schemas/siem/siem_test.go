@@ -50,7 +50,7 @@ func exfiltration() *schemas.Alert {
 			Tools:      []string{"s3.get_object", "http.post"},
 			EventCount: 37,
 		},
-		Tags:           schemas.TagsFor([]string{schemas.SignalNewDestination, schemas.SignalBytesSent, schemas.SignalResourceBreadth, schemas.SignalCallRate}, schemas.AccessSend),
+		Tags:           schemas.Tagging{}.For([]string{schemas.SignalNewDestination, schemas.SignalBytesSent, schemas.SignalResourceBreadth, schemas.SignalCallRate}, schemas.AccessSend),
 		Counterfactual: "under 3.4 MiB in this window",
 		Query:          "SELECT * FROM activity WHERE tenant_id = 'acme' AND agent_id = 'spiffe://acme/agents/invoice-bot' ORDER BY time",
 		Runbook:        "https://runbooks.example/new_destination", Suppressed: 4,
@@ -67,7 +67,7 @@ func silence() *schemas.Alert {
 		Severity: schemas.SeverityLow, Score: 50, ExpectedPerAgentDay: 0.01, Confidence: 0.2,
 		Title: "Agent fell silent", Summary: "No call in an hour that has 31 to 64 of them.",
 		Signals:  []schemas.AlertSignal{{Name: schemas.SignalSilence, Expected: 45, Low: 31, High: 64, Unit: "calls", P: 0.01, WindowStart: 1732341600000, WindowSeconds: 3600, BaselineSamples: 96}},
-		Tags:     schemas.TagsFor([]string{schemas.SignalSilence}, ""),
+		Tags:     schemas.Tagging{}.For([]string{schemas.SignalSilence}, ""),
 		Detector: schemas.DetectorInfo{Version: "0.1.0", ConfigHash: "c0ffee"},
 	}
 }
@@ -302,9 +302,12 @@ func TestFindingsFollowOCSFsOwnSchema(t *testing.T) {
 	} {
 		a := silence()
 		a.Signals[0].Name = signal
-		a.Tags = schemas.TagsFor([]string{signal}, schemas.AccessExecute)
+		a.Tags = schemas.Tagging{}.For([]string{signal}, schemas.AccessExecute)
 		alerts["signal "+signal] = a
 	}
+	overridden := exfiltration()
+	overridden.Tags = schemas.Tags{OwaspASI: []string{"ASI02"}, ATLAS: []string{"AML.T9999.001"}, Attack: []string{"T1048", "T1567.002"}}
+	alerts["tags of a config"] = overridden
 	realAlerts(t, alerts)
 	for version, form := range map[string]siem.Encoder{"1.8.0": siem.OCSF, "1.7.0": siem.OCSF17, "1.6.0": siem.OCSF16, "1.5.0": siem.OCSF15} {
 		schema := findingSchema(t, version)
