@@ -2,6 +2,7 @@ package detector
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
@@ -64,7 +65,8 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 		al.Signals = append(al.Signals, d.alertSignal(r, det))
 		if i == 0 || d.strong(r) {
 			names = append(names, d.names[r.index])
-			if len(texts) < 3 {
+			// A new destination that is also a new resource is said once.
+			if len(texts) < 3 && !slices.Contains(texts, det.Text) {
 				texts = append(texts, det.Text)
 			}
 		}

@@ -31,6 +31,7 @@ type Replay struct {
 	shards  []*detector.Detector
 	decoder decode.Decoder
 	encoder siem.Encoder
+	filter  siem.Filter
 	alerts  *bufio.Writer // nil: not wanted
 	scores  *bufio.Writer // nil: not wanted
 
@@ -63,8 +64,9 @@ type ReplayConfig struct {
 	Partitions int32          // of TopicActivity
 	Decoder    decode.Decoder // of the input; nil: activity events
 	Encoder    siem.Encoder
-	Alerts     io.Writer // one encoded alert a line; nil: none
-	Scores     io.Writer // one score a line, in input order; nil: none
+	Filter     siem.Filter // which alerts are written; the summary counts all
+	Alerts     io.Writer   // one encoded alert a line; nil: none
+	Scores     io.Writer   // one score a line, in input order; nil: none
 }
 
 // NewReplay returns a replay that has read nothing yet.
@@ -73,7 +75,7 @@ func NewReplay(cfg ReplayConfig) (*Replay, error) {
 		return nil, fmt.Errorf("replay: %d partitions", cfg.Partitions)
 	}
 	r := &Replay{
-		decoder: cfg.Decoder, encoder: cfg.Encoder,
+		decoder: cfg.Decoder, encoder: cfg.Encoder, filter: cfg.Filter,
 		days: make(map[uint64]struct{}), agents: make(map[uint64]struct{}),
 		summary: ReplaySummary{Reasons: make(map[string]int64)},
 		started: time.Now(),
@@ -231,7 +233,7 @@ func (r *Replay) Alert(a *schemas.Alert) {
 	if a.Status == schemas.StatusOpen {
 		r.summary.Alerts++
 	}
-	if r.alerts == nil {
+	if r.alerts == nil || !r.filter.Match(a) {
 		return
 	}
 	b, err := r.encoder.Append(r.buf[:0], a)

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,7 +16,7 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
 
-var update = flag.Bool("update", false, "rewrite the outputs in docs/sources.md")
+var update = flag.Bool("update", false, "rewrite the outputs in docs/sources.md and docs/siem")
 
 // The page of sources shows real outputs: each of its commands is run here.
 func TestThePageOfSourcesShowsWhatItsCommandsPrint(t *testing.T) {
@@ -38,5 +41,51 @@ func TestThePageOfSourcesShowsWhatItsCommandsPrint(t *testing.T) {
 	require.Equal(t, string(text), got, "run `go test ./cmd/plumbline -run Page -update` and read the diff")
 	for _, form := range decode.Forms() {
 		require.Contains(t, got, "`"+form.Name+"`", "a form without its section")
+	}
+}
+
+// The pages of the SIEMs show a real alert: their commands are run here, as a shell
+// runs them, but for jq, which not everybody has.
+func TestThePagesOfSIEMsShowWhatTheirCommandsPrint(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skipf("SKIPPED, the pages' commands need a shell: %v", err)
+	}
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "siem", "*.md"))
+	require.NoError(t, err)
+	require.Len(t, pages, 6)
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(filepath.Join(root, "deploy"), filepath.Join(dir, "deploy")))
+	block := regexp.MustCompile("(?s)```console\n\\$ ([^\n]*)\n.*?```")
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		commands := 0
+		got := block.ReplaceAllStringFunc(string(text), func(old string) string {
+			commands++
+			line := block.FindStringSubmatch(old)[1]
+			shell, pretty := strings.CutSuffix(line, " | jq .")
+			cmd := exec.CommandContext(t.Context(), bash, "-o", "pipefail", "-c", shell)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"))
+			out, err := cmd.Output()
+			require.NoError(t, err, line)
+			out = bytes.ReplaceAll(out, []byte("v1.2.3-test"), []byte("1.0.0")) // the version that the tests build
+			if pretty {
+				var b bytes.Buffer
+				require.NoError(t, json.Indent(&b, out, "", "  "))
+				out = b.Bytes()
+			}
+			return "```console\n$ " + line + "\n" + string(out) + "```"
+		})
+		require.Equal(t, 2, commands, page)
+		require.Contains(t, got, "403ce7da3c69ed9e109f3721a02edceb", "the id of the same alert in each form")
+		if *update {
+			require.NoError(t, os.WriteFile(page, []byte(got), 0o644))
+			continue
+		}
+		require.Equal(t, string(text), got, "run `go test ./cmd/plumbline -run Page -update` and read the diff")
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -21,7 +23,8 @@ type replayCmd struct {
 	formFlags
 	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines, or files of another form with --as; - is standard input. Repeatable, read in order."`
 	Alerts       string   `placeholder:"FILE" help:"Write the alerts here, one a line; - is standard output."`
-	AlertsFormat string   `placeholder:"FORM" default:"json" help:"Form of the alerts: json, ocsf (ocsf-1.7, ocsf-1.6, ocsf-1.5), ecs, splunk, asim, cef, leef."`
+	AlertsFormat string   `placeholder:"FORM" help:"Form of the alerts: json (the default), ocsf (ocsf-1.7, ocsf-1.6, ocsf-1.5), ecs, splunk, asim, cef, leef."`
+	AlertsFor    string   `placeholder:"TOPIC" help:"Write what the output of this topic in the config gets: its format, its filters, its syslog header."`
 	Scores       string   `placeholder:"FILE" help:"Write a score per event here, one a line; - is standard output."`
 	Output       Output   `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
 }
@@ -33,6 +36,7 @@ func (c *replayCmd) Help() string {
 Examples:
   plumbline replay --input last-month.jsonl --alerts alerts.jsonl
   plumbline replay --config stricter.yaml --input last-month.jsonl --output json
+  plumbline replay --config siem.yaml --input last-month.jsonl --alerts - --alerts-for siem.cef
   plumbline replay --as cloudtrail --input log-1.json.gz --input log-2.json.gz`
 }
 
@@ -42,9 +46,9 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if err != nil {
 		return err
 	}
-	enc, ok := siem.Lookup(c.AlertsFormat)
-	if !ok {
-		return usageError{fmt.Errorf("--alerts-format: there is no form %q; the forms are %s", c.AlertsFormat, strings.Join(app.Forms().Formats, ", "))}
+	to, err := c.output(cfg)
+	if err != nil {
+		return usageError{err}
 	}
 	if c.Alerts == "-" && c.Scores == "-" {
 		return usageError{errors.New("--alerts and --scores can't both go to standard output")}
@@ -72,7 +76,7 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 
 	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{
 		Detector: app.DetectorConfig(cfg, Version()), Partitions: cfg.Kafka.Partitions,
-		Decoder: decoder, Encoder: enc, Alerts: alerts, Scores: scores,
+		Decoder: decoder, Encoder: to.Encoder, Filter: to.Filter, Alerts: alerts, Scores: scores,
 	})
 	if err != nil {
 		return usageError{err}
@@ -83,6 +87,34 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 		}
 	}
 	return c.print(g, replay.Summary())
+}
+
+// output says in which form alerts are written, and which.
+func (c *replayCmd) output(cfg *config.Config) (pipeline.Output, error) {
+	switch {
+	case c.AlertsFor != "" && c.AlertsFormat != "":
+		return pipeline.Output{}, errors.New("--alerts-for and --alerts-format can't both name the form")
+	case c.AlertsFor != "":
+		outputs, err := app.Outputs(cfg)
+		if err != nil {
+			return pipeline.Output{}, err
+		}
+		i := slices.IndexFunc(outputs, func(o pipeline.Output) bool { return o.Topic == c.AlertsFor })
+		if i < 0 {
+			topics := make([]string, len(outputs))
+			for i, o := range outputs {
+				topics[i] = o.Topic
+			}
+			return pipeline.Output{}, fmt.Errorf("--alerts-for: the config has no output %q; it has %s", c.AlertsFor, cmp.Or(strings.Join(topics, ", "), "none"))
+		}
+		return outputs[i], nil
+	}
+	name := cmp.Or(c.AlertsFormat, siem.JSON.Name())
+	enc, ok := siem.Lookup(name)
+	if !ok {
+		return pipeline.Output{}, fmt.Errorf("--alerts-format: there is no form %q; the forms are %s", name, strings.Join(app.Forms().Formats, ", "))
+	}
+	return pipeline.Output{Encoder: enc}, nil
 }
 
 // distinct refuses to write over what is to be read, or twice to the same file.

@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 func TestReplayDoesNotWriteOverItsInputNorTwiceToOneFile(t *testing.T) {
@@ -36,4 +39,40 @@ func TestReplayDoesNotWriteOverItsInputNorTwiceToOneFile(t *testing.T) {
 			require.True(t, bytes.Equal([]byte(event), left), "the input is as it was")
 		})
 	}
+}
+
+func TestReplayWritesWhatAnOutputOfTheConfigGets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plumbline.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`
+detector: {alerts_per_agent_day: 5}
+outputs:
+  - {topic: siem.cef, format: cef, syslog: true, status: [open], min_severity: high}
+  - {topic: siem.ecs, format: ecs}
+`), 0o600))
+	events := plumbline(t, "simulate", "--agents", "10", "--days", "10", "--scenario", "exfil_fast", "--attacks", "1").stdout
+	code, all, stderr := fed(t, events, "replay", "--config", path, "--input", "-", "--alerts", "-")
+	require.Equal(t, exitGood, code, stderr)
+	wanted := 0
+	for line := range strings.Lines(all) {
+		var a schemas.Alert
+		require.NoError(t, json.Unmarshal([]byte(line), &a))
+		if a.Status == schemas.StatusOpen && (a.Severity == schemas.SeverityHigh || a.Severity == schemas.SeverityCritical) {
+			wanted++
+		}
+	}
+	require.Positive(t, wanted)
+	require.Greater(t, strings.Count(all, "\n"), wanted)
+
+	code, out, stderr := fed(t, events, "replay", "--config", path, "--input", "-", "--alerts", "-", "--alerts-for", "siem.cef")
+	require.Equal(t, exitGood, code, stderr)
+	require.Equal(t, wanted, strings.Count(out, "\n"))
+	for line := range strings.Lines(out) {
+		require.Regexp(t, `^<3[45]>1 \S+ - plumbline - plumbline\.\S+ - CEF:0\|.*outcome=open `, line)
+	}
+
+	for _, args := range [][]string{{"--alerts-for", "siem.cf"}, {"--alerts-for", "siem.cef", "--alerts-format", "cef"}} {
+		code, _, stderr = fed(t, "", append([]string{"replay", "--config", path, "--input", "-", "--alerts", "-"}, args...)...)
+		require.Equal(t, exitUsage, code, stderr)
+	}
+	require.Contains(t, stderr, "can't both name the form")
 }

@@ -43,7 +43,11 @@ func (drift) Observe(c *Context) Detail {
 
 func (s drift) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.Text = "has become busier for days: about " + Count(d.Observed) + " calls in such an hour lately, " +
+	lead := "has become busier for days: about "
+	if d.Observed <= d.Expected { // the evidence is of some days, the level of the last ones
+		lead = "was busier for days and is falling back: about "
+	}
+	d.Text = lead + Count(d.Observed) + " calls in such an hour lately, " +
 		Count(d.Expected) + " by a reference that may grow by 1 % a day"
 	return d
 }

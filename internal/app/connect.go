@@ -11,6 +11,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -128,4 +129,23 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 		}
 	}
 	return out
+}
+
+// Outputs are the topics of alerts that the config asks for, beside
+// pipeline.TopicAlerts.
+func Outputs(cfg *config.Config) ([]pipeline.Output, error) {
+	outputs := make([]pipeline.Output, 0, len(cfg.Outputs))
+	for _, o := range cfg.Outputs {
+		enc, ok := siem.Lookup(o.Format)
+		if !ok {
+			return nil, fmt.Errorf("output %s: no format %q", o.Topic, o.Format)
+		}
+		if o.Syslog {
+			enc = siem.Syslog(enc)
+		}
+		outputs = append(outputs, pipeline.Output{Topic: o.Topic, Encoder: enc, Filter: siem.Filter{
+			MinSeverity: o.MinSeverity, Statuses: o.Status, Kinds: o.Kinds, Tenants: o.Tenants, PeerGroups: o.PeerGroups,
+		}})
+	}
+	return outputs, nil
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
-	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
 // Directories of the embedded stack within data_dir.
@@ -192,18 +191,9 @@ func (a *App) route(client *kafka.Client) (role, error) {
 }
 
 func (a *App) detect(client *kafka.Client) (role, error) {
-	var outputs []pipeline.Output
-	for _, o := range a.cfg.Outputs {
-		enc, ok := siem.Lookup(o.Format)
-		if !ok {
-			return role{}, fmt.Errorf("output %s: no format %q", o.Topic, o.Format)
-		}
-		if o.Syslog {
-			enc = siem.Syslog(enc)
-		}
-		outputs = append(outputs, pipeline.Output{Topic: o.Topic, Encoder: enc, Filter: siem.Filter{
-			MinSeverity: o.MinSeverity, Statuses: o.Status, Kinds: o.Kinds, Tenants: o.Tenants, PeerGroups: o.PeerGroups,
-		}})
+	outputs, err := Outputs(a.cfg)
+	if err != nil {
+		return role{}, err
 	}
 	group, leave, err := a.member(client, pipeline.GroupDetect, pipeline.TopicActivity)
 	if err != nil {

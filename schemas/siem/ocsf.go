@@ -14,7 +14,7 @@ import (
 var OCSF Encoder = ocsfForm{"ocsf", "1.8.0"}
 
 // The same in earlier versions. Up to 1.5 a resource has no role, a user is not of
-// type Service, and a record can't say that it was cut.
+// type Service, and unmapped says whether the record was cut.
 var (
 	OCSF17 Encoder = ocsfForm{"ocsf-1.7", "1.7.0"}
 	OCSF16 Encoder = ocsfForm{"ocsf-1.6", "1.6.0"}
@@ -53,9 +53,17 @@ func (f ocsfForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 				w.list("references", []string{a.Runbook}, 1)
 			})
 		}
-		w.object("unmapped", func() { w.unmapped(a) })
-		// Last, because it says whether anything above was cut.
-		w.object("metadata", func() { w.metadata(a) })
+		// Last comes what says whether anything was cut.
+		if w.ocsf15() {
+			w.object("metadata", func() { w.metadata(a) })
+			w.object("unmapped", func() {
+				w.unmapped(a)
+				w.boolean("is_truncated", w.cut)
+			})
+		} else {
+			w.object("unmapped", func() { w.unmapped(a) })
+			w.object("metadata", func() { w.metadata(a) })
+		}
 		w.buf = append(w.buf, '}')
 	})
 }

@@ -317,6 +317,23 @@ func TestFindingsFollowOCSFsOwnSchema(t *testing.T) {
 	}
 }
 
+func TestAFindingSaysThatItWasCut(t *testing.T) {
+	for _, c := range []struct {
+		form siem.Encoder
+		at   string
+	}{{siem.OCSF, "metadata"}, {siem.OCSF16, "metadata"}, {siem.OCSF15, "unmapped"}} {
+		for _, cut := range []bool{false, true} {
+			a := exfiltration()
+			if cut {
+				a.Query = strings.Repeat("x", 1<<20)
+			}
+			var finding map[string]any
+			require.NoError(t, json.Unmarshal(check(t, c.form, a), &finding))
+			require.Equal(t, cut, finding[c.at].(map[string]any)["is_truncated"], c.form.Name())
+		}
+	}
+}
+
 // FuzzEncoders: whatever stands in an alert, every form stays one record of
 // valid JSON, and a finding stays a finding.
 func FuzzEncoders(f *testing.F) {
