@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
 )
 
@@ -41,11 +45,12 @@ func cases(o options) []faultCase {
 		faultCase{name: "two instances, one killed, three times", do: twoKilled},
 		faultCase{name: "paused beyond its session, then woken", do: zombie, mayDouble: true},
 		faultCase{name: "rebalance storm", do: storm},
+		faultCase{name: "two services on one Kafka by mistake", do: twoServices},
 		faultCase{name: "broker restarted", do: brokerRestart, mayDouble: true},
 		faultCase{name: "acknowledgements of Kafka lost", do: kafkaMute, mayDouble: true},
 		faultCase{name: "slow link to Kafka", do: kafkaSlow},
 		faultCase{name: "link to Kafka frozen beyond the session", do: kafkaFrozen, mayDouble: true},
-		faultCase{name: "ClickHouse away for 8 s", do: warehouseAway},
+		faultCase{name: "ClickHouse away until all alerts are out", do: warehouseAway},
 		faultCase{name: "acknowledgements of ClickHouse lost", do: warehouseMute},
 		faultCase{name: "engine killed, twice", do: engineKilled},
 		faultCase{name: "events that are none among them", do: poison},
@@ -188,6 +193,36 @@ func storm(ctx context.Context, w *world) error {
 	return w.during(ctx, nap(ctx))
 }
 
+// twoServices has a service with a database of its own come to the same Kafka and
+// leave again, twice: they share the partitions like instances of one. Each event
+// is then in one of two databases at least, each alert is still sent once.
+func twoServices(ctx context.Context, w *world) error {
+	if _, err := begin(ctx, w, nil); err != nil {
+		return err
+	}
+	w.other = w.db + "_other"
+	text, err := os.ReadFile(w.config)
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	config := filepath.Join(w.dir, "other.yaml")
+	if err := os.WriteFile(config, bytes.Replace(text, []byte("database: "+w.db), []byte("database: "+w.other), 1), 0o600); err != nil { //nolint:gosec // in the case's directory
+		return fmt.Errorf("config: %w", err)
+	}
+	for range 2 {
+		other, err := w.startWith(config, "", 0)
+		if err != nil {
+			return err
+		}
+		pause(ctx, 3*time.Second)
+		if err := other.stop(); err != nil {
+			return err
+		}
+		pause(ctx, time.Second)
+	}
+	return w.during(ctx, nap(ctx))
+}
+
 func brokerRestart(ctx context.Context, w *world) error {
 	if _, err := begin(ctx, w, nil); err != nil {
 		return err
@@ -205,6 +240,8 @@ func brokerRestart(ctx context.Context, w *world) error {
 	return w.during(ctx, nap(ctx))
 }
 
+// warehouseAway has ClickHouse gone until long after everything is sent: detection
+// goes on, and what is to be stored waits in Kafka.
 func warehouseAway(ctx context.Context, w *world) error {
 	if _, err := begin(ctx, w, nil); err != nil {
 		return err
@@ -212,9 +249,26 @@ func warehouseAway(ctx context.Context, w *world) error {
 	pause(ctx, 2*time.Second)
 	w.proxy.down.Store(true)
 	w.proxy.cut()
-	pause(ctx, 8*time.Second)
-	w.proxy.down.Store(false)
-	return w.during(ctx, nap(ctx))
+	defer w.proxy.down.Store(false)
+	if err := w.during(ctx, nap(ctx)); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		seen, err := w.published(ctx, pipeline.TopicAlerts)
+		if err != nil {
+			return err
+		}
+		if len(seen) == len(w.h.alerts) {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d of %d alerts came while ClickHouse was away: detection waited for it", len(seen), len(w.h.alerts))
+		}
+		pause(ctx, 500*time.Millisecond)
+	}
+	pause(ctx, 10*time.Second)
+	return ctx.Err()
 }
 
 func warehouseMute(ctx context.Context, w *world) error {

@@ -31,6 +31,7 @@ type world struct {
 	dir    string
 	config string
 	db     string
+	other  string // database of a second service, if there is one
 	broker broker
 	proxy  *proxy // in front of the engine
 	link   *proxy // in front of the broker
@@ -137,12 +138,16 @@ func (w *world) close() {
 // start starts an instance; it does not wait until it works. at names a place to
 // die at, after so many passes; empty: none.
 func (w *world) start(at string, after int) (*instance, error) {
+	return w.startWith(w.config, at, after)
+}
+
+func (w *world) startWith(config, at string, after int) (*instance, error) {
 	w.starts++
 	log, err := os.Create(filepath.Join(w.dir, fmt.Sprintf("service-%d.log", w.starts)))
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
-	cmd := exec.Command(w.h.binary, "run", "--config", w.config) //nolint:gosec,noctx // our own; it is killed by the case
+	cmd := exec.Command(w.h.binary, "run", "--config", config) //nolint:gosec,noctx // our own; it is killed by the case
 	cmd.Stdout, cmd.Stderr = log, log
 	if at != "" {
 		cmd.Env = append(os.Environ(), failpointEnv+"="+at+":"+strconv.Itoa(after))
@@ -307,6 +312,14 @@ func (w *world) command(ctx context.Context, args ...string) ([]byte, error) {
 		return out, fmt.Errorf("%s: %w: %s", args[0], err, strings.TrimSpace(stderr.String()))
 	}
 	return out, nil
+}
+
+// view is where a view's rows are read from.
+func (w *world) view(name string) string {
+	if w.other == "" {
+		return name
+	}
+	return fmt.Sprintf("(SELECT * FROM %s.%s UNION ALL SELECT * FROM %s.%s)", w.db, name, w.other, name)
 }
 
 // row runs a query of one row.
