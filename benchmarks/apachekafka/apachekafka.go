@@ -1,5 +1,5 @@
-// Package apachekafka runs one broker of the real Apache Kafka, in KRaft mode on
-// loopback, from a directory of jars that fetch.sh has filled.
+// Package apachekafka runs one broker of the real Apache Kafka, or a cluster of
+// them, in KRaft mode on loopback, from a directory of jars that fetch.sh has filled.
 package apachekafka
 
 import (
@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,11 @@ type Broker struct {
 	// Advertise is the host that clients are told to connect to, where it is not the
 	// one in Listen.
 	Advertise string
+
+	// id and voters are of a broker in a cluster: its number from 1 on, and the
+	// addresses of all controllers.
+	id     int
+	voters []string
 
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -52,16 +58,24 @@ func (k *Broker) Start() error {
 	}
 	properties := filepath.Join(k.Dir, "server.properties")
 	if _, err := os.Stat(properties); err != nil {
-		controller, err := freePort()
-		if err != nil {
-			return err
+		if k.id == 0 {
+			controller, err := freePort()
+			if err != nil {
+				return err
+			}
+			k.id, k.voters = 1, []string{controller}
+		}
+		voters := make([]string, len(k.voters))
+		for i, addr := range k.voters {
+			voters[i] = strconv.Itoa(i+1) + "@" + addr
 		}
 		text := strings.Join([]string{
-			"process.roles=broker,controller", "node.id=1", "controller.quorum.voters=1@" + controller,
-			"listeners=PLAINTEXT://" + k.Listen + ",CONTROLLER://" + controller, "controller.listener.names=CONTROLLER",
+			"process.roles=broker,controller", "node.id=" + strconv.Itoa(k.id), "controller.quorum.voters=" + strings.Join(voters, ","),
+			"listeners=PLAINTEXT://" + k.Listen + ",CONTROLLER://" + k.voters[k.id-1], "controller.listener.names=CONTROLLER",
 			"advertised.listeners=PLAINTEXT://" + k.advertised(), "log.dirs=" + filepath.Join(k.Dir, "log"),
-			"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4", "transaction.state.log.replication.factor=1",
-			"transaction.state.log.min.isr=1", "auto.create.topics.enable=false", "group.initial.rebalance.delay.ms=0",
+			"offsets.topic.replication.factor=" + strconv.Itoa(len(voters)), "offsets.topic.num.partitions=4",
+			"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
+			"min.insync.replicas=" + strconv.Itoa((len(voters)+1)/2), "broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500", "auto.create.topics.enable=false", "group.initial.rebalance.delay.ms=0",
 			"group.min.session.timeout.ms=500",
 		}, "\n") + "\n"
 		if err := os.WriteFile(properties, []byte(text), 0o600); err != nil {
@@ -98,6 +112,12 @@ func (k *Broker) Start() error {
 	return errors.New("kafka does not listen after a minute")
 }
 
+// Kill ends it at once, as a crash does.
+func (k *Broker) Kill() {
+	_ = k.cmd.Process.Kill()
+	<-k.ended
+}
+
 // Stop ends it and keeps its data.
 func (k *Broker) Stop() error {
 	if k.cmd == nil {
@@ -111,6 +131,59 @@ func (k *Broker) Stop() error {
 		<-k.ended
 	}
 	return nil
+}
+
+// Cluster is three brokers, each of which is a controller too.
+type Cluster struct{ Brokers [3]*Broker }
+
+// NewCluster prepares a cluster that keeps its data under dir.
+func NewCluster(home, dir string) (*Cluster, error) {
+	c := new(Cluster)
+	var voters []string
+	for i := range c.Brokers {
+		listen, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		controller, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		voters = append(voters, controller)
+		c.Brokers[i] = &Broker{Home: home, Dir: filepath.Join(dir, strconv.Itoa(i+1)), Listen: listen, id: i + 1}
+	}
+	for _, b := range c.Brokers {
+		b.voters = voters
+	}
+	return c, nil
+}
+
+// Addrs are where clients connect.
+func (c *Cluster) Addrs() []string {
+	return []string{c.Brokers[0].Listen, c.Brokers[1].Listen, c.Brokers[2].Listen}
+}
+
+// Addr is where clients may connect first.
+func (c *Cluster) Addr() string { return c.Brokers[0].Listen }
+
+// Start starts all: none listens before most of them have found each other.
+func (c *Cluster) Start() error {
+	return c.all((*Broker).Start)
+}
+
+// Stop ends all.
+func (c *Cluster) Stop() error { return c.all((*Broker).Stop) }
+
+func (c *Cluster) all(do func(*Broker) error) error {
+	errs := make(chan error, len(c.Brokers))
+	for _, b := range c.Brokers {
+		go func() { errs <- do(b) }()
+	}
+	var err error
+	for range c.Brokers {
+		err = errors.Join(err, <-errs)
+	}
+	return err
 }
 
 // freePort returns an address that was free a moment ago.

@@ -21,6 +21,8 @@ type faultCase struct {
 	// mayDouble: an alert may stand twice in its topic, with one id: a process that
 	// was paused had it in its hand.
 	mayDouble bool
+	// cluster: on three brokers.
+	cluster bool
 }
 
 const undisturbed = "undisturbed"
@@ -38,6 +40,9 @@ func cases(o options) []faultCase {
 	}}}
 	for _, at := range failpoint.All() {
 		out = append(out, faultCase{name: "killed at " + at, do: dieAt(at)})
+	}
+	if o.kafkaHome != "" {
+		out = append(out, faultCase{name: "three brokers, each killed in turn", do: leadersMove, mayDouble: true, cluster: true})
 	}
 	return append(out,
 		faultCase{name: fmt.Sprintf("kill -9, %d times under load", o.kills), do: killLoop(o.kills)},
@@ -59,6 +64,10 @@ func cases(o options) []faultCase {
 
 // begin starts the first instance and the load.
 func begin(ctx context.Context, w *world, extra func(int) []byte) (*instance, error) {
+	return beginOver(ctx, w, loadTime, extra)
+}
+
+func beginOver(ctx context.Context, w *world, d time.Duration, extra func(int) []byte) (*instance, error) {
 	i, err := w.start("", 0)
 	if err != nil {
 		return nil, err
@@ -66,7 +75,7 @@ func begin(ctx context.Context, w *world, extra func(int) []byte) (*instance, er
 	if err := w.topics(ctx); err != nil {
 		return nil, err
 	}
-	w.load(ctx, loadTime, extra)
+	w.load(ctx, d, extra)
 	return i, nil
 }
 
@@ -187,6 +196,23 @@ func storm(ctx context.Context, w *world) error {
 		}
 		pause(ctx, time.Duration(1200+w.rng.IntN(1500))*time.Millisecond)
 		if err := other.stop(); err != nil {
+			return err
+		}
+	}
+	return w.during(ctx, nap(ctx))
+}
+
+// leadersMove kills one broker after the other and brings it back: the leaders of
+// its partitions, the coordinators of its groups and the controller move.
+func leadersMove(ctx context.Context, w *world) error {
+	if _, err := beginOver(ctx, w, 40*time.Second, nil); err != nil {
+		return err
+	}
+	for _, b := range w.cluster.Brokers {
+		pause(ctx, 3*time.Second)
+		b.Kill()
+		pause(ctx, 6*time.Second)
+		if err := b.Start(); err != nil {
 			return err
 		}
 	}

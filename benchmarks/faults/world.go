@@ -19,6 +19,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/apachekafka"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -34,10 +35,12 @@ type world struct {
 	other  string // database of a second service, if there is one
 	broker broker
 	proxy  *proxy // in front of the engine
-	link   *proxy // in front of the broker
-	client *kafka.Client
-	rng    *rand.Rand
-	starts int
+	link   *proxy // in front of the broker, where there is one only
+	// cluster is the broker of a case that wants three.
+	cluster *apachekafka.Cluster
+	client  *kafka.Client
+	rng     *rand.Rand
+	starts  int
 
 	sent    atomic.Int64
 	stopped chan struct{} // closed when everything is sent
@@ -78,7 +81,7 @@ func (r *result) wrong(format string, args ...any) {
 // run runs one case and looks at what came out.
 func (h *harness) run(ctx context.Context, c faultCase) (r result) {
 	r.Name = c.name
-	w, err := h.world()
+	w, err := h.world(c)
 	if err != nil {
 		r.wrong("%v", err)
 		return r
@@ -94,16 +97,38 @@ func (h *harness) run(ctx context.Context, c faultCase) (r result) {
 	return r
 }
 
-func (h *harness) world() (w *world, err error) {
+func (h *harness) world(c faultCase) (w *world, err error) {
 	h.n++
 	w = &world{h: h, dir: filepath.Join(h.dir, "case-"+strconv.Itoa(h.n)), db: "case_" + strconv.Itoa(h.n), rng: rand.New(rand.NewPCG(1, uint64(h.n))), stopped: make(chan struct{})} //nolint:gosec // reproducible
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
-	if w.broker, err = h.newBroker(w.dir); err != nil {
+	if w.proxy, err = newProxy("127.0.0.1:0", h.engine.Addr()); err != nil {
 		return nil, err
 	}
-	if w.proxy, err = newProxy("127.0.0.1:0", h.engine.Addr()); err != nil {
+	var brokers []string
+	if c.cluster {
+		brokers, err = w.clustered()
+	} else {
+		brokers, err = w.alone()
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.config = filepath.Join(w.dir, "plumbline.yaml")
+	text := strings.Replace(common, "kafka: {", fmt.Sprintf("kafka: {brokers: [%s], session_timeout: %s, ", strings.Join(brokers, ", "), sessionTimeout(h.o)), 1) +
+		fmt.Sprintf("clickhouse: {addr: [%q], database: %s}\narchive: {max_rows: 5000, max_age: 200ms}\noutputs: [{topic: siem.ocsf, format: ocsf}]\n", w.proxy.addr(), w.db) +
+		"admin: {listen: \"127.0.0.1:0\"}\nlog: {format: json}\n"
+	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	w.client, err = kafka.New(kafka.Config{Brokers: brokers}, zerolog.Nop())
+	return w, err
+}
+
+// alone starts one broker, with a proxy in front.
+func (w *world) alone() (addrs []string, err error) {
+	if w.broker, err = w.h.newBroker(w.dir); err != nil {
 		return nil, err
 	}
 	_, port, err := net.SplitHostPort(w.broker.Addr())
@@ -113,15 +138,17 @@ func (h *harness) world() (w *world, err error) {
 	if w.link, err = newProxy(net.JoinHostPort(advertise, port), w.broker.Addr()); err != nil {
 		return nil, err
 	}
-	w.config = filepath.Join(w.dir, "plumbline.yaml")
-	text := strings.Replace(common, "kafka: {", fmt.Sprintf("kafka: {brokers: [%q], session_timeout: %s, ", w.link.addr(), sessionTimeout(h.o)), 1) +
-		fmt.Sprintf("clickhouse: {addr: [%q], database: %s}\narchive: {max_rows: 5000, max_age: 200ms}\noutputs: [{topic: siem.ocsf, format: ocsf}]\n", w.proxy.addr(), w.db) +
-		"admin: {listen: \"127.0.0.1:0\"}\nlog: {format: json}\n"
-	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+	return []string{w.link.addr()}, nil
+}
+
+// clustered starts three brokers of Apache Kafka.
+func (w *world) clustered() ([]string, error) {
+	var err error
+	if w.cluster, err = apachekafka.NewCluster(w.h.o.kafkaHome, filepath.Join(w.dir, "kafka")); err != nil {
+		return nil, err
 	}
-	w.client, err = kafka.New(kafka.Config{Brokers: []string{w.link.addr()}}, zerolog.Nop())
-	return w, err
+	w.broker = w.cluster
+	return w.cluster.Addrs(), w.cluster.Start()
 }
 
 func (w *world) close() {
@@ -131,7 +158,9 @@ func (w *world) close() {
 	}
 	_ = w.client.Close()
 	w.proxy.close()
-	w.link.close()
+	if w.link != nil {
+		w.link.close()
+	}
 	_ = w.broker.Stop()
 }
 
