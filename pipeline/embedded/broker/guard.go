@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -44,7 +46,7 @@ func (l *guardedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // kfake compares nothing and logs it
 	}
-	return &guardedConn{Conn: conn, log: l.log}, nil
+	return &guardedConn{Conn: conn, log: l.log, closed: make(chan struct{})}, nil
 }
 
 // headerSize: length (4), key (2), version (2) of a request.
@@ -60,6 +62,39 @@ type guardedConn struct {
 	out  int // bytes of head that were passed on
 	body int // bytes of the frame's body that are still to come
 	err  error
+
+	joined bool // a JoinGroup was read
+	once   sync.Once
+	closed chan struct{}
+}
+
+// lingerJoined is how long the end of a connection with a group's member is held
+// back: longer than a join waits for an answer (the rebalance timeout, 30 s here).
+const lingerJoined = 40 * time.Second
+
+// joinGroup is the key of a JoinGroup request.
+const joinGroup = 11
+
+// Close closes the connection, and ends what lingers.
+func (c *guardedConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close() //nolint:wrapcheck // kfake compares nothing
+}
+
+// ended holds back the end of a connection on which a member joined a group. kfake
+// starts the session timer of a member with the answer to its JoinGroup; where the
+// connection is known to be gone by then it starts none, and the member keeps its
+// partitions for ever.
+func (c *guardedConn) ended(err error) error {
+	if c.joined {
+		t := time.NewTimer(lingerJoined)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-c.closed:
+		}
+	}
+	return err
 }
 
 var errNotKafka = errors.New("not a Kafka request")
@@ -87,7 +122,7 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 			break
 		}
 		if err != nil {
-			return 0, err //nolint:wrapcheck // io.EOF must stay io.EOF
+			return 0, c.ended(err)
 		}
 	}
 	if c.out < c.have {
@@ -97,7 +132,10 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p[:min(len(p), c.body)])
 	c.body -= n
-	return n, err //nolint:wrapcheck // io.EOF must stay io.EOF
+	if err != nil {
+		err = c.ended(err)
+	}
+	return n, err
 }
 
 func (c *guardedConn) check() error {
@@ -110,5 +148,6 @@ func (c *guardedConn) check() error {
 		return fmt.Errorf("%w: key %d", errNotKafka, key)
 	}
 	c.body = int(size) - (headerSize - 4)
+	c.joined = c.joined || key == joinGroup
 	return nil
 }
