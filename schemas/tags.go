@@ -69,17 +69,10 @@ var owaspASI = map[string]string{
 func LookupTechnique(id string) (Technique, bool) {
 	t, ok := techniques[id]
 	t.ID = id
-	if parent, _, sub := cutLast(id, "."); !ok && sub && techniqueID.MatchString(parent) {
-		t.Parent = parent
+	if dot := strings.LastIndexByte(id, '.'); !ok && dot > 0 && techniqueID.MatchString(id[:dot]) {
+		t.Parent = id[:dot]
 	}
 	return t, ok
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // Ids as their publishers write them, sub-techniques included.

@@ -75,7 +75,8 @@ func (k *Broker) Start() error {
 			"advertised.listeners=PLAINTEXT://" + k.advertised(), "log.dirs=" + filepath.Join(k.Dir, "log"),
 			"offsets.topic.replication.factor=" + strconv.Itoa(len(voters)), "offsets.topic.num.partitions=4",
 			"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
-			"min.insync.replicas=" + strconv.Itoa((len(voters)+1)/2), "broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500", "auto.create.topics.enable=false", "group.initial.rebalance.delay.ms=0",
+			"min.insync.replicas=" + strconv.Itoa((len(voters)+1)/2),
+			"broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500", "auto.create.topics.enable=false", "group.initial.rebalance.delay.ms=0",
 			"group.min.session.timeout.ms=500",
 		}, "\n") + "\n"
 		if err := os.WriteFile(properties, []byte(text), 0o600); err != nil {

@@ -246,8 +246,9 @@ func (k *checker) detector(c *Detector) {
 		}
 		k.tags(key+".tags", s.Tags)
 	}
-	for access, ids := range c.AccessTags.ByAccess() {
-		k.tags("detector.access_tags."+access, ids)
+	byAccess := c.AccessTags.ByAccess()
+	for _, access := range slices.Sorted(maps.Keys(byAccess)) {
+		k.tags("detector.access_tags."+access, byAccess[access])
 	}
 }
 
