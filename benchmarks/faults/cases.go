@@ -23,6 +23,8 @@ type faultCase struct {
 	mayDouble bool
 	// cluster: on three brokers.
 	cluster bool
+	// disk: broker, engine and logs are on a disk of their own.
+	disk bool
 }
 
 const undisturbed = "undisturbed"
@@ -42,7 +44,9 @@ func cases(o options) []faultCase {
 		out = append(out, faultCase{name: "killed at " + at, do: dieAt(at)})
 	}
 	if o.kafkaHome != "" {
-		out = append(out, faultCase{name: "three brokers, each killed in turn", do: leadersMove, mayDouble: true, cluster: true})
+		out = append(out,
+			faultCase{name: "three brokers, each killed in turn", do: leadersMove, mayDouble: true, cluster: true},
+			faultCase{name: "a batch corrupted on the broker's disk", do: corrupted})
 	}
 	return append(out,
 		faultCase{name: fmt.Sprintf("kill -9, %d times under load", o.kills), do: killLoop(o.kills)},
@@ -59,6 +63,9 @@ func cases(o options) []faultCase {
 		faultCase{name: "acknowledgements of ClickHouse lost", do: warehouseMute},
 		faultCase{name: "engine killed, twice", do: engineKilled},
 		faultCase{name: "events that are none among them", do: poison},
+		faultCase{name: "retention removed what was not read", do: retention},
+		faultCase{name: "disk full", do: diskFull, disk: true, mayDouble: true},
+		faultCase{name: "clocks a day off", do: clockOff},
 	)
 }
 
@@ -68,7 +75,7 @@ func begin(ctx context.Context, w *world, extra func(int) []byte) (*instance, er
 }
 
 func beginOver(ctx context.Context, w *world, d time.Duration, extra func(int) []byte) (*instance, error) {
-	i, err := w.start("", 0)
+	i, err := w.start(launch{})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +102,7 @@ func dieAt(at string) func(context.Context, *world) error {
 		<-first.ended
 		deaths := 0
 		for deaths < 3 {
-			i, err := w.start(at, deaths%partitions) // an open comes by once a partition
+			i, err := w.start(launch{at: at, after: deaths % partitions}) // an open comes by once a partition
 			if err != nil {
 				return err
 			}
@@ -106,7 +113,7 @@ func dieAt(at string) func(context.Context, *world) error {
 				return fmt.Errorf("it died there %d times, and then did not come by for 20 s", deaths)
 			}
 		}
-		if _, err := w.start("", 0); err != nil {
+		if _, err := w.start(launch{}); err != nil {
 			return err
 		}
 		return w.during(ctx, nap(ctx))
@@ -124,7 +131,7 @@ func killLoop(times int) func(context.Context, *world) error {
 			pause(ctx, time.Duration(1000+w.rng.IntN(3000))*time.Millisecond)
 			i.signal(syscall.SIGKILL)
 			<-i.ended
-			if i, err = w.start("", 0); err != nil {
+			if i, err = w.start(launch{}); err != nil {
 				return err
 			}
 		}
@@ -142,7 +149,7 @@ func termLoop(ctx context.Context, w *world) error {
 		if err := i.stop(); err != nil {
 			return err
 		}
-		if i, err = w.start("", 0); err != nil {
+		if i, err = w.start(launch{}); err != nil {
 			return err
 		}
 	}
@@ -155,7 +162,7 @@ func twoKilled(ctx context.Context, w *world) error {
 		return err
 	}
 	for range 3 {
-		other, err := w.start("", 0)
+		other, err := w.start(launch{})
 		if err != nil {
 			return err
 		}
@@ -172,7 +179,7 @@ func zombie(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	second, err := w.start("", 0)
+	second, err := w.start(launch{})
 	if err != nil {
 		return err
 	}
@@ -190,7 +197,7 @@ func storm(ctx context.Context, w *world) error {
 		return err
 	}
 	for range 6 {
-		other, err := w.start("", 0)
+		other, err := w.start(launch{})
 		if err != nil {
 			return err
 		}
@@ -236,7 +243,7 @@ func twoServices(ctx context.Context, w *world) error {
 		return fmt.Errorf("config: %w", err)
 	}
 	for range 2 {
-		other, err := w.startWith(config, "", 0)
+		other, err := w.start(launch{config: config})
 		if err != nil {
 			return err
 		}
@@ -360,18 +367,26 @@ func engineKilled(ctx context.Context, w *world) error {
 	if _, err := begin(ctx, w, nil); err != nil {
 		return err
 	}
-	before := w.h.engine.Restarts()
+	before := w.engine.Restarts()
 	for range 2 {
 		pause(ctx, 2500*time.Millisecond)
-		if err := w.h.killEngine(); err != nil {
+		if err := w.killEngine(); err != nil {
 			return err
 		}
 	}
 	if err := w.during(ctx, nap(ctx)); err != nil {
 		return err
 	}
-	if w.h.engine.Restarts() < before+2 {
+	if w.engine.Restarts() < before+2 {
 		return errors.New("the engine was not started again")
+	}
+	return nil
+}
+
+// killEngine kills the engine's process; its server starts another.
+func (w *world) killEngine() error {
+	if err := syscall.Kill(w.engine.Pid(), syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill the engine: %w", err)
 	}
 	return nil
 }

@@ -10,5 +10,8 @@
 //     stand twice in the topic the case says so, under the view each stands once;
 //   - the fingerprint of the baselines is that of an undisturbed run.
 //
+// Where a case takes records away for good, what is left of them must come out, and
+// the logs must speak of as many lost records as there are.
+//
 // make faults runs it and prints a table.
 package main

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,6 +29,7 @@ type harness struct {
 	o      options
 	dir    string
 	binary string
+	lib    string // the engine's
 	engine *chdb.Server
 	lines  [][]byte
 	ids    map[string]bool // of the events
@@ -47,13 +46,13 @@ func newHarness(ctx context.Context, dir string, o options) (*harness, error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "failpoints", "-o", h.binary, "./cmd/plumbline").CombinedOutput(); err != nil { //nolint:gosec // our own
 		return nil, fmt.Errorf("build: %w\n%s", err, out)
 	}
-	lib, err := chdb.Path("")
-	if err != nil {
+	var err error
+	if h.lib, err = chdb.Path(""); err != nil {
 		return nil, fmt.Errorf("%w (run make setup)", err)
 	}
 	say("starting the engine, and simulating a fleet of %d agents over %d days", o.agents, o.days)
 	h.engine, err = chdb.Start(ctx, chdb.Config{
-		DataDir: filepath.Join(dir, "clickhouse"), Listen: "127.0.0.1:0", Lib: lib,
+		DataDir: filepath.Join(dir, "clickhouse"), Listen: "127.0.0.1:0", Lib: h.lib,
 		Argv: []string{h.binary, chdb.Command}, Logger: zerolog.Nop(),
 	})
 	if err != nil {
@@ -68,18 +67,15 @@ func newHarness(ctx context.Context, dir string, o options) (*harness, error) {
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-func (h *harness) close() {
+func (h *harness) close() { stopEngine(h.engine) }
+
+func stopEngine(e *chdb.Server) {
+	if e == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_ = h.engine.Stop(ctx) // its data are thrown away
-}
-
-// killEngine kills the engine's process; its server starts another.
-func (h *harness) killEngine() error {
-	if err := syscall.Kill(h.engine.Pid(), syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill the engine: %w", err)
-	}
-	return nil
+	_ = e.Stop(ctx) // its data are thrown away
 }
 
 // name is a file name that says which broker it was.
@@ -137,27 +133,8 @@ func (h *harness) simulate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	cfg := filepath.Join(h.dir, "replay.yaml")
-	if err := os.WriteFile(cfg, []byte(common), 0o600); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	alerts := filepath.Join(h.dir, "alerts.jsonl")
-	if msg, err := exec.CommandContext(ctx, h.binary, "replay", "--config", cfg, "--input", events, "--alerts", alerts).CombinedOutput(); err != nil { //nolint:gosec // our own
-		return fmt.Errorf("replay: %w: %s", err, msg)
-	}
-	h.alerts = make(map[string]bool)
-	err = eachLine(alerts, func(line []byte) error {
-		var a struct {
-			ID string `json:"alert_id"`
-		}
-		if err := json.Unmarshal(line, &a); err != nil {
-			return err
-		}
-		h.alerts[a.ID] = true
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("alerts: %w", err)
+	if h.alerts, err = h.replay(ctx, events); err != nil {
+		return err
 	}
 	if len(h.alerts) < 20 {
 		return fmt.Errorf("only %d alerts: too few to prove anything", len(h.alerts))
@@ -166,20 +143,31 @@ func (h *harness) simulate(ctx context.Context) error {
 	return nil
 }
 
-func eachLine(path string, f func([]byte) error) error {
-	in, err := os.Open(path)
-	if err != nil {
-		return err //nolint:wrapcheck // the caller says which
+// replay returns the ids of the alerts that these events give.
+func (h *harness) replay(ctx context.Context, events string) (map[string]bool, error) {
+	cfg := filepath.Join(h.dir, "replay.yaml")
+	if err := os.WriteFile(cfg, []byte(common), 0o600); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // it was read
-	s := bufio.NewScanner(in)
-	s.Buffer(nil, 16<<20)
-	for s.Scan() {
-		if err := f(s.Bytes()); err != nil {
-			return err
+	alerts := events + ".alerts"
+	if msg, err := exec.CommandContext(ctx, h.binary, "replay", "--config", cfg, "--input", events, "--alerts", alerts).CombinedOutput(); err != nil { //nolint:gosec // our own
+		return nil, fmt.Errorf("replay: %w: %s", err, msg)
+	}
+	ids := make(map[string]bool)
+	err := eachLine(alerts, func(line []byte) error {
+		var a struct {
+			ID string `json:"alert_id"`
 		}
+		if err := json.Unmarshal(line, &a); err != nil {
+			return fmt.Errorf("%w in %q", err, line)
+		}
+		ids[a.ID] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("alerts: %w", err)
 	}
-	return s.Err() //nolint:wrapcheck // the caller says which
+	return ids, nil
 }
 
 // common is the part of the config that decides about alerts.

@@ -83,9 +83,9 @@ func run(ctx context.Context) (err error) {
 
 func table(w *os.File, results []result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CASE\tSENT\tSTORED\tALERTS\tTWICE IN TOPIC\tSTATE\tSTARTS\tVERDICT")
+	fmt.Fprintln(t, "CASE\tSENT\tSTORED\tALERTS\tTWICE IN TOPIC\tSTATE\tSTARTS\tPEAK MIB\tVERDICT")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%d\t%s\n", r.Name, r.Sent, r.Stored, r.Alerts, r.Doubled, r.State, r.Starts, r.verdict())
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%d\t%d\t%s\n", r.Name, r.Sent, r.Stored, r.Alerts, r.Doubled, r.State, r.Starts, r.PeakMiB, r.verdict())
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
@@ -97,12 +97,13 @@ func table(w *os.File, results []result) error {
 func write(ctx context.Context, dir string, h *harness, results []result) error {
 	var b strings.Builder
 	b.WriteString("# Faults\n\n" + h.origin(ctx) + "\n\n" +
-		"| case | sent | stored | alerts | twice in the topic | state | starts | seconds | verdict |\n|---|---|---|---|---|---|---|---|---|\n")
+		"| case | sent | stored | alerts | twice in the topic | state | starts | peak MiB | seconds | verdict |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | `%s` | %d | %.0f | %s |\n", r.Name, r.Sent, r.Stored, r.Alerts, r.Doubled, r.State, r.Starts, r.Seconds, r.verdict())
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | `%s` | %d | %d | %.0f | %s |\n", r.Name, r.Sent, r.Stored, r.Alerts, r.Doubled, r.State, r.Starts, r.PeakMiB, r.Seconds, r.verdict())
 	}
 	b.WriteString("\nStored counts rows and distinct event ids under the view `activity`, alerts the distinct ids of the topic `plumbline.alerts`; " +
-		"both must equal what was sent and what `plumbline replay` says. State is the fingerprint of all baselines (`plumbline state show`).\n")
+		"both must equal what was sent and what `plumbline replay` says. State is the fingerprint of all baselines (`plumbline state show`). " +
+		"Where records were taken away for good, what stays is compared with a replay of what is left, and the logs must speak of as many; peak is the largest resident set of an instance.\n")
 	if err := os.WriteFile(filepath.Join(dir, h.name("faults")+".md"), []byte(b.String()), 0o644); err != nil { //nolint:gosec // pages of the repository
 		return fmt.Errorf("write results: %w", err)
 	}

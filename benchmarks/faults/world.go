@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/benchmarks/apachekafka"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
@@ -34,7 +36,9 @@ type world struct {
 	db     string
 	other  string // database of a second service, if there is one
 	broker broker
+	engine *chdb.Server
 	proxy  *proxy // in front of the engine
+	disk   *disk  // of its own, where the case wants one
 	link   *proxy // in front of the broker, where there is one only
 	// cluster is the broker of a case that wants three.
 	cluster *apachekafka.Cluster
@@ -42,16 +46,20 @@ type world struct {
 	rng     *rand.Rand
 	starts  int
 
-	sent    atomic.Int64
-	stopped chan struct{} // closed when everything is sent
-	sendErr error
-	running []*instance
+	sent     atomic.Int64
+	stopped  chan struct{} // closed when everything is sent
+	sendErr  error
+	lines    [partitions][]int // which of the harness's lines stands at an offset
+	stampOff time.Duration     // how far off the sender's clock is
+	lost     map[int]bool      // lines that the case took away for good
+	running  []*instance
 }
 
 // instance is one process of the service.
 type instance struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
+	peak  int // MiB
 }
 
 // result is a row of the table.
@@ -63,11 +71,21 @@ type result struct {
 	Doubled int      `json:"twice_in_topic"`
 	State   string   `json:"state"`
 	Starts  int      `json:"starts"`
+	PeakMiB int      `json:"peak_mib"` // the largest resident set of an instance
 	Seconds float64  `json:"seconds"`
 	Faults  []string `json:"wrong,omitempty"`
+	Skipped string   `json:"skipped,omitempty"`
 }
 
+// errSkipped is why a case can't be had on this machine.
+type errSkipped string
+
+func (e errSkipped) Error() string { return string(e) }
+
 func (r *result) verdict() string {
+	if r.Skipped != "" {
+		return "SKIPPED: " + r.Skipped
+	}
 	if len(r.Faults) == 0 {
 		return "holds"
 	}
@@ -81,12 +99,16 @@ func (r *result) wrong(format string, args ...any) {
 // run runs one case and looks at what came out.
 func (h *harness) run(ctx context.Context, c faultCase) (r result) {
 	r.Name = c.name
-	w, err := h.world(c)
+	w, err := h.world(ctx, c)
+	defer w.close() //nolint:contextcheck // also when ctx has ended
+	if skipped := errSkipped(""); errors.As(err, &skipped) {
+		r.Skipped = string(skipped)
+		return r
+	}
 	if err != nil {
 		r.wrong("%v", err)
 		return r
 	}
-	defer w.close()
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute+time.Duration(h.o.kills)*10*time.Second)
 	defer cancel()
 	if err := c.do(ctx, w); err != nil {
@@ -97,14 +119,20 @@ func (h *harness) run(ctx context.Context, c faultCase) (r result) {
 	return r
 }
 
-func (h *harness) world(c faultCase) (w *world, err error) {
+// world makes what a case needs; what it returns is to be closed, also with an error.
+func (h *harness) world(ctx context.Context, c faultCase) (w *world, err error) {
 	h.n++
-	w = &world{h: h, dir: filepath.Join(h.dir, "case-"+strconv.Itoa(h.n)), db: "case_" + strconv.Itoa(h.n), rng: rand.New(rand.NewPCG(1, uint64(h.n))), stopped: make(chan struct{})} //nolint:gosec // reproducible
+	w = &world{h: h, engine: h.engine, dir: filepath.Join(h.dir, "case-"+strconv.Itoa(h.n)), db: "case_" + strconv.Itoa(h.n), rng: rand.New(rand.NewPCG(1, uint64(h.n))), stopped: make(chan struct{})} //nolint:gosec // reproducible
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return w, fmt.Errorf("directory: %w", err)
 	}
-	if w.proxy, err = newProxy("127.0.0.1:0", h.engine.Addr()); err != nil {
-		return nil, err
+	if c.disk {
+		if err := w.ownDisk(ctx); err != nil {
+			return w, err
+		}
+	}
+	if w.proxy, err = newProxy("127.0.0.1:0", w.engine.Addr()); err != nil {
+		return w, err
 	}
 	var brokers []string
 	if c.cluster {
@@ -113,14 +141,14 @@ func (h *harness) world(c faultCase) (w *world, err error) {
 		brokers, err = w.alone()
 	}
 	if err != nil {
-		return nil, err
+		return w, err
 	}
 	w.config = filepath.Join(w.dir, "plumbline.yaml")
 	text := strings.Replace(common, "kafka: {", fmt.Sprintf("kafka: {brokers: [%s], session_timeout: %s, ", strings.Join(brokers, ", "), sessionTimeout(h.o)), 1) +
 		fmt.Sprintf("clickhouse: {addr: [%q], database: %s}\narchive: {max_rows: 5000, max_age: 200ms}\noutputs: [{topic: siem.ocsf, format: ocsf}]\n", w.proxy.addr(), w.db) +
 		"admin: {listen: \"127.0.0.1:0\"}\nlog: {format: json}\n"
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return w, fmt.Errorf("config: %w", err)
 	}
 	w.client, err = kafka.New(kafka.Config{Brokers: brokers}, zerolog.Nop())
 	return w, err
@@ -156,30 +184,44 @@ func (w *world) close() {
 		i.signal(syscall.SIGKILL)
 		<-i.ended
 	}
-	_ = w.client.Close()
-	w.proxy.close()
-	if w.link != nil {
-		w.link.close()
+	if w.client != nil {
+		_ = w.client.Close()
 	}
-	_ = w.broker.Stop()
+	for _, p := range []*proxy{w.proxy, w.link} {
+		if p != nil {
+			p.close()
+		}
+	}
+	if w.broker != nil {
+		_ = w.broker.Stop()
+	}
+	if w.disk != nil {
+		stopEngine(w.engine)
+		w.disk.close()
+	}
 }
 
-// start starts an instance; it does not wait until it works. at names a place to
-// die at, after so many passes; empty: none.
-func (w *world) start(at string, after int) (*instance, error) {
-	return w.startWith(w.config, at, after)
+// launch says how an instance is started.
+type launch struct {
+	at     string // a place to die at; empty: none
+	after  int    // after so many passes
+	binary string // default: the harness's
+	config string // default: the case's
+	env    []string
 }
 
-func (w *world) startWith(config, at string, after int) (*instance, error) {
+// start starts an instance; it does not wait until it works.
+func (w *world) start(l launch) (*instance, error) {
 	w.starts++
 	log, err := os.Create(filepath.Join(w.dir, fmt.Sprintf("service-%d.log", w.starts)))
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
-	cmd := exec.Command(w.h.binary, "run", "--config", config) //nolint:gosec,noctx // our own; it is killed by the case
+	cmd := exec.Command(cmp.Or(l.binary, w.h.binary), "run", "--config", cmp.Or(l.config, w.config)) //nolint:gosec,noctx // our own; it is killed by the case
 	cmd.Stdout, cmd.Stderr = log, log
-	if at != "" {
-		cmd.Env = append(os.Environ(), failpointEnv+"="+at+":"+strconv.Itoa(after))
+	cmd.Env = append(os.Environ(), l.env...)
+	if l.at != "" {
+		cmd.Env = append(cmd.Env, failpointEnv+"="+l.at+":"+strconv.Itoa(l.after))
 	}
 	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
@@ -195,7 +237,10 @@ func (w *world) startWith(config, at string, after int) (*instance, error) {
 
 const failpointEnv = "PLUMBLINE_FAILPOINT"
 
-func (i *instance) signal(s syscall.Signal) { _ = i.cmd.Process.Signal(s) }
+func (i *instance) signal(s syscall.Signal) {
+	i.note()
+	_ = i.cmd.Process.Signal(s)
+}
 
 func (i *instance) alive() bool {
 	select {
@@ -203,6 +248,21 @@ func (i *instance) alive() bool {
 		return false
 	default:
 		return true
+	}
+}
+
+// note keeps the largest resident set of an instance that is about to end.
+func (i *instance) note() {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", i.cmd.Process.Pid))
+	if err != nil {
+		return // it has ended
+	}
+	for l := range strings.Lines(string(status)) {
+		if f := strings.Fields(l); len(f) == 3 && f[0] == "VmHWM:" {
+			if kib, err := strconv.Atoi(f[1]); err == nil {
+				i.peak = kib >> 10
+			}
+		}
 	}
 }
 
@@ -271,7 +331,12 @@ func (w *world) send(ctx context.Context, d time.Duration, extra func(i int) []b
 			key = schemas.AppendKey(nil, ev.TenantID, ev.AgentID)
 		})
 		p := schemas.Partition(key, partitions)
-		pending[p] = append(pending[p], pipeline.Record{Key: key, Value: line})
+		rec := pipeline.Record{Key: key, Value: line}
+		if w.stampOff != 0 {
+			rec.Time = schemas.Millis(time.Now().Add(w.stampOff * time.Duration(1-2*(i/batch%2))).UnixMilli())
+		}
+		pending[p] = append(pending[p], rec)
+		w.lines[p] = append(w.lines[p], i)
 		if i%batch < batch-1 && i < len(w.h.lines)-1 {
 			continue
 		}

@@ -114,6 +114,7 @@ func (a *App) Run(ctx context.Context) error {
 		if err := os.MkdirAll(a.cfg.DataDir, 0o750); err != nil {
 			return fmt.Errorf("data_dir: %w", err)
 		}
+		a.watchDisk(ctx, admin)
 	}
 	addr := Addresses{Admin: admin.Addr()}
 	client, err := a.startKafka(ctx, &addr)

@@ -46,7 +46,7 @@ const (
 // batch beyond maxBatch bytes, maxRecords records or as many headers is refused.
 // The latter two are out of reach of a batch of 14 MiB that is not compressed.
 const (
-	fetchBudget = 64 << 20
+	fetchBudget = 16 << 20
 	maxBatch    = 128 << 20
 	maxRecords  = 2 << 20
 	maxHeaders  = 2 << 20
@@ -72,6 +72,7 @@ type parser struct {
 	headerKeys   []string          // of the last record: the next one has mostly the same
 	headerCount  int64             // in this batch
 	decompressed int
+	read         int // bytes of the record set
 
 	aborted  []abortedTransaction // by first offset, those not reached yet
 	aborting map[int64]struct{}   // producers inside an aborted transaction
@@ -109,9 +110,10 @@ func (p *parser) recordSet(b []byte) error {
 		if length+lengthEnd > int64(len(b)) {
 			break
 		}
-		if p.decompressed+len(p.records)*recordCost > p.budget {
+		if p.cost() > p.budget {
 			return nil
 		}
+		p.read += int(length) + lengthEnd
 		batch := b[: length+lengthEnd : length+lengthEnd]
 		b = b[length+lengthEnd:]
 		var err error
@@ -133,6 +135,9 @@ func (p *parser) recordSet(b []byte) error {
 	}
 	return nil
 }
+
+// cost is what the records take beside the record set itself.
+func (p *parser) cost() int { return p.decompressed + len(p.records)*recordCost }
 
 // reserve makes room for the records that the headers of the batches announce,
 // as far as the bytes could hold them.

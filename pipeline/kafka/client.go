@@ -28,6 +28,7 @@ type Client struct {
 	dialer    *kafkago.Dialer
 	reached   atomic.Bool // the cluster has answered at least once
 	raw       sync.Pool   // *[]byte: fetched bytes that no record refers to
+	growth    sync.Map    // topic to float64: what a fetched byte came to in memory
 
 	stop   context.CancelFunc // ends what the transport runs in the background
 	mu     sync.Mutex

@@ -19,7 +19,7 @@ func (c *Client) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset i
 		partition: tp.Partition,
 		offset:    offset,
 		maxWaitMS: int32(c.cfg.FetchMaxWait.Milliseconds()),
-		maxBytes:  c.cfg.FetchMaxBytes,
+		maxBytes:  c.ask(tp.Topic),
 		buffer:    buffer,
 	})
 	if err != nil {
@@ -37,6 +37,7 @@ func (c *Client) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset i
 	}
 	p := newParser(tp, offset, r.aborted)
 	err = p.recordSet(r.recordSet)
+	c.learnGrowth(tp.Topic, p.read, p.cost())
 	if !p.referenced {
 		if r.recordSet != nil {
 			buffer = r.recordSet
@@ -48,6 +49,26 @@ func (c *Client) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset i
 	}
 	// What stands before a broken batch is handed out; the next call meets it.
 	return pipeline.Fetched{Records: p.records, Next: p.next, HighWatermark: r.highWatermark, LogStart: r.logStart}, nil
+}
+
+// ask is how many bytes to fetch of a topic: no more than come to fetchBudget in
+// memory if they grow as the last ones did.
+func (c *Client) ask(topic string) int32 {
+	growth := 4.0
+	if g, ok := c.growth.Load(topic); ok {
+		growth = g.(float64) //nolint:forcetypeassert // ours
+	}
+	return max(min(c.cfg.FetchMaxBytes, int32(fetchBudget/growth)), min(c.cfg.FetchMaxBytes, leastFetch))
+}
+
+// leastFetch keeps a producer of bombs from making everybody's reads tiny.
+const leastFetch = 256 << 10
+
+// learnGrowth notes what fetched bytes came to. A little is no measure.
+func (c *Client) learnGrowth(topic string, fetched, inMemory int) {
+	if fetched >= leastFetch/4 {
+		c.growth.Store(topic, max(1, float64(inMemory)/float64(fetched)))
+	}
 }
 
 func (c *Client) fetchError(tp pipeline.TopicPartition, offset int64, err kafkago.Error) error {

@@ -49,18 +49,23 @@ const controlLife = 512
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// installAppendTime restamps what is produced to cluster from now on.
-func installAppendTime(cluster *kfake.Cluster, log zerolog.Logger) {
+// interceptProduce restamps what is produced to cluster from now on, and refuses it
+// while the disk under dir is full.
+func interceptProduce(cluster *kfake.Cluster, dir string, log zerolog.Logger) {
 	seen := 0 // control functions run one at a time
 	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		var res kmsg.Response
 		if produce, ok := req.(*kmsg.ProduceRequest); ok {
+			if free, is := full(dir); is && produce.Acks != 0 { // without acks nobody listens
+				res = refuse(produce, free)
+			}
 			restampRequest(cluster, produce, time.Now(), log)
 		}
 		if seen++; seen == controlLife {
-			installAppendTime(cluster, log)
+			interceptProduce(cluster, dir, log)
 			cluster.DropControl()
 		}
-		return nil, nil, false
+		return res, nil, res != nil
 	})
 }
 

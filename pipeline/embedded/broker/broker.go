@@ -118,7 +118,7 @@ func Start(cfg Config) (*Broker, error) {
 			return nil, errors.Join(fmt.Errorf("embedded kafka: %w", err), b.Stop())
 		}
 	}
-	installAppendTime(b.cluster, cfg.Logger)
+	interceptProduce(b.cluster, cfg.DataDir, cfg.Logger)
 	b.done.Go(b.retain)
 	return b, nil
 }

@@ -8,12 +8,20 @@ import (
 	"strings"
 )
 
+// KeepFree is what the engine leaves free of its disk, in bytes.
+const KeepFree = 128 << 20
+
 // The engine reads a configuration as a server does, and where it is given none
 // it looks for one in the working directory, the home directory and /etc. It is
 // given one, so that what runs does not depend on where it runs.
 //
 // fsync: an insert is acknowledged when its part is on the disk, so that a power
 // cut takes nothing that was acknowledged either.
+//
+// keep_free_space: a part whose files meet a full disk while they are closed can be
+// kept with an empty one among them, and is then unreadable (26.7: the marks of a
+// merged part). The engine is made to refuse inserts and merges, cleanly, before
+// that; the broker beside it stops at half of it.
 //
 // The memory limits fit a machine that has other things to do.
 const engineXML = `<clickhouse>
@@ -22,6 +30,9 @@ const engineXML = `<clickhouse>
         <fsync_after_insert>1</fsync_after_insert>
         <fsync_part_directory>1</fsync_part_directory>
     </merge_tree>
+    <storage_configuration><disks><default>
+        <keep_free_space_bytes>%d</keep_free_space_bytes>
+    </default></disks></storage_configuration>
     <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
     <mark_cache_size>268435456</mark_cache_size>
     <index_mark_cache_size>67108864</index_mark_cache_size>
@@ -76,7 +87,7 @@ func writeConfig(dir string) (string, error) {
 		return "", fmt.Errorf("write the engine's configuration: %w", err)
 	}
 	file := filepath.Join(dir, "engine.xml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, engineXML, path.String()), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, engineXML, path.String(), KeepFree), 0o600); err != nil {
 		return "", fmt.Errorf("write the engine's configuration: %w", err)
 	}
 	return file, nil

@@ -1,0 +1,41 @@
+package broker
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// minFree is what the broker leaves free of its disk, in bytes: offsets can still
+// be committed, and the ClickHouse beside it can end what it has begun. A disk that
+// is full to the last byte has cost that one a part (see pipeline/embedded/chdb).
+const minFree = 64 << 20
+
+// full says that there is no room for more records, and how much there is.
+func full(dir string) (free uint64, is bool) {
+	var s syscall.Statfs_t
+	if dir == "" || syscall.Statfs(dir, &s) != nil {
+		return 0, false
+	}
+	free = s.Bavail * uint64(s.Bsize)
+	return free, free < minFree
+}
+
+// refuse answers a produce request as Kafka does where its disk fails.
+func refuse(req *kmsg.ProduceRequest, free uint64) *kmsg.ProduceResponse {
+	msg := fmt.Sprintf("the disk is full: %d MiB are free, the broker leaves %d MiB", free>>20, minFree>>20)
+	res := req.ResponseKind().(*kmsg.ProduceResponse) //nolint:forcetypeassert // by construction
+	for _, t := range req.Topics {
+		topic := kmsg.NewProduceResponseTopic()
+		topic.Topic, topic.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			part := kmsg.NewProduceResponseTopicPartition()
+			part.Partition, part.ErrorCode, part.BaseOffset, part.ErrorMessage = p.Partition, kerr.KafkaStorageError.Code, -1, &msg
+			topic.Partitions = append(topic.Partitions, part)
+		}
+		res.Topics = append(res.Topics, topic)
+	}
+	return res
+}
