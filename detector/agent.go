@@ -18,6 +18,7 @@ const noFused = -100
 type agent struct {
 	tenant *tenant
 	group  *group
+	policy *policy // follows from the config and the names; not part of a snapshot
 
 	id, name, version string
 

@@ -18,6 +18,9 @@ type Config struct {
 	MaxAgents int
 	// Signals overrides single signals by name.
 	Signals map[string]SignalConfig
+	// Overrides change all this for some agents. Those that match an agent apply in
+	// their order. They are calibrated with their peer group, like all its agents.
+	Overrides []Override
 	// Runbook is a link or path prefix; an alert's runbook is it plus the name of
 	// the strongest signal. Empty: none.
 	Runbook string
@@ -35,6 +38,8 @@ type SignalConfig struct {
 	// Weight is this signal's part of the alert budget, relative to the others;
 	// 0 keeps the default.
 	Weight float64
+	// AtLeast keeps the signal silent where what it observed is less, in its unit.
+	AtLeast float64
 }
 
 // DefaultConfig is what an empty config file means.

@@ -70,15 +70,15 @@ type Verdict struct {
 //
 // It is not safe for concurrent use: one goroutine owns it.
 type Detector struct {
-	cfg    Config
-	sink   Sink
-	budget score.Budget
+	cfg  Config
+	sink Sink
 
 	signals []signal.Signal
 	infos   []signal.Info
 	names   []string
-	fuse    score.Fuse
 	drift   int // the number of that signal
+
+	policies policies
 
 	watermark schemas.Millis
 	tenants   []*tenant
@@ -115,12 +115,10 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 		return nil, fmt.Errorf("new detector: quiet time %v and max agents %d must be above 0", cfg.QuietTime, cfg.MaxAgents)
 	}
 	d := &Detector{
-		cfg: cfg, sink: sink, budget: score.Budget(cfg.AlertsPerAgentDay),
+		cfg: cfg, sink: sink,
 		signals: signal.All(), byName: make(map[string]*tenant),
 	}
 	d.drift = -1
-	weights := make([]float64, len(d.signals))
-	on := 0.0
 	for i, s := range d.signals {
 		info := s.Info()
 		d.infos = append(d.infos, info)
@@ -128,21 +126,12 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 		if info.Name == schemas.SignalDrift {
 			d.drift = i
 		}
-		o := cfg.Signals[info.Name]
-		weights[i] = info.Share
-		if o.Weight > 0 {
-			weights[i] = o.Weight
-		}
-		if o.Off {
-			weights[i] = 0
-		}
-		on += weights[i]
 	}
-	if on == 0 {
-		return nil, errors.New("new detector: all signals are off")
+	var err error
+	if d.policies, err = newPolicies(&cfg); err != nil {
+		return nil, err
 	}
-	d.fuse = score.NewFuse(weights)
-	return d, nil
+	return d, d.checkPolicies()
 }
 
 // Process scores one event, then learns from it. It keeps nothing of ev.
@@ -157,7 +146,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	a.tenant.advance(a.group, d.watermark)
 	if ev.EventID != "" && a.seen.Add(baseline.Hash(1, ev.EventID)) {
 		d.duplicates++
-		return Verdict{Surprise: score.Floor, Duplicate: true, Score: d.budget.Score(score.Floor)}
+		return Verdict{Surprise: score.Floor, Duplicate: true, Score: a.policy.budget.Score(score.Floor)}
 	}
 	a.identify(ev)
 	a.profile.Novelty.Promote(int64(at))
@@ -190,6 +179,7 @@ func (d *Detector) agent(ev *schemas.Activity, at schemas.Millis) *agent {
 	}
 	hour := int64(at) / hourMillis
 	a := &agent{tenant: t, id: strings.Clone(ev.AgentID), born: at, group: t.group(ev.PeerGroup, len(d.signals))}
+	a.policy = d.policyOf(a)
 	a.profile.Born, a.profile.At = hour, hour
 	a.group.peers.Agents++
 	d.touches++

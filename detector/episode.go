@@ -88,7 +88,7 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 		a.episode = e
 	}
 	e.first, e.last = min(e.first, at), max(e.last, at)
-	e.due = d.watermark + schemas.Millis(d.cfg.QuietTime.Milliseconds())
+	e.due = d.watermark + a.policy.quiet
 	e.session, e.principal = text(ev.SessionID), text(ev.OnBehalfOf)
 	e.crossings++
 	if opened {
@@ -97,7 +97,7 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 		a.trail.each(func(id, tool, resource string) { e.prove(id, tool, resource) })
 	}
 	e.proveEvent(ev)
-	worse := e.grow(d, ev, v)
+	worse := e.grow(d, a.policy, ev, v)
 	if !opened && !worse {
 		e.suppressed++
 		return
@@ -116,10 +116,10 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 
 // grow notes what this crossing adds, and reports whether it is worse than what
 // was alerted: severity up, a new family, a new destination, another session.
-func (e *episode) grow(d *Detector, ev *schemas.Activity, v Verdict) bool {
+func (e *episode) grow(d *Detector, p *policy, ev *schemas.Activity, v Verdict) bool {
 	worse := false
 	for _, r := range d.ranked {
-		if !d.strong(r) {
+		if !p.strong(r) {
 			continue
 		}
 		f := d.infos[r.index].Family
@@ -137,7 +137,7 @@ func (e *episode) grow(d *Detector, ev *schemas.Activity, v Verdict) bool {
 	if ev.SessionID != "" && note(&e.sessions, baseline.Hash(2, ev.SessionID)) {
 		worse = true
 	}
-	if s := d.severity(e, v); s > e.severity {
+	if s := d.severity(e, p, v); s > e.severity {
 		e.severity = s
 		worse = true
 	}

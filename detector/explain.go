@@ -16,11 +16,11 @@ var severities = []string{
 
 // strong reports whether a signal by itself, with its share of the budget, comes
 // within a decade of an alert.
-func (d *Detector) strong(r rankedSignal) bool { return r.evidence >= d.budget.Threshold()-1 }
+func (p *policy) strong(r rankedSignal) bool { return r.evidence >= p.budget.Threshold()-1 }
 
 // severity starts from the score and is raised where data leaves. Critical takes
 // more than one family of signals: a lone deviation is at most high.
-func (d *Detector) severity(e *episode, v Verdict) int {
+func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	s := 0
 	switch {
 	case v.Score >= 75:
@@ -30,7 +30,7 @@ func (d *Detector) severity(e *episode, v Verdict) int {
 	}
 	leaving := false
 	for _, r := range d.ranked {
-		leaving = leaving || d.strong(r) && d.infos[r.index].Leaves
+		leaving = leaving || p.strong(r) && d.infos[r.index].Leaves
 	}
 	if leaving {
 		s++
@@ -63,7 +63,7 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 			det.FirstSeen[j] = text(det.FirstSeen[j])
 		}
 		al.Signals = append(al.Signals, d.alertSignal(r, det))
-		if i == 0 || d.strong(r) {
+		if i == 0 || a.policy.strong(r) {
 			names = append(names, d.names[r.index])
 			// A new destination that is also a new resource is said once.
 			if len(texts) < 3 && !slices.Contains(texts, det.Text) {
@@ -130,12 +130,12 @@ func (d *Detector) confidence(a *agent) float64 {
 // as they are.
 func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 	c, pair := &d.ctx, a.group.pair(a.tenant)
-	class := classOf(c.Young)
+	class, p := classOf(c.Young), a.policy
 	rest := math.Inf(-1)
 	for _, r := range d.ranked[1:] {
 		rest = math.Max(rest, r.evidence)
 	}
-	if d.budget.Crossed(-math.Log10(pair.Fused(class, math.Max(rest, -3)))) {
+	if p.budget.Crossed(-math.Log10(pair.Fused(class, math.Max(rest, -3)))) {
 		return "no change of this signal alone: another one crosses by itself"
 	}
 	s := d.signals[top.index]
@@ -147,9 +147,12 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 		return fresh(c)
 	}
 	silent := func(v float64) bool {
+		if !p.heard(top.index, v) {
+			return true
+		}
 		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
-		y := math.Max(rest, d.fuse.Evidence(top.index, lambda))
-		return !d.budget.Crossed(-math.Log10(pair.Fused(class, y)))
+		y := math.Max(rest, p.fuse.Evidence(top.index, lambda))
+		return !p.budget.Crossed(-math.Log10(pair.Fused(class, y)))
 	}
 	det := s.Observe(c)
 	low, high := 0.0, det.Observed

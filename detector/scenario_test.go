@@ -27,7 +27,7 @@ import (
 //	                       clock after it: PER calls every hour, spread evenly, alternating
 //	                       between two tools, five files and (each 8th call) one destination
 //	event KEY=VALUE ...    one event: agent, group, session, tool, access, resource (repeatable),
-//	                       sent, received, outcome, id, target, behalf, name, tenant, back (a duration
+//	                       sent, received, outcome, invalid (a field, repeatable), id, target, behalf, name, tenant, back (a duration
 //	                       before the clock)
 //	repeat N every 1s KEY=VALUE ...   N events, the clock moving; %d in a value is the number
 //	quiet 7h               the clock moves, and an event of another agent moves the watermark
@@ -42,6 +42,8 @@ import (
 //	expect duplicate | late    of the last event
 //	expect stats duplicates=1 late=0 open=0 agents=2
 //	config max_agents=3 budget=0.01   before the first step
+//	override KEY=VALUE ...     before the first step: tenant, group, agent (patterns), budget, quiet,
+//	                       off (a signal), least (SIGNAL:VALUE)
 type scenario struct {
 	t     *testing.T
 	file  string
@@ -125,6 +127,33 @@ func (s *scenario) words(line string) []string {
 	return out
 }
 
+func (s *scenario) override(args []string) {
+	o := detector.Override{Signals: make(map[string]detector.SignalConfig)}
+	for _, kv := range args {
+		k, v, _ := strings.Cut(kv, "=")
+		switch k {
+		case "tenant":
+			o.Tenant = v
+		case "group":
+			o.PeerGroup = v
+		case "agent":
+			o.Agent = v
+		case "budget":
+			o.AlertsPerAgentDay = s.number(v)
+		case "quiet":
+			o.QuietTime = s.duration(v)
+		case "off":
+			o.Signals[v] = detector.SignalConfig{Off: true}
+		case "least":
+			name, value, _ := strings.Cut(v, ":")
+			o.Signals[name] = detector.SignalConfig{AtLeast: s.number(value)}
+		default:
+			s.fail("override %q", k)
+		}
+	}
+	s.cfg.Overrides = append(s.cfg.Overrides, o)
+}
+
 func (s *scenario) step(verb string, args []string) {
 	if verb == "config" {
 		for _, kv := range args {
@@ -142,6 +171,10 @@ func (s *scenario) step(verb string, args []string) {
 				s.fail("config %q", k)
 			}
 		}
+		return
+	}
+	if verb == "override" {
+		s.override(args)
 		return
 	}
 	if s.d == nil {
@@ -260,6 +293,8 @@ func (s *scenario) event(args []string, number int) {
 			ev.BytesReceived = uint64(s.number(v))
 		case "outcome":
 			ev.Outcome = v
+		case "invalid":
+			ev.Flags.FieldsInvalid = append(ev.Flags.FieldsInvalid, v)
 		case "id":
 			ev.EventID = v
 		case "target":

@@ -365,6 +365,7 @@ func (d *Detector) restoreAgent(record []byte) error {
 		return fmt.Errorf("%w: agent %.40q twice", wire.ErrCorrupt, a.id)
 	}
 	a.tenant = t
+	a.policy = d.policyOf(a)
 	a.group.peers.Agents++
 	t.agents[a.id] = a
 	d.agents++

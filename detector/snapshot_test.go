@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -85,6 +86,7 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			events := troubled(seed, 15, 5)
 			cfg := detector.DefaultConfig()
 			cfg.MaxAgents = 22 // with two tenants some are evicted
+			cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
 			whole := &transcript{}
 			d, err := detector.New(cfg, whole)
 			require.NoError(t, err)

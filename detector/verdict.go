@@ -77,6 +77,9 @@ func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
 	case schemas.OutcomeDenied:
 		w.Denied++
 	}
+	if ev.Flags.Malformed() {
+		w.Malformed++
+	}
 	w.Sent += ev.BytesSent
 	w.Received += ev.BytesReceived
 	if ev.BytesSent > 0 {
@@ -134,15 +137,15 @@ func tally(w *baseline.Window, kind baseline.ItemKind) {
 // judge scores the event and raises what alerts follow from it.
 func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verdict {
 	c, w := &d.ctx, &a.win
-	pair, class := a.group.pair(a.tenant), classOf(c.Young)
+	pair, class, p := a.group.pair(a.tenant), classOf(c.Young), a.policy
 	d.ranked = d.ranked[:0]
 	y := math.Inf(-1)
 	for i, s := range d.signals {
-		if !d.fuse.On(i) {
+		if !p.fuse.On(i) {
 			continue
 		}
 		x := s.Score(c)
-		if x <= 0 {
+		if x <= 0 || p.least != nil && !p.heard(i, s.Observe(c).Observed) {
 			continue
 		}
 		lambda := d.lambda(pair, i, class, x)
@@ -152,12 +155,12 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verd
 		if w.Open {
 			w.Max[i] = max(w.Max[i], float32(x))
 		}
-		r := rankedSignal{i, x, lambda, d.fuse.Evidence(i, lambda)}
+		r := rankedSignal{i, x, lambda, p.fuse.Evidence(i, lambda)}
 		y = math.Max(y, r.evidence)
 		d.ranked = append(d.ranked, r)
 	}
 	if len(d.ranked) == 0 {
-		return Verdict{Surprise: score.Floor, Score: d.budget.Score(score.Floor)}
+		return Verdict{Surprise: score.Floor, Score: p.budget.Score(score.Floor)}
 	}
 	slices.SortStableFunc(d.ranked, func(a, b rankedSignal) int { return cmp.Compare(b.evidence, a.evidence) })
 	surprise := math.Max(-math.Log10(pair.Fused(class, y)), score.Floor)
@@ -165,8 +168,8 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verd
 		w.Fused = max(w.Fused, float32(y))
 		w.Surprise = math.Max(w.Surprise, surprise)
 	}
-	v := Verdict{Surprise: surprise, Score: d.budget.Score(surprise)}
-	if d.budget.Crossed(surprise) {
+	v := Verdict{Surprise: surprise, Score: p.budget.Score(surprise)}
+	if p.budget.Crossed(surprise) {
 		w.Crossings++
 		d.cross(a, ev, at, v)
 	}

@@ -88,6 +88,7 @@ func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
 		a.group.peers.Agents--
 		g.peers.Agents++
 		a.group = g
+		a.policy = d.policyOf(a)
 		a.tenant.advance(g, d.watermark)
 	}
 	p, peers := &a.profile, a.group.peers
@@ -146,8 +147,8 @@ func (d *Detector) closeWindow(a *agent) {
 	c.Received = a.profile.Received.At(&a.group.peers.Received)
 	d.sink.Window(d.describe(a, c))
 	d.record(a, c.Young)
-	drifted := a.episode != nil && d.drift >= 0 && d.fuse.On(d.drift) &&
-		d.budget.Crossed(d.fuse.Evidence(d.drift, math.Pow(10, -float64(w.Max[d.drift]))))
+	drifted := a.episode != nil && d.drift >= 0 && a.policy.fuse.On(d.drift) &&
+		a.policy.budget.Crossed(a.policy.fuse.Evidence(d.drift, math.Pow(10, -float64(w.Max[d.drift]))))
 	a.profile.Close(a.group.peers, w, a.episode != nil, drifted)
 	w.Open = false
 }
@@ -157,7 +158,7 @@ func (d *Detector) closeWindow(a *agent) {
 func (d *Detector) record(a *agent, young bool) {
 	w, class := &a.win, classOf(young)
 	d.expose(a, w.Hour, uint8(w.Hour%24+1))
-	if w.InEpisode || a.tenant.outlier(w.Surprise, d.budget) {
+	if w.InEpisode || a.tenant.outlier(w.Surprise, a.policy.budget) {
 		return
 	}
 	g, t := a.group.calibration, a.tenant.calibration
@@ -184,12 +185,12 @@ func (d *Detector) describe(a *agent, c *signal.Context) *schemas.Window {
 		Events: w.Events, Late: w.Late, Failures: w.Failures, Denied: w.Denied,
 		BytesSent: w.Sent, BytesReceived: w.Received, Tools: w.Tools, Resources: w.Resources,
 		NewResources: w.NewResources, NewDestinations: w.NewDestinations, Sessions: w.Sessions,
-		Signals: make(map[string]schemas.WindowSignal, 4), Score: round4(d.budget.Score(w.Surprise)),
+		Signals: make(map[string]schemas.WindowSignal, 4), Score: round4(a.policy.budget.Score(w.Surprise)),
 		BaselineSamples: round4(float64(a.profile.Rate.Hours)), ConfigHash: d.cfg.Hash,
 	}
 	pair, class := a.group.pair(a.tenant), classOf(c.Young)
 	for i, s := range d.signals {
-		if !d.fuse.On(i) {
+		if !a.policy.fuse.On(i) {
 			continue
 		}
 		det, ok := s.Close(c)

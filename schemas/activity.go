@@ -96,6 +96,12 @@ type Flags struct {
 	FieldsInvalid []string
 }
 
+// Malformed reports whether something of the event was cut, replaced or dropped.
+// (That it is old says nothing: a history may be loaded.)
+func (f *Flags) Malformed() bool {
+	return f.TimeClamped || f.UTF8Replaced || f.ResourcesCut > 0 || f.AttributesCut > 0 || f.StringsCut > 0 || len(f.FieldsInvalid) > 0
+}
+
 // ResourceCount returns the true number of resources, those cut included.
 func (a *Activity) ResourceCount() int {
 	return max(len(a.Resources), a.Flags.ResourcesCut)

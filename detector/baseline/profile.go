@@ -9,6 +9,8 @@ type Profile struct {
 	Received Volume
 	Novelty  Novelty
 	Breadth  Breadth
+	// Of its calls: those that failed or were denied, those that were malformed.
+	Failed, Malformed Ratio
 
 	Born    int64  // hour of the first event
 	At      int64  // the hour up to which the statistics have been brought
@@ -39,6 +41,8 @@ func (p *Profile) fade(hours int64) {
 	p.Sent.Fade(hours)
 	p.Received.Fade(hours)
 	p.Breadth.Fade(hours)
+	p.Failed.Fade(hours)
+	p.Malformed.Fade(hours)
 }
 
 // Close takes the closed window w. In an episode it counts a tenth; a drift that was
@@ -55,6 +59,8 @@ func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 	}
 	p.Rate.Learn(&g.Rate, w.Rate, w.Hour, float64(w.Events), episode)
 	p.Breadth.Learn(&g.Breadth, p.Young(w.Hour), float64(w.NewResources+w.NewDestinations), weight)
+	p.Failed.Learn(&g.Failed, float64(w.Events), float64(w.Failures+w.Denied), weight)
+	p.Malformed.Learn(&g.Malformed, float64(w.Events), float64(w.Malformed), weight)
 	p.Rate.Fade()
 	p.fade(1)
 	p.At = w.Hour + 1
@@ -82,6 +88,8 @@ func (p *Profile) Code(c *wire.Coder) {
 	p.Received.Code(c)
 	p.Novelty.Code(c)
 	p.Breadth.Code(c)
+	p.Failed.Code(c)
+	p.Malformed.Code(c)
 	c.I64(&p.Born)
 	c.I64(&p.At)
 	c.I64(&p.Day)
@@ -91,15 +99,16 @@ func (p *Profile) Code(c *wire.Coder) {
 
 // Peers is what the agents of one group have in common.
 type Peers struct {
-	Fleet    *Peers // all agents of the tenant; itself has none
-	Agents   int
-	Rate     RatePrior
-	Sent     VolumePrior
-	Received VolumePrior
-	Novelty  NoveltyPrior
-	Breadth  BreadthPrior
-	Known    DocFreq
-	Tools    Tools
+	Fleet             *Peers // all agents of the tenant; itself has none
+	Agents            int
+	Rate              RatePrior
+	Sent              VolumePrior
+	Received          VolumePrior
+	Novelty           NoveltyPrior
+	Breadth           BreadthPrior
+	Failed, Malformed RatioPrior
+	Known             DocFreq
+	Tools             Tools
 
 	pending []pendingItem // on probation before they count as known to a peer
 	day     int64
@@ -141,6 +150,8 @@ func (g *Peers) Advance(now int64) {
 		g.Received.EndDay()
 		g.Novelty.EndDay()
 		g.Breadth.EndDay()
+		g.Failed.EndDay()
+		g.Malformed.EndDay()
 		g.Tools.endDay()
 	}
 	g.day = day
@@ -156,6 +167,8 @@ func (g *Peers) Code(c *wire.Coder) {
 	g.Received.Code(c)
 	g.Novelty.Code(c)
 	g.Breadth.Code(c)
+	g.Failed.Code(c)
+	g.Malformed.Code(c)
 	g.Known.Code(c)
 	g.Tools.Code(c)
 	n := c.Len(len(g.pending), maxPeersPending, 9)

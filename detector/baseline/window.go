@@ -15,6 +15,7 @@ type Window struct {
 	Hour int64 // hours since 1970
 
 	Events, Late, Failures, Denied uint64
+	Malformed                      uint64
 	Sent, Received                 uint64
 	SentCalls, ReceivedCalls       uint64
 	Tools, Resources               uint64
@@ -52,7 +53,7 @@ func (w *Window) Code(c *wire.Coder) {
 	c.Bool(&w.Open)
 	c.I64(&w.Hour)
 	for _, v := range []*uint64{
-		&w.Events, &w.Late, &w.Failures, &w.Denied, &w.Sent, &w.Received, &w.SentCalls, &w.ReceivedCalls,
+		&w.Events, &w.Late, &w.Failures, &w.Denied, &w.Malformed, &w.Sent, &w.Received, &w.SentCalls, &w.ReceivedCalls,
 		&w.Tools, &w.Resources, &w.NewResources, &w.NewDestinations, &w.Sessions, &w.Crossings,
 	} {
 		c.U64(v)

@@ -7,7 +7,8 @@
 //
 //  1. Score is called on every event and allocates nothing.
 //  2. Evidence does not fall while an hour is open: what is scored on the open hour
-//     only grows, so the hour is one test, however many events it has.
+//     only grows, so the hour is one test, however many events it has. (The ratios
+//     fall once more calls have come than were expected: their highest counts.)
 //  3. Tail does not fall as the value grows: counterfactuals and intervals are found
 //     by bisection on it.
 package signal
@@ -92,6 +93,8 @@ func All() []Signal {
 		newResource{},
 		newDestination{},
 		resourceBreadth{},
+		ratio{},
+		ratio{malformed: true},
 	}
 }
 
@@ -101,6 +104,8 @@ const (
 	FamilyVolume   = "volume"
 	FamilyTool     = "tool"
 	FamilyResource = "resource"
+	FamilyFailure  = "failure"
+	FamilyInput    = "input"
 )
 
 const (

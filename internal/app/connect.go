@@ -117,10 +117,20 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 	out.Signals = make(map[string]detector.SignalConfig, len(d.Signals))
 	out.Tags.Signals = make(map[string]schemas.Tags)
 	for name, s := range d.Signals {
-		out.Signals[name] = detector.SignalConfig{Off: s.Off, Weight: s.Weight}
+		out.Signals[name] = detector.SignalConfig{Off: s.Off, Weight: s.Weight, AtLeast: s.AtLeast}
 		if len(s.Tags) > 0 {
 			out.Tags.Signals[name], _ = schemas.ParseTags(s.Tags) // Validate has looked at them
 		}
+	}
+	for _, o := range d.Overrides {
+		over := detector.Override{
+			Tenant: o.Tenant, PeerGroup: o.PeerGroup, Agent: o.Agent,
+			AlertsPerAgentDay: o.AlertsPerAgentDay, QuietTime: o.QuietTime.Std(), Signals: make(map[string]detector.SignalConfig, len(o.Signals)),
+		}
+		for name, s := range o.Signals {
+			over.Signals[name] = detector.SignalConfig(s)
+		}
+		out.Overrides = append(out.Overrides, over)
 	}
 	out.Tags.Access = make(map[string]schemas.Tags)
 	for access, ids := range d.AccessTags.ByAccess() {

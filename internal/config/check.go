@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"regexp"
@@ -232,25 +233,67 @@ func (k *checker) detector(c *Detector) {
 	k.oneOf("detector.on_lost_state", c.OnLostState, LostStateRefuse, LostStateFresh)
 	between(k, "detector.max_agents", c.MaxAgents, 1, 100_000_000)
 	for _, name := range slices.Sorted(maps.Keys(c.Signals)) {
-		key := "detector.signals." + name
-		metric, isMetric := strings.CutPrefix(name, "metric:")
-		if isMetric && metric == "" || !isMetric && !slices.Contains(signalNames, name) {
-			k.wrong(key, "no signal has this name", oneOf(name, append(slices.Clone(signalNames), "metric:NAME")))
-		}
-		s := c.Signals[name]
-		if s.Weight < 0 || s.Weight > 1000 {
-			k.wrong(key+".weight", number(s.Weight)+" is no weight", "write a number over 0 and at most 1000, or 0 for the signal's own")
-		}
-		if s.Off && s.Weight != 0 {
-			k.wrong(key+".weight", "is given for a signal that is off", "take off or weight out")
-		}
+		key, s := "detector.signals."+name, c.Signals[name]
+		k.signal(key, name, OverrideSignal{Off: s.Off, Weight: s.Weight, AtLeast: s.AtLeast})
 		k.tags(key+".tags", s.Tags)
 	}
+	k.overrides(c.Overrides)
 	byAccess := c.AccessTags.ByAccess()
 	for _, access := range slices.Sorted(maps.Keys(byAccess)) {
 		k.tags("detector.access_tags."+access, byAccess[access])
 	}
 }
+
+func (k *checker) signal(key, name string, s OverrideSignal) {
+	metric, isMetric := strings.CutPrefix(name, "metric:")
+	if isMetric && metric == "" || !isMetric && !slices.Contains(signalNames, name) {
+		k.wrong(key, "no signal has this name", oneOf(name, append(slices.Clone(signalNames), "metric:NAME")))
+	}
+	if !(s.Weight >= 0 && s.Weight <= 1000) {
+		k.wrong(key+".weight", number(s.Weight)+" is no weight", "write a number over 0 and at most 1000, or 0 for the signal's own")
+	}
+	if !(s.AtLeast >= 0 && s.AtLeast <= math.MaxFloat64) {
+		k.wrong(key+".at_least", number(s.AtLeast)+" is no amount", "write a number of the signal's unit, such as 1000")
+	}
+	if s.Off && s.Weight != 0 {
+		k.wrong(key+".weight", "is given for a signal that is off", "take off or weight out")
+	}
+	if s.Off && s.AtLeast != 0 {
+		k.wrong(key+".at_least", "is given for a signal that is off", "take off or at_least out")
+	}
+}
+
+func (k *checker) overrides(list []Override) {
+	if len(list) > maxOverrides {
+		k.wrong("detector.overrides", fmt.Sprintf("has %d entries", len(list)), fmt.Sprintf("write at most %d: a pattern such as batch-* takes many agents at once", maxOverrides))
+	}
+	for i := range list {
+		o, key := &list[i], fmt.Sprintf("detector.overrides[%d]", i)
+		if o.Tenant == "" && o.PeerGroup == "" && o.Agent == "" {
+			k.wrong(key, "matches every agent", "name a tenant, a peer_group or an agent; what holds for all stands under detector itself")
+		}
+		for _, p := range []struct{ key, pattern string }{{".tenant", o.Tenant}, {".peer_group", o.PeerGroup}, {".agent", o.Agent}} {
+			if at := strings.IndexByte(p.pattern, '*'); at >= 0 && at < len(p.pattern)-1 {
+				k.wrong(key+p.key, strconv.Quote(p.pattern)+" has a * that is not at its end", "write a name, or the beginning of names and *")
+			}
+		}
+		if o.AlertsPerAgentDay == 0 && o.QuietTime == 0 && len(o.Signals) == 0 {
+			k.wrong(key, "changes nothing", "write alerts_per_agent_day, quiet_time or signals")
+		}
+		if !(o.AlertsPerAgentDay >= 0 && o.AlertsPerAgentDay < 10) {
+			k.wrong(key+".alerts_per_agent_day", number(o.AlertsPerAgentDay)+" is no budget", "write a number over 0 and under 10, such as 0.01; to silence a signal, write signals: {NAME: {off: true}}")
+		}
+		if o.QuietTime != 0 {
+			between(k, key+".quiet_time", o.QuietTime, Duration(time.Minute), Duration(30*24*time.Hour))
+		}
+		for _, name := range slices.Sorted(maps.Keys(o.Signals)) {
+			k.signal(key+".signals."+name, name, o.Signals[name])
+		}
+	}
+}
+
+// maxOverrides is the detector's own bound.
+const maxOverrides = 64
 
 func (k *checker) tags(key string, ids Names) {
 	if _, err := schemas.ParseTags(ids); err != nil {

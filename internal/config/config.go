@@ -164,6 +164,9 @@ type Detector struct {
 	// `new_destination`, `resource_breadth`, `tool_sequence`, `failure_ratio`,
 	// `malformed`, `metric:NAME`.
 	Signals map[string]Signal `yaml:"signals" example:"{silence: {off: true}, bytes_sent: {weight: 5}}"`
+	// How some agents are judged. All entries that match an agent apply, in their
+	// order: what a later one gives, wins. At most 64.
+	Overrides []Override `yaml:"overrides" example:"[{peer_group: batch, quiet_time: 24h}, {agent: backup-*, signals: {bytes_sent: {at_least: 1e9}}}]"`
 }
 
 // The values of Detector.OnLostState.
@@ -179,9 +182,39 @@ type Signal struct {
 	// The signal's part of the alert budget relative to the others, over 0 and at
 	// most 1000; 0 keeps the signal's own.
 	Weight float64 `yaml:"weight" example:"5"`
+	// The signal is silent where it observed less, in its own unit (calls, bytes,
+	// ...). 0: never.
+	AtLeast float64 `yaml:"at_least" example:"1000000"`
 	// Tags that an alert gets from this signal, in place of its own: ids of OWASP
 	// Agentic, MITRE ATLAS and ATT&CK. Empty: its own; `[none]`: none.
 	Tags Names `yaml:"tags" example:"[ASI02, AML.T0086, T1567.002]"`
+}
+
+// Override changes how the agents that it matches are judged. They stay calibrated
+// with their peer group.
+type Override struct {
+	// Their tenant: a name, or the beginning of names and `*`. Empty: any.
+	Tenant string `yaml:"tenant" example:"acme"`
+	// Their peer group, in the same way. Empty: any.
+	PeerGroup string `yaml:"peer_group" example:"batch-*"`
+	// Their `agent_id`, in the same way. Empty: any.
+	Agent string `yaml:"agent" example:"backup-*"`
+	// The alert budget of each of them. 0: as it was.
+	AlertsPerAgentDay float64 `yaml:"alerts_per_agent_day" example:"0.001"`
+	// How long their episodes wait before they close. 0: as it was.
+	QuietTime Duration `yaml:"quiet_time" example:"24h"`
+	// Overrides of single signals, each in place of all that was said of it before.
+	Signals map[string]OverrideSignal `yaml:"signals" example:"{call_rate: {off: true}}"`
+}
+
+// OverrideSignal is what an override says of one signal.
+type OverrideSignal struct {
+	// Whether the signal is left out of the score.
+	Off bool `yaml:"off" example:"true"`
+	// As a signal's own `weight`.
+	Weight float64 `yaml:"weight" example:"5"`
+	// As a signal's own `at_least`.
+	AtLeast float64 `yaml:"at_least" example:"1000000"`
 }
 
 // AccessTags override the tags of calls that did something, by what they did: ids

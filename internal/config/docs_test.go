@@ -103,7 +103,7 @@ func writeSection(t *testing.T, b *strings.Builder, v reflect.Value, key string)
 			below = append(below, func() { writeSection(t, b, reflect.New(f.Type.Elem()).Elem(), k+".NAME") })
 		case value.IsZero() && f.Type.Kind() == reflect.String || f.Type == reflect.TypeFor[Secret]():
 			preset = "empty"
-			if strings.HasSuffix(key, "[]") {
+			if strings.HasSuffix(key, "[]") && !strings.Contains(doc, "Empty:") {
 				preset = "required"
 			}
 		}

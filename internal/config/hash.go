@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -22,12 +23,26 @@ func (c *Config) Hash() string {
 		c.Kafka.Partitions, number(c.Detector.AlertsPerAgentDay), c.Detector.QuietTime, c.Detector.MaxAgents)
 	var signals []string
 	for name, s := range c.Detector.Signals {
-		if s.Off || s.Weight != 0 {
-			signals = append(signals, fmt.Sprintf("signal %q off=%t weight=%s\n", name, s.Off, number(s.Weight)))
+		if s.Off || s.Weight != 0 || s.AtLeast != 0 {
+			signals = append(signals, tuning("signal", name, OverrideSignal{Off: s.Off, Weight: s.Weight, AtLeast: s.AtLeast}))
 		}
 	}
 	slices.Sort(signals)
 	b.WriteString(strings.Join(signals, ""))
+	for _, o := range c.Detector.Overrides {
+		fmt.Fprintf(&b, "override %q %q %q alerts_per_agent_day=%s quiet_time=%d\n", o.Tenant, o.PeerGroup, o.Agent, number(o.AlertsPerAgentDay), o.QuietTime)
+		for _, name := range slices.Sorted(maps.Keys(o.Signals)) {
+			b.WriteString(tuning("its", name, o.Signals[name]))
+		}
+	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:6])
+}
+
+func tuning(of, name string, s OverrideSignal) string {
+	out := fmt.Sprintf("%s %q off=%t weight=%s", of, name, s.Off, number(s.Weight))
+	if s.AtLeast != 0 {
+		out += " at_least=" + number(s.AtLeast)
+	}
+	return out + "\n"
 }

@@ -1,0 +1,105 @@
+package baseline
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// Ratio is which part of an agent's calls are of some kind: failed, malformed. An
+// hour's count of them is over-dispersed, since what fails fails again; its mean
+// is the ratio times the calls, the ratio shrunk to the peers'.
+type Ratio struct {
+	n    float32 // decayed calls behind it
+	mean float32
+}
+
+// RatioAt is what is expected of an hour.
+type RatioAt struct {
+	Ratio float64 // of the calls
+	Mu    float64 // calls of that kind; 0: nothing is known yet
+	Over  float64 // relative variance beyond Poisson
+}
+
+const (
+	ratioWorth  = 100  // of the peers' ratio, calls
+	ratioStart  = 0.02 // before anything is known
+	ratioSpread = 2    // the same for the over-dispersion
+	ratioLeast  = 0.2  // an hour: so many are normal for anybody
+)
+
+// At returns what is expected of an hour of so many calls.
+func (r *Ratio) At(p *RatioPrior, calls float64) RatioAt {
+	if float64(r.n)+p.calls < ratioWorth {
+		return RatioAt{}
+	}
+	prior := (p.sum + ratioWorth*ratioStart) / (p.calls + ratioWorth)
+	q := (float64(r.n)*float64(r.mean) + float64(ratioWorth*prior)) / (float64(r.n) + ratioWorth)
+	return RatioAt{Ratio: q, Mu: math.Max(q*calls, ratioLeast), Over: p.over()}
+}
+
+// Learn takes one closed hour: the calls, those of the kind, and what weight they have.
+func (r *Ratio) Learn(p *RatioPrior, calls, count, weight float64) {
+	if calls <= 0 {
+		return
+	}
+	a := r.At(p, calls)
+	if a.Mu > 0 {
+		count = math.Min(count, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(a.Over*a.Mu*a.Mu)))+1)
+		p.excess += float64(weight * (sq(count-a.Mu) - a.Mu))
+		p.square += float64(weight * a.Mu * a.Mu)
+	}
+	const most = 20_000 // calls: an agent of millions still learns within hours
+	calls, count = calls*weight, count*weight
+	n := math.Min(float64(r.n)+calls, most)
+	r.mean = float32(float64(r.mean) + math.Min(calls/n, 1)*(count/calls-float64(r.mean)))
+	r.n = float32(n)
+	// One busy agent is not the group.
+	share := math.Min(1, ratioWorth/calls)
+	p.calls += calls * share
+	p.sum += count * share
+}
+
+// Calls is the weight of the agent's own calls.
+func (r *Ratio) Calls() float64 { return float64(r.n) }
+
+// Fade lets the evidence age.
+func (r *Ratio) Fade(hours int64) { r.n = float32(float64(r.n) * Decay(hours, halfLifeVolume)) }
+
+// Code encodes or decodes r.
+func (r *Ratio) Code(c *wire.Coder) {
+	c.F32(&r.n)
+	c.F32(&r.mean)
+	if c.Reading() && (r.n < 0 || r.mean < 0) {
+		c.Fail("negative ratio")
+	}
+}
+
+// RatioPrior is the same over the agents of a group.
+type RatioPrior struct {
+	calls, sum     float64 // of all hours, each worth ratioWorth calls at most
+	excess, square float64 // of squared residuals beyond Poisson, of squared means
+}
+
+func (p *RatioPrior) over() float64 {
+	const worth = 10
+	return bound((p.excess+worth*ratioSpread)/(p.square+worth), 1, 30)
+}
+
+// EndDay lets the evidence age by a day.
+func (p *RatioPrior) EndDay() {
+	const fade = 0.95
+	for _, v := range []*float64{&p.calls, &p.sum, &p.excess, &p.square} {
+		*v *= fade
+	}
+}
+
+// Code encodes or decodes p.
+func (p *RatioPrior) Code(c *wire.Coder) {
+	for _, v := range []*float64{&p.calls, &p.sum, &p.excess, &p.square} {
+		c.F64(v)
+	}
+	if c.Reading() && (p.calls < 0 || p.sum < 0 || p.square < 0) {
+		c.Fail("negative ratio of a group")
+	}
+}
