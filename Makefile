@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro quality otel asyncapi judges faults faults-kafka soak golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro nab quality otel asyncapi judges faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: setup ## how fast it is, honestly: about ten minutes, into benchmarks/res
 
 bench-micro: ## the micro-benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+nab: ## the series of the Numenta Anomaly Benchmark, scored as a metric would be (DATA=its directory OUT=for results)
+	$(GO) run ./benchmarks/nab --data $(DATA) --out $(OUT)
 
 quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10')
 	$(GO) run ./benchmarks/quality $(ARGS)

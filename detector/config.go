@@ -18,6 +18,8 @@ type Config struct {
 	MaxAgents int
 	// Signals overrides single signals by name.
 	Signals map[string]SignalConfig
+	// Metrics are numbers of events that become signals, metric:NAME.
+	Metrics []Metric
 	// Overrides change all this for some agents. Those that match an agent apply in
 	// their order. They are calibrated with their peer group, like all its agents.
 	Overrides []Override

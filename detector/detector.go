@@ -77,6 +77,7 @@ type Detector struct {
 	infos   []signal.Info
 	names   []string
 	drift   int // the number of that signal
+	metrics []metricField
 
 	policies policies
 
@@ -99,8 +100,10 @@ type Detector struct {
 	fresh  []signal.Fresh
 	ranked []rankedSignal
 	out    []schemas.AlertSignal
+	values []signal.MetricValue
 	last   *tenant
 	order  []int // of the signals in the snapshot that was restored
+	places []int // of its metrics
 }
 
 // New returns a detector without history.
@@ -117,6 +120,9 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 	d := &Detector{
 		cfg: cfg, sink: sink,
 		signals: signal.All(), byName: make(map[string]*tenant),
+	}
+	if err := d.addMetrics(cfg.Metrics); err != nil {
+		return nil, err
 	}
 	d.drift = -1
 	for i, s := range d.signals {
@@ -180,6 +186,7 @@ func (d *Detector) agent(ev *schemas.Activity, at schemas.Millis) *agent {
 	hour := int64(at) / hourMillis
 	a := &agent{tenant: t, id: strings.Clone(ev.AgentID), born: at, group: t.group(ev.PeerGroup, len(d.signals))}
 	a.policy = d.policyOf(a)
+	a.profile.Metrics = make([]baseline.Metric, len(d.metrics))
 	a.profile.Born, a.profile.At = hour, hour
 	a.group.peers.Agents++
 	d.touches++
@@ -196,7 +203,7 @@ func (d *Detector) add(a *agent) {
 }
 
 func (d *Detector) addTenant(name string) *tenant {
-	t := newTenant(name, len(d.signals))
+	t := newTenant(name, len(d.signals), len(d.metrics))
 	d.tenants = append(d.tenants, t)
 	d.byName[name] = t
 	return t

@@ -27,7 +27,7 @@ import (
 //	                       clock after it: PER calls every hour, spread evenly, alternating
 //	                       between two tools, five files and (each 8th call) one destination
 //	event KEY=VALUE ...    one event: agent, group, session, tool, access, resource (repeatable),
-//	                       sent, received, outcome, invalid (a field, repeatable), id, target, behalf, name, tenant, back (a duration
+//	                       sent, received, tokens, cost (an attribute), outcome, invalid (a field, repeatable), id, target, behalf, name, tenant, back (a duration
 //	                       before the clock)
 //	repeat N every 1s KEY=VALUE ...   N events, the clock moving; %d in a value is the number
 //	quiet 7h               the clock moves, and an event of another agent moves the watermark
@@ -41,7 +41,7 @@ import (
 //	expect surprise below 1    of the last event; or above
 //	expect duplicate | late    of the last event
 //	expect stats duplicates=1 late=0 open=0 agents=2
-//	config max_agents=3 budget=0.01   before the first step
+//	config max_agents=3 budget=0.01   before the first step; metric=NAME:FIELD:TAKE:UNIT
 //	override KEY=VALUE ...     before the first step: tenant, group, agent (patterns), budget, quiet,
 //	                       off (a signal), least (SIGNAL:VALUE)
 type scenario struct {
@@ -163,6 +163,9 @@ func (s *scenario) step(verb string, args []string) {
 				s.cfg.MaxAgents = int(s.number(v))
 			case "budget":
 				s.cfg.AlertsPerAgentDay = s.number(v)
+			case "metric":
+				f := strings.Split(v, ":")
+				s.cfg.Metrics = append(s.cfg.Metrics, detector.Metric{Name: f[0], Field: f[1], Take: f[2], Unit: f[3]})
 			case "quiet":
 				s.cfg.QuietTime = s.duration(v)
 			case "off":
@@ -254,11 +257,11 @@ func (s *scenario) history(length time.Duration, perHour float64, agents []strin
 		n := i / len(agents)
 		args := []string{
 			"agent=" + agents[a], fmt.Sprintf("session=%s-%d", agents[a], n/10), fmt.Sprintf("sent=%d", 300+(n*37)%150),
-			fmt.Sprintf("received=%d", 4000+(n*97)%3000), fmt.Sprintf("tool=tool-%d", n%2),
-			fmt.Sprintf("resource=file:%s-%d", agents[a], n%5), "access=read",
+			fmt.Sprintf("received=%d", 4000+(n*97)%3000), fmt.Sprintf("tokens=%d", 800+(n*53)%400), fmt.Sprintf("cost=%.4f", 0.02+float64((n*29)%100)/10000),
+			fmt.Sprintf("tool=tool-%d", n%2), fmt.Sprintf("resource=file:%s-%d", agents[a], n%5), "access=read",
 		}
 		if n%8 == 7 {
-			args = append(args[:4], "tool=mail", "resource=email:team@corp.example", "access=send")
+			args = append(args[:6], "tool=mail", "resource=email:team@corp.example", "access=send")
 		}
 		s.event(args, i)
 		s.clock += gap
@@ -291,6 +294,10 @@ func (s *scenario) event(args []string, number int) {
 			ev.BytesSent = uint64(s.number(v))
 		case "received":
 			ev.BytesReceived = uint64(s.number(v))
+		case "tokens":
+			ev.TokensOut = uint64(s.number(v))
+		case "cost":
+			ev.Attributes = append(ev.Attributes, schemas.Attribute{Key: "cost", Value: v})
 		case "outcome":
 			ev.Outcome = v
 		case "invalid":

@@ -129,6 +129,7 @@ func (d *Detector) code(c *wire.Coder) {
 	c.U64(&d.late)
 	c.U64(&d.duplicates)
 	d.codeSignals(c)
+	d.codeMetrics(c)
 	n := c.Len(len(d.tenants), maxTenants, 16)
 	for i := range n {
 		var t *tenant
@@ -147,6 +148,9 @@ func (d *Detector) code(c *wire.Coder) {
 			c.String(&t.name, maxString)
 		}
 		t.code(c, d.names)
+		if c.Reading() {
+			t.place(d.places, len(d.metrics))
+		}
 		if c.Err() != nil {
 			return
 		}
@@ -161,6 +165,38 @@ func (d *Detector) codeSignals(c *wire.Coder) {
 	d.order = d.order[:0]
 	for _, name := range names {
 		d.order = append(d.order, slices.Index(d.names, name))
+	}
+}
+
+// codeMetrics does the same for the metrics of the config.
+func (d *Detector) codeMetrics(c *wire.Coder) {
+	names := make([]string, len(d.metrics))
+	for i := range d.metrics {
+		names[i] = d.metrics[i].Name
+	}
+	own := names
+	c.Strings(&names, baseline.MaxMetrics, 64)
+	d.places = d.places[:0]
+	for _, name := range names {
+		d.places = append(d.places, slices.Index(own, name))
+	}
+}
+
+// placed returns what belongs to metrics of a snapshot in the order of the config.
+func placed[T any](old []T, places []int, n int) []T {
+	out := make([]T, n)
+	for i := range old {
+		if i < len(places) && places[i] >= 0 {
+			out[places[i]] = old[i]
+		}
+	}
+	return out
+}
+
+func (t *tenant) place(places []int, n int) {
+	t.fleet.Metrics = placed(t.fleet.Metrics, places, n)
+	for _, g := range t.groups {
+		g.peers.Metrics = placed(g.peers.Metrics, places, n)
 	}
 }
 
@@ -351,6 +387,7 @@ func (d *Detector) restoreAgent(record []byte) error {
 	a.code(c)
 	reorder(&a.win.Max, d.order)
 	reorder(&a.dayMax, d.order)
+	a.profile.Metrics = placed(a.profile.Metrics, d.places, len(d.metrics))
 	if err := finished(c); err != nil {
 		return err
 	}

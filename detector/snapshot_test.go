@@ -87,6 +87,7 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			cfg := detector.DefaultConfig()
 			cfg.MaxAgents = 22 // with two tenants some are evicted
 			cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
+			cfg.Metrics = []detector.Metric{{Name: "size", Field: "bytes_received", Take: "mean"}, {Name: "sum", Field: "bytes_sent", Take: "sum"}}
 			whole := &transcript{}
 			d, err := detector.New(cfg, whole)
 			require.NoError(t, err)
@@ -273,4 +274,35 @@ func FuzzRestore(f *testing.F) {
 			d.Process(&next[i])
 		}
 	})
+}
+
+func TestASnapshotOutlivesAChangeOfMetrics(t *testing.T) {
+	cfg := detector.DefaultConfig()
+	size := detector.Metric{Name: "size", Field: "bytes_received", Take: "mean"}
+	cfg.Metrics = []detector.Metric{{Name: "sum", Field: "bytes_sent", Take: "sum"}, size}
+	d, err := detector.New(cfg, &recorder{})
+	require.NoError(t, err)
+	events := troubled(9, 5, 3)
+	for _, ev := range events {
+		d.Process(&ev)
+	}
+	snapshot := d.AppendSnapshot(nil)
+	for name, metrics := range map[string][]detector.Metric{
+		"one gone": {size}, "all gone": nil, "another order": {size, cfg.Metrics[0]},
+		"a new one": {{Name: "new", Field: "tokens_in", Take: "sum"}, size},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := cfg
+			changed.Metrics = metrics
+			other, err := detector.Restore(changed, &recorder{}, snapshot)
+			require.NoError(t, err)
+			for _, ev := range events {
+				ev.EventID += "-again"
+				ev.Time += 3 * 86_400_000
+				other.Process(&ev)
+			}
+			_, err = detector.Restore(changed, &recorder{}, other.AppendSnapshot(nil))
+			require.NoError(t, err)
+		})
+	}
 }

@@ -36,11 +36,13 @@ type group struct {
 	day         int64
 }
 
-func newTenant(name string, signals int) *tenant {
-	return &tenant{
+func newTenant(name string, signals, metrics int) *tenant {
+	t := &tenant{
 		name: name, agents: make(map[string]*agent), byName: make(map[string]*group),
 		fleet: baseline.NewPeers(nil), calibration: score.NewCalibration(signals),
 	}
+	t.fleet.Metrics = make([]baseline.MetricPrior, metrics)
+	return t
 }
 
 func (t *tenant) size() int { return t.newcomers.n + t.established.n }

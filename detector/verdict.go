@@ -38,6 +38,7 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 		c.Win = w
 		c.Sent, c.Received = p.Sent.At(&peers.Sent), p.Received.At(&peers.Received)
 		count(w, ev, at)
+		d.measure(a, ev, hour)
 	}
 	d.items = baseline.AppendItems(d.items, baseline.Touch{
 		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources,
@@ -252,6 +253,13 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	}
 	if ev.BytesReceived > 0 {
 		p.Received.Learn(c.Received, ev.BytesReceived, c.ReceivedOffset, weight/(1+float64(w.ReceivedCalls)/32))
+	}
+	for i := range c.Metrics {
+		m, v := &p.Metrics[i], &c.Metrics[i]
+		if v.Has {
+			m.Learn(&peers.Metrics[i], v.At, v.X, weight/(1+float64(v.At.Count)/32))
+		}
+		m.Present(v.Has, weight)
 	}
 	p.Sent.Present(ev.BytesSent > 0, weight)
 	p.Received.Present(ev.BytesReceived > 0, weight)

@@ -33,6 +33,7 @@ const (
 	SignalToolSequence    = "tool_sequence"
 	SignalFailureRatio    = "failure_ratio"
 	SignalMalformed       = "malformed"
+	SignalMetric          = "metric:" // and the name that the config gives it
 )
 
 // Alert is one step in the life of an episode. Every SIEM form is an encoding

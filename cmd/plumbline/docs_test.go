@@ -44,20 +44,32 @@ func TestThePageOfSourcesShowsWhatItsCommandsPrint(t *testing.T) {
 	}
 }
 
-// The pages of the SIEMs show a real alert: their commands are run here, as a shell
-// runs them, but for jq, which not everybody has.
+// The pages of the SIEMs show a real alert.
 func TestThePagesOfSIEMsShowWhatTheirCommandsPrint(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "siem", "*.md"))
+	require.NoError(t, err)
+	require.Len(t, pages, 6)
+	for _, got := range runPages(t, pages, 2) {
+		require.Contains(t, got, "403ce7da3c69ed9e109f3721a02edceb", "the id of the same alert in each form")
+	}
+}
+
+func TestThePageOfTuningShowsWhatItsCommandsPrint(t *testing.T) {
+	runPages(t, []string{filepath.Join("..", "..", "docs", "tuning.md")}, 3)
+}
+
+// runPages runs the commands of pages, as a shell runs them, but for jq, which not
+// everybody has, and returns the pages with what was printed.
+func runPages(t *testing.T, pages []string, want int) (texts []string) {
+	t.Helper()
 	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skipf("SKIPPED, the pages' commands need a shell: %v", err)
 	}
-	root, err := filepath.Abs("../..")
+	deploy, err := filepath.Abs("../../deploy")
 	require.NoError(t, err)
-	pages, err := filepath.Glob(filepath.Join(root, "docs", "siem", "*.md"))
-	require.NoError(t, err)
-	require.Len(t, pages, 6)
 	dir := t.TempDir()
-	require.NoError(t, os.Symlink(filepath.Join(root, "deploy"), filepath.Join(dir, "deploy")))
+	require.NoError(t, os.Symlink(deploy, filepath.Join(dir, "deploy")))
 	block := regexp.MustCompile("(?s)```console\n\\$ ([^\n]*)\n.*?```")
 	for _, page := range pages {
 		text, err := os.ReadFile(page)
@@ -80,12 +92,13 @@ func TestThePagesOfSIEMsShowWhatTheirCommandsPrint(t *testing.T) {
 			}
 			return "```console\n$ " + line + "\n" + string(out) + "```"
 		})
-		require.Equal(t, 2, commands, page)
-		require.Contains(t, got, "403ce7da3c69ed9e109f3721a02edceb", "the id of the same alert in each form")
+		require.Equal(t, want, commands, page)
+		texts = append(texts, got)
 		if *update {
 			require.NoError(t, os.WriteFile(page, []byte(got), 0o644))
 			continue
 		}
 		require.Equal(t, string(text), got, "run `go test ./cmd/plumbline -run Page -update` and read the diff")
 	}
+	return texts
 }

@@ -11,6 +11,7 @@ type Profile struct {
 	Breadth  Breadth
 	// Of its calls: those that failed or were denied, those that were malformed.
 	Failed, Malformed Ratio
+	Metrics           []Metric // in the order of the config
 
 	Born    int64  // hour of the first event
 	At      int64  // the hour up to which the statistics have been brought
@@ -43,6 +44,9 @@ func (p *Profile) fade(hours int64) {
 	p.Breadth.Fade(hours)
 	p.Failed.Fade(hours)
 	p.Malformed.Fade(hours)
+	for i := range p.Metrics {
+		p.Metrics[i].fade(hours)
+	}
 }
 
 // Close takes the closed window w. In an episode it counts a tenth; a drift that was
@@ -59,6 +63,9 @@ func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 	}
 	p.Rate.Learn(&g.Rate, w.Rate, w.Hour, float64(w.Events), episode)
 	p.Breadth.Learn(&g.Breadth, p.Young(w.Hour), float64(w.NewResources+w.NewDestinations), weight)
+	for i := range p.Metrics {
+		p.Metrics[i].close(w.Hour, weight)
+	}
 	p.Failed.Learn(&g.Failed, float64(w.Events), float64(w.Failures+w.Denied), weight)
 	p.Malformed.Learn(&g.Malformed, float64(w.Events), float64(w.Malformed), weight)
 	p.Rate.Fade()
@@ -71,6 +78,9 @@ func (p *Profile) Contribute(g *Peers) {
 	g.Rate.Contribute(&p.Rate)
 	g.Sent.Contribute(&p.Sent)
 	g.Received.Contribute(&p.Received)
+	for i := range p.Metrics {
+		g.Metrics[i].contribute(&p.Metrics[i])
+	}
 }
 
 // Begin notes one more active day of the agent, days after the one before.
@@ -90,6 +100,13 @@ func (p *Profile) Code(c *wire.Coder) {
 	p.Breadth.Code(c)
 	p.Failed.Code(c)
 	p.Malformed.Code(c)
+	n := c.Len(len(p.Metrics), MaxMetrics, 100)
+	if c.Reading() {
+		p.Metrics = make([]Metric, n)
+	}
+	for i := range p.Metrics {
+		p.Metrics[i].code(c)
+	}
 	c.I64(&p.Born)
 	c.I64(&p.At)
 	c.I64(&p.Day)
@@ -109,6 +126,7 @@ type Peers struct {
 	Failed, Malformed RatioPrior
 	Known             DocFreq
 	Tools             Tools
+	Metrics           []MetricPrior
 
 	pending []pendingItem // on probation before they count as known to a peer
 	day     int64
@@ -117,7 +135,13 @@ type Peers struct {
 const maxPeersPending = 4096
 
 // NewPeers returns a group of which nothing is known.
-func NewPeers(fleet *Peers) *Peers { return &Peers{Fleet: fleet, Rate: NewRatePrior()} }
+func NewPeers(fleet *Peers) *Peers {
+	p := &Peers{Fleet: fleet, Rate: NewRatePrior()}
+	if fleet != nil {
+		p.Metrics = make([]MetricPrior, len(fleet.Metrics))
+	}
+	return p
+}
 
 // Learnt notes that one more agent has begun to use an item.
 func (g *Peers) Learnt(item uint64, now int64) {
@@ -152,6 +176,9 @@ func (g *Peers) Advance(now int64) {
 		g.Breadth.EndDay()
 		g.Failed.EndDay()
 		g.Malformed.EndDay()
+		for i := range g.Metrics {
+			g.Metrics[i].endDay()
+		}
 		g.Tools.endDay()
 	}
 	g.day = day
@@ -169,6 +196,13 @@ func (g *Peers) Code(c *wire.Coder) {
 	g.Breadth.Code(c)
 	g.Failed.Code(c)
 	g.Malformed.Code(c)
+	metrics := c.Len(len(g.Metrics), MaxMetrics, 7)
+	if c.Reading() {
+		g.Metrics = make([]MetricPrior, metrics)
+	}
+	for i := range g.Metrics {
+		g.Metrics[i].code(c)
+	}
 	g.Known.Code(c)
 	g.Tools.Code(c)
 	n := c.Len(len(g.pending), maxPeersPending, 9)

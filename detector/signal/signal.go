@@ -30,8 +30,9 @@ type Context struct {
 	Sent, Received baseline.VolumeAt
 	// What the tool is worth, on the scale of baseline.Size.
 	SentOffset, ReceivedOffset float64
-	Fresh                      []Fresh // what the event touches for the first time
-	LeavesHouse                bool    // the event touches a destination
+	Metrics                    []MetricValue // of the event, by the config's order
+	Fresh                      []Fresh       // what the event touches for the first time
+	LeavesHouse                bool          // the event touches a destination
 }
 
 // Fresh is an item that is new to the agent.
@@ -106,6 +107,7 @@ const (
 	FamilyResource = "resource"
 	FamilyFailure  = "failure"
 	FamilyInput    = "input"
+	FamilyMetric   = "metric"
 )
 
 const (

@@ -122,6 +122,9 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 			out.Tags.Signals[name], _ = schemas.ParseTags(s.Tags) // Validate has looked at them
 		}
 	}
+	for _, m := range d.Metrics {
+		out.Metrics = append(out.Metrics, detector.Metric(m))
+	}
 	for _, o := range d.Overrides {
 		over := detector.Override{
 			Tenant: o.Tenant, PeerGroup: o.PeerGroup, Agent: o.Agent,

@@ -12,7 +12,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
+	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -234,9 +238,10 @@ func (k *checker) detector(c *Detector) {
 	between(k, "detector.max_agents", c.MaxAgents, 1, 100_000_000)
 	for _, name := range slices.Sorted(maps.Keys(c.Signals)) {
 		key, s := "detector.signals."+name, c.Signals[name]
-		k.signal(key, name, OverrideSignal{Off: s.Off, Weight: s.Weight, AtLeast: s.AtLeast})
+		k.tuning(key, name, OverrideSignal{Off: s.Off, Weight: s.Weight, AtLeast: s.AtLeast})
 		k.tags(key+".tags", s.Tags)
 	}
+	k.metrics(c.Metrics)
 	k.overrides(c.Overrides)
 	byAccess := c.AccessTags.ByAccess()
 	for _, access := range slices.Sorted(maps.Keys(byAccess)) {
@@ -244,8 +249,8 @@ func (k *checker) detector(c *Detector) {
 	}
 }
 
-func (k *checker) signal(key, name string, s OverrideSignal) {
-	metric, isMetric := strings.CutPrefix(name, "metric:")
+func (k *checker) tuning(key, name string, s OverrideSignal) {
+	metric, isMetric := strings.CutPrefix(name, schemas.SignalMetric)
 	if isMetric && metric == "" || !isMetric && !slices.Contains(signalNames, name) {
 		k.wrong(key, "no signal has this name", oneOf(name, append(slices.Clone(signalNames), "metric:NAME")))
 	}
@@ -263,9 +268,33 @@ func (k *checker) signal(key, name string, s OverrideSignal) {
 	}
 }
 
+var metricName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,48}$`)
+
+func (k *checker) metrics(list []Metric) {
+	if len(list) > baseline.MaxMetrics {
+		k.wrong("detector.metrics", fmt.Sprintf("has %d entries", len(list)), fmt.Sprintf("write at most %d", baseline.MaxMetrics))
+	}
+	seen := map[string]string{}
+	for i, m := range list {
+		key := fmt.Sprintf("detector.metrics[%d]", i)
+		if metricName.MatchString(m.Name) {
+			k.unique(seen, key+".name", m.Name, "names must differ")
+		} else {
+			k.wrong(key+".name", strconv.Quote(m.Name)+" is no name of a metric", "write up to 48 letters, digits, . _ and -, such as cost")
+		}
+		if attribute, ok := strings.CutPrefix(m.Field, detector.AttributePrefix); !ok || attribute == "" {
+			k.oneOf(key+".field", m.Field, append(detector.MetricFields(), detector.AttributePrefix+"KEY")...)
+		}
+		k.oneOf(key+".take", m.Take, signal.TakeSum, signal.TakeMean)
+		if len(m.Unit) > 16 || strings.ContainsFunc(m.Unit, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			k.wrong(key+".unit", strconv.Quote(m.Unit)+" is no unit", "write a short word such as USD")
+		}
+	}
+}
+
 func (k *checker) overrides(list []Override) {
-	if len(list) > maxOverrides {
-		k.wrong("detector.overrides", fmt.Sprintf("has %d entries", len(list)), fmt.Sprintf("write at most %d: a pattern such as batch-* takes many agents at once", maxOverrides))
+	if len(list) > detector.MaxOverrides {
+		k.wrong("detector.overrides", fmt.Sprintf("has %d entries", len(list)), fmt.Sprintf("write at most %d: a pattern such as batch-* takes many agents at once", detector.MaxOverrides))
 	}
 	for i := range list {
 		o, key := &list[i], fmt.Sprintf("detector.overrides[%d]", i)
@@ -287,13 +316,10 @@ func (k *checker) overrides(list []Override) {
 			between(k, key+".quiet_time", o.QuietTime, Duration(time.Minute), Duration(30*24*time.Hour))
 		}
 		for _, name := range slices.Sorted(maps.Keys(o.Signals)) {
-			k.signal(key+".signals."+name, name, o.Signals[name])
+			k.tuning(key+".signals."+name, name, o.Signals[name])
 		}
 	}
 }
-
-// maxOverrides is the detector's own bound.
-const maxOverrides = 64
 
 func (k *checker) tags(key string, ids Names) {
 	if _, err := schemas.ParseTags(ids); err != nil {

@@ -11,7 +11,7 @@
 //  4. What is validated is what runs: nothing is corrected silently.
 //
 // docs/configuration.md is generated from the comments and defaults in this
-// file. The package imports schemas; it never imports an adapter.
+// file. The package imports schemas and the detector's limits; it never imports an adapter.
 package config
 
 import (
@@ -164,6 +164,9 @@ type Detector struct {
 	// `new_destination`, `resource_breadth`, `tool_sequence`, `failure_ratio`,
 	// `malformed`, `metric:NAME`.
 	Signals map[string]Signal `yaml:"signals" example:"{silence: {off: true}, bytes_sent: {weight: 5}}"`
+	// Numbers of events that become signals, `metric:NAME`: tokens, cost, latency. At
+	// most 4. One that is new begins without a history.
+	Metrics []Metric `yaml:"metrics" example:"[{name: tokens, field: tokens_out, take: sum, unit: tokens}]"`
 	// How some agents are judged. All entries that match an agent apply, in their
 	// order: what a later one gives, wins. At most 64.
 	Overrides []Override `yaml:"overrides" example:"[{peer_group: batch, quiet_time: 24h}, {agent: backup-*, signals: {bytes_sent: {at_least: 1e9}}}]"`
@@ -188,6 +191,20 @@ type Signal struct {
 	// Tags that an alert gets from this signal, in place of its own: ids of OWASP
 	// Agentic, MITRE ATLAS and ATT&CK. Empty: its own; `[none]`: none.
 	Tags Names `yaml:"tags" example:"[ASI02, AML.T0086, T1567.002]"`
+}
+
+// Metric is a number of events that is scored like the calls and bytes are.
+type Metric struct {
+	// Its name; the signal is `metric:` and this. Letters, digits, `.`, `_` and `-`.
+	Name string `yaml:"name" example:"cost"`
+	// Where the number is: `bytes_sent`, `bytes_received`, `tokens_in`, `tokens_out`,
+	// `duration_ms`, or `attributes.KEY`.
+	Field string `yaml:"field" example:"attributes.cost_usd"`
+	// What is scored: `sum`, a call and the hour's sum, too much of it only; or
+	// `mean`, a call and the hour's mean, too high or too low.
+	Take string `yaml:"take" example:"mean"`
+	// What it counts, for people. Empty: nothing is said.
+	Unit string `yaml:"unit" example:"USD"`
 }
 
 // Override changes how the agents that it matches are judged. They stay calibrated

@@ -29,6 +29,9 @@ func (c *Config) Hash() string {
 	}
 	slices.Sort(signals)
 	b.WriteString(strings.Join(signals, ""))
+	for _, m := range c.Detector.Metrics {
+		fmt.Fprintf(&b, "metric %q %q %s\n", m.Name, m.Field, m.Take)
+	}
 	for _, o := range c.Detector.Overrides {
 		fmt.Fprintf(&b, "override %q %q %q alerts_per_agent_day=%s quiet_time=%d\n", o.Tenant, o.PeerGroup, o.Agent, number(o.AlertsPerAgentDay), o.QuietTime)
 		for _, name := range slices.Sorted(maps.Keys(o.Signals)) {

@@ -1,0 +1,382 @@
+package baseline
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// MaxMetrics bounds the metrics that a config may name.
+const MaxMetrics = 4
+
+// Metric is a number that comes with an agent's calls: tokens, cost, latency. A
+// value x is held on the scale
+//
+//	y = asinh(x/unit) = level + hour[0..23] + weekend[0..23] + weekday[0..6] + noise
+//
+// with unit the typical magnitude among the peers: near it differences count as
+// they are, far above it as multiples. Level and spread are shrunk to the peers'.
+// Three things stand out: a value, the mean of an hour (its values are not
+// independent of each other, so its spread is learnt apart), and a jump away from
+// the last values. How rare z standard deviations are is learnt for each (tails).
+type Metric struct {
+	level  spread // of single values
+	hours  spread // of the means of closed hours
+	jumps  spread // of the steps away from recent
+	recent float32
+	each   float32 // winsorised mean of x, for sums
+	calls  float32 // share of the calls that carry a value
+
+	hour, weekend [24]effect
+	day           [7]effect
+	effects       float32 // mean square of the hours' offsets
+
+	// The hour under way: values, the sum of their residuals, their sum.
+	count, residuals float32
+	sum              float64
+
+	stuck uint8 // hours in a row that stood out on one side
+	above bool
+}
+
+const (
+	effectWorth    = 2    // hours of the same place in the week
+	metricWorth    = 6    // values, of the peers
+	metricVar      = 0.25 // before anything is known
+	metricLeast    = 0.01 // standard deviation on the scale of y
+	metricSettle   = 24   // hours after which a new level is taken for one
+	metricQuick    = 50   // values that it then stands for
+	unitFrom       = 20   // values from which there is a unit
+	recentShare    = 0.5  // of a value in what is recent
+	halfLifeMetric = 7 * 24
+	saturday       = 5
+)
+
+// spread is a mean, a variance and a tail, faded.
+type spread struct {
+	n, mean, m2        float32
+	seen, beyond, logs float32
+}
+
+// variance is shrunk to a prior one, worth so many observations.
+func (s *spread) variance(prior, worth float64) float64 {
+	return (float64(s.m2) + float64(worth*prior)) / (float64(s.n) + worth)
+}
+
+// learn takes one residual, clipped and with its weight, and how far it stood out, as
+// it is: in an episode too, or what goes on would be a surprise for ever.
+func (s *spread) learn(r, clipped, scale, w float64) {
+	s.m2 += float32(w * clipped * clipped)
+	s.n += float32(w)
+	s.seen++
+	if z := math.Abs(r) / scale; z > tailFrom {
+		s.beyond++
+		s.logs += float32(math.Log(math.Min(z, 1e6) / tailFrom))
+	}
+}
+
+func (s *spread) fade(d float32) {
+	s.n *= d
+	s.m2 *= d
+	s.seen *= d
+	s.beyond *= d
+	s.logs *= d
+}
+
+// Tail says how rare it is to stand out: Part is the probability of tailFrom
+// standard deviations, and beyond them the probability falls with the power 1/Hill
+// (Hill 1975, the mean logarithm of the excess). What has stood out often for this
+// agent is worth little.
+type Tail struct{ Part, Hill float64 }
+
+const (
+	tailFrom  = 2
+	tailWorth = 40 // of what is taken before anything is known: observations
+	tailPart  = 0.05
+	tailHill  = 0.25
+)
+
+func (s *spread) tail() Tail {
+	return Tail{
+		Part: (float64(s.beyond) + tailWorth*tailPart) / (float64(s.seen) + tailWorth),
+		Hill: (float64(s.logs) + tailWorth/4*tailHill) / (float64(s.beyond) + tailWorth/4),
+	}
+}
+
+// Evidence is -log10 of the probability of z standard deviations or more.
+func (t Tail) Evidence(z float64) float64 {
+	if z <= tailFrom {
+		return 0
+	}
+	return -math.Log10(t.Part) + math.Log10(z/tailFrom)/t.Hill
+}
+
+// Quantile is the inverse of Evidence.
+func (t Tail) Quantile(x float64) float64 {
+	return tailFrom * math.Pow(10, math.Max(0, x+math.Log10(t.Part))*t.Hill)
+}
+
+// effect is an additive offset, shrunk to none.
+type effect struct{ s, e float32 }
+
+func (e *effect) at() float64 { return float64(e.s) / (float64(e.e) + effectWorth) }
+
+// learn moves the offset by what was left of an hour beside it.
+func (e *effect) learn(w, r float64) {
+	at := e.at()
+	e.s += float32(w * (at + r))
+	e.e += float32(w)
+}
+
+func (e *effect) fade(d float32) {
+	e.s *= d
+	e.e *= d
+}
+
+// MetricAt is what is expected of the next value, on the scale of y.
+type MetricAt struct {
+	Unit                        float64 // 0: nothing is known yet
+	Mean                        float64
+	Scale, HourScale, JumpScale float64 // standard deviations
+	Value, Hour, Jump           Tail
+	Recent                      float64 // residual of the last values
+	HourMean                    float64 // residual of the open hour, without the value
+	Count                       float64 // values of the open hour, without the value
+}
+
+// Of returns x on the scale of y.
+func (a *MetricAt) Of(x float64) float64 { return math.Asinh(x / a.Unit) }
+
+// X is the inverse of Of.
+func (a *MetricAt) X(y float64) float64 { return a.Unit * math.Sinh(bound(y, -300, 300)) }
+
+// HourWith is the residual of the open hour with a value of residual r in it.
+func (a *MetricAt) HourWith(r float64) float64 {
+	r = bound(r, -8*a.Scale, 8*a.Scale)
+	return (float64(a.HourMean*a.Count) + r) / (a.Count + 1)
+}
+
+// At returns what is expected of a value in an hour (hours since 1970).
+func (m *Metric) At(p *MetricPrior, hour int64) MetricAt {
+	if p.unit == 0 {
+		return MetricAt{}
+	}
+	g, within, between := p.moments()
+	n, k := float64(m.level.n), within/between
+	s2 := m.level.variance(within, metricWorth)
+	h, d := slot(hour)
+	// An hour of the day that has hardly been seen may be like any other.
+	unseen := float64(m.effects) * sq(effectWorth/(float64(m.hour[h].e)+effectWorth))
+	a := MetricAt{
+		Unit: p.unit, Mean: (float64(n*float64(m.level.mean))+float64(k*g))/(n+k) + m.offset(h, d),
+		Value: m.level.tail(), Hour: m.hours.tail(), Jump: m.jumps.tail(),
+		Recent: float64(m.recent), Count: float64(m.count),
+	}
+	if a.Count > 0 {
+		a.HourMean = float64(m.residuals) / a.Count
+	}
+	deviation := func(v float64) float64 { return math.Max(math.Sqrt(v), metricLeast) }
+	a.Scale = deviation(s2*(1+1/(n+k)) + unseen)
+	a.HourScale = deviation(m.hours.variance(s2/4, 4) + s2/(a.Count+1) + unseen)
+	a.JumpScale = deviation(m.jumps.variance(within/4, metricWorth))
+	return a
+}
+
+// offset is what the place in the week adds.
+func (m *Metric) offset(h, d int) float64 {
+	y := m.hour[h].at() + m.day[d].at()
+	if d >= saturday {
+		y += m.weekend[h].at()
+	}
+	return y
+}
+
+// Sum returns what is expected of the sum of an hour.
+func (m *Metric) Sum(a MetricAt, r RateAt) BytesAt {
+	if a.Unit == 0 || m.level.n < 8 || r.Mu == 0 {
+		return BytesAt{}
+	}
+	relVar := math.Exp(math.Min(a.Scale*a.Scale, 5)) - 1
+	calls := math.Max(r.Mu*float64(m.calls), 1)
+	return BytesAt{Mean: math.Max(calls*float64(m.each), a.Unit/100), RelVar: math.Max(r.Over, 0) + (relVar+1)/calls}
+}
+
+// Total is the sum of the open hour.
+func (m *Metric) Total() float64 { return m.sum }
+
+// Values is the weight of the values behind it.
+func (m *Metric) Values() float64 { return float64(m.level.n) }
+
+// Count takes a value into the open hour's sum; Learn follows.
+func (m *Metric) Count(x float64) { m.sum += x }
+
+// Learn takes one value, a being what At said before.
+func (m *Metric) Learn(p *MetricPrior, a MetricAt, x, weight float64) {
+	if a.Unit == 0 {
+		p.find(x)
+		return
+	}
+	r := a.Of(x) - a.Mean
+	m.count++
+	m.residuals += float32(bound(r, -8*a.Scale, 8*a.Scale))
+	jump := r - a.Recent
+	m.jumps.learn(jump, bound(jump, -clip*a.JumpScale, clip*a.JumpScale), a.JumpScale, weight)
+	m.recent += float32(recentShare * jump)
+
+	clipped := r
+	if m.stuck < metricSettle {
+		clipped = bound(r, -clip*a.Scale, clip*a.Scale)
+	} else {
+		weight = 1
+		m.level.n = min(m.level.n, metricQuick)
+	}
+	first := m.level.n == 0
+	m.level.learn(r, clipped, a.Scale, weight)
+	share := weight / float64(m.level.n)
+	m.level.mean += float32(share * clipped)
+	if first { // without offsets yet: Mean was the peers' level
+		m.level.mean = float32(a.Mean + clipped)
+	}
+	m.each += float32(share * (a.X(a.Mean+clipped) - float64(m.each)))
+}
+
+// Present notes whether a call carried a value.
+func (m *Metric) Present(yes bool, weight float64) {
+	x := 0.0
+	if yes {
+		x = 1
+	}
+	m.calls += float32(math.Min(weight/(float64(m.level.n)+1), 1) * (x - float64(m.calls)))
+}
+
+// close takes the hour that closed.
+func (m *Metric) close(hour int64, weight float64) {
+	count := float64(m.count)
+	if count > 0 {
+		r := float64(m.residuals) / count
+		s2 := m.level.variance(metricVar, metricWorth)
+		scale := math.Max(math.Sqrt(m.hours.variance(s2/4, 4)+s2/count), metricLeast)
+		switch out := math.Abs(r) > 3*scale || weight < 1; {
+		case !out:
+			m.stuck = 0
+		case m.stuck > 0 && (r > 0) == m.above:
+			m.stuck = min(m.stuck+1, metricSettle)
+		default:
+			m.stuck, m.above = 1, r > 0
+		}
+		clipped := bound(r, -clip*scale, clip*scale)
+		m.hours.learn(r, math.Sqrt(math.Max(clipped*clipped-s2/count, 0)), scale, weight)
+		// A few values in an hour say little of it.
+		w := weight * count / (count + 2)
+		h, d := slot(hour)
+		m.hour[h].learn(w, clipped)
+		m.effects += float32((sq(m.hour[h].at()) - float64(m.effects)) / 24)
+		m.day[d].learn(w/6, clipped)
+		if d >= saturday {
+			m.weekend[h].learn(w, clipped)
+		}
+	}
+	m.count, m.residuals, m.sum = 0, 0, 0
+}
+
+func (m *Metric) fade(hours int64) {
+	d := float32(Decay(hours, halfLifeMetric))
+	for _, s := range []*spread{&m.level, &m.hours, &m.jumps} {
+		s.fade(d)
+	}
+	if hours > 1 {
+		m.recent *= float32(Decay(hours-1, 1)) // what was before a pause is not recent
+	}
+	d = float32(Decay(hours, HalfLifeHour))
+	for i := range m.hour {
+		m.hour[i].fade(d)
+		m.weekend[i].fade(d)
+	}
+	d = float32(Decay(hours, HalfLifeWeekday))
+	for i := range m.day {
+		m.day[i].fade(d)
+	}
+}
+
+func (m *Metric) code(c *wire.Coder) {
+	for _, s := range []*spread{&m.level, &m.hours, &m.jumps} {
+		for _, v := range []*float32{&s.n, &s.mean, &s.m2, &s.seen, &s.beyond, &s.logs} {
+			c.F32(v)
+		}
+		if c.Reading() && (s.n < 0 || s.m2 < 0 || s.seen < 0 || s.beyond < 0 || s.logs < 0) {
+			c.Fail("negative spread of a metric")
+		}
+	}
+	for _, e := range [][]effect{m.hour[:], m.weekend[:], m.day[:]} {
+		for i := range e {
+			c.F32(&e[i].s)
+			c.F32(&e[i].e)
+			if c.Reading() && e[i].e < 0 {
+				c.Fail("negative weight of an hour of a metric")
+			}
+		}
+	}
+	for _, v := range []*float32{&m.recent, &m.each, &m.calls, &m.effects, &m.count, &m.residuals} {
+		c.F32(v)
+	}
+	c.F64(&m.sum)
+	c.U8(&m.stuck)
+	c.Bool(&m.above)
+	if c.Reading() && (m.effects < 0 || m.count < 0 || m.calls < 0) {
+		c.Fail("negative metric")
+	}
+}
+
+// MetricPrior is the distribution over the agents of a group.
+type MetricPrior struct {
+	unit                 float64
+	seen, log            float64 // values without a unit, the sum of the logarithms of their magnitudes
+	n, sum, sum2, within float64
+}
+
+// find gathers magnitudes until there are enough for a unit: their geometric mean.
+func (p *MetricPrior) find(x float64) {
+	if x == 0 {
+		return
+	}
+	p.seen++
+	p.log += math.Log(math.Abs(x))
+	if p.seen >= unitFrom {
+		p.unit = bound(math.Exp(p.log/p.seen), 1e-100, 1e100)
+	}
+}
+
+func (p *MetricPrior) moments() (mean, within, between float64) {
+	if p.n < 1 {
+		return math.Asinh(1), metricVar, 4
+	}
+	mean = p.sum / p.n
+	apart := p.sum2/p.n - float64(mean*mean)
+	return mean, math.Max(p.within/p.n, metricLeast*metricLeast), math.Max(apart, 0) + float64(1/p.n) + 0.05
+}
+
+func (p *MetricPrior) contribute(m *Metric) {
+	if m.level.n < 1 || p.unit == 0 {
+		return
+	}
+	p.n++
+	p.sum += float64(m.level.mean)
+	p.sum2 += sq(float64(m.level.mean))
+	p.within += m.level.variance(metricVar, 1)
+}
+
+func (p *MetricPrior) endDay() {
+	const fade = 0.95
+	for _, v := range []*float64{&p.n, &p.sum, &p.sum2, &p.within} {
+		*v *= fade
+	}
+}
+
+func (p *MetricPrior) code(c *wire.Coder) {
+	for _, v := range []*float64{&p.unit, &p.seen, &p.log, &p.n, &p.sum, &p.sum2, &p.within} {
+		c.F64(v)
+	}
+	if c.Reading() && (p.unit < 0 || p.seen < 0 || p.n < 0 || p.within < 0) {
+		c.Fail("negative metric of a group")
+	}
+}
