@@ -29,6 +29,7 @@ type agent struct {
 	seen    baseline.Recent // event ids
 	trail   trail
 	episode *episode
+	silent  silent
 	cut     cutMark
 
 	// The highest evidence of the day so far, as calibration has recorded it.

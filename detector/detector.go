@@ -77,6 +77,7 @@ type Detector struct {
 	infos   []signal.Info
 	names   []string
 	drift   int // the number of that signal
+	silence int // likewise
 	metrics []metricField
 
 	policies policies
@@ -87,7 +88,9 @@ type Detector struct {
 	agents    int
 	touches   uint64 // windows opened; orders agents by activity
 	episodes  uint64 // episodes opened: their counter
+	silences  uint64 // agents that fell silent or were looked at: their order
 	windows   windowQueue
+	silents   silentQueue
 	open      episodeHeap
 
 	evicted, late, duplicates uint64
@@ -124,13 +127,16 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 	if err := d.addMetrics(cfg.Metrics); err != nil {
 		return nil, err
 	}
-	d.drift = -1
+	d.drift, d.silence = -1, -1
 	for i, s := range d.signals {
 		info := s.Info()
 		d.infos = append(d.infos, info)
 		d.names = append(d.names, info.Name)
-		if info.Name == schemas.SignalDrift {
+		switch info.Name {
+		case schemas.SignalDrift:
 			d.drift = i
+		case schemas.SignalSilence:
+			d.silence = i
 		}
 	}
 	var err error
@@ -145,6 +151,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	at := min(max(ev.Time, 0), maxTime)
 	d.watermark = max(d.watermark, at)
 	d.closeWindows()
+	d.hearSilence()
 	d.closeEpisodes()
 
 	a := d.agent(ev, at)
@@ -238,6 +245,7 @@ func (d *Detector) evict() {
 	if victim.episode != nil {
 		d.endEpisode(victim, d.watermark)
 	}
+	victim.endSilence()
 	d.cutting.remove(victim)
 	victim.unlink()
 	victim.group.peers.Agents--

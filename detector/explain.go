@@ -139,6 +139,9 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 		return "no change of this signal alone: another one crosses by itself"
 	}
 	s := d.signals[top.index]
+	if c.Silence.Hours > 0 {
+		return "a call in these hours"
+	}
 	if s.Tail(c, 0) < 0 {
 		if len(c.Fresh) == 0 {
 			det := s.Observe(c)

@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"cmp"
 	"container/heap"
 	"encoding/binary"
 	"encoding/json"
@@ -125,6 +126,7 @@ func (d *Detector) code(c *wire.Coder) {
 	d.watermark = schemas.Millis(w)
 	c.U64(&d.touches)
 	c.U64(&d.episodes)
+	c.U64(&d.silences)
 	c.U64(&d.evicted)
 	c.U64(&d.late)
 	c.U64(&d.duplicates)
@@ -236,6 +238,8 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 			c.String(&g.name, maxString)
 		}
 		c.I64(&g.day)
+		c.I64(&g.pauseFrom)
+		c.I64(&g.pauseTo)
 		g.peers.Code(c)
 		g.calibration.Code(c, names)
 		if c.Err() != nil {
@@ -262,6 +266,7 @@ func (a *agent) code(c *wire.Coder) {
 	}
 	c.F32s(a.dayMax[:])
 	c.F32(&a.dayFused)
+	a.silent.code(c)
 	open := a.episode != nil
 	c.Bool(&open)
 	if !open {
@@ -271,6 +276,21 @@ func (a *agent) code(c *wire.Coder) {
 		a.episode = &episode{}
 	}
 	a.episode.code(c)
+}
+
+func (s *silent) code(c *wire.Coder) {
+	c.U64(&s.seq)
+	if s.seq == 0 {
+		return
+	}
+	c.I64(&s.from)
+	c.I64(&s.next)
+	for _, v := range []*float32{&s.mu, &s.over, &s.x} {
+		c.F32(v)
+	}
+	if c.Reading() && (s.mu < 0 || s.over < 0 || s.next < s.from) {
+		c.Fail("silence of an agent")
+	}
 }
 
 func codeMillis(c *wire.Coder, m *schemas.Millis) {
@@ -425,11 +445,25 @@ func (d *Detector) link() error {
 		a.listOf().push(a)
 		if a.win.Open {
 			d.windows.push(a)
+			a.group.active++
+		}
+		if a.silent.missed() {
+			a.group.silent++
 		}
 		if a.episode != nil {
 			d.open = append(d.open, a)
 		}
 	}
 	heap.Init(&d.open)
+	slices.SortFunc(all, func(a, b *agent) int { return cmp.Compare(a.silent.seq, b.silent.seq) })
+	for _, a := range all {
+		switch s := a.silent.seq; {
+		case s == 0:
+		case s > d.silences || a.win.Open:
+			return fmt.Errorf("%w: agent %.40q is silent out of order", wire.ErrCorrupt, a.id)
+		default:
+			d.silents.ring = append(d.silents.ring, queuedSilence{a, s})
+		}
+	}
 	return nil
 }

@@ -34,6 +34,11 @@ type group struct {
 	peers       *baseline.Peers
 	calibration *score.Calibration
 	day         int64
+	// How many of its agents have an open hour, and how many make no call where they
+	// should: they follow from the agents.
+	active, silent int
+	// The hours of its last pause.
+	pauseFrom, pauseTo int64
 }
 
 func newTenant(name string, signals, metrics int) *tenant {

@@ -82,6 +82,7 @@ func (d *Detector) enter(a *agent, ev *schemas.Activity, hour int64) bool {
 }
 
 func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
+	a.endSilence()
 	// An agent changes its group at most once an hour: the peers are not a thing to
 	// be picked for each call.
 	if g := a.tenant.group(ev.PeerGroup, len(d.signals)); g != a.group {
@@ -91,12 +92,13 @@ func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
 		a.policy = d.policyOf(a)
 		a.tenant.advance(g, d.watermark)
 	}
-	p, peers := &a.profile, a.group.peers
-	p.Advance(peers, hour)
+	a.catchUp(hour)
+	p := &a.profile
 	if day := hour / 24; p.Days == 0 || day != p.Day {
 		d.turnDay(a, day)
 	}
 	a.win = newWindow(a, hour)
+	a.group.active++
 	d.touches++
 	a.touched = d.touches
 	a.unlink()
@@ -151,6 +153,8 @@ func (d *Detector) closeWindow(a *agent) {
 		a.policy.budget.Crossed(a.policy.fuse.Evidence(d.drift, math.Pow(10, -float64(w.Max[d.drift]))))
 	a.profile.Close(a.group.peers, w, a.episode != nil, drifted)
 	w.Open = false
+	a.group.active--
+	d.fallSilent(a)
 }
 
 // record gives the window's evidence to calibration. Of an episode only the hour

@@ -38,6 +38,15 @@ func (p *Profile) Advance(g *Peers, hour int64) {
 	p.At = hour
 }
 
+// Skip passes over the hours before 'hour': of them nothing is known.
+func (p *Profile) Skip(hour int64) {
+	if gap := hour - p.At; gap > 0 {
+		p.Rate.fade(gap)
+		p.fade(gap)
+		p.At = hour
+	}
+}
+
 func (p *Profile) fade(hours int64) {
 	p.Sent.Fade(hours)
 	p.Received.Fade(hours)

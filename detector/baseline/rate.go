@@ -246,6 +246,15 @@ func (r *Rate) fade(hours int64) {
 	r.Hours = float32(float64(r.Hours) * Decay(hours, HalfLifeLevel))
 }
 
+// Daily is about how many calls a day has.
+func (r *Rate) Daily(p *RatePrior) float64 {
+	if !p.known() {
+		return 0
+	}
+	level, _ := r.level.at(p.level.mean, p.level.relVar)
+	return 24 * level
+}
+
 // Fade lets the evidence age by the hour that was just learnt.
 func (r *Rate) Fade() { r.fade(1) }
 

@@ -30,6 +30,7 @@ type Context struct {
 	Sent, Received baseline.VolumeAt
 	// What the tool is worth, on the scale of baseline.Size.
 	SentOffset, ReceivedOffset float64
+	Silence                    Silence       // where an hour has ended without a call
 	Metrics                    []MetricValue // of the event, by the config's order
 	Fresh                      []Fresh       // what the event touches for the first time
 	LeavesHouse                bool          // the event touches a destination
@@ -94,6 +95,7 @@ func All() []Signal {
 		newResource{},
 		newDestination{},
 		resourceBreadth{},
+		silence{},
 		ratio{},
 		ratio{malformed: true},
 	}

@@ -1,0 +1,62 @@
+package signal
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// silence is an agent that makes no call for hours in which it makes calls: stopped,
+// or cut off from whoever watches it. With M calls expected in the hours that have
+// ended empty and their relative variance v,
+//
+//	P(none) = (1 + v*M)^(-1/v)
+//
+// the negative binomial's zero, v common to all the hours: what makes one of them
+// empty makes the next one empty too. Unit: calls.
+type silence struct{}
+
+// Silence is how long an agent has been silent.
+type Silence struct {
+	From     int64   // the first empty hour
+	Hours    int64   // that have ended; 0: it is not silent
+	Mu, Over float64 // calls expected in them, relative variance
+}
+
+// The variance is at least that of an agent that now and then pauses for no reason.
+const silenceOver = 0.1
+
+func (silence) Info() Info {
+	return Info{
+		Name: schemas.SignalSilence, Family: FamilyRate, Unit: "calls", Share: 0.1, Blocks: 4,
+		Title: "No calls from an agent that should be at work",
+	}
+}
+
+func (silence) Score(c *Context) float64 {
+	s := &c.Silence
+	if s.Hours == 0 {
+		return 0
+	}
+	v := math.Max(s.Over, silenceOver)
+	return math.Log1p(v*s.Mu) / v / math.Ln10
+}
+
+func (silence) Tail(*Context, float64) float64 { return -1 }
+
+func (silence) Observe(c *Context) Detail {
+	return Detail{
+		Expected: c.Silence.Mu, Start: schemas.Millis(c.Silence.From * hourMillis), Seconds: c.Silence.Hours * hourSeconds,
+		Samples: float64(c.Own.Rate.Hours),
+	}
+}
+
+func (s silence) Explain(c *Context) Detail {
+	d := s.Observe(c)
+	d.Low, d.High = 1, d.Expected
+	d.Text = "has made no call since " + d.Start.Time().Format("15:04") + " UTC; " + Count(d.Expected) + " were expected in these " +
+		Plural(float64(c.Silence.Hours), "hour", "hours")
+	return d
+}
+
+func (silence) Close(*Context) (Detail, bool) { return Detail{}, false }

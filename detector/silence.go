@@ -1,0 +1,201 @@
+package detector
+
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/detector/score"
+	"github.com/plumbline-sec/plumbline/detector/signal"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// An agent whose hour has closed without another behind it is looked at again every
+// hour, until it comes back or silentHours have passed: each hour that ended
+// empty is an observation of nothing. The hours that have ended are told by the
+// watermark, so that silence too is a function of the log.
+//
+// Where others of its group are silent as well it is not the agent: a source is down,
+// or it is a holiday. An hour is therefore judged one hour later, when it has been
+// taken of all of them.
+
+const (
+	silentHours = 72
+	// silentLeast is the expected calls in that time below which no silence says
+	// anything.
+	silentLeast = 5
+	// silentKnown is the history from which an agent's hours are known, hours.
+	silentKnown = 14 * 24
+	// silentMissed is the expected calls from which an agent counts as silent among
+	// its peers, silentOthers how many of them excuse it, where they are a fifth.
+	silentMissed = 3
+	silentOthers = 2
+)
+
+// silent is what is known of an agent's silence.
+type silent struct {
+	seq  uint64 // its place among those that are silent; 0: it is not looked at
+	from int64  // the first empty hour
+	next int64  // the hour to take next
+	mu   float32
+	over float32 // sum of over*mu: relative variances weighed by what was expected
+	x    float32 // highest evidence, as calibration has it
+}
+
+// silentQueue holds silent agents in the order in which their next hour ends.
+type silentQueue struct {
+	ring []queuedSilence
+	head int
+}
+
+type queuedSilence struct {
+	agent *agent
+	seq   uint64
+}
+
+// front returns the agent whose next empty hour ends first, nil where there is none.
+func (q *silentQueue) front() *agent {
+	for q.head < len(q.ring) {
+		e := q.ring[q.head]
+		if e.agent.tenant != nil && e.agent.silent.seq == e.seq {
+			return e.agent
+		}
+		q.pop()
+	}
+	return nil
+}
+
+func (q *silentQueue) pop() {
+	q.ring[q.head] = queuedSilence{}
+	q.head++
+	if q.head > 1024 && q.head*2 > len(q.ring) {
+		n := copy(q.ring, q.ring[q.head:])
+		clear(q.ring[n:])
+		q.ring, q.head = q.ring[:n], 0
+	}
+}
+
+// fallSilent begins to look at an agent whose hour has closed.
+func (d *Detector) fallSilent(a *agent) {
+	r := &a.profile.Rate
+	if d.silence < 0 || !a.policy.fuse.On(d.silence) || float64(r.Hours) < silentKnown*silentFaded ||
+		r.Daily(&a.group.peers.Rate)*silentHours/24 < silentLeast {
+		return
+	}
+	a.silent = silent{from: a.win.Hour + 1, next: a.win.Hour + 1}
+	d.awaitSilence(a)
+}
+
+// silentFaded is what is left of the weight of two weeks' hours with their half-life.
+const silentFaded = 0.7
+
+func (d *Detector) awaitSilence(a *agent) {
+	d.silences++
+	a.silent.seq = d.silences
+	d.silents.ring = append(d.silents.ring, queuedSilence{a, a.silent.seq})
+}
+
+// hearSilence takes the empty hours that have ended.
+func (d *Detector) hearSilence() {
+	for range closesPerEvent {
+		a := d.silents.front()
+		if a == nil || !d.over(a.silent.next) {
+			return
+		}
+		d.silents.pop()
+		d.cutting.change(a)
+		a.tenant.advance(a.group, d.watermark)
+		s := &a.silent
+		if s.next > s.from && !a.group.quiet() {
+			d.judgeSilence(a)
+		}
+		missed := s.missed()
+		for ; d.over(s.next) && s.next < s.from+silentHours; s.next++ {
+			at := a.profile.Rate.At(&a.group.peers.Rate, s.next)
+			s.mu += float32(at.Mu)
+			s.over += float32(math.Max(at.Over, 0) * at.Mu)
+		}
+		if !missed && s.missed() {
+			a.group.silent++
+		}
+		if a.group.quiet() {
+			a.group.paused(s.from, s.next)
+		}
+		if s.next < s.from+silentHours {
+			d.awaitSilence(a)
+		} else {
+			a.endSilence()
+		}
+	}
+}
+
+func (s *silent) missed() bool { return s.mu >= silentMissed }
+
+// endSilence ends the looking at an agent.
+func (a *agent) endSilence() {
+	if a.silent.missed() {
+		a.group.silent--
+	}
+	a.silent = silent{}
+}
+
+// quiet reports whether more of the group are silent than one agent.
+func (g *group) quiet() bool {
+	others := g.silent - 1
+	return others >= silentOthers && 5*others > others+g.active
+}
+
+// paused notes hours in which the group made no calls, up to one before 'to'. They say
+// nothing of its agents.
+func (g *group) paused(from, to int64) {
+	if from > g.pauseTo {
+		g.pauseFrom = from
+	}
+	g.pauseTo = max(g.pauseTo, to)
+}
+
+// catchUp brings an agent that is back to the beginning of an hour.
+func (a *agent) catchUp(hour int64) {
+	p, peers := &a.profile, a.group.peers
+	if from, to := a.group.pauseFrom, min(a.group.pauseTo, hour); to > p.At && from < to {
+		p.Advance(peers, from)
+		p.Skip(to)
+	}
+	p.Advance(peers, hour)
+}
+
+// judgeSilence scores an agent's silence as an event is scored.
+func (d *Detector) judgeSilence(a *agent) {
+	s, i, p := &a.silent, d.silence, a.policy
+	c := &d.ctx
+	young := a.profile.Young(s.next)
+	*c = signal.Context{
+		Own: &a.profile, Peers: a.group.peers, Young: young,
+		Silence: signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: float64(s.over) / math.Max(float64(s.mu), 1e-9)},
+	}
+	x := d.signals[i].Score(c)
+	if x <= float64(s.x) || p.least != nil && float64(s.mu) < p.least[i] {
+		return
+	}
+	pair, class := a.group.pair(a.tenant), classOf(young)
+	lambda := d.lambda(pair, i, class, x)
+	d.ranked, d.fresh = d.ranked[:0], d.fresh[:0]
+	before := s.x
+	s.x = float32(x)
+	if lambda >= score.NoEvidence {
+		return
+	}
+	y := p.fuse.Evidence(i, lambda)
+	d.ranked = append(d.ranked, rankedSignal{i, x, lambda, y})
+	surprise := math.Max(-math.Log10(pair.Fused(class, y)), score.Floor)
+	v := Verdict{Surprise: surprise, Score: p.budget.Score(surprise)}
+	if a.episode == nil && !a.tenant.outlier(surprise, p.budget) {
+		for _, k := range []*score.Calibration{a.group.calibration, a.tenant.calibration} {
+			k.Signals[class][i].Record(float64(before), x, 1)
+			k.RecordFused(class, float64(a.dayFused), y)
+		}
+		a.dayFused = max(a.dayFused, float32(y))
+	}
+	if p.budget.Crossed(surprise) {
+		at := schemas.Millis(s.next * hourMillis)
+		d.cross(a, &schemas.Activity{TenantID: a.tenant.name, AgentID: a.id, Time: at}, at, v)
+	}
+}
