@@ -65,7 +65,7 @@ bench-micro: ## the micro-benchmarks beside the code
 nab: ## the series of the Numenta Anomaly Benchmark, scored as a metric would be (DATA=its directory OUT=for results)
 	$(GO) run ./benchmarks/nab --data $(DATA) --out $(OUT)
 
-quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10')
+quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10', and --out DIR for the page)
 	$(GO) run ./benchmarks/quality $(ARGS)
 
 faults: setup ## kill, pause and cut off the real program: nothing lost, nothing twice (ARGS='--only zombie')

@@ -93,7 +93,8 @@ func nap(ctx context.Context) func() error {
 // dieAt has three instances in a row die at a place, each after some passes.
 func dieAt(at string) func(context.Context, *world) error {
 	return func(ctx context.Context, w *world) error {
-		first, err := begin(ctx, w, nil)
+		// A death costs the others a session: there must be events left for the third.
+		first, err := beginOver(ctx, w, loadTime/2+5*sessionTimeout(w.h.o), nil)
 		if err != nil {
 			return err
 		}

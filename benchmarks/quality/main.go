@@ -27,6 +27,7 @@ type options struct {
 	tails                               []generator.Tails
 	strength                            float64
 	json, quick                         bool
+	out, dojo                           string
 }
 
 func main() {
@@ -52,6 +53,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.Float64Var(&o.strength, "strength", 1, "how far attacks stick out")
 	tails := flags.String("tails", "nb", "nb, heavy or both")
 	output := flags.String("output", "text", "text or json")
+	flags.StringVar(&o.out, "out", "", "directory to write quality.md and its pictures into: takes minutes more")
+	flags.StringVar(&o.dojo, "agentdojo", "../shared/data/agentdojo", "directory of AgentDojo's traces, for --out; left out where there is none")
 	flags.BoolVar(&o.quick, "quick", false, "one seed of 60 agents and 21 days")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -81,7 +84,7 @@ func measure(o options, stdout, stderr io.Writer) error {
 		var seeds []report
 		for i := range o.seeds {
 			fmt.Fprintf(stderr, "quality: seed %d, tails %s\n", o.first+i, tails)
-			r, err := runSeed(o, uint64(o.first+i), tails)
+			r, err := runSeed(o, uint64(o.first+i), tails, detector.DefaultConfig())
 			if err != nil {
 				return err
 			}
@@ -91,6 +94,11 @@ func measure(o options, stdout, stderr io.Writer) error {
 			seeds = append(seeds, sum(seeds))
 		}
 		all = append(all, seeds...)
+	}
+	if o.out != "" {
+		if err := writePage(o, all, stderr); err != nil {
+			return err
+		}
 	}
 	if o.json {
 		enc := json.NewEncoder(stdout)
@@ -104,15 +112,14 @@ func measure(o options, stdout, stderr io.Writer) error {
 }
 
 // runSeed runs one seed honest and attacked.
-func runSeed(o options, seed uint64, tails generator.Tails) (report, error) {
-	cfg := detector.DefaultConfig()
+func runSeed(o options, seed uint64, tails generator.Tails, cfg detector.Config) (report, error) {
 	opt := generator.Options{Agents: o.agents, Days: o.days, Seed: seed, Tails: tails}
-	honest, err := play(opt, cfg)
+	honest, err := play(opt, cfg, false)
 	if err != nil {
 		return report{}, err
 	}
 	opt.Kinds, opt.Count, opt.Strength = generator.Kinds(), o.attacks, o.strength
-	attacked, err := play(opt, cfg)
+	attacked, err := play(opt, cfg, false)
 	if err != nil {
 		return report{}, err
 	}
@@ -120,15 +127,16 @@ func runSeed(o options, seed uint64, tails generator.Tails) (report, error) {
 		Name: fmt.Sprintf("seed %d", seed), Tails: tails, Budget: cfg.AlertsPerAgentDay,
 		Events: honest.events + attacked.events, Seconds: honest.seconds + attacked.seconds,
 		BytesPerAgent: honest.heapPerAgent, StatedBytesPerAgent: honest.statedPerAgent,
-		Attacks: map[generator.Kind]*tally{}, EWMAAttacks: map[generator.Kind]*tally{},
+		Attacks: map[generator.Kind]*tally{}, EWMAAttacks: map[generator.Kind]*tally{}, ZScoreAttacks: map[generator.Kind]*tally{},
 	}
 	r.Honest = rates(honest, honest.detector, nil)
 	r.Attacked = rates(attacked, attacked.detector, attacked.labels)
-	r.EWMA = rates(honest, honest.ewma, nil)
+	r.EWMA, r.ZScore = rates(honest, honest.ewma, nil), rates(honest, honest.zscore, nil)
 	r.Changes, r.SettledChanges = nearChanges(honest)
 	for _, l := range attacked.labels {
 		credit(r.Attacks, l, attacked.detector, honest.detector)
 		credit(r.EWMAAttacks, l, attacked.ewma, honest.ewma)
+		credit(r.ZScoreAttacks, l, attacked.zscore, honest.zscore)
 	}
 	return r, nil
 }
@@ -137,7 +145,7 @@ func runSeed(o options, seed uint64, tails generator.Tails) (report, error) {
 func sum(seeds []report) report {
 	s := report{
 		Name: "all", Tails: seeds[0].Tails, Budget: seeds[0].Budget,
-		Attacks: map[generator.Kind]*tally{}, EWMAAttacks: map[generator.Kind]*tally{},
+		Attacks: map[generator.Kind]*tally{}, EWMAAttacks: map[generator.Kind]*tally{}, ZScoreAttacks: map[generator.Kind]*tally{},
 	}
 	for _, r := range seeds {
 		s.Events += r.Events
@@ -149,11 +157,15 @@ func sum(seeds []report) report {
 		s.Honest.add(r.Honest)
 		s.Attacked.add(r.Attacked)
 		s.EWMA.add(r.EWMA)
+		s.ZScore.add(r.ZScore)
 		for kind, t := range r.Attacks {
 			s.Attacks[kind] = s.Attacks[kind].plus(t)
 		}
 		for kind, t := range r.EWMAAttacks {
 			s.EWMAAttacks[kind] = s.EWMAAttacks[kind].plus(t)
+		}
+		for kind, t := range r.ZScoreAttacks {
+			s.ZScoreAttacks[kind] = s.ZScoreAttacks[kind].plus(t)
 		}
 	}
 	return s

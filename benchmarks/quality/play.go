@@ -30,8 +30,9 @@ type alarms map[who][]alarm
 
 // recorder is the detector's sink.
 type recorder struct {
-	alarms alarms
-	passed map[who]int // events of attacks
+	alarms  alarms
+	passed  map[who]int              // events of attacks
+	windows map[who][]schemas.Window // nil: they are not kept
 }
 
 func (r *recorder) Alert(a *schemas.Alert) {
@@ -46,7 +47,12 @@ func (r *recorder) Alert(a *schemas.Alert) {
 	r.alarms[id] = append(r.alarms[id], alarm{a.Time, a.Status == schemas.StatusOpen, name, r.passed[id]})
 }
 
-func (r *recorder) Window(*schemas.Window) {}
+func (r *recorder) Window(w *schemas.Window) {
+	if r.windows != nil {
+		id := who{w.TenantID, w.AgentID}
+		r.windows[id] = append(r.windows[id], *w)
+	}
+}
 
 // played is what a fleet and the detectors made of each other.
 type played struct {
@@ -56,7 +62,8 @@ type played struct {
 	labels    []generator.Label
 	changes   []generator.Change
 
-	detector, ewma alarms
+	detector, ewma, zscore alarms
+	windows                map[who][]schemas.Window
 
 	events         uint64
 	seconds        float64 // in the detector alone
@@ -65,23 +72,26 @@ type played struct {
 }
 
 // play runs a fleet through a new detector and the baseline to compare with.
-func play(o generator.Options, cfg detector.Config) (*played, error) {
+func play(o generator.Options, cfg detector.Config, windows bool) (*played, error) {
 	fleet, err := generator.New(o)
 	if err != nil {
 		return nil, err
 	}
-	p := &played{agents: map[who]generator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}, ewma: alarms{}}
+	p := &played{agents: map[who]generator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}, ewma: alarms{}, zscore: alarms{}}
 	p.from, p.to = fleet.Span()
 	for _, a := range fleet.Agents() {
 		p.agents[who{a.TenantID, a.AgentID}] = a
 	}
 	sink := &recorder{alarms: alarms{}, passed: map[who]int{}}
+	if windows {
+		sink.windows = map[who][]schemas.Window{}
+	}
 	before := heap()
 	det, err := detector.New(cfg, sink)
 	if err != nil {
 		return nil, err
 	}
-	simple := newEWMA(cfg.AlertsPerAgentDay)
+	simple, naive := newEWMA(cfg.AlertsPerAgentDay), newZScore(cfg.AlertsPerAgentDay)
 
 	// In batches, so that the clock is read seldom.
 	const batch = 512
@@ -110,6 +120,10 @@ func play(o generator.Options, cfg detector.Config) (*played, error) {
 			p.active(id, ev.Time)
 			if injected[i] {
 				simple.passed[id]++
+				naive.passed[id]++
+			}
+			if naive.see(id, ev.Time) {
+				p.zscore[id] = append(p.zscore[id], alarm{ev.Time, true, "z", naive.passed[id]})
 			}
 			if simple.see(id, ev.Time) {
 				p.ewma[id] = append(p.ewma[id], alarm{ev.Time, true, "ewma", simple.passed[id]})
@@ -120,7 +134,8 @@ func play(o generator.Options, cfg detector.Config) (*played, error) {
 	p.labels, p.changes, p.detector = fleet.Labels(), fleet.Changes(), sink.alarms
 	stats := det.Stats()
 	p.statedPerAgent = float64(stats.StateBytes) / float64(max(1, stats.Agents))
-	fleet, simple = nil, nil
+	p.windows = sink.windows
+	fleet, simple, naive = nil, nil, nil
 	clear(events) // the detector may still point to the last one
 	p.heapPerAgent = float64(heap()-before) / float64(max(1, stats.Agents))
 	runtime.KeepAlive(det)

@@ -101,6 +101,9 @@ type report struct {
 	SettledChanges int                       `json:"honest_alerts_near_changes_after_day_14"`
 	Attacks        map[generator.Kind]*tally `json:"attacks"`
 
+	ZScore        budgetUse                 `json:"z_score_honest"`
+	ZScoreAttacks map[generator.Kind]*tally `json:"z_score_attacks"`
+
 	EWMA        budgetUse                 `json:"poisson_ewma_honest"`
 	EWMAAttacks map[generator.Kind]*tally `json:"poisson_ewma_attacks"`
 }
