@@ -121,7 +121,7 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64,
 		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemKinds:
 		}
 	}
-	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young)
+	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(d.watermark))
 	d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r)})
 }
 
@@ -229,6 +229,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
 	calm := a.episode == nil
 	rollout := d.rollout()
+	withTool := slices.ContainsFunc(d.fresh, func(f signal.Fresh) bool { return f.Item.Kind == baseline.ItemTool })
 	for i := range d.fresh {
 		f := &d.fresh[i]
 		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, true, f.Rarity.Peers)
@@ -236,6 +237,9 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 			continue
 		}
 		p.Novelty.Admit(f.Item.Hash, int64(at))
+		if withTool { // what comes with it spreads with it
+			peers.Spread(f.Item.Hash, int64(d.watermark))
+		}
 		if calm || rollout {
 			peers.Learnt(f.Item.Hash, int64(d.watermark))
 		}

@@ -58,6 +58,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	r := registrar{reg}
 	sizes := prometheus.ExponentialBuckets(1, 4, 10)
 	latency := prometheus.ExponentialBuckets(0.001, 2, 16)
+	pauses := []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2, 5}
 	return &Metrics{
 		Lag:           r.gauge("lag_records", "Records of a partition that the role has not read yet.", "role", "topic", "partition"),
 		Records:       r.counter("records_total", "Records read.", "role", "topic"),
@@ -88,7 +89,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		Checkpoints:       r.counter("checkpoints_total", "Checkpoints of detector state: confirmed, or given up.", "result"),
 		CheckpointSeconds: r.histogram("checkpoint_seconds", "From the cut of a checkpoint to its confirmation; detection goes on meanwhile.", latency).WithLabelValues().(prometheus.Histogram),
-		CheckpointPause:   r.histogram("checkpoint_pause_seconds", "How long a checkpoint held up detection at a time.", latency).WithLabelValues().(prometheus.Histogram),
+		CheckpointPause:   r.histogram("checkpoint_pause_seconds", "How long a checkpoint held up detection at a time.", pauses).WithLabelValues().(prometheus.Histogram),
 		CheckpointBytes:   r.histogram("checkpoint_bytes", "Size of a checkpoint.", prometheus.ExponentialBuckets(1<<10, 4, 12)).WithLabelValues().(prometheus.Histogram),
 		CheckpointOffset:  r.gauge("checkpoint_offset", "Offset of the activity topic up to which the state is safe.", "partition"),
 		RestoreSeconds:    r.histogram("restore_seconds", "Time to restore the state of a partition.", latency).WithLabelValues().(prometheus.Histogram),

@@ -309,14 +309,14 @@ func TestWhatPeersKnowMakesANewItemLessRare(t *testing.T) {
 	g.Agents = 20
 	item := baseline.Hash(1, "email:new@corp.example")
 	var n baseline.Novelty
-	unknown := n.Rarity(g, baseline.ItemDestination, item, nil, false)
+	unknown := n.Rarity(g, baseline.ItemDestination, item, nil, false, 0)
 	for i := range 10 {
 		g.Learnt(item, int64(i))
 	}
 	g.Advance(baseline.Probation - 1)
-	require.InDelta(t, unknown.PerDay, n.Rarity(g, baseline.ItemDestination, item, nil, false).PerDay, 0, "on probation for peers too")
+	require.InDelta(t, unknown.PerDay, n.Rarity(g, baseline.ItemDestination, item, nil, false, 0).PerDay, 0, "on probation for peers too")
 	g.Advance(baseline.Probation + 10)
-	known := n.Rarity(g, baseline.ItemDestination, item, nil, false)
+	known := n.Rarity(g, baseline.ItemDestination, item, nil, false, 0)
 	require.Equal(t, 10, known.Peers)
 	require.Greater(t, known.PerDay, unknown.PerDay)
 }

@@ -8,7 +8,13 @@ import (
 
 // Breadth is how many resources an agent touches for the first time in an hour
 // in which it is active.
-type Breadth struct{ n, mean float32 }
+type Breadth struct {
+	n, mean, square float32 // decayed hours, the mean of their counts and of its square
+	// streak counts the days in a row with an hour that stood out: as with Rate, what
+	// comes every day is learnt in full after some.
+	streak uint8
+	day    int32
+}
 
 // At returns the expected number of first-seen resources in an active hour and
 // the relative variance beyond Poisson; a mean of 0: nothing is known yet.
@@ -27,24 +33,50 @@ func (b *Breadth) At(p *BreadthPrior, young bool) (mean, over float64) {
 		variance := g.sum2/g.n - sq(g.sum/g.n)
 		over = bound((variance-prior)/sq(prior), 0.5, 20)
 	}
-	mean = (float64(b.n*b.mean) + float64(worth*prior)) / (float64(b.n) + worth)
-	return math.Max(mean, 0.05), over
+	n := float64(b.n)
+	mean = (float64(n*float64(b.mean)) + float64(worth*prior)) / (n + worth)
+	if own := float64(b.mean); own > 0 {
+		// One who does all of it in one hour of the day is not the others.
+		apart := bound((float64(b.square)-sq(own)-own)/sq(own), 0, 60)
+		over = (float64(n*apart) + float64(ownSpread*over)) / (n + ownSpread)
+	}
+	return math.Max(mean, 0.05), math.Max(over, 0.5)
 }
 
-// Learn takes one closed hour.
-func (b *Breadth) Learn(p *BreadthPrior, young bool, count, weight float64) {
+const ownSpread = 100 // hours after which an agent's own spread counts as much as its peers'
+
+// Learn takes one closed hour (hours since 1970).
+func (b *Breadth) Learn(p *BreadthPrior, young bool, hour int64, count, weight float64) {
 	mean, over := b.At(p, young)
 	x := count
 	if mean > 0 {
 		x = math.Min(count, mean+float64(clip*math.Sqrt(mean+float64(over*mean*mean))))
+		if (x < count || weight < 1) && count > mean && b.again(int32(hour/24)) {
+			x, weight = count, 1
+		}
 	}
 	n := math.Min(float64(b.n)+weight, 500)
 	b.mean = float32(float64(b.mean) + float64(weight/n*(x-float64(b.mean))))
+	b.square = float32(float64(b.square) + float64(weight/n*(x*x-float64(b.square))))
 	b.n = float32(n)
 	g := &p[class(young)]
 	g.n += weight
 	g.sum += float64(weight * x)
 	g.sum2 += float64(weight * x * x)
+}
+
+// again notes an hour that stood out, and reports whether such hours have come for
+// days in a row.
+func (b *Breadth) again(day int32) bool {
+	switch day - b.day {
+	case 0:
+	case 1:
+		b.streak = min(b.streak+1, routine)
+	default:
+		b.streak = 0
+	}
+	b.day = day
+	return b.streak >= routine
 }
 
 // Hours is the weight of the agent's own hours.
@@ -59,7 +91,12 @@ func (b *Breadth) Fade(hours int64) {
 func (b *Breadth) Code(c *wire.Coder) {
 	c.F32(&b.n)
 	c.F32(&b.mean)
-	if c.Reading() && (b.n < 0 || b.mean < 0) {
+	c.F32(&b.square)
+	c.U8(&b.streak)
+	day := int64(b.day)
+	c.I64(&day)
+	b.day = int32(day)
+	if c.Reading() && (b.n < 0 || b.mean < 0 || b.square < 0) {
 		c.Fail("negative breadth")
 	}
 }

@@ -129,7 +129,9 @@ type Rarity struct {
 //
 //	P(new | kind, maturity, sessions) * tool ratio * agent ratio *
 //	P(peers know it this little | new) * incidences a day
-func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young bool) Rarity {
+//
+// and of a tool that is being rolled out at least that (spreading).
+func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young bool, now int64) Rarity {
 	r := Rarity{Base: g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions), toolShare: 1}
 	if tool != nil {
 		r.toolShare = ratio(tool.seen[kind], tool.expected[kind])
@@ -146,6 +148,9 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
 	r.PerDay = r.Incidence * r.PeerShare * math.Max(daily, 0.1)
+	if rate := g.spreads(item, now); rate > r.PerDay {
+		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
+	}
 	return r
 }
 

@@ -71,7 +71,7 @@ func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 		p.Rate.Drift.learn(&p.Rate, w.Rate, float64(w.Events))
 	}
 	p.Rate.Learn(&g.Rate, w.Rate, w.Hour, float64(w.Events), episode)
-	p.Breadth.Learn(&g.Breadth, p.Young(w.Hour), float64(w.NewResources+w.NewDestinations), weight)
+	p.Breadth.Learn(&g.Breadth, p.Young(w.Hour), w.Hour, float64(w.NewResources+w.NewDestinations), weight)
 	for i := range p.Metrics {
 		p.Metrics[i].close(w.Hour, weight)
 	}
@@ -137,8 +137,9 @@ type Peers struct {
 	Tools             Tools
 	Metrics           []MetricPrior
 
-	pending []pendingItem // on probation before they count as known to a peer
-	day     int64
+	spreading []spreading   // tools that are being rolled out
+	pending   []pendingItem // on probation before they count as known to a peer
+	day       int64
 }
 
 const maxPeersPending = 4096
@@ -214,6 +215,7 @@ func (g *Peers) Code(c *wire.Coder) {
 	}
 	g.Known.Code(c)
 	g.Tools.Code(c)
+	g.codeSpreading(c)
 	n := c.Len(len(g.pending), maxPeersPending, 9)
 	if c.Reading() {
 		g.pending = make([]pendingItem, n)

@@ -46,14 +46,16 @@ type Rate struct {
 
 // RateAt is what a Rate says of one hour.
 type RateAt struct {
-	Mu     float64 // expected count; 0: nothing is known yet
-	Over   float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
-	Peak   float64 // the busiest hour so far, while the hours of the day are not known; else 0
-	phi    float64
-	share  float64 // mu over level
-	vLevel float64
-	vHour  float64
-	vDay   float64
+	Mu       float64 // expected count; 0: nothing is known yet
+	Over     float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
+	Peak     float64 // the busiest hour so far, while the hours of the day are not known; else 0
+	Near     float64 // what is expected of the busier of the hours beside it, where that is a multiple; else 0
+	NearOver float64 // and its relative variance
+	phi      float64
+	share    float64 // mu over level
+	vLevel   float64
+	vHour    float64
+	vDay     float64
 }
 
 const (
@@ -62,6 +64,7 @@ const (
 	routine      = 2      // days in a row
 	peakHours    = 7 * 24 // until then an hour of the day has hardly been seen
 	clip         = 4      // standard deviations
+	nearFrom     = 3      // times an hour's expectation, of the hour beside it
 )
 
 // slot returns the hour of the day and the day of the week (Monday = 0).
@@ -91,6 +94,12 @@ func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 	a.Over = math.Max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
 	if r.Hours < peakHours {
 		a.Peak = float64(r.peak)
+	}
+	before, _ := r.hour[(h+23)%24].at(p.hour[(h+23)%24], p.hourVar)
+	behind, _ := r.hour[(h+1)%24].at(p.hour[(h+1)%24], p.hourVar)
+	if near := math.Max(before, behind); near > nearFrom*sh {
+		a.Near = level * near * sd
+		a.NearOver = math.Max(a.phi, 0) + vl + vh + vd + r.clumps(p, a.Near)
 	}
 	return a
 }

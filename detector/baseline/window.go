@@ -65,7 +65,7 @@ func (w *Window) Code(c *wire.Coder) {
 	c.F64(&w.Surprise)
 	c.Bool(&w.InEpisode)
 	for _, v := range []*float64{
-		&w.Rate.Mu, &w.Rate.Over, &w.Rate.Peak, &w.Rate.phi, &w.Rate.share, &w.Rate.vLevel, &w.Rate.vHour, &w.Rate.vDay, &w.RateFrom,
+		&w.Rate.Mu, &w.Rate.Over, &w.Rate.Peak, &w.Rate.Near, &w.Rate.NearOver, &w.Rate.phi, &w.Rate.share, &w.Rate.vLevel, &w.Rate.vHour, &w.Rate.vDay, &w.RateFrom,
 		&w.Bytes[0].Mean, &w.Bytes[0].RelVar, &w.Bytes[1].Mean, &w.Bytes[1].RelVar,
 	} {
 		c.F64(v)

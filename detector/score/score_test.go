@@ -199,3 +199,11 @@ func TestQuantileFindsWhereTheTailReaches(t *testing.T) {
 	flat := func(float64) float64 { return 0 }
 	require.Greater(t, score.Quantile(flat, 3, 1, 10), 1.0, "a tail that never reaches ends the search")
 }
+
+func TestEitherAddsProbabilities(t *testing.T) {
+	for _, c := range [][2]float64{{3, 3}, {2, 9}, {9, 2}, {0, 5}, {300, 301}} {
+		want := -math.Log10(math.Pow(10, -c[0]) + math.Pow(10, -c[1]))
+		require.InDelta(t, math.Max(want, 0), score.Either(c[0], c[1]), 1e-9, "%v", c)
+	}
+	require.Zero(t, score.Either(-1, 0.2))
+}

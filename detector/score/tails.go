@@ -86,6 +86,12 @@ func LogNormalQuantile(x, mean, relVar float64) float64 {
 	return mean * math.Exp(float64(z*s)-s2/2)
 }
 
+// Either returns the evidence where two events explain the same: -log10(10^-x + 10^-y).
+func Either(x, y float64) float64 {
+	low, high := math.Max(math.Min(x, y), 0), math.Max(x, y)
+	return math.Max(low-math.Log10(1+pow10(low-high)), 0)
+}
+
 // Quantile returns the smallest value at which a tail reaches x decades, by
 // bisection between low (where it has not) and an upper end that it looks for.
 // The tail must not fall as the value grows.

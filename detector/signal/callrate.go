@@ -27,12 +27,16 @@ func (s callRate) Score(c *Context) float64 {
 }
 
 // Tail is the smaller evidence of two: against what is expected, and, in an agent's
-// first week, against the busiest hour it has had.
+// first week, against the busiest hour it has had. A run that begins an hour early or
+// ends an hour late explains what a busier hour beside this one would have had.
 func (callRate) Tail(c *Context, v float64) float64 {
 	r := &c.Win.Rate
 	x := score.Counts(v, r.Mu, r.Over)
 	if r.Peak > r.Mu {
 		x = min(x, peakRarity+score.Counts(v, r.Peak, peakOver))
+	}
+	if r.Near > 0 && x > nearRarity {
+		x = score.Either(x, nearRarity+score.Counts(v, r.Near, r.NearOver))
 	}
 	return x
 }
@@ -42,6 +46,7 @@ func (callRate) Tail(c *Context, v float64) float64 {
 const (
 	peakRarity = 1.38 // log10(24)
 	peakOver   = 0.1
+	nearRarity = 1.7 // a run is an hour off once in fifty days
 )
 
 func (s callRate) Explain(c *Context) Detail {

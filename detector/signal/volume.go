@@ -12,7 +12,8 @@ import (
 // A call: Student's t on log(1 + bytes/128) less the tool's offset, mean and variance
 // shrunk to the peers. The open hour: the sum against a log-normal of mean
 // mu*bytes and relative variance over + v/mu, mu the hour's calls that carry
-// bytes. Unit: bytes.
+// bytes, or against one of its calls having brought all that is too much. Unit:
+// bytes.
 type volume struct{ out bool }
 
 func (s volume) Info() Info {
@@ -93,7 +94,9 @@ func (s volume) hourTail(c *Context, v float64) float64 {
 	if h.Mean == 0 || v < 2*h.Mean {
 		return 0
 	}
-	return score.LogNormal(v, h.Mean, h.RelVar)
+	// Sizes have heavy tails: a sum is large because all of it is, or because one call
+	// was (Foss, Korshunov and Zachary 2011, the principle of a single big jump).
+	return score.Either(score.LogNormal(v, h.Mean, h.RelVar), s.callTail(c, v-h.Mean)-math.Log10(math.Max(float64(calls), 1)))
 }
 
 // whole reports whether the hour is stronger evidence than the call.
@@ -128,6 +131,7 @@ func (s volume) Explain(c *Context) Detail {
 	}
 	if s.whole(c) {
 		d, _ := s.Close(c)
+		d.High = score.Quantile(func(v float64) float64 { return s.hourTail(c, v) }, interval, d.Expected, 40)
 		d.Text = verb + Bytes(d.Observed) + " since " + c.hour().Time().Format("15:04") + " UTC; 99.9 % of such hours stay under " +
 			Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
 		return d
