@@ -74,8 +74,9 @@ func (c *check) run(ctx context.Context) error {
 	answer := make(chan error, 1)
 	go func() { // ends when the check returns
 		defer cancel()
-		defer c.running.Store(false)
-		answer <- c.ask(ctx)
+		err := c.ask(ctx)
+		c.running.Store(false) // before the answer: whoever has it may ask again at once
+		answer <- err
 	}()
 	select {
 	case err := <-answer:
