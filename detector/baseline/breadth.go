@@ -57,7 +57,7 @@ func (b *Breadth) Learn(p *BreadthPrior, young bool, hour int64, count, weight f
 	}
 	n := math.Min(float64(b.n)+weight, 500)
 	b.mean = float32(float64(b.mean) + float64(weight/n*(x-float64(b.mean))))
-	b.square = float32(float64(b.square) + float64(weight/n*(x*x-float64(b.square))))
+	b.square = float32(float64(b.square) + float64(weight/n*(sq(x)-float64(b.square))))
 	b.n = float32(n)
 	g := &p[class(young)]
 	g.n += weight

@@ -166,7 +166,7 @@ func (m *Metric) At(p *MetricPrior, hour int64) MetricAt {
 	s2 := m.level.variance(within, metricWorth)
 	h, d := slot(hour)
 	// An hour of the day that has hardly been seen may be like any other.
-	unseen := float64(m.effects) * sq(effectWorth/(float64(m.hour[h].e)+effectWorth))
+	unseen := float64(float64(m.effects) * sq(effectWorth/(float64(m.hour[h].e)+effectWorth)))
 	a := MetricAt{
 		Unit: p.unit, Mean: (float64(n*float64(m.level.mean))+float64(k*g))/(n+k) + m.offset(h, d),
 		Value: m.level.tail(), Hour: m.hours.tail(), Jump: m.jumps.tail(),
@@ -176,7 +176,7 @@ func (m *Metric) At(p *MetricPrior, hour int64) MetricAt {
 		a.HourMean = float64(m.residuals) / a.Count
 	}
 	deviation := func(v float64) float64 { return math.Max(math.Sqrt(v), metricLeast) }
-	a.Scale = deviation(s2*(1+1/(n+k)) + unseen)
+	a.Scale = deviation(float64(s2*(1+1/(n+k))) + unseen)
 	a.HourScale = deviation(m.hours.variance(s2/4, 4) + s2/(a.Count+1) + unseen)
 	a.JumpScale = deviation(m.jumps.variance(within/4, metricWorth))
 	return a
@@ -265,7 +265,7 @@ func (m *Metric) close(hour int64, weight float64) {
 			m.stuck, m.above = 1, r > 0
 		}
 		clipped := bound(r, -clip*scale, clip*scale)
-		m.hours.learn(r, math.Sqrt(math.Max(clipped*clipped-s2/count, 0)), scale, weight)
+		m.hours.learn(r, math.Sqrt(math.Max(sq(clipped)-s2/count, 0)), scale, weight)
 		// A few values in an hour say little of it.
 		w := weight * count / (count + 2)
 		h, d := slot(hour)

@@ -33,8 +33,8 @@ func (r *Ratio) At(p *RatioPrior, calls float64) RatioAt {
 	if float64(r.n)+p.calls < ratioWorth {
 		return RatioAt{}
 	}
-	prior := (p.sum + ratioWorth*ratioStart) / (p.calls + ratioWorth)
-	q := (float64(r.n)*float64(r.mean) + float64(ratioWorth*prior)) / (float64(r.n) + ratioWorth)
+	prior := (p.sum + float64(ratioWorth*ratioStart)) / (p.calls + ratioWorth)
+	q := (float64(float64(r.n)*float64(r.mean)) + float64(ratioWorth*prior)) / (float64(r.n) + ratioWorth)
 	return RatioAt{Ratio: q, Mu: math.Max(q*calls, ratioLeast), Over: p.over()}
 }
 
@@ -56,8 +56,8 @@ func (r *Ratio) Learn(p *RatioPrior, calls, count, weight float64) {
 	r.n = float32(n)
 	// One busy agent is not the group.
 	share := math.Min(1, ratioWorth/calls)
-	p.calls += calls * share
-	p.sum += count * share
+	p.calls += float64(calls * share)
+	p.sum += float64(count * share)
 }
 
 // Calls is the weight of the agent's own calls.
@@ -83,7 +83,7 @@ type RatioPrior struct {
 
 func (p *RatioPrior) over() float64 {
 	const worth = 10
-	return bound((p.excess+worth*ratioSpread)/(p.square+worth), 1, 30)
+	return bound((p.excess+float64(worth*ratioSpread))/(p.square+worth), 1, 30)
 }
 
 // EndDay lets the evidence age by a day.
