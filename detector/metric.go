@@ -71,7 +71,7 @@ func field(name string) func(*schemas.Activity) uint64 {
 }
 
 // value returns what an event has of a metric. A field that is 0 is one that is not
-// there; an attribute counts where it is a finite number.
+// there; an attribute counts where it is a number of a size that things have.
 func (f *metricField) value(ev *schemas.Activity) (x float64, ok bool) {
 	if f.of != nil {
 		n := f.of(ev)
@@ -80,11 +80,14 @@ func (f *metricField) value(ev *schemas.Activity) (x float64, ok bool) {
 	for i := range ev.Attributes {
 		if a := &ev.Attributes[i]; a.Key == f.key {
 			x, err := strconv.ParseFloat(a.Value, 64)
-			return x, err == nil && math.Abs(x) < 1e100
+			return x, err == nil && math.Abs(x) <= maxMetric
 		}
 	}
 	return 0, false
 }
+
+// maxMetric keeps sums and means of hostile values within a float32.
+const maxMetric = 1e30
 
 // measure looks up what the config's metrics say of an event in its open hour.
 func (d *Detector) measure(a *agent, ev *schemas.Activity, hour int64) {

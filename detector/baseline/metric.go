@@ -47,7 +47,8 @@ const (
 	metricSettle   = 24   // hours after which a new level is taken for one
 	metricQuick    = 50   // values that it then stands for
 	unitFrom       = 20   // values from which there is a unit
-	recentShare    = 0.5  // of a value in what is recent
+	mostEach       = 1e30
+	recentShare    = 0.5 // of a value in what is recent
 	halfLifeMetric = 7 * 24
 	saturday       = 5
 )
@@ -237,7 +238,7 @@ func (m *Metric) Learn(p *MetricPrior, a MetricAt, x, weight float64) {
 	if first { // without offsets yet: Mean was the peers' level
 		m.level.mean = float32(a.Mean + clipped)
 	}
-	m.each += float32(share * (a.X(a.Mean+clipped) - float64(m.each)))
+	m.each += float32(share * (bound(a.X(a.Mean+clipped), -mostEach, mostEach) - float64(m.each)))
 }
 
 // Present notes whether a call carried a value.

@@ -117,6 +117,22 @@ func TestALevelThatStaysIsLearntWithinTwoDaysInAnEpisodeToo(t *testing.T) {
 	assert.InDelta(t, 300, a.X(a.Mean), 40)
 }
 
+func TestHostileValuesLeaveNumbers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	hostile := []float64{1e30, -1e30, 1e-300, 0, 5e-324, math.MaxFloat32, -1, 1}
+	m := newMetricAgent()
+	for hour := range int64(24 * 30) {
+		m.hour(hour, 6, func() float64 { return hostile[rng.IntN(len(hostile))] }, 1)
+		a := m.at(hour + 1)
+		if a.Unit == 0 {
+			continue
+		}
+		for _, v := range []float64{a.Mean, a.Scale, a.HourScale, a.JumpScale, a.Recent, a.Value.Evidence(9), a.X(a.Mean), m.own.Metrics[0].Sum(a, baseline.RateAt{Mu: 6}).Mean} {
+			require.False(t, math.IsNaN(v) || math.IsInf(v, 0), "hour %d: %+v", hour, a)
+		}
+	}
+}
+
 func TestAMetricWithoutHistorySaysNothing(t *testing.T) {
 	m := newMetricAgent()
 	require.Zero(t, m.at(0).Unit)
