@@ -22,8 +22,12 @@ const (
 	// silentLeast is the expected calls in that time below which no silence says
 	// anything.
 	silentLeast = 5
-	// silentKnown is the history from which an agent's hours are known, hours.
+	// silentSeen is the history from which silence is observed, silentKnown that from
+	// which it may alert: calibration has seen by then how such agents pause. Hours.
+	silentSeen  = 4 * 24
 	silentKnown = 14 * 24
+	// silentAlert is how many hours it takes: who restarts an agent is not told of it.
+	silentAlert = 3
 	// silentMissed is the expected calls from which an agent counts as silent among
 	// its peers, silentOthers how many of them excuse it, where they are a fifth.
 	silentMissed = 3
@@ -76,7 +80,7 @@ func (q *silentQueue) pop() {
 // fallSilent begins to look at an agent whose hour has closed.
 func (d *Detector) fallSilent(a *agent) {
 	r := &a.profile.Rate
-	if d.silence < 0 || !a.policy.fuse.On(d.silence) || float64(r.Hours) < silentKnown*silentFaded ||
+	if d.silence < 0 || !a.policy.fuse.On(d.silence) || float64(r.Hours) < silentSeen*silentFaded ||
 		r.Daily(&a.group.peers.Rate)*silentHours/24 < silentLeast {
 		return
 	}
@@ -84,7 +88,7 @@ func (d *Detector) fallSilent(a *agent) {
 	d.awaitSilence(a)
 }
 
-// silentFaded is what is left of the weight of two weeks' hours with their half-life.
+// silentFaded is what is left of the weight of two weeks' hours at their half-life.
 const silentFaded = 0.7
 
 func (d *Detector) awaitSilence(a *agent) {
@@ -172,14 +176,15 @@ func (d *Detector) judgeSilence(a *agent) {
 		Silence: signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: float64(s.over) / math.Max(float64(s.mu), 1e-9)},
 	}
 	x := d.signals[i].Score(c)
-	if x <= float64(s.x) || p.least != nil && float64(s.mu) < p.least[i] {
+	grew := x > float64(s.x)
+	if !grew && c.Silence.Hours != silentAlert || p.least != nil && float64(s.mu) < p.least[i] {
 		return
 	}
 	pair, class := a.group.pair(a.tenant), classOf(young)
 	lambda := d.lambda(pair, i, class, x)
 	d.ranked, d.fresh = d.ranked[:0], d.fresh[:0]
 	before := s.x
-	s.x = float32(x)
+	s.x = max(s.x, float32(x))
 	if lambda >= score.NoEvidence {
 		return
 	}
@@ -187,14 +192,19 @@ func (d *Detector) judgeSilence(a *agent) {
 	d.ranked = append(d.ranked, rankedSignal{i, x, lambda, y})
 	surprise := math.Max(-math.Log10(pair.Fused(class, y)), score.Floor)
 	v := Verdict{Surprise: surprise, Score: p.budget.Score(surprise)}
-	if a.episode == nil && !a.tenant.outlier(surprise, p.budget) {
+	may := c.Silence.Hours >= silentAlert && float64(a.profile.Rate.Hours) >= silentKnown*silentFaded
+	if grew && a.episode == nil && !(may && a.tenant.outlier(surprise, p.budget)) {
 		for _, k := range []*score.Calibration{a.group.calibration, a.tenant.calibration} {
 			k.Signals[class][i].Record(float64(before), x, 1)
-			k.RecordFused(class, float64(a.dayFused), y)
+			if may { // what can't alert takes nothing of the budget
+				k.RecordFused(class, float64(a.dayFused), y)
+			}
 		}
-		a.dayFused = max(a.dayFused, float32(y))
+		if may {
+			a.dayFused = max(a.dayFused, float32(y))
+		}
 	}
-	if p.budget.Crossed(surprise) {
+	if may && p.budget.Crossed(surprise) {
 		at := schemas.Millis(s.next * hourMillis)
 		d.cross(a, &schemas.Activity{TenantID: a.tenant.name, AgentID: a.id, Time: at}, at, v)
 	}

@@ -32,7 +32,7 @@ func (w *world) check(ctx context.Context, c faultCase, r *result) {
 			return
 		}
 	}
-	if err := w.settled(ctx, events); err != nil {
+	if err := w.settled(ctx, events, len(alerts)); err != nil {
 		r.wrong("%v", err)
 	}
 	// A last look after the farewell: nothing may come behind it.
@@ -65,23 +65,28 @@ func (w *world) check(ctx context.Context, c faultCase, r *result) {
 	r.State = state
 }
 
-// settled waits until everything is stored and in a checkpoint.
-func (w *world) settled(ctx context.Context, events int) error {
+// settled waits until all events and alerts are stored, and everything is in a
+// checkpoint.
+func (w *world) settled(ctx context.Context, events, alerts int) error {
 	deadline := time.Now().Add(settle)
 	var last error
 	for time.Now().Before(deadline) && ctx.Err() == nil {
 		var got struct {
-			N json.Number `json:"n"`
+			N      json.Number `json:"n"`
+			Alerts json.Number `json:"alerts"`
 		}
-		if last = w.row(ctx, "SELECT uniqExact(event_id) AS n FROM "+w.view("activity"), &got); last == nil {
-			if n, _ := got.N.Int64(); n >= int64(events) {
+		ask := "SELECT uniqExact(event_id) AS n, (SELECT uniqExact(alert_id) FROM " + w.view("alerts") + ") AS alerts FROM " + w.view("activity")
+		if last = w.row(ctx, ask, &got); last == nil {
+			n, _ := got.N.Int64()
+			k, _ := got.Alerts.Int64()
+			if n >= int64(events) && k >= int64(alerts) {
 				_, behind, err := w.state(ctx)
 				if err == nil && behind == 0 {
 					return nil
 				}
 				last = errors.Join(err, fmt.Errorf("%d records behind", behind))
 			} else {
-				last = fmt.Errorf("%d of %d events stored", n, events)
+				last = fmt.Errorf("%d of %d events and %d of %d alerts stored", n, events, k, alerts)
 			}
 		}
 		pause(ctx, 300*time.Millisecond)
