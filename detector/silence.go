@@ -28,9 +28,10 @@ const (
 	silentKnown = 14 * 24
 	// silentAlert is how many hours it takes: who restarts an agent is not told of it.
 	silentAlert = 3
-	// silentMissed is the expected calls from which an agent counts as silent among
-	// its peers, silentOthers how many of them excuse it, where they are a fifth.
-	silentMissed = 3
+	// silentMissed is the evidence from which an agent counts as silent among its
+	// peers (a night counts for nobody), silentOthers how many of them excuse it, where
+	// they are a fifth.
+	silentMissed = 2
 	silentOthers = 2
 )
 
@@ -131,7 +132,15 @@ func (d *Detector) hearSilence() {
 	}
 }
 
-func (s *silent) missed() bool { return s.mu >= silentMissed }
+func (s *silent) missed() bool {
+	now := s.now()
+	return now.Evidence() >= silentMissed
+}
+
+// now is the silence so far.
+func (s *silent) now() signal.Silence {
+	return signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: float64(s.over) / math.Max(float64(s.mu), 1e-9)}
+}
 
 // endSilence ends the looking at an agent.
 func (a *agent) endSilence() {
@@ -173,7 +182,7 @@ func (d *Detector) judgeSilence(a *agent) {
 	young := a.profile.Young(s.next)
 	*c = signal.Context{
 		Own: &a.profile, Peers: a.group.peers, Young: young,
-		Silence: signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: float64(s.over) / math.Max(float64(s.mu), 1e-9)},
+		Silence: s.now(),
 	}
 	x := d.signals[i].Score(c)
 	grew := x > float64(s.x)

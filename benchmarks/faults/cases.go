@@ -123,7 +123,8 @@ func dieAt(at string) func(context.Context, *world) error {
 
 func killLoop(times int) func(context.Context, *world) error {
 	return func(ctx context.Context, w *world) error {
-		i, err := begin(ctx, w, nil)
+		// A pause is 2.5 s on average: to the last death there is load.
+		i, err := beginOver(ctx, w, max(loadTime, time.Duration(times)*2500*time.Millisecond), nil)
 		if err != nil {
 			return err
 		}

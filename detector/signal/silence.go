@@ -33,13 +33,17 @@ func (silence) Info() Info {
 	}
 }
 
-func (silence) Score(c *Context) float64 {
-	s := &c.Silence
-	if s.Hours == 0 {
-		return 0
-	}
+// Evidence is -log10 of the probability of no call.
+func (s *Silence) Evidence() float64 {
 	v := math.Max(s.Over, silenceOver)
 	return math.Log1p(v*s.Mu) / v / math.Ln10
+}
+
+func (silence) Score(c *Context) float64 {
+	if c.Silence.Hours == 0 {
+		return 0
+	}
+	return c.Silence.Evidence()
 }
 
 func (silence) Tail(*Context, float64) float64 { return -1 }
