@@ -65,8 +65,9 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 		al.Signals = append(al.Signals, d.alertSignal(r, det))
 		if i == 0 || a.policy.strong(r) {
 			names = append(names, d.names[r.index])
-			// A new destination that is also a new resource is said once.
-			if len(texts) < 3 && !slices.Contains(texts, det.Text) {
+			// A new destination that is also a new resource or tool is said once.
+			said := func(text string) bool { return thing(text) == thing(det.Text) }
+			if len(texts) < 3 && !slices.ContainsFunc(texts, said) {
 				texts = append(texts, det.Text)
 			}
 		}
@@ -79,6 +80,12 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 		al.Runbook = d.cfg.Runbook + d.names[top.index]
 	}
 	return al
+}
+
+// thing is a text without how much else was new.
+func thing(text string) string {
+	before, _, _ := strings.Cut(text, " (")
+	return before
 }
 
 func (d *Detector) summary(a *agent, texts []string, v Verdict) string {
