@@ -89,8 +89,8 @@ type Detector struct {
 	touches   uint64 // windows opened; orders agents by activity
 	episodes  uint64 // episodes opened: their counter
 	silences  uint64 // agents that fell silent or were looked at: their order
-	windows   windowQueue
-	silents   silentQueue
+	windows   agentQueue
+	silents   agentQueue
 	open      episodeHeap
 
 	evicted, late, duplicates uint64
@@ -122,6 +122,7 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 	}
 	d := &Detector{
 		cfg: cfg, sink: sink,
+		windows: agentQueue{ticket: openWindows}, silents: agentQueue{ticket: silences},
 		signals: signal.All(), byName: make(map[string]*tenant),
 	}
 	if err := d.addMetrics(cfg.Metrics); err != nil {

@@ -96,13 +96,13 @@ func (d *Detector) measure(a *agent, ev *schemas.Activity, hour int64) {
 	for i := range d.metrics {
 		v := signal.MetricValue{}
 		if v.X, v.Has = d.metrics[i].value(ev); v.Has {
-			m, f := &a.profile.Metrics[i], &d.metrics[i]
-			if f.Take == signal.TakeSum {
-				v.X = math.Max(v.X, 0)
-			}
+			m := &a.profile.Metrics[i]
 			v.At = m.At(&a.group.peers.Metrics[i], hour)
-			v.Sum = m.Sum(v.At, a.win.Rate)
-			m.Count(v.X)
+			if d.metrics[i].Take == signal.TakeSum {
+				v.X = math.Max(v.X, 0)
+				v.Sum = m.Sum(v.At, a.win.Rate)
+				m.Count(v.X)
+			}
 		}
 		c.Metrics = append(c.Metrics, v)
 	}

@@ -45,39 +45,6 @@ type silent struct {
 	x    float32 // highest evidence, as calibration has it
 }
 
-// silentQueue holds silent agents in the order in which their next hour ends.
-type silentQueue struct {
-	ring []queuedSilence
-	head int
-}
-
-type queuedSilence struct {
-	agent *agent
-	seq   uint64
-}
-
-// front returns the agent whose next empty hour ends first, nil where there is none.
-func (q *silentQueue) front() *agent {
-	for q.head < len(q.ring) {
-		e := q.ring[q.head]
-		if e.agent.tenant != nil && e.agent.silent.seq == e.seq {
-			return e.agent
-		}
-		q.pop()
-	}
-	return nil
-}
-
-func (q *silentQueue) pop() {
-	q.ring[q.head] = queuedSilence{}
-	q.head++
-	if q.head > 1024 && q.head*2 > len(q.ring) {
-		n := copy(q.ring, q.ring[q.head:])
-		clear(q.ring[n:])
-		q.ring, q.head = q.ring[:n], 0
-	}
-}
-
 // fallSilent begins to look at an agent whose hour has closed.
 func (d *Detector) fallSilent(a *agent) {
 	r := &a.profile.Rate
@@ -95,7 +62,7 @@ const silentFaded = 0.7
 func (d *Detector) awaitSilence(a *agent) {
 	d.silences++
 	a.silent.seq = d.silences
-	d.silents.ring = append(d.silents.ring, queuedSilence{a, a.silent.seq})
+	d.silents.push(a)
 }
 
 // hearSilence takes the empty hours that have ended.
@@ -112,15 +79,13 @@ func (d *Detector) hearSilence() {
 		if s.next > s.from && !a.group.quiet() {
 			d.judgeSilence(a)
 		}
-		missed := s.missed()
+		a.group.silent -= s.missed()
 		for ; d.over(s.next) && s.next < s.from+silentHours; s.next++ {
 			at := a.profile.Rate.At(&a.group.peers.Rate, s.next)
 			s.mu += float32(at.Mu)
 			s.over += float32(math.Max(at.Over, 0) * at.Mu)
 		}
-		if !missed && s.missed() {
-			a.group.silent++
-		}
+		a.group.silent += s.missed()
 		if a.group.quiet() {
 			a.group.paused(s.from, s.next)
 		}
@@ -132,9 +97,16 @@ func (d *Detector) hearSilence() {
 	}
 }
 
-func (s *silent) missed() bool {
-	now := s.now()
-	return now.Evidence() >= silentMissed
+// missed is 1 where the agent counts as silent among its peers, else 0. It may become 0
+// again: a night in which little is expected widens what is.
+func (s *silent) missed() int {
+	if s.mu == 0 {
+		return 0
+	}
+	if now := s.now(); now.Evidence() < silentMissed {
+		return 0
+	}
+	return 1
 }
 
 // now is the silence so far.
@@ -144,9 +116,7 @@ func (s *silent) now() signal.Silence {
 
 // endSilence ends the looking at an agent.
 func (a *agent) endSilence() {
-	if a.silent.missed() {
-		a.group.silent--
-	}
+	a.group.silent -= a.silent.missed()
 	a.silent = silent{}
 }
 
@@ -180,10 +150,7 @@ func (d *Detector) judgeSilence(a *agent) {
 	s, i, p := &a.silent, d.silence, a.policy
 	c := &d.ctx
 	young := a.profile.Young(s.next)
-	*c = signal.Context{
-		Own: &a.profile, Peers: a.group.peers, Young: young,
-		Silence: s.now(),
-	}
+	*c = signal.Context{Own: &a.profile, Peers: a.group.peers, Young: young, Silence: s.now()}
 	x := d.signals[i].Score(c)
 	grew := x > float64(s.x)
 	if !grew && c.Silence.Hours != silentAlert || p.least != nil && float64(s.mu) < p.least[i] {

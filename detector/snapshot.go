@@ -447,9 +447,7 @@ func (d *Detector) link() error {
 			d.windows.push(a)
 			a.group.active++
 		}
-		if a.silent.missed() {
-			a.group.silent++
-		}
+		a.group.silent += a.silent.missed()
 		if a.episode != nil {
 			d.open = append(d.open, a)
 		}
@@ -462,7 +460,7 @@ func (d *Detector) link() error {
 		case s > d.silences || a.win.Open:
 			return fmt.Errorf("%w: agent %.40q is silent out of order", wire.ErrCorrupt, a.id)
 		default:
-			d.silents.ring = append(d.silents.ring, queuedSilence{a, s})
+			d.silents.push(a)
 		}
 	}
 	return nil

@@ -7,43 +7,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// windowQueue holds the open windows in the order in which they opened. An entry
-// whose agent has opened another window since, or is gone, is passed over.
-type windowQueue struct {
-	ring []queued
-	head int
-}
-
-type queued struct {
-	agent *agent
-	touch uint64
-}
-
-func (q *windowQueue) push(a *agent) { q.ring = append(q.ring, queued{a, a.touched}) }
-
-// front returns the oldest open window's agent, nil where there is none.
-func (q *windowQueue) front() *agent {
-	for q.head < len(q.ring) {
-		e := q.ring[q.head]
-		if e.agent.tenant != nil && e.agent.win.Open && e.agent.touched == e.touch {
-			return e.agent
-		}
-		q.pop()
-	}
-	return nil
-}
-
-func (q *windowQueue) pop() {
-	q.ring[q.head] = queued{}
-	q.head++
-	// Half of the slice is empty: move the rest to its beginning.
-	if q.head > 1024 && q.head*2 > len(q.ring) {
-		n := copy(q.ring, q.ring[q.head:])
-		clear(q.ring[n:])
-		q.ring, q.head = q.ring[:n], 0
-	}
-}
-
 // over reports whether the watermark has closed an hour.
 func (d *Detector) over(hour int64) bool { return (hour+1)*hourMillis+grace <= int64(d.watermark) }
 

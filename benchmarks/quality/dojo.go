@@ -19,8 +19,20 @@ import (
 type dojo struct {
 	Hijacked, Benign, Resisted int
 	AUC, AUCResisted           float64
-	At1, At5                   int // hijacked sessions above 1 % and 5 % of the benign ones
+	At1, At5                   int            // hijacked sessions above 1 % and 5 % of the benign ones
+	Alerted                    map[string]int // sessions with an alert, by label
 }
+
+// sessions is a sink that notes which sessions alerts are about.
+type sessions map[string]bool
+
+func (s sessions) Alert(a *schemas.Alert) {
+	if a.Status != schemas.StatusClose {
+		s[a.SessionID] = true
+	}
+}
+
+func (s sessions) Window(*schemas.Window) {}
 
 // runDojo runs AgentDojo's traces: those to learn from, then each test model alone.
 // A session's score is its events' highest surprise.
@@ -42,9 +54,10 @@ func runDojo(dir string, cfg detector.Config) (*dojo, error) {
 	if err != nil || len(tests) == 0 {
 		return nil, fmt.Errorf("no test-*.jsonl in %s: %w", dir, errors.Join(err, os.ErrNotExist))
 	}
-	best := map[string]float64{}
+	best, alerted := map[string]float64{}, map[string]int{}
 	for _, test := range tests {
-		d, err := detector.New(cfg, &recorder{alarms: alarms{}})
+		seen := sessions{}
+		d, err := detector.New(cfg, seen)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it says what
 		}
@@ -70,6 +83,11 @@ func runDojo(dir string, cfg detector.Config) (*dojo, error) {
 				return nil, err
 			}
 		}
+		for s := range seen {
+			if l := labels[s]; l != "" {
+				alerted[l]++
+			}
+		}
 	}
 	by := map[string][]float64{}
 	for session, s := range best {
@@ -79,7 +97,8 @@ func runDojo(dir string, cfg detector.Config) (*dojo, error) {
 	return &dojo{
 		Hijacked: len(hijacked), Benign: len(benign), Resisted: len(by["resisted"]),
 		AUC: auc(hijacked, benign), AUCResisted: auc(hijacked, by["resisted"]),
-		At1: above(hijacked, benign, 0.01), At5: above(hijacked, benign, 0.05),
+		Alerted: alerted,
+		At1:     above(hijacked, benign, 0.01), At5: above(hijacked, benign, 0.05),
 	}, nil
 }
 

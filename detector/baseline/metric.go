@@ -20,9 +20,10 @@ const MaxMetrics = 4
 // independent of each other, so its spread is learnt apart), and a jump away from
 // the last values. How rare z standard deviations are is learnt for each (tails).
 type Metric struct {
-	level  spread // of single values
-	hours  spread // of the means of closed hours
-	jumps  spread // of the steps away from recent
+	mean   float32 // level
+	values spread  // of single ones
+	hours  spread  // of the means of closed hours
+	jumps  spread  // of the steps away from recent
 	recent float32
 	each   float32 // winsorised mean of x, for sums
 	calls  float32 // share of the calls that carry a value
@@ -53,9 +54,9 @@ const (
 	saturday       = 5
 )
 
-// spread is a mean, a variance and a tail, faded.
+// spread is a variance and a tail, faded.
 type spread struct {
-	n, mean, m2        float32
+	n, m2              float32
 	seen, beyond, logs float32
 }
 
@@ -163,14 +164,14 @@ func (m *Metric) At(p *MetricPrior, hour int64) MetricAt {
 		return MetricAt{}
 	}
 	g, within, between := p.moments()
-	n, k := float64(m.level.n), within/between
-	s2 := m.level.variance(within, metricWorth)
+	n, k := float64(m.values.n), within/between
+	s2 := m.values.variance(within, metricWorth)
 	h, d := slot(hour)
 	// An hour of the day that has hardly been seen may be like any other.
 	unseen := float64(float64(m.effects) * sq(effectWorth/(float64(m.hour[h].e)+effectWorth)))
 	a := MetricAt{
-		Unit: p.unit, Mean: (float64(n*float64(m.level.mean))+float64(k*g))/(n+k) + m.offset(h, d),
-		Value: m.level.tail(), Hour: m.hours.tail(), Jump: m.jumps.tail(),
+		Unit: p.unit, Mean: (float64(n*float64(m.mean))+float64(k*g))/(n+k) + m.offset(h, d),
+		Value: m.values.tail(), Hour: m.hours.tail(), Jump: m.jumps.tail(),
 		Recent: float64(m.recent), Count: float64(m.count),
 	}
 	if a.Count > 0 {
@@ -194,7 +195,7 @@ func (m *Metric) offset(h, d int) float64 {
 
 // Sum returns what is expected of the sum of an hour.
 func (m *Metric) Sum(a MetricAt, r RateAt) BytesAt {
-	if a.Unit == 0 || m.level.n < 8 || r.Mu == 0 {
+	if a.Unit == 0 || m.values.n < 8 || r.Mu == 0 {
 		return BytesAt{}
 	}
 	relVar := math.Exp(math.Min(a.Scale*a.Scale, 5)) - 1
@@ -206,7 +207,7 @@ func (m *Metric) Sum(a MetricAt, r RateAt) BytesAt {
 func (m *Metric) Total() float64 { return m.sum }
 
 // Values is the weight of the values behind it.
-func (m *Metric) Values() float64 { return float64(m.level.n) }
+func (m *Metric) Values() float64 { return float64(m.values.n) }
 
 // Count takes a value into the open hour's sum; Learn follows.
 func (m *Metric) Count(x float64) { m.sum += x }
@@ -229,14 +230,14 @@ func (m *Metric) Learn(p *MetricPrior, a MetricAt, x, weight float64) {
 		clipped = bound(r, -clip*a.Scale, clip*a.Scale)
 	} else {
 		weight = 1
-		m.level.n = min(m.level.n, metricQuick)
+		m.values.n = min(m.values.n, metricQuick)
 	}
-	first := m.level.n == 0
-	m.level.learn(r, clipped, a.Scale, weight)
-	share := weight / float64(m.level.n)
-	m.level.mean += float32(share * clipped)
+	first := m.values.n == 0
+	m.values.learn(r, clipped, a.Scale, weight)
+	share := weight / float64(m.values.n)
+	m.mean += float32(share * clipped)
 	if first { // without offsets yet: Mean was the peers' level
-		m.level.mean = float32(a.Mean + clipped)
+		m.mean = float32(a.Mean + clipped)
 	}
 	m.each += float32(share * (bound(a.X(a.Mean+clipped), -mostEach, mostEach) - float64(m.each)))
 }
@@ -247,7 +248,7 @@ func (m *Metric) Present(yes bool, weight float64) {
 	if yes {
 		x = 1
 	}
-	m.calls += float32(math.Min(weight/(float64(m.level.n)+1), 1) * (x - float64(m.calls)))
+	m.calls += float32(math.Min(weight/(float64(m.values.n)+1), 1) * (x - float64(m.calls)))
 }
 
 // close takes the hour that closed.
@@ -255,7 +256,7 @@ func (m *Metric) close(hour int64, weight float64) {
 	count := float64(m.count)
 	if count > 0 {
 		r := float64(m.residuals) / count
-		s2 := m.level.variance(metricVar, metricWorth)
+		s2 := m.values.variance(metricVar, metricWorth)
 		scale := math.Max(math.Sqrt(m.hours.variance(s2/4, 4)+s2/count), metricLeast)
 		switch out := math.Abs(r) > 3*scale || weight < 1; {
 		case !out:
@@ -282,7 +283,7 @@ func (m *Metric) close(hour int64, weight float64) {
 
 func (m *Metric) fade(hours int64) {
 	d := float32(Decay(hours, halfLifeMetric))
-	for _, s := range []*spread{&m.level, &m.hours, &m.jumps} {
+	for _, s := range []*spread{&m.values, &m.hours, &m.jumps} {
 		s.fade(d)
 	}
 	if hours > 1 {
@@ -300,8 +301,8 @@ func (m *Metric) fade(hours int64) {
 }
 
 func (m *Metric) code(c *wire.Coder) {
-	for _, s := range []*spread{&m.level, &m.hours, &m.jumps} {
-		for _, v := range []*float32{&s.n, &s.mean, &s.m2, &s.seen, &s.beyond, &s.logs} {
+	for _, s := range []*spread{&m.values, &m.hours, &m.jumps} {
+		for _, v := range []*float32{&s.n, &s.m2, &s.seen, &s.beyond, &s.logs} {
 			c.F32(v)
 		}
 		if c.Reading() && (s.n < 0 || s.m2 < 0 || s.seen < 0 || s.beyond < 0 || s.logs < 0) {
@@ -317,7 +318,7 @@ func (m *Metric) code(c *wire.Coder) {
 			}
 		}
 	}
-	for _, v := range []*float32{&m.recent, &m.each, &m.calls, &m.effects, &m.count, &m.residuals} {
+	for _, v := range []*float32{&m.mean, &m.recent, &m.each, &m.calls, &m.effects, &m.count, &m.residuals} {
 		c.F32(v)
 	}
 	c.F64(&m.sum)
@@ -357,13 +358,13 @@ func (p *MetricPrior) moments() (mean, within, between float64) {
 }
 
 func (p *MetricPrior) contribute(m *Metric) {
-	if m.level.n < 1 || p.unit == 0 {
+	if m.values.n < 1 || p.unit == 0 {
 		return
 	}
 	p.n++
-	p.sum += float64(m.level.mean)
-	p.sum2 += sq(float64(m.level.mean))
-	p.within += m.level.variance(metricVar, 1)
+	p.sum += float64(m.mean)
+	p.sum2 += sq(float64(m.mean))
+	p.within += m.values.variance(metricVar, 1)
 }
 
 func (p *MetricPrior) endDay() {

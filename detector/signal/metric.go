@@ -16,8 +16,8 @@ import (
 // agent. As a sum the upper tail alone: the value, and the hour's sum against a
 // log-normal. Unit: the config's.
 type metric struct {
-	index            int
-	name, unit, take string
+	index             int
+	label, unit, take string
 }
 
 // What a metric takes of its values.
@@ -28,16 +28,16 @@ const (
 
 // Metric returns the signal of the index-th metric.
 func Metric(index int, name, unit, take string) Signal {
-	return metric{index: index, name: schemas.SignalMetric + name, unit: unit, take: take}
+	return metric{index: index, label: name, unit: unit, take: take}
 }
 
 func (s metric) Info() Info {
 	i := Info{
-		Name: s.name, Family: FamilyMetric, Unit: s.unit, Share: 0.3, Blocks: 100,
-		Title: "A metric far from what this agent has: " + s.name[len(schemas.SignalMetric):],
+		Name: schemas.SignalMetric + s.label, Family: FamilyMetric, Unit: s.unit, Share: 0.3, Blocks: 100,
+		Title: "A metric far from what this agent has: " + s.label,
 	}
 	if s.take == TakeSum {
-		i.Title = "Far more of a metric than this agent has: " + s.name[len(schemas.SignalMetric):]
+		i.Title = "Far more of a metric than this agent has: " + s.label
 	}
 	return i
 }
@@ -83,10 +83,11 @@ func (s metric) test(c *Context, v *MetricValue) (by int, x float64) {
 	a := &v.At
 	r := a.Of(v.X) - a.Mean
 	if s.take == TakeSum {
-		if x = a.Value.Evidence(r / a.Scale); s.total(v, c.Own.Metrics[s.index].Total()) > x {
-			return byHour, s.total(v, c.Own.Metrics[s.index].Total())
+		x = a.Value.Evidence(r / a.Scale)
+		if y := s.total(v, c.Own.Metrics[s.index].Total()); y > x {
+			by, x = byHour, y
 		}
-		return byValue, x
+		return by, x
 	}
 	x = a.Value.Evidence(math.Abs(r) / a.Scale)
 	if a.Count+1 >= fewValues {
@@ -145,7 +146,7 @@ func (s metric) Explain(c *Context) Detail {
 		return d
 	}
 	a := &v.At
-	what := s.name[len(schemas.SignalMetric):] + " of " + number(d.Observed)
+	what := s.label + " of " + number(d.Observed)
 	if s.unit != "" {
 		what += " " + s.unit
 	}
