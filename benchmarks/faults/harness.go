@@ -9,11 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/origin"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 )
 
@@ -88,22 +88,12 @@ func (h *harness) name(base string) string {
 
 // origin says where the figures come from.
 func (h *harness) origin(ctx context.Context) string {
-	commit, _ := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output()
-	cpu := "unknown CPU"
-	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for l := range strings.Lines(string(b)) {
-			if name, ok := strings.CutPrefix(l, "model name"); ok {
-				cpu = strings.TrimSpace(strings.TrimLeft(name, "\t :"))
-				break
-			}
-		}
-	}
 	broker, command := "the embedded broker", "make faults"
 	if h.o.kafkaHome != "" {
 		broker, command = "Apache Kafka", "make faults-kafka"
 	}
-	return fmt.Sprintf("Commit %s, %s, on %s. Command: `%s ARGS='--out benchmarks/results'`. %d events of %d agents in each case.",
-		strings.TrimSpace(string(commit)), cpu, broker, command, len(h.lines), h.o.agents)
+	return fmt.Sprintf("%s, on %s. Command: `%s ARGS='--out benchmarks/results'`. %d events of %d agents in each case.",
+		origin.Line(ctx), broker, command, len(h.lines), h.o.agents)
 }
 
 // simulate makes the events, and asks replay for the alerts.

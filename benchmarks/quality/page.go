@@ -1,13 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +16,7 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/benchmarks/origin"
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -31,10 +32,9 @@ const (
 // writePage writes quality.md and its pictures.
 func writePage(o options, all []report, progress io.Writer) error {
 	var b strings.Builder
-	commit, _ := exec.Command("git", "rev-parse", "--short", "HEAD").Output() //nolint:noctx // at once; without git it is left out
-	fmt.Fprintf(&b, "# Detection quality\n\nCommit %s. Command: `make quality ARGS='--seeds %d --days %d --tails both --out benchmarks/results'`. Default config: a budget of %v false alerts an "+
+	fmt.Fprintf(&b, "# Detection quality\n\n%s. Command: `make quality ARGS='--seeds %d --days %d --tails both --out benchmarks/results'`. Default config: a budget of %v false alerts an "+
 		"agent-day. Everything but AgentDojo is simulated, and the simulator is ours: real fleets are other ones. Intervals are 95 %%: Poisson's for numbers of alerts, Wilson's for shares.\n",
-		strings.TrimSpace(string(commit)), o.seeds, o.days, all[0].Budget)
+		origin.Line(context.Background()), o.seeds, o.days, all[0].Budget)
 	for _, r := range all {
 		if r.Name == "all" || o.seeds == 1 {
 			writeFleets(&b, o, &r)
@@ -164,14 +164,8 @@ func writeSweep(b *strings.Builder, o options, progress io.Writer) error {
 	}
 	c.line(chartGrey, "4 4", []point{{0.0005, 0.0005}, {1, 1}})
 	c.explain(chartGrey, "exactly kept")
-	for _, s := range []struct {
-		color, text string
-		points      []point
-	}{{chartOrange, "all days", kept}, {chartBlue, "after day 14", settledKept}} {
-		c.line(s.color, "", s.points)
-		c.dots(s.color, 4, s.points)
-		c.explain(s.color, s.text)
-	}
+	c.curve(chartOrange, "all days", kept)
+	c.curve(chartBlue, "after day 14", settledKept)
 	if err := save(o.out, "quality-budget.svg", c.svg()); err != nil {
 		return err
 	}
@@ -179,14 +173,8 @@ func writeSweep(b *strings.Builder, o options, progress io.Writer) error {
 		title: "What is found, at what price", x: "false alerts an agent-day, all days", y: "attacks found", xLog: true, xLow: 0.0005, xHigh: 10, yLow: 0, yHigh: 1,
 		xTicks: append(slices.Clone(ticks), tick{10, "10"}), yTicks: []tick{{0, "0 %"}, {0.25, "25 %"}, {0.5, "50 %"}, {0.75, "75 %"}, {1, "100 %"}},
 	}
-	for _, s := range []struct {
-		color, text string
-		points      []point
-	}{{chartBlue, "Plumbline", found}, {chartOrange, "Poisson EWMA", ewma}} {
-		d.line(s.color, "", s.points)
-		d.dots(s.color, 4, s.points)
-		d.explain(s.color, s.text)
-	}
+	d.curve(chartBlue, "Plumbline", found)
+	d.curve(chartOrange, "Poisson EWMA", ewma)
 	if err := save(o.out, "quality-found.svg", d.svg()); err != nil {
 		return err
 	}

@@ -63,6 +63,13 @@ func (c *chart) dots(color string, radius float64, points []point) {
 	}
 }
 
+// curve draws points with a line through them, and says what they are.
+func (c *chart) curve(color, text string, points []point) {
+	c.line(color, "", points)
+	c.dots(color, 4, points)
+	c.explain(color, text)
+}
+
 // steps are about four round numbers from 0 to high.
 func steps(high float64) (out []tick) {
 	unit := math.Pow(10, math.Floor(math.Log10(high/4)))

@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -24,6 +23,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/origin"
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
@@ -275,11 +275,10 @@ func longest(before, after *dto.Histogram) float64 {
 }
 
 func report(ctx context.Context, agents, rate int, every time.Duration, before, after figures, size, records int64, took time.Duration, heap uint64) string {
-	commit, _ := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output()
 	n := float64(after.checkpoints - before.checkpoints)
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Detector state at %d agents\n\nCommit %s, %d cores (%s), embedded broker in the same process. Command: `go run ./benchmarks/state --agents %d`.\n\n",
-		agents, strings.TrimSpace(string(commit)), runtime.NumCPU(), cpuName(), agents)
+	fmt.Fprintf(&b, "# Detector state at %d agents\n\n%s, embedded broker in the same process. Command: `go run ./benchmarks/state --agents %d`.\n\n",
+		agents, origin.Line(ctx), agents)
 	fmt.Fprintf(&b, "| | |\n|---|---|\n| state of the partition | %.0f MiB, %.0f bytes an agent |\n", float64(size)/(1<<20), float64(size)/float64(agents))
 	fmt.Fprintf(&b, "| load while measured | %d events/s, a checkpoint every %s |\n", rate, every)
 	fmt.Fprintf(&b, "| checkpoints | %.0f, %.1f s each from cut to confirmation, %.0f MiB each |\n", n, (after.seconds-before.seconds)/n, (after.bytes-before.bytes)/n/(1<<20))
@@ -287,17 +286,4 @@ func report(ctx context.Context, agents, rate int, every time.Duration, before, 
 	fmt.Fprintf(&b, "| log read to restore | %d records |\n| restart to detection, joining the group included | %.1f s |\n| heap after it | %.0f bytes an agent |\n",
 		records, took.Seconds(), float64(heap)/float64(agents))
 	return b.String()
-}
-
-func cpuName() string {
-	b, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	for l := range strings.Lines(string(b)) {
-		if name, ok := strings.CutPrefix(l, "model name"); ok {
-			return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
-		}
-	}
-	return runtime.GOARCH
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -9,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/origin"
 )
 
 // machine says where and from what figures came.
@@ -30,7 +31,7 @@ type machine struct {
 
 func thisMachine(ctx context.Context, root string, args []string) machine {
 	m := machine{
-		CPU: cpuModel(), Cores: runtime.NumCPU(), Memory: statusField("/proc/meminfo", "MemTotal:"),
+		CPU: origin.CPU(), Cores: runtime.NumCPU(), Memory: statusField("/proc/meminfo", "MemTotal:"),
 		OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
 		Command: strings.Join(append([]string{"go run ./benchmarks/throughput"}, args...), " "),
 		Date:    time.Now().UTC().Truncate(time.Second), LoadBefore: load(),
@@ -50,16 +51,6 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd.Dir = dir
 	out, err := cmd.Output()
 	return strings.TrimSpace(string(out)), err
-}
-
-func cpuModel() string {
-	b, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range bytes.Lines(b) {
-		if name, model, ok := strings.Cut(string(line), ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(model)
-		}
-	}
-	return "unknown"
 }
 
 func load() float64 {

@@ -4,19 +4,20 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
 )
 
 const (
-	// diskLow is what the engine needs at most for the inserts of all partitions and
-	// a merge: below it they begin to be refused.
-	diskLow   = 256 << 20
+	// diskLow is said before it is felt: the engine begins nothing new in the last
+	// half of it.
+	diskLow   = 2 * chdb.KeepFree
 	diskEvery = 10 * time.Second
 )
 
@@ -30,13 +31,7 @@ type disk struct {
 }
 
 func newDisk(dir string, logger zerolog.Logger) *disk {
-	return &disk{dir: dir, logger: logger, free: func() (uint64, error) {
-		var s syscall.Statfs_t
-		if err := syscall.Statfs(dir, &s); err != nil {
-			return 0, fmt.Errorf("ask for the free space of %s: %w", dir, err)
-		}
-		return s.Bavail * uint64(s.Bsize), nil
-	}}
+	return &disk{dir: dir, logger: logger, free: func() (uint64, error) { return claim.Free(dir) }}
 }
 
 // check returns nil while there is room, else what to do.

@@ -58,8 +58,9 @@ func interceptProduce(cluster *kfake.Cluster, dir string, log zerolog.Logger) {
 		if produce, ok := req.(*kmsg.ProduceRequest); ok {
 			if free, is := full(dir); is && produce.Acks != 0 { // without acks nobody listens
 				res = refuse(produce, free)
+			} else {
+				restampRequest(cluster, produce, time.Now(), log)
 			}
-			restampRequest(cluster, produce, time.Now(), log)
 		}
 		if seen++; seen == controlLife {
 			interceptProduce(cluster, dir, log)

@@ -2,10 +2,11 @@ package broker
 
 import (
 	"fmt"
-	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
 )
 
 // minFree is what the broker leaves free of its disk, in bytes: offsets can still
@@ -15,12 +16,11 @@ const minFree = 64 << 20
 
 // full says that there is no room for more records, and how much there is.
 func full(dir string) (free uint64, is bool) {
-	var s syscall.Statfs_t
-	if dir == "" || syscall.Statfs(dir, &s) != nil {
+	if dir == "" {
 		return 0, false
 	}
-	free = s.Bavail * uint64(s.Bsize)
-	return free, free < minFree
+	free, err := claim.Free(dir)
+	return free, err == nil && free < minFree
 }
 
 // refuse answers a produce request as Kafka does where its disk fails.

@@ -1,0 +1,15 @@
+package claim
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// Free returns how many bytes are free on the disk of a directory.
+func Free(dir string) (uint64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return 0, fmt.Errorf("ask for the free space of %s: %w", dir, err)
+	}
+	return s.Bavail * uint64(s.Bsize), nil
+}
