@@ -16,7 +16,7 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
 
-var update = flag.Bool("update", false, "rewrite the outputs in docs/sources.md and docs/siem")
+var update = flag.Bool("update", false, "rewrite the outputs in docs/sources.md, docs/tuning.md and docs/siem")
 
 // The page of sources shows real outputs: each of its commands is run here.
 func TestThePageOfSourcesShowsWhatItsCommandsPrint(t *testing.T) {

@@ -238,21 +238,24 @@ func (k *checker) detector(c *Detector) {
 	between(k, "detector.max_agents", c.MaxAgents, 1, 100_000_000)
 	for _, name := range slices.Sorted(maps.Keys(c.Signals)) {
 		key, s := "detector.signals."+name, c.Signals[name]
-		k.tuning(key, name, OverrideSignal{Off: s.Off, Weight: s.Weight, AtLeast: s.AtLeast})
+		k.tuning(c, key, name, OverrideSignal{Off: s.Off, Weight: s.Weight, AtLeast: s.AtLeast})
 		k.tags(key+".tags", s.Tags)
 	}
 	k.metrics(c.Metrics)
-	k.overrides(c.Overrides)
+	k.overrides(c)
 	byAccess := c.AccessTags.ByAccess()
 	for _, access := range slices.Sorted(maps.Keys(byAccess)) {
 		k.tags("detector.access_tags."+access, byAccess[access])
 	}
 }
 
-func (k *checker) tuning(key, name string, s OverrideSignal) {
-	metric, isMetric := strings.CutPrefix(name, schemas.SignalMetric)
-	if isMetric && metric == "" || !isMetric && !slices.Contains(signalNames, name) {
-		k.wrong(key, "no signal has this name", oneOf(name, append(slices.Clone(signalNames), "metric:NAME")))
+func (k *checker) tuning(c *Detector, key, name string, s OverrideSignal) {
+	names := slices.Clone(signalNames)
+	for _, m := range c.Metrics {
+		names = append(names, schemas.SignalMetric+m.Name)
+	}
+	if !slices.Contains(names, name) {
+		k.wrong(key, "no signal has this name", oneOf(name, names)+"; metric:NAME is one of detector.metrics")
 	}
 	if !(s.Weight >= 0 && s.Weight <= 1000) {
 		k.wrong(key+".weight", number(s.Weight)+" is no weight", "write a number over 0 and at most 1000, or 0 for the signal's own")
@@ -292,7 +295,8 @@ func (k *checker) metrics(list []Metric) {
 	}
 }
 
-func (k *checker) overrides(list []Override) {
+func (k *checker) overrides(c *Detector) {
+	list := c.Overrides
 	if len(list) > detector.MaxOverrides {
 		k.wrong("detector.overrides", fmt.Sprintf("has %d entries", len(list)), fmt.Sprintf("write at most %d: a pattern such as batch-* takes many agents at once", detector.MaxOverrides))
 	}
@@ -316,7 +320,7 @@ func (k *checker) overrides(list []Override) {
 			between(k, key+".quiet_time", o.QuietTime, Duration(time.Minute), Duration(30*24*time.Hour))
 		}
 		for _, name := range slices.Sorted(maps.Keys(o.Signals)) {
-			k.tuning(key+".signals."+name, name, o.Signals[name])
+			k.tuning(c, key+".signals."+name, name, o.Signals[name])
 		}
 	}
 }
