@@ -134,6 +134,19 @@ func (t *trail) each(f func(id, tool, resource string)) {
 	}
 }
 
+// tool returns the name of the newest tool in the trail that has this tag, empty
+// where there is none.
+func (t *trail) tool(tag uint32) (name string) {
+	if tag != 0 {
+		t.each(func(_, tool, _ string) {
+			if baseline.ToolTag(baseline.ToolHash(tool)) == tag {
+				name = tool
+			}
+		})
+	}
+	return name
+}
+
 // valid reports whether the packed events end where the bytes end.
 func (t *trail) valid() bool {
 	b := t.buf

@@ -44,6 +44,7 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 // explain writes the alert of a crossing.
 func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v Verdict) *schemas.Alert {
 	e, top := a.episode, d.ranked[0]
+	d.ctx.BeforeName = a.trail.tool(d.ctx.Before)
 	al := &schemas.Alert{
 		Kind: schemas.KindBehavior, TenantID: text(a.tenant.name),
 		Agent:     schemas.AlertAgent{ID: text(a.id), Name: a.name, Version: a.version, PeerGroup: a.group.name},
@@ -65,8 +66,9 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 		al.Signals = append(al.Signals, d.alertSignal(r, det))
 		if i == 0 || a.policy.strong(r) {
 			names = append(names, d.names[r.index])
-			// A new destination that is also a new resource or tool is said once.
-			said := func(text string) bool { return thing(text) == thing(det.Text) }
+			// A new destination that is also a new resource or tool, or was reached out of
+			// order, is said once.
+			said := func(text string) bool { return strings.Contains(text, thing(det.Text)) }
 			if len(texts) < 3 && !slices.ContainsFunc(texts, said) {
 				texts = append(texts, det.Text)
 			}
@@ -82,9 +84,9 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 	return al
 }
 
-// thing is a text without how much else was new.
+// thing is a text without for whom it is new and how much else was.
 func thing(text string) string {
-	before, _, _ := strings.Cut(text, " (")
+	before, _, _ := strings.Cut(text, ", ")
 	return before
 }
 
@@ -186,19 +188,15 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 
 // fresh is the counterfactual of novelty.
 func fresh(c *signal.Context) string {
-	best := 0
-	for i := range c.Fresh {
-		if c.Fresh[i].X > c.Fresh[best].X {
-			best = i
-		}
-	}
-	it := c.Fresh[best].Item
+	it := signal.Strongest(c)
 	name := signal.Quote(text(it.Name))
 	switch it.Kind {
 	case baseline.ItemTool:
 		name = "tool " + name
 	case baseline.ItemToolKind:
 		name = "tool " + name + " on " + signal.Quote(text(it.Kin))
+	case baseline.ItemStep: // nothing else is new
+		return "had this agent called its tools in this order before"
 	case baseline.ItemSite:
 		name = strings.TrimSpace(it.Kin + " " + text(it.Name))
 	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemKinds:

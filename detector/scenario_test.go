@@ -25,7 +25,7 @@ import (
 //	peers 12 in crm        name a group of agents for `history`: peer-1 .. peer-12
 //	history 14d PER AGENT  ordinary traffic of the named agents from the clock on, and the
 //	                       clock after it: PER calls every hour, spread evenly, alternating
-//	                       between two tools, five files and (each 8th call) one destination
+//	                       between two tools, twice each, five files and (each 8th call) one destination
 //	event KEY=VALUE ...    one event: agent, group, session, tool, access, resource (repeatable),
 //	                       sent, received, tokens, cost (an attribute), outcome, invalid (a field, repeatable), id, target, behalf, name, tenant, back (a duration
 //	                       before the clock)
@@ -256,9 +256,9 @@ func (s *scenario) history(length time.Duration, perHour float64, agents []strin
 		a := i % len(agents)
 		n := i / len(agents)
 		args := []string{
-			"agent=" + agents[a], fmt.Sprintf("session=%s-%d", agents[a], n/10), fmt.Sprintf("sent=%d", 300+(n*37)%150),
+			"agent=" + agents[a], fmt.Sprintf("session=%s-%d", agents[a], n/9), fmt.Sprintf("sent=%d", 300+(n*37)%150),
 			fmt.Sprintf("received=%d", 4000+(n*97)%3000), fmt.Sprintf("tokens=%d", 800+(n*53)%400), fmt.Sprintf("cost=%.4f", 0.02+float64((n*29)%100)/10000),
-			fmt.Sprintf("tool=tool-%d", n%2), fmt.Sprintf("resource=file:%s-%d", agents[a], n%5), "access=read",
+			fmt.Sprintf("tool=tool-%d", n/2%2), fmt.Sprintf("resource=file:%s-%d", agents[a], n%5), "access=read",
 		}
 		if n%8 == 7 {
 			args = append(args[:6], "tool=mail", "resource=email:team@corp.example", "access=send")
@@ -340,7 +340,7 @@ func (s *scenario) expect(what string, args []string) {
 	case "score":
 		low, high, _ := strings.Cut(args[0], "..")
 		if v := s.last.Score; v < s.number(low) || v > s.number(high) {
-			s.fail("score %.1f, expected %s", v, args[0])
+			s.fail("score %.1f (signals %+v), expected %s", v, s.last.Signals, args[0])
 		}
 	case "surprise":
 		limit := s.number(args[1])

@@ -30,7 +30,7 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
 	hour := int64(at) / hourMillis
 	*c = signal.Context{Ev: ev, Own: p, Peers: peers, Young: p.Young(hour)}
-	c.Tool = peers.Tools.Get(baseline.Hash(uint64(baseline.ItemTool)+1, ev.Tool))
+	c.Tool = peers.Tools.Get(baseline.ToolHash(ev.Tool))
 	c.SentOffset, c.ReceivedOffset = peers.Tools.Offsets(c.Tool)
 	d.items, d.fresh = d.items[:0], d.fresh[:0]
 	w := &a.win
@@ -47,15 +47,19 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 	if ev.SessionID == "" {
 		session = baseline.Mix(uint64(hour))
 	}
-	if p.Novelty.Session(session) && !late {
+	place, first := p.Novelty.Session(session)
+	if first && !late {
 		w.Sessions++
 	}
 	if !ev.Succeeded() {
 		d.items = d.items[:0] // nothing was touched
 		return
 	}
+	toolKnown := false
 	for i := range d.items {
-		d.look(a, &d.items[i], session, hour, late)
+		if known := d.look(a, &d.items[i], session, hour, late); d.items[i].Kind == baseline.ItemTool {
+			toolKnown = known
+		}
 	}
 	if cut := ev.ResourceCount() - len(ev.Resources); cut > 0 && !late {
 		w.Resources += uint64(cut)
@@ -63,7 +67,34 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 			w.NewResources += uint64(cut)
 		}
 	}
+	if ev.Tool != "" && !late {
+		d.step(a, place, session, toolKnown)
+	}
 	c.Fresh = d.fresh
+}
+
+// step looks at the order in which a session calls its tools; the event's stands
+// first among its items.
+func (d *Detector) step(a *agent, place int, session uint64, toolKnown bool) {
+	c, n := &d.ctx, &a.profile.Novelty
+	step, before := n.Runs.Step(place, d.items[0].Hash)
+	taken, first := n.Steps.Use(step), n.First(session, step)
+	if taken && first {
+		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, false, 0)
+	}
+	if taken && len(d.fresh) == 0 {
+		return
+	}
+	r := n.Rarity(c.Peers, baseline.ItemStep, step, c.Tool, c.Young, int64(d.watermark))
+	c.Before, c.StepChance = before, r.Incidence
+	if taken {
+		return
+	}
+	f := signal.Fresh{Item: baseline.Item{Kind: baseline.ItemStep, Hash: step, Name: d.items[0].Name}, Rarity: r}
+	if toolKnown { // that the tool is new says it all
+		f.X = signal.Evidence(r)
+	}
+	d.fresh = append(d.fresh, f)
 }
 
 func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
@@ -92,7 +123,7 @@ func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
 }
 
 // look looks one item up: known, or new and how unusual.
-func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64, late bool) {
+func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64, late bool) (known bool) {
 	c, n, w := &d.ctx, &a.profile.Novelty, &a.win
 	if it.Kind == baseline.ItemDestination || it.Kind == baseline.ItemSite || it.Kind == baseline.ItemAgent {
 		c.LeavesHouse = true
@@ -106,10 +137,10 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64,
 		if !again {
 			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, false, 0)
 		}
-		return
+		return true
 	}
 	if again {
-		return
+		return false
 	}
 	if !late && !n.Pending(it.Hash) {
 		tally(w, it.Kind)
@@ -118,11 +149,12 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64,
 			w.NewResources++
 		case baseline.ItemDestination, baseline.ItemAgent:
 			w.NewDestinations++
-		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemKinds:
+		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 		}
 	}
 	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(d.watermark))
 	d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r)})
+	return false
 }
 
 func tally(w *baseline.Window, kind baseline.ItemKind) {
@@ -131,7 +163,7 @@ func tally(w *baseline.Window, kind baseline.ItemKind) {
 		w.Tools++
 	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent:
 		w.Resources++
-	case baseline.ItemToolKind, baseline.ItemSite, baseline.ItemKinds:
+	case baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 	}
 }
 
@@ -229,10 +261,31 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
 	calm := a.episode == nil
 	rollout := d.rollout()
-	withTool := slices.ContainsFunc(d.fresh, func(f signal.Fresh) bool { return f.Item.Kind == baseline.ItemTool })
+	var withTool, withStep, reached bool
+	for i := range d.fresh {
+		switch d.fresh[i].Item.Kind {
+		case baseline.ItemTool:
+			withTool = true
+		case baseline.ItemStep:
+			withStep = true
+		case baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent:
+			reached = true
+		case baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemKinds:
+		}
+	}
+	if reached && !withTool && !late {
+		peers.Reached(c.StepChance, withStep)
+	}
 	for i := range d.fresh {
 		f := &d.fresh[i]
 		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, true, f.Rarity.Peers)
+		if f.Item.Kind == baseline.ItemStep {
+			p.Novelty.Steps.Add(f.Item.Hash)
+			if calm || rollout {
+				peers.Learnt(f.Item.Hash, int64(d.watermark))
+			}
+			continue
+		}
 		if p.Novelty.Pending(f.Item.Hash) {
 			continue
 		}
@@ -270,7 +323,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	if calm {
 		t := c.Tool
 		if t == nil && ev.Tool != "" {
-			t = peers.Tools.Touch(baseline.Hash(uint64(baseline.ItemTool)+1, ev.Tool))
+			t = peers.Tools.Touch(baseline.ToolHash(ev.Tool))
 		}
 		peers.Tools.Learn(t, ev.BytesSent, ev.BytesReceived)
 	}

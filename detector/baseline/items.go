@@ -14,6 +14,7 @@ const (
 	ItemDestination                 // a resource outside that data can leave to
 	ItemAgent                       // another agent
 	ItemSite                        // where a destination or a changed resource lies: a host, a mail domain, a bucket
+	ItemStep                        // a tool called after another in one session
 	ItemKinds                       // how many there are
 )
 
@@ -41,10 +42,13 @@ type Touch struct {
 	Resources            []string
 }
 
+// ToolHash is the hash of a tool as an item.
+func ToolHash(name string) uint64 { return Hash(uint64(ItemTool)+1, name) }
+
 // AppendItems appends what an event touches: its tool, the kinds of resources
 // that the tool is used on, and the resources themselves.
 func AppendItems(dst []Item, t Touch) []Item {
-	tool := Hash(uint64(ItemTool)+1, t.Tool)
+	tool := ToolHash(t.Tool)
 	if t.Tool != "" {
 		dst = append(dst, Item{ItemTool, tool, t.Tool, ""})
 	}

@@ -24,11 +24,11 @@ const (
 // Novelty is how prone an agent is to new things. Its unit is the incidence: one
 // item touched in one session.
 type Novelty struct {
-	Known    Known
-	pending  []pendingItem
-	once     Once
-	sessions [16]uint32
-	nextSess uint8
+	Known   Known
+	pending []pendingItem
+	once    Once
+	Runs    Runs
+	Steps   Steps
 
 	Sessions   uint32             // sessions seen
 	days       float32            // decayed active days
@@ -42,18 +42,14 @@ type pendingItem struct {
 	at   int64
 }
 
-// Session notes a session and reports whether it is not among the last 16.
-func (n *Novelty) Session(h uint64) bool {
-	tag := uint32(h>>32) | 1
-	for _, s := range n.sessions {
-		if s == tag {
-			return false
-		}
+// Session notes a session, and returns its place among the last 16 and whether it
+// was not there.
+func (n *Novelty) Session(h uint64) (place int, first bool) {
+	place, first = n.Runs.Session(h)
+	if first {
+		n.Sessions++
 	}
-	n.sessions[n.nextSess&15] = tag
-	n.nextSess++
-	n.Sessions++
-	return true
+	return place, first
 }
 
 // First reports whether this is the first time that the session touches the item.
@@ -94,7 +90,7 @@ func (n *Novelty) Promote(now int64) {
 }
 
 // Bytes returns the memory beyond the value itself.
-func (n *Novelty) Bytes() int { return n.Known.Bytes() + 16*cap(n.pending) }
+func (n *Novelty) Bytes() int { return n.Known.Bytes() + n.Steps.Bytes() + 16*cap(n.pending) }
 
 // Day notes one more active day, days after the one before.
 func (n *Novelty) Day(days int64) {
@@ -190,10 +186,8 @@ func (n *Novelty) Code(c *wire.Coder) {
 		c.I64(&n.pending[i].at)
 	}
 	n.once.Code(c)
-	for i := range n.sessions {
-		c.U32(&n.sessions[i])
-	}
-	c.U8(&n.nextSess)
+	n.Runs.code(c)
+	n.Steps.code(c)
 	c.U32(&n.Sessions)
 	c.F32(&n.days)
 	c.F32s(n.incidences[:])
@@ -239,10 +233,16 @@ func (p *NoveltyPrior) base(fleet *NoveltyPrior, kind ItemKind, young bool, sess
 		if f.of == 0 {
 			continue
 		}
-		rate = (float64(f.seen) + math.Max(10*rate, leastNew)) / (float64(f.of) + 10)
+		rate = f.over(rate, 10)
 	}
-	g := &p.bases[c][b][kind]
-	return (float64(g.seen) + math.Max(20*rate, leastNew)) / (float64(g.of) + 20)
+	return p.bases[c][b][kind].over(rate, 20)
+}
+
+// over is the rate of n, shrunk to another one that is worth so many incidences, or
+// as many as it takes it to bring leastNew.
+func (n *newness) over(rate, worth float64) float64 {
+	brings := math.Max(float64(worth*rate), leastNew)
+	return (float64(n.seen) + brings) / (float64(n.of) + brings/rate)
 }
 
 func dfBin(agents int) int { return min(bits.Len(uint(agents)), dfBins-1) }

@@ -131,6 +131,7 @@ type Peers struct {
 	Sent              VolumePrior
 	Received          VolumePrior
 	Novelty           NoveltyPrior
+	StepLift          StepLift
 	Breadth           BreadthPrior
 	Failed, Malformed RatioPrior
 	Known             DocFreq
@@ -183,6 +184,7 @@ func (g *Peers) Advance(now int64) {
 		g.Sent.EndDay()
 		g.Received.EndDay()
 		g.Novelty.EndDay()
+		g.StepLift.endDay()
 		g.Breadth.EndDay()
 		g.Failed.EndDay()
 		g.Malformed.EndDay()
@@ -203,6 +205,7 @@ func (g *Peers) Code(c *wire.Coder) {
 	g.Sent.Code(c)
 	g.Received.Code(c)
 	g.Novelty.Code(c)
+	g.StepLift.code(c)
 	g.Breadth.Code(c)
 	g.Failed.Code(c)
 	g.Malformed.Code(c)

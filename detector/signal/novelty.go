@@ -77,7 +77,8 @@ func (newResource) Close(c *Context) (Detail, bool) {
 // newDestination: somewhere that data can leave to and that the agent has not
 // written or sent to. It is as unusual as the most unusual of the destination
 // itself, the tool, and the tool on this kind of resource; a new use of a tool that
-// goes to a destination which hardly any peer knows is as rare as both together.
+// goes to a destination which hardly any peer knows is as rare as both together, and
+// so is a known tool called out of its usual order (baseline.Joint).
 type newDestination struct{}
 
 func (newDestination) Info() Info {
@@ -105,7 +106,11 @@ func (newDestination) Score(c *Context) float64 {
 	if !has(c, baseline.ItemSite) {
 		leaf -= nearby
 	}
-	return max(x, leaf, strongest(c, baseline.ItemSite), strongest(c, baseline.ItemAgent)-inHouse)
+	x = max(x, leaf, strongest(c, baseline.ItemSite), strongest(c, baseline.ItemAgent)-inHouse)
+	if x > 0 && offCourse(c) {
+		x -= math.Log10(c.Peers.Joint(c.StepChance))
+	}
+	return x
 }
 
 // nearby is how much weaker evidence, decades, a new destination is at a site that
@@ -131,7 +136,11 @@ func (newDestination) Observe(c *Context) Detail {
 }
 
 func (newDestination) Explain(c *Context) Detail {
-	return explainFresh(c, "reached", baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind)
+	d := explainFresh(c, "reached", baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind)
+	if offCourse(c) {
+		d.Text += ", and called tool " + Quote(c.Ev.Tool) + stepText(c) + ", which is new too"
+	}
+	return d
 }
 
 func (newDestination) Close(c *Context) (Detail, bool) {
@@ -183,15 +192,44 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 		return d
 	}
 	f := &c.Fresh[best]
-	d.Text = verbOf(verb, f.Item) + known(c, f.Rarity)
+	d.Text = verbOf(verb, named(c, f.Item))
+	if f.Item.Kind == baseline.ItemStep {
+		d.Text += stepText(c)
+	}
+	d.Text += known(c, f.Rarity)
 	if d.Observed > 1 {
 		d.Text += " (" + Count(d.Observed) + " things new at once)"
 	}
 	return d
 }
 
+// Strongest returns what is newest of what an event touches, in the words of an
+// analyst: where a site is new, the destination at it.
+func Strongest(c *Context) baseline.Item {
+	best := 0
+	for i := range c.Fresh {
+		if c.Fresh[i].Item.Kind != baseline.ItemStep && c.Fresh[i].X > c.Fresh[best].X {
+			best = i
+		}
+	}
+	return named(c, c.Fresh[best].Item)
+}
+
+func named(c *Context, it baseline.Item) baseline.Item {
+	if it.Kind == baseline.ItemSite {
+		for i := range c.Fresh {
+			if o := c.Fresh[i].Item; o.Kind == baseline.ItemDestination && o.Kin == it.Kin {
+				return o
+			}
+		}
+	}
+	return it
+}
+
 func verbOf(verb string, it baseline.Item) string {
 	switch it.Kind {
+	case baseline.ItemStep:
+		return verb + " tool " + Quote(it.Name)
 	case baseline.ItemTool:
 		return "used tool " + Quote(it.Name)
 	case baseline.ItemToolKind:
@@ -222,7 +260,7 @@ func itemName(it baseline.Item) string {
 		return "tool:" + it.Name + " on " + it.Kin
 	case baseline.ItemSite:
 		return siteName(it)
-	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemKinds:
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemStep, baseline.ItemKinds:
 	}
 	return strings.Clone(it.Name)
 }

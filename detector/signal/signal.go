@@ -34,6 +34,9 @@ type Context struct {
 	Metrics                    []MetricValue // of the event, by the config's order
 	Fresh                      []Fresh       // what the event touches for the first time
 	LeavesHouse                bool          // the event touches a destination
+	StepChance                 float64       // where something is fresh: that a call is a new step
+	Before                     uint32        // baseline.ToolTag of the tool before it in the session; 0: none
+	BeforeName                 string        // and its name, for Explain, where it is still known
 }
 
 // Fresh is an item that is new to the agent.
@@ -94,6 +97,7 @@ func All() []Signal {
 		newTool{},
 		newResource{},
 		newDestination{},
+		toolSequence{},
 		resourceBreadth{},
 		silence{},
 		ratio{},

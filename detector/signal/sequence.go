@@ -1,0 +1,63 @@
+package signal
+
+import (
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// toolSequence: a known tool that follows another known one, or begins a session,
+// where it never did: what an injected instruction adds to a run is often no more
+// than that. The formula is that of the other novelties (novelty.go), the item a step
+// from tool to tool. Where the step leads to a new destination, newDestination takes
+// it up. Unit: new steps of the event.
+type toolSequence struct{}
+
+func (toolSequence) Info() Info {
+	return Info{
+		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Share: 0.3, Blocks: perDay,
+		Title: "Tools in an order in which this agent has not used them before",
+	}
+}
+
+func (toolSequence) Score(c *Context) float64 { return strongest(c, baseline.ItemStep) }
+
+func (toolSequence) Tail(*Context, float64) float64 { return -1 }
+
+func (toolSequence) Observe(c *Context) Detail { return countFresh(c, baseline.ItemStep) }
+
+func (toolSequence) Explain(c *Context) Detail {
+	d := explainFresh(c, "called", baseline.ItemStep)
+	if len(d.FirstSeen) > 0 {
+		d.FirstSeen[0] = "step:" + order(c)
+	}
+	return d
+}
+
+func (toolSequence) Close(*Context) (Detail, bool) { return Detail{}, false }
+
+// offCourse reports whether a known tool was called out of its usual order.
+func offCourse(c *Context) bool { return strongest(c, baseline.ItemStep) > 0 }
+
+// order is the step in words.
+func order(c *Context) string {
+	switch {
+	case c.Before == 0:
+		return "begin > " + c.Ev.Tool
+	case c.BeforeName == "":
+		return "... > " + c.Ev.Tool
+	}
+	return c.BeforeName + " > " + c.Ev.Tool
+}
+
+// stepText says where in a session a tool was called.
+func stepText(c *Context) string {
+	switch {
+	case c.Before == 0:
+		return " at the beginning of a session"
+	case c.BeforeName == "":
+		return " after another one than ever"
+	case c.BeforeName == c.Ev.Tool:
+		return " twice in a row"
+	}
+	return " right after " + Quote(c.BeforeName)
+}
