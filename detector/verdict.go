@@ -261,14 +261,16 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
 	calm := a.episode == nil
 	rollout := d.rollout()
-	var withTool, withStep, reached bool
+	var withTool, withStep, withSite, reached bool
 	for i := range d.fresh {
 		switch d.fresh[i].Item.Kind {
 		case baseline.ItemTool:
 			withTool = true
 		case baseline.ItemStep:
 			withStep = true
-		case baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent:
+		case baseline.ItemSite:
+			reached, withSite = true, true
+		case baseline.ItemDestination, baseline.ItemAgent:
 			reached = true
 		case baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemKinds:
 		}
@@ -290,7 +292,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 			continue
 		}
 		p.Novelty.Admit(f.Item.Hash, int64(at))
-		if withTool { // what comes with it spreads with it
+		if withTool || !calm && !withSite && f.Item.Kind == baseline.ItemDestination {
 			peers.Spread(f.Item.Hash, int64(d.watermark))
 		}
 		if calm || rollout {

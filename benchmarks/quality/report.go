@@ -37,6 +37,12 @@ type budgetUse struct {
 	// After day 14.
 	Archetypes map[string]share `json:"archetypes_after_day_14"`
 	Signals    map[string]int   `json:"strongest_signals"`
+	// Likewise, by archetype, after day 14.
+	Causes map[string]map[string]int `json:"strongest_signals_of_archetypes_after_day_14"`
+}
+
+func newBudgetUse() budgetUse {
+	return budgetUse{Archetypes: map[string]share{}, Signals: map[string]int{}, Causes: map[string]map[string]int{}}
 }
 
 func (b *budgetUse) add(o budgetUse) {
@@ -45,7 +51,13 @@ func (b *budgetUse) add(o budgetUse) {
 		p.to.AgentDays += p.from.AgentDays
 	}
 	if b.Archetypes == nil {
-		b.Archetypes, b.Signals = map[string]share{}, map[string]int{}
+		n := newBudgetUse()
+		b.Archetypes, b.Signals, b.Causes = n.Archetypes, n.Signals, n.Causes
+	}
+	for k, causes := range o.Causes {
+		for name, n := range causes {
+			b.cause(k, name, n)
+		}
 	}
 	for k, s := range o.Archetypes {
 		t := b.Archetypes[k]
@@ -54,6 +66,13 @@ func (b *budgetUse) add(o budgetUse) {
 	for k, n := range o.Signals {
 		b.Signals[k] += n
 	}
+}
+
+func (b *budgetUse) cause(archetype, signal string, n int) {
+	if b.Causes[archetype] == nil {
+		b.Causes[archetype] = map[string]int{}
+	}
+	b.Causes[archetype][signal] += n
 }
 
 // tally says how attacks of one kind fared.
@@ -114,7 +133,7 @@ const after = hour
 
 // rates counts the alerts that opened on agents without a label.
 func rates(p *played, found alarms, labels []generator.Label) budgetUse {
-	b := budgetUse{Archetypes: map[string]share{}, Signals: map[string]int{}}
+	b := newBudgetUse()
 	attacked := map[who]bool{}
 	for _, l := range labels {
 		attacked[who{l.TenantID, l.AgentID}] = true
@@ -143,6 +162,9 @@ func rates(p *played, found alarms, labels []generator.Label) budgetUse {
 			if x.open {
 				count((x.at-p.from)/day, 0, 1)
 				b.Signals[x.signal]++
+				if (x.at-p.from)/day >= settled {
+					b.cause(a.Archetype.String(), x.signal, 1)
+				}
 			}
 		}
 		b.Archetypes[a.Archetype.String()] = kind
@@ -269,6 +291,9 @@ func printAttacks(w io.Writer, reports []report) {
 	}
 	fmt.Fprintf(tab, "\t%d\t\t\t\t%d/%d\n", total[0].Luck, total[len(reports)].Found, total[len(reports)-1].Attacks)
 	fmt.Fprintf(tab, "false alerts by signal: %s\n", names(last.Honest.Signals))
+	for _, a := range generator.Archetypes() {
+		fmt.Fprintf(tab, "  %s, after day 14: %s\n", a, names(last.Honest.Causes[a.String()]))
+	}
 	tab.Flush() //nolint:errcheck // like fmt.Fprint; the table before would have failed
 }
 

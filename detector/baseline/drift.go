@@ -17,12 +17,16 @@ import (
 // Lorden 1971). e^-sum is the p of a sum that high. Days, not hours: the hours of
 // a day are not independent of each other, and what a bursty agent leaves out in
 // one hour it does in the next. Counts are compared by the hour and weekday factors
-// of Rate (its level is not used: it follows).
+// of Rate over their mean: like its level, they follow what grows. How much days vary
+// is taken from one to the next (von Neumann 1941): around a mean, a rise would pass
+// for spread.
 type Drift struct {
 	// The 24 hours under way: how many, what was counted, the sum of the factors.
 	hours         uint8
 	count, shares float32
+	mean          float32 // of the factors, over a week
 
+	last   float32 // the day before, on the scale of level
 	days   float32 // behind level, at most driftDays
 	level  float32 // calls an hour of a factor of 1
 	spread float32 // sum of the days' squared relative deviations beyond Poisson, faded
@@ -47,18 +51,20 @@ func (d *Drift) Sum() float64 { return float64(d.sum) }
 
 // At returns what the reference and the last days say of an hour.
 func (d *Drift) At(a RateAt) (reference, level float64) {
-	return float64(d.ref) * a.share, float64(d.level) * a.share
+	share := a.share / math.Max(float64(d.mean), minMu)
+	return float64(d.ref) * share, float64(d.level) * share
 }
 
 // learn takes the count x of an hour of which a was expected.
-func (d *Drift) learn(r *Rate, a RateAt, x float64) {
+func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 	if float64(r.Hours) < driftIdle || a.Mu <= 0 {
 		return
 	}
 	d.count += float32(math.Min(x, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(math.Max(a.Over, 0)*a.Mu*a.Mu)))))
 	d.shares += float32(a.share)
 	if d.hours++; d.hours == 24 {
-		d.day(float64(d.count), float64(d.shares))
+		d.mean = float32(math.Max(r.meanFactor(p), minMu))
+		d.day(float64(d.count), float64(d.shares/d.mean))
 		d.hours, d.count, d.shares = 0, 0, 0
 	}
 }
@@ -68,16 +74,18 @@ func (d *Drift) day(x, shares float64) {
 	over := (float64(d.spread) + float64(driftWorth*driftSpread)) / (float64(d.weight) + driftWorth)
 	over = math.Max(over, 0.005)
 	q, level := x/shares, math.Max(float64(d.level), minMu)
+	w := math.Min(shares/24, 1) // a day off counts for little
 	if d.days > 0 {
 		noise := over + 1/(level*shares)
-		e := math.Min(sq(q/level-1), 4*noise)
+		e := math.Min(sq((q-float64(d.last))/level)/2, 4*noise)
 		const fade = 0.97
-		d.spread = float32(float64(d.spread)*fade + e - 1/(level*shares))
-		d.weight = float32(float64(d.weight)*fade + 1)
+		d.spread = float32(float64(d.spread)*fade + float64(w*(e-1/(level*shares))))
+		d.weight = float32(float64(d.weight)*fade + w)
 		q = math.Min(q, level*(1+float64(3*math.Sqrt(noise))))
 	}
-	d.days = min(d.days+1, driftDays)
-	d.level += float32((q - float64(d.level)) / float64(d.days))
+	d.last = float32(q)
+	d.days = float32(math.Min(float64(d.days)+w, driftDays))
+	d.level += float32(float64(w*(q-float64(d.level))) / float64(d.days))
 	if d.days < driftFrom {
 		return
 	}
@@ -102,13 +110,13 @@ func (d *Drift) settle(r *Rate, a RateAt) {
 		return
 	}
 	seen, mean, _ := r.Long(a, a.Mu)
-	d.level = float32(math.Max(float64(d.level), a.Mu/a.share*math.Max(1, seen/mean)))
+	d.level = float32(math.Max(float64(d.level), a.Mu/a.share*float64(d.mean)*math.Max(1, seen/mean)))
 	d.ref = d.level
 }
 
 func (d *Drift) code(c *wire.Coder) {
 	c.U8(&d.hours)
-	for _, v := range []*float32{&d.count, &d.shares, &d.days, &d.level, &d.spread, &d.weight, &d.ref, &d.sum} {
+	for _, v := range []*float32{&d.count, &d.shares, &d.days, &d.level, &d.spread, &d.weight, &d.ref, &d.sum, &d.last, &d.mean} {
 		c.F32(v)
 	}
 	if c.Reading() && (d.count < 0 || d.shares < 0 || d.days < 0 || d.level < 0 || d.weight < 0 || d.ref < 0 || d.sum < 0) {

@@ -126,7 +126,8 @@ type Rarity struct {
 //	P(new | kind, maturity, sessions) * tool ratio * agent ratio *
 //	P(peers know it this little | new) * incidences a day
 //
-// and of a tool that is being rolled out at least that (spreading).
+// and at least what the peers show: that it is being rolled out (spreading), that they
+// begin to use it now and then (adopts).
 func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young bool, now int64) Rarity {
 	r := Rarity{Base: g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions), toolShare: 1}
 	if tool != nil {
@@ -144,7 +145,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
 	r.PerDay = r.Incidence * r.PeerShare * math.Max(daily, 0.1)
-	if rate := g.spreads(item, now); rate > r.PerDay {
+	if rate := max(g.spreads(item, now), g.adopts(item)); rate > r.PerDay {
 		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
 	}
 	return r

@@ -68,7 +68,7 @@ func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 	if drifted {
 		p.Rate.Drift.settle(&p.Rate, w.Rate)
 	} else {
-		p.Rate.Drift.learn(&p.Rate, w.Rate, float64(w.Events))
+		p.Rate.Drift.learn(&p.Rate, &g.Rate, w.Rate, float64(w.Events))
 	}
 	p.Rate.Learn(&g.Rate, w.Rate, w.Hour, float64(w.Events), episode)
 	p.Breadth.Learn(&g.Breadth, p.Young(w.Hour), w.Hour, float64(w.NewResources+w.NewDestinations), weight)
@@ -96,6 +96,7 @@ func (p *Profile) Contribute(g *Peers) {
 func (p *Profile) Begin(g *Peers, days int64) {
 	p.Novelty.Day(days)
 	g.Novelty.Day()
+	g.agentDays++
 	g.Fleet.Novelty.Day()
 	p.Days++
 }
@@ -141,6 +142,7 @@ type Peers struct {
 	spreading []spreading   // tools that are being rolled out
 	pending   []pendingItem // on probation before they count as known to a peer
 	day       int64
+	agentDays float64 // active days of all its agents
 }
 
 const maxPeersPending = 4096
@@ -228,4 +230,5 @@ func (g *Peers) Code(c *wire.Coder) {
 		c.I64(&g.pending[i].at)
 	}
 	c.I64(&g.day)
+	c.F64(&g.agentDays)
 }

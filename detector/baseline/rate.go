@@ -64,7 +64,10 @@ const (
 	routine      = 2      // days in a row
 	peakHours    = 7 * 24 // until then an hour of the day has hardly been seen
 	clip         = 4      // standard deviations
-	nearFrom     = 3      // times an hour's expectation, of the hour beside it
+	// Hours before the weekdays are learnt: the empty hours of an agent that works
+	// once a day would say that the weekday of its first days is off.
+	weekdayFrom = 7 * 24
+	nearFrom    = 3 // times an hour's expectation, of the hour beside it
 )
 
 // slot returns the hour of the day and the day of the week (Monday = 0).
@@ -170,7 +173,9 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 	sd, _ := r.day[d].at(p.day[d], p.dayVar)
 	sh, _ := r.hour[h].at(p.hour[h], p.hourVar)
 	r.hour[h].learn(1/(noise+a.vLevel+a.vDay), x/math.Max(level*sd, minMu))
-	r.day[d].learn(1/(noise+a.vLevel+a.vHour), x/math.Max(level*sh, minMu))
+	if r.Hours >= weekdayFrom {
+		r.day[d].learn(1/(noise+a.vLevel+a.vHour), x/math.Max(level*sh, minMu))
+	}
 	r.learnSpread(p, a, x)
 	r.learnLong(a, x)
 	r.Hours++
@@ -187,7 +192,7 @@ func (r *Rate) learnSpread(p *RatePrior, a RateAt, x float64) {
 		r.phiWeight = float32(float64(float64(r.phiWeight)*fade) + w)
 		r.phiHours = float32(float64(float64(r.phiHours)*fade) + 1)
 	}
-	if mu < 2 {
+	if mu < 2 && r.Hours >= 24 { // on the first day it would be what is not known yet
 		r.clumpSum = float32(float64(float64(r.clumpSum)*fade) + sq(x-mu))
 		r.clumpWeight = float32(float64(float64(r.clumpWeight)*fade) + mu)
 	}
@@ -228,13 +233,15 @@ func (r *Rate) Idle(p *RatePrior, from, to int64) {
 			r.Hours++
 			continue
 		}
-		r.Drift.learn(r, a, 0)
+		r.Drift.learn(r, p, a, 0)
 		hh, dd := slot(h)
 		r.streak[hh] = 0
 		noise := 1/a.Mu + math.Max(a.phi, 0) + r.clumps(p, a.Mu)
 		r.level.learn(1/(noise+a.vHour+a.vDay), 0)
 		r.hour[hh].learn(1/(noise+a.vLevel+a.vDay), 0)
-		r.day[dd].learn(1/(noise+a.vLevel+a.vHour), 0)
+		if r.Hours >= weekdayFrom {
+			r.day[dd].learn(1/(noise+a.vLevel+a.vHour), 0)
+		}
 		r.learnSpread(p, a, 0)
 		r.learnLong(a, 0)
 		r.Hours++
@@ -253,6 +260,21 @@ func (r *Rate) fade(hours int64) {
 		r.day[i].decay(d)
 	}
 	r.Hours = float32(float64(r.Hours) * Decay(hours, HalfLifeLevel))
+}
+
+// meanFactor is the mean over the hours of a week of the product of the factors. They
+// follow an agent that grows, as its level does.
+func (r *Rate) meanFactor(p *RatePrior) float64 {
+	hours, days := 0.0, 0.0
+	for h := range r.hour {
+		f, _ := r.hour[h].at(p.hour[h], p.hourVar)
+		hours += f
+	}
+	for d := range r.day {
+		f, _ := r.day[d].at(p.day[d], p.dayVar)
+		days += f
+	}
+	return hours / 24 * days / 7
 }
 
 // Daily is about how many calls a day has.

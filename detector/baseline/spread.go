@@ -13,7 +13,9 @@ import (
 //	(k-1) / (T * n)
 //
 // a day. The first two are as new as they are: whoever makes up a rollout is alerted
-// on twice.
+// on twice. The same goes for another destination at a place that the agent knows:
+// since one that was alerted on vouches for nobody (Learnt), all its peers would be
+// alerted on one after the other.
 type spreading struct {
 	item        uint64
 	first, last int64 // milliseconds
@@ -61,6 +63,16 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 		return float64(s.agents-1) / (days * float64(max(g.Agents, 1)))
 	}
 	return 0
+}
+
+// adopts is how often a day an agent of the group has begun to use an item, the first
+// of them left out.
+func (g *Peers) adopts(item uint64) float64 {
+	k := g.Known.Count(item)
+	if k < 2 {
+		return 0
+	}
+	return float64(k-1) / (g.agentDays + 1)
 }
 
 func (g *Peers) codeSpreading(c *wire.Coder) {

@@ -2,6 +2,7 @@ package baseline
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
@@ -93,9 +94,9 @@ func (s *Steps) Add(h uint64) {
 	for len(s.tags) == 0 || len(s.tags) < maxSteps && s.bucket(tag)[stepWays-1] != 0 {
 		old := s.tags
 		s.tags = make([]uint16, max(stepWays, 2*len(old)))
-		for i := len(old) - 1; i >= 0; i-- { // the last used is put last, so that it is first again
-			if old[i] != 0 {
-				s.put(old[i])
+		for _, v := range slices.Backward(old) { // the last used is put last, so that it is first again
+			if v != 0 {
+				s.put(v)
 			}
 		}
 	}

@@ -93,14 +93,22 @@ func (newDestination) Score(c *Context) float64 {
 		return 0
 	}
 	x := strongest(c, baseline.ItemTool, baseline.ItemToolKind)
-	share := 1.0
+	share, usual := 1.0, true // most peers know the tool and where it goes
 	for i := range c.Fresh {
-		if f := &c.Fresh[i]; f.Item.Kind == baseline.ItemDestination || f.Item.Kind == baseline.ItemSite {
+		f := &c.Fresh[i]
+		place := f.Item.Kind == baseline.ItemDestination || f.Item.Kind == baseline.ItemSite
+		if place {
 			share = min(share, f.Rarity.PeerShare)
+		}
+		if place || f.Item.Kind == baseline.ItemTool {
+			usual = usual && 2*f.Rarity.Peers >= c.Peers.Agents-1
 		}
 	}
 	if x > 0 {
 		x -= math.Log10(share)
+	}
+	if usual && has(c, baseline.ItemTool) {
+		return x // that the place is new too says no more
 	}
 	leaf := strongest(c, baseline.ItemDestination)
 	if !has(c, baseline.ItemSite) {
