@@ -75,7 +75,8 @@ func (f *Fleet) place(d dice, kind Kind) schemas.Millis {
 }
 
 // target finds the agent to attack. An agent that has just joined has no
-// behaviour to deviate from, and a ramp needs something to grow.
+// behaviour to deviate from, a ramp needs something to grow, and an injection the
+// end of a session.
 func (f *Fleet) target(honest []*agent, order []int, taken map[*agent]bool, at Attack, when schemas.Millis) *agent {
 	if at.Agent != "" {
 		for _, a := range honest {
@@ -90,6 +91,7 @@ func (f *Fleet) target(honest []*agent, order []int, taken map[*agent]bool, at A
 		switch {
 		case taken[a] || a.born > f.start:
 		case at.Kind == KindRamp && a.rhythm.perHour() < 1:
+		case at.Kind == KindInjection && a.rhythm.expect(when, f.end) < 3*a.role.length:
 		default:
 			return a
 		}

@@ -113,6 +113,16 @@ func (r *rhythm) hourly(t schemas.Millis) float64 {
 	return mu
 }
 
+// expect returns the expected number of events.
+func (r *rhythm) expect(from, to schemas.Millis) float64 {
+	const step = 10 * minute
+	n := 0.0
+	for t := from; t < to; t += step {
+		n += r.hourly(t) * float64(step) / float64(hour)
+	}
+	return n
+}
+
 // perHour returns the mean rate over a working week.
 func (r *rhythm) perHour() float64 {
 	if r.kind == Batch {
