@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro nab quality otel asyncapi judges faults faults-kafka soak golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro nab quality identical otel asyncapi judges faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,17 @@ nab: ## the series of the Numenta Anomaly Benchmark, scored as a metric would be
 
 quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10', and --out DIR for the page)
 	$(GO) run ./benchmarks/quality $(ARGS)
+
+identical: ## the same alerts and scores for GOAMD64=v1 and v3 and for one thread and many
+	@mkdir -p .cache/identical
+	GOAMD64=v1 $(GO) build -trimpath -o .cache/identical/v1 ./cmd/plumbline
+	GOAMD64=v3 $(GO) build -trimpath -o .cache/identical/v3 ./cmd/plumbline
+	.cache/identical/v1 simulate --agents 60 --days 21 --scenario attacks --tails heavy > .cache/identical/fleet.jsonl
+	set -e; for v in v1 v3; do for threads in 1 8; do \
+	  GOMAXPROCS=$$threads .cache/identical/$$v replay --config deploy/tuning.yaml --input .cache/identical/fleet.jsonl \
+	    --alerts .cache/identical/alerts-$$v-$$threads --scores .cache/identical/scores-$$v-$$threads; \
+	  cmp .cache/identical/alerts-v1-1 .cache/identical/alerts-$$v-$$threads; \
+	  cmp .cache/identical/scores-v1-1 .cache/identical/scores-$$v-$$threads; done; done
 
 faults: setup ## kill, pause and cut off the real program: nothing lost, nothing twice (ARGS='--only zombie')
 	$(GO) run ./benchmarks/faults $(ARGS)

@@ -24,7 +24,8 @@ type spreading struct {
 
 const (
 	maxSpreading = 64
-	spreadDays   = 10 // without another agent: it has spread
+	spreadLeast  = 0.25 // days: a rate is not taken from minutes
+	spreadDays   = 10   // without another agent: it has spread
 	dayMillis    = 86_400_000
 )
 
@@ -59,7 +60,7 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 		if s.item != item || now-s.last > spreadDays*dayMillis {
 			continue
 		}
-		days := max(float64(now-s.first)/dayMillis, 1)
+		days := max(float64(now-s.first)/dayMillis, spreadLeast)
 		return float64(s.agents-1) / (days * float64(max(g.Agents, 1)))
 	}
 	return 0
