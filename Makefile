@@ -65,7 +65,7 @@ bench-micro: ## the micro-benchmarks beside the code
 nab: ## the series of the Numenta Anomaly Benchmark, scored as a metric would be (DATA=its directory OUT=for results)
 	$(GO) run ./benchmarks/nab --data $(DATA) --out $(OUT)
 
-quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10', and --out DIR for the page)
+quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10', and --out DIR for the page; benchmarks/rcf/fetch.sh .cache/rcf adds Random Cut Forest)
 	$(GO) run ./benchmarks/quality $(ARGS)
 
 identical: ## the same alerts and scores for GOAMD64=v1 and v3 and for one thread and many

@@ -48,6 +48,9 @@ func writePage(o options, all []report, progress io.Writer) error {
 	if err := writeAblation(&b, o, progress); err != nil {
 		return err
 	}
+	if err := writeForest(&b, o, progress); err != nil {
+		return err
+	}
 	if err := writeTimeline(&b, o); err != nil {
 		return err
 	}
