@@ -156,6 +156,9 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 			det := s.Observe(c)
 			return "had it stayed near " + signal.Count(det.Expected) + " " + d.infos[top.index].Unit + " in such an hour"
 		}
+		if d.names[top.index] == schemas.SignalToolSequence {
+			return "had this agent called its tools in this order before"
+		}
 		return fresh(c)
 	}
 	silent := func(v float64) bool {
@@ -188,18 +191,16 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 
 // fresh is the counterfactual of novelty.
 func fresh(c *signal.Context) string {
-	it := signal.Strongest(c)
+	it := signal.Newest(c)
 	name := signal.Quote(text(it.Name))
 	switch it.Kind {
 	case baseline.ItemTool:
 		name = "tool " + name
 	case baseline.ItemToolKind:
 		name = "tool " + name + " on " + signal.Quote(text(it.Kin))
-	case baseline.ItemStep: // nothing else is new
-		return "had this agent called its tools in this order before"
 	case baseline.ItemSite:
 		name = strings.TrimSpace(it.Kin + " " + text(it.Name))
-	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemKinds:
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemStep, baseline.ItemKinds:
 	}
 	return "had this agent used " + name + " before"
 }

@@ -101,7 +101,7 @@ func (newDestination) Score(c *Context) float64 {
 			share = min(share, f.Rarity.PeerShare)
 		}
 		if place || f.Item.Kind == baseline.ItemTool {
-			usual = usual && 2*f.Rarity.Peers >= c.Peers.Agents-1
+			usual = usual && f.Rarity.Peers > 0 && 2*f.Rarity.Peers >= c.Peers.Agents-1
 		}
 	}
 	if x > 0 {
@@ -211,9 +211,9 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 	return d
 }
 
-// Strongest returns what is newest of what an event touches, in the words of an
+// Newest returns what is newest of what an event touches, in the words of an
 // analyst: where a site is new, the destination at it.
-func Strongest(c *Context) baseline.Item {
+func Newest(c *Context) baseline.Item {
 	best := 0
 	for i := range c.Fresh {
 		if c.Fresh[i].Item.Kind != baseline.ItemStep && c.Fresh[i].X > c.Fresh[best].X {
