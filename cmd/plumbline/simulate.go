@@ -108,6 +108,9 @@ func (c *simulateCmd) fleet() (*generator.Fleet, error) {
 			return nil, fmt.Errorf("%s must be above 0", f.name)
 		}
 	}
+	if c.Attacks > 0 && len(kinds) == 0 {
+		return nil, fmt.Errorf("--attacks %d of no kind: write --scenario attacks, or the kinds", c.Attacks)
+	}
 	return generator.New(generator.Options{
 		Agents: c.Agents, Days: c.Days, Start: start, Seed: c.Seed, Kinds: kinds, Count: c.Attacks,
 		Strength: c.Strength, Tails: generator.Tails(c.Tails), Tenants: c.Tenants, Rate: c.Rate,

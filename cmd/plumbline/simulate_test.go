@@ -86,6 +86,7 @@ func TestSimulateRefusesWhatItCannotDo(t *testing.T) {
 		{"--tails", "thick", "--tails must be one of"},
 		{"--labels", "/nowhere/labels.jsonl", "--labels: open /nowhere/labels.jsonl"},
 		{"--tenants", "101", "101 tenants"},
+		{"--attacks", "3", "--attacks 3 of no kind: write --scenario attacks"},
 	} {
 		t.Run(c.flag+" "+c.value, func(t *testing.T) {
 			r := plumbline(t, "simulate", c.flag+"="+c.value)
