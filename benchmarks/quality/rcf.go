@@ -175,7 +175,7 @@ func writeForest(b *strings.Builder, o options, progress io.Writer) error {
 		micros += honest[i].micros / rcfSeeds
 		bytesEach += honest[i].perOne / rcfSeeds
 		update += 1e6 * run[0].seconds / float64(run[0].events) / rcfSeeds
-		each += run[0].heapPerAgent / rcfSeeds
+		each += run[0].statedPerAgent / rcfSeeds
 	}
 	fmt.Fprintf(b, "\n## Random Cut Forest\nAWS's own (50 trees of 256 points), one for each agent, on the hours of the agent as both detectors see them: calls, bytes, tools, resources, new ones, failures, sessions, "+
 		"hour and weekday. %d fleets, tails nb. Its threshold is the one at which it costs as many alerts on honest traffic as Plumbline: %d, and %d.\n\n"+
@@ -192,8 +192,8 @@ func writeForest(b *strings.Builder, o options, progress io.Writer) error {
 		fmt.Fprintf(b, "| %s | %s | %s |\n", kind, wilson(own[kind].Found, own[kind].Attacks), wilson(theirs[kind].Found, theirs[kind].Attacks))
 	}
 	fmt.Fprintf(b, "| **all** | %s | %s |\n", wilson(total[0].Found, total[0].Attacks), wilson(total[1].Found, total[1].Attacks))
-	fmt.Fprintf(b, "| time of an update | %.1f µs an event | %.0f µs a window |\n| memory of an agent, its part of the group's included | %.0f KiB | %.0f KiB |\n",
-		update, micros, each/1024, bytesEach/1024)
+	fmt.Fprintf(b, "| time of an update | %.1f µs an event | %.0f µs a window |\n| memory of an agent and its part of its group's; a fleet is %d agents | %.0f KiB | %.0f KiB |\n",
+		update, micros, o.agents, each/1024, bytesEach/1024)
 	return nil
 }
 
