@@ -283,9 +283,12 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, true, f.Rarity.Peers)
 		if f.Item.Kind == baseline.ItemStep {
 			p.Novelty.Steps.Add(f.Item.Hash)
-			if calm || rollout {
-				peers.Learnt(f.Item.Hash, int64(d.watermark))
+			// An order of calls vouches even where it was alerted on: a new version of the
+			// agents brings one to all of them at once, and no data leaves by it.
+			if !calm {
+				peers.Spread(f.Item.Hash, int64(d.watermark))
 			}
+			peers.Learnt(f.Item.Hash, int64(d.watermark))
 			continue
 		}
 		if p.Novelty.Pending(f.Item.Hash) {
