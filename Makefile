@@ -65,7 +65,7 @@ bench-micro: ## the micro-benchmarks beside the code
 nab: ## the series of the Numenta Anomaly Benchmark, scored as a metric would be (DATA=its directory OUT=for results)
 	$(GO) run ./benchmarks/nab --data $(DATA) --out $(OUT)
 
-quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10', and --out DIR for the page; benchmarks/rcf/fetch.sh .cache/rcf adds Random Cut Forest)
+quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10', and --out DIR for the page)
 	$(GO) run ./benchmarks/quality $(ARGS)
 
 identical: ## the same alerts and scores for GOAMD64=v1 and v3 and for one thread and many
@@ -78,6 +78,7 @@ identical: ## the same alerts and scores for GOAMD64=v1 and v3 and for one threa
 	    --alerts .cache/identical/alerts-$$v-$$threads --scores .cache/identical/scores-$$v-$$threads; \
 	  cmp .cache/identical/alerts-v1-1 .cache/identical/alerts-$$v-$$threads; \
 	  cmp .cache/identical/scores-v1-1 .cache/identical/scores-$$v-$$threads; done; done
+	@rm -r .cache/identical
 
 faults: setup ## kill, pause and cut off the real program: nothing lost, nothing twice (ARGS='--only zombie')
 	$(GO) run ./benchmarks/faults $(ARGS)

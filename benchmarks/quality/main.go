@@ -55,13 +55,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	output := flags.String("output", "text", "text or json")
 	flags.StringVar(&o.out, "out", "", "directory to write quality.md and its pictures into: takes minutes more")
 	flags.StringVar(&o.dojo, "agentdojo", "../shared/data/agentdojo", "directory of AgentDojo's traces, for --out; left out where there is none")
-	flags.StringVar(&o.rcf, "rcf", ".cache/rcf", "directory where benchmarks/rcf/fetch.sh has put the jar of Random Cut Forest, for --out; needs java; left out where there is none")
+	flags.StringVar(&o.rcf, "rcf", ".cache/rcf", "directory of the jar of Random Cut Forest (benchmarks/rcf/fetch.sh), for --out; left out where there is none, or no java")
 	flags.BoolVar(&o.quick, "quick", false, "one seed of 60 agents and 21 days")
 	if err := flags.Parse(args); err != nil {
 		return o, err
-	}
-	if _, err := os.Stat(o.rcf); err != nil {
-		o.rcf = ""
 	}
 	if o.quick {
 		o.seeds, o.agents, o.days = 1, 60, 21

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -48,7 +50,7 @@ func runForest(jars string, windows map[who][]schemas.Window) (*forest, error) {
 	for id := range windows {
 		ids = append(ids, id)
 	}
-	slices.SortFunc(ids, func(a, b who) int { return strings.Compare(a.agent, b.agent) })
+	slices.SortFunc(ids, func(a, b who) int { return strings.Compare(a.tenant+"/"+a.agent, b.tenant+"/"+b.agent) })
 	for i, id := range ids {
 		for _, w := range windows[id] {
 			fmt.Fprintf(&in, "%d", i)
@@ -129,7 +131,10 @@ func (a alarms) count() int {
 
 // writeForest writes the comparison.
 func writeForest(b *strings.Builder, o options, progress io.Writer) error {
-	if o.rcf == "" {
+	b.WriteString("\n## Random Cut Forest\n")
+	_, err := os.Stat(o.rcf)
+	if _, noJava := exec.LookPath("java"); err != nil || noJava != nil {
+		fmt.Fprintf(b, "Left out: %v.\n", errors.Join(err, noJava))
 		return nil
 	}
 	var honest, attacked []*forest
@@ -177,7 +182,7 @@ func writeForest(b *strings.Builder, o options, progress io.Writer) error {
 		update += 1e6 * run[0].seconds / float64(run[0].events) / rcfSeeds
 		each += run[0].statedPerAgent / rcfSeeds
 	}
-	fmt.Fprintf(b, "\n## Random Cut Forest\nAWS's own (50 trees of 256 points), one for each agent, on the hours of the agent as both detectors see them: calls, bytes, tools, resources, new ones, failures, sessions, "+
+	fmt.Fprintf(b, "AWS's own (50 trees of 256 points), one for each agent, on the hours of the agent as both detectors see them: calls, bytes, tools, resources, new ones, failures, sessions, "+
 		"hour and weekday. %d fleets, tails nb. Its threshold is the one at which it costs as many alerts on honest traffic as Plumbline: %d, and %d.\n\n"+
 		"| attack | Plumbline | Random Cut Forest |\n|---|---|---|\n", rcfSeeds, cost, alerts)
 	var total [2]tally

@@ -52,7 +52,8 @@ func (b *budgetUse) add(o budgetUse) {
 	}
 	if b.Archetypes == nil {
 		n := newBudgetUse()
-		b.Archetypes, b.Signals, b.Causes = n.Archetypes, n.Signals, n.Causes
+		n.All, n.Early, n.Settled = b.All, b.Early, b.Settled
+		*b = n
 	}
 	for k, causes := range o.Causes {
 		for name, n := range causes {

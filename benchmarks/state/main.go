@@ -154,7 +154,7 @@ func (m *machine) load(ctx context.Context, hour, n, rate int) error {
 			agent := "agent-" + strconv.Itoa(i*7919%m.agents)
 			ev := schemas.Activity{
 				EventID: strconv.FormatInt(m.sent+int64(len(records)), 36), Time: at, RecordedAt: at, TenantID: schemas.DefaultTenant, AgentID: agent,
-				PeerGroup: "group-" + strconv.Itoa(i%20), SessionID: "s-" + strconv.FormatInt(at.Time().Unix()/3600, 10) + "-" + strconv.Itoa(i%1000), Action: "tool_call", Tool: "tool-" + strconv.Itoa(i%7),
+				PeerGroup: "group-" + strconv.Itoa(i%20), SessionID: "s-" + strconv.Itoa(i%1000), Action: "tool_call", Tool: "tool-" + strconv.Itoa(i%7),
 				Access: schemas.AccessRead, Resources: []string{"file:" + agent + "/" + strconv.Itoa(hour%5), "db:shared-" + strconv.Itoa(i%40)},
 				BytesSent: uint64(100 + i%900), BytesReceived: uint64(1000 + i%5000), Outcome: schemas.OutcomeSuccess,
 			}
