@@ -83,7 +83,7 @@ func (d *Drift) day(x, shares float64) {
 		d.weight = float32(float64(d.weight)*fade + w)
 		q = math.Min(q, level*(1+float64(3*math.Sqrt(noise))))
 	}
-	d.last = float32(q)
+	d.last += float32(float64(w * (q - float64(d.last))))
 	d.days = float32(math.Min(float64(d.days)+w, driftDays))
 	d.level += float32(float64(w*(q-float64(d.level))) / float64(d.days))
 	if d.days < driftFrom {

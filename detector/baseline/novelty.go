@@ -137,15 +137,16 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	// Both ratios come from the same quiet history: together they count at most 1/200.
 	r.Incidence = math.Min(1, r.Base*math.Max(r.toolShare*r.ownShare, 0.005))
 	r.PeerShare, r.Company = 1, 1
+	known := g.Known.Count(item)
 	if g.Agents >= 3 {
-		r.Peers = min(g.Known.Count(item), g.Agents-1) // who forgot an item and learnt it again counts twice
+		r.Peers = min(known, g.Agents-1) // who forgot an item and learnt it again counts twice
 		r.PeerShare = g.Novelty.peerShare(&g.Fleet.Novelty, kind, r.Peers)
 		f := min(float64(r.Peers)/float64(g.Agents-1), 1)
 		r.Company = 1 + float64(company*f)
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
 	r.PerDay = r.Incidence * r.PeerShare * math.Max(daily, 0.1)
-	if rate := max(g.spreads(item, now), g.adopts(item)); rate > r.PerDay {
+	if rate := max(g.spreads(item, now), g.adopts(known)); rate > r.PerDay {
 		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
 	}
 	return r

@@ -66,14 +66,10 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 	return 0
 }
 
-// adopts is how often a day an agent of the group has begun to use an item, the first
-// of them left out.
-func (g *Peers) adopts(item uint64) float64 {
-	k := g.Known.Count(item)
-	if k < 2 {
-		return 0
-	}
-	return float64(k-1) / (g.agentDays + 1)
+// adopts is how often a day an agent of the group has begun to use an item that so many
+// know, the first of them left out.
+func (g *Peers) adopts(known int) float64 {
+	return float64(max(known-1, 0)) / (g.agentDays + 1)
 }
 
 func (g *Peers) codeSpreading(c *wire.Coder) {

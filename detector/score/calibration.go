@@ -77,7 +77,9 @@ func (p Pair) fleetSignal(i, class int, x, blocks float64) float64 {
 	return lambda
 }
 
-// Fused returns lambda of fused evidence y.
+// Fused returns lambda of fused evidence y. The floor is that of Signal: where a great
+// many agents have shown nothing yet, the first weak evidence of all of them would
+// alert on each.
 func (p Pair) Fused(class int, y float64) float64 {
 	if y+fusedShift < firstBin {
 		return math.Min(pow10(-y), NoEvidence)
@@ -88,7 +90,7 @@ func (p Pair) Fused(class int, y float64) float64 {
 	if e := g.Edge() - fusedShift; y > e {
 		edge = p.fleetFused(class, e)
 	}
-	return math.Min(g.Like(y+fusedShift, fleet, edge, groupWorth), NoEvidence)
+	return math.Min(math.Max(g.Like(y+fusedShift, fleet, edge, groupWorth), pow10(-y)/sharpen), NoEvidence)
 }
 
 func (p Pair) fleetFused(class int, y float64) float64 {

@@ -155,6 +155,18 @@ func TestCalibrationWithoutEvidenceNeverAlerts(t *testing.T) {
 	}
 }
 
+func TestAMillionQuietDaysDoNotMakeWeakEvidenceAnAlert(t *testing.T) {
+	p := score.Pair{Group: score.NewCalibration(1), Fleet: score.NewCalibration(1)}
+	for class := range 2 {
+		p.Fleet.Expose(class, 1e6)
+		p.Group.Expose(class, 1e6)
+		for _, y := range []float64{-1, 0.37, 2, 5} {
+			require.GreaterOrEqual(t, p.Fused(class, y), math.Pow(10, -y)/31, "at %v", y)
+		}
+		require.Less(t, p.Fused(class, 2), 0.01, "but it counts for more than by the model")
+	}
+}
+
 func TestCalibrationSurvivesAnotherOrderOfSignals(t *testing.T) {
 	c := score.NewCalibration(3)
 	for i := range 3 {
