@@ -30,9 +30,13 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
 	hour := int64(at) / hourMillis
 	*c = signal.Context{Ev: ev, Own: p, Peers: peers, Young: p.Young(hour)}
-	c.Tool = peers.Tools.Get(baseline.ToolHash(ev.Tool))
+	d.items, d.fresh = baseline.AppendItems(d.items[:0], baseline.Touch{
+		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources,
+	}), d.fresh[:0]
+	if ev.Tool != "" { // it stands first
+		c.Tool = peers.Tools.Get(d.items[0].Hash)
+	}
 	c.SentOffset, c.ReceivedOffset = peers.Tools.Offsets(c.Tool)
-	d.items, d.fresh = d.items[:0], d.fresh[:0]
 	w := &a.win
 	if !late {
 		c.Win = w
@@ -40,9 +44,6 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 		count(w, ev, at)
 		d.measure(a, ev, hour)
 	}
-	d.items = baseline.AppendItems(d.items, baseline.Touch{
-		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources,
-	})
 	session := baseline.Hash(2, ev.SessionID)
 	if ev.SessionID == "" {
 		session = baseline.Mix(uint64(hour))

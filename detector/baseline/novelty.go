@@ -243,8 +243,11 @@ func (p *NoveltyPrior) base(fleet *NoveltyPrior, kind ItemKind, young bool, sess
 // over is the rate of n, shrunk to another one that is worth so many incidences, or
 // as many as it takes it to bring leastNew.
 func (n *newness) over(rate, worth float64) float64 {
-	brings := math.Max(float64(worth*rate), leastNew)
-	return (float64(n.seen) + brings) / (float64(n.of) + brings/rate)
+	brings := worth * rate
+	if brings < leastNew {
+		brings, worth = leastNew, leastNew/rate
+	}
+	return (float64(n.seen) + brings) / (float64(n.of) + worth)
 }
 
 func dfBin(agents int) int { return min(bits.Len(uint(agents)), dfBins-1) }
