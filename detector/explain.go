@@ -128,9 +128,9 @@ func closing(al *schemas.Alert, e *episode) string {
 // confidence is how much history stands behind the verdict: the agent's own days,
 // and where they are few the days of its peers, which count half.
 func (d *Detector) confidence(a *agent) float64 {
-	own := math.Min(1, float64(a.profile.Days)/14)
+	own := min(1, float64(a.profile.Days)/14)
 	days := a.group.calibration.Fused[0].Days() + a.group.calibration.Fused[1].Days()
-	peers := 0.5 * math.Min(1, days/100)
+	peers := 0.5 * min(1, days/100)
 	return round4(own + float64((1-own)*peers))
 }
 
@@ -142,9 +142,9 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 	class, p := classOf(c.Young), a.policy
 	rest := math.Inf(-1)
 	for _, r := range d.ranked[1:] {
-		rest = math.Max(rest, r.evidence)
+		rest = max(rest, r.evidence)
 	}
-	if p.budget.Crossed(-math.Log10(pair.Fused(class, math.Max(rest, -3)))) {
+	if p.budget.Crossed(-math.Log10(pair.Fused(class, max(rest, -3)))) {
 		return "no change of this signal alone: another one crosses by itself"
 	}
 	s := d.signals[top.index]
@@ -166,7 +166,7 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 			return true
 		}
 		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
-		y := math.Max(rest, p.fuse.Evidence(top.index, lambda))
+		y := max(rest, p.fuse.Evidence(top.index, lambda))
 		return !p.budget.Crossed(-math.Log10(pair.Fused(class, y)))
 	}
 	det := s.Observe(c)

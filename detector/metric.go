@@ -99,7 +99,7 @@ func (d *Detector) measure(a *agent, ev *schemas.Activity, hour int64) {
 			m := &a.profile.Metrics[i]
 			v.At = m.At(&a.group.peers.Metrics[i], hour)
 			if d.metrics[i].Take == signal.TakeSum {
-				v.X = math.Max(v.X, 0)
+				v.X = max(v.X, 0)
 				v.Sum = m.Sum(v.At, a.win.Rate)
 				m.Count(v.X)
 			}

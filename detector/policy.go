@@ -100,7 +100,7 @@ func (d *Detector) newPolicy(set uint64) *policy {
 		}
 		maps.Copy(signals, o.Signals)
 	}
-	p := &policy{budget: score.Budget(c.budget), quiet: schemas.Millis(c.quiet.Milliseconds())}
+	p := &policy{budget: score.NewBudget(c.budget), quiet: schemas.Millis(c.quiet.Milliseconds())}
 	weights := make([]float64, len(d.infos))
 	for i := range d.infos {
 		s := signals[d.infos[i].Name]

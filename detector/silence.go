@@ -83,7 +83,7 @@ func (d *Detector) hearSilence() {
 		for ; d.over(s.next) && s.next < s.from+silentHours; s.next++ {
 			at := a.profile.Rate.At(&a.group.peers.Rate, s.next)
 			s.mu += float32(at.Mu)
-			s.over += float32(math.Max(at.Over, 0) * at.Mu)
+			s.over += float32(max(at.Over, 0) * at.Mu)
 		}
 		a.group.silent += s.missed()
 		if a.group.quiet() {
@@ -111,7 +111,7 @@ func (s *silent) missed() int {
 
 // now is the silence so far.
 func (s *silent) now() signal.Silence {
-	return signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: float64(s.over) / math.Max(float64(s.mu), 1e-9)}
+	return signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: float64(s.over) / max(float64(s.mu), 1e-9)}
 }
 
 // endSilence ends the looking at an agent.
@@ -166,7 +166,7 @@ func (d *Detector) judgeSilence(a *agent) {
 	}
 	y := p.fuse.Evidence(i, lambda)
 	d.ranked = append(d.ranked, rankedSignal{i, x, lambda, y})
-	surprise := math.Max(-math.Log10(pair.Fused(class, y)), score.Floor)
+	surprise := max(-math.Log10(pair.Fused(class, y)), score.Floor)
 	v := Verdict{Surprise: surprise, Score: p.budget.Score(surprise)}
 	may := c.Silence.Hours >= silentAlert && float64(a.profile.Rate.Hours) >= silentKnown*silentFaded
 	if grew && a.episode == nil && !(may && a.tenant.outlier(surprise, p.budget)) {

@@ -103,7 +103,7 @@ func (t *tenant) outlier(surprise float64, b score.Budget) bool {
 		return false
 	}
 	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
-	if t.outliers+1 > float64(b)*(days+outlierWorth) {
+	if t.outliers+1 > b.Alerts*(days+outlierWorth) {
 		return false
 	}
 	t.outliers++

@@ -36,7 +36,8 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 	if ev.Tool != "" { // it stands first
 		c.Tool = peers.Tools.Get(d.items[0].Hash)
 	}
-	c.SentOffset, c.ReceivedOffset = peers.Tools.Offsets(c.Tool)
+	sent, received := peers.Tools.Offsets(c.Tool)
+	c.SentCall, c.ReceivedCall = baseline.CallOf(ev.BytesSent, sent), baseline.CallOf(ev.BytesReceived, received)
 	w := &a.win
 	if !late {
 		c.Win = w
@@ -190,17 +191,17 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verd
 			w.Max[i] = max(w.Max[i], float32(x))
 		}
 		r := rankedSignal{i, x, lambda, p.fuse.Evidence(i, lambda)}
-		y = math.Max(y, r.evidence)
+		y = max(y, r.evidence)
 		d.ranked = append(d.ranked, r)
 	}
 	if len(d.ranked) == 0 {
 		return Verdict{Surprise: score.Floor, Score: p.budget.Score(score.Floor)}
 	}
 	slices.SortStableFunc(d.ranked, func(a, b rankedSignal) int { return cmp.Compare(b.evidence, a.evidence) })
-	surprise := math.Max(-math.Log10(pair.Fused(class, y)), score.Floor)
+	surprise := max(-math.Log10(pair.Fused(class, y)), score.Floor)
 	if w.Open {
 		w.Fused = max(w.Fused, float32(y))
-		w.Surprise = math.Max(w.Surprise, surprise)
+		w.Surprise = max(w.Surprise, surprise)
 	}
 	v := Verdict{Surprise: surprise, Score: p.budget.Score(surprise)}
 	if p.budget.Crossed(surprise) {
@@ -312,10 +313,10 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		weight = 0.1
 	}
 	if ev.BytesSent > 0 {
-		p.Sent.Learn(c.Sent, ev.BytesSent, c.SentOffset, weight/(1+float64(w.SentCalls)/32))
+		p.Sent.Learn(c.Sent, c.SentCall, weight/(1+float64(w.SentCalls)/32))
 	}
 	if ev.BytesReceived > 0 {
-		p.Received.Learn(c.Received, ev.BytesReceived, c.ReceivedOffset, weight/(1+float64(w.ReceivedCalls)/32))
+		p.Received.Learn(c.Received, c.ReceivedCall, weight/(1+float64(w.ReceivedCalls)/32))
 	}
 	for i := range c.Metrics {
 		m, v := &p.Metrics[i], &c.Metrics[i]
@@ -331,7 +332,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		if t == nil && ev.Tool != "" {
 			t = peers.Tools.Touch(baseline.ToolHash(ev.Tool))
 		}
-		peers.Tools.Learn(t, ev.BytesSent, ev.BytesReceived)
+		peers.Tools.Learn(t, c.SentCall.Size, c.ReceivedCall.Size)
 	}
 	resource := ""
 	if len(ev.Resources) > 0 {

@@ -167,7 +167,7 @@ func (d *Detector) describe(a *agent, c *signal.Context) *schemas.Window {
 		lambda := d.lambda(pair, i, class, float64(w.Max[i]))
 		out.Signals[d.names[i]] = schemas.WindowSignal{
 			Observed: round4(det.Observed), Expected: round4(det.Expected),
-			Low: round4(det.Low), High: round4(det.High), P: round4(math.Min(lambda, 1)),
+			Low: round4(det.Low), High: round4(det.High), P: round4(min(lambda, 1)),
 		}
 	}
 	return out

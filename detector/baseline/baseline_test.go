@@ -229,12 +229,12 @@ func TestAVolumeLearnsItsSizesAndOneHugeCallDoesNotWidenTheBand(t *testing.T) {
 	var p baseline.VolumePrior
 	var v baseline.Volume
 	for range 500 {
-		v.Learn(v.At(&p), uint64(1000*math.Exp(0.5*rng.NormFloat64())), 0, 1)
+		v.Learn(v.At(&p), baseline.CallOf(uint64(1000*math.Exp(0.5*rng.NormFloat64())), 0), 1)
 	}
 	a := v.At(&p)
 	require.InDelta(t, baseline.Size(1000), a.Mean, 0.15)
 	require.InDelta(t, 0.45, a.Scale, 0.15)
-	v.Learn(a, 1<<40, 0, 1)
+	v.Learn(a, baseline.CallOf(1<<40, 0), 1)
 	b := v.At(&p)
 	require.InDelta(t, a.Scale, b.Scale, 0.05)
 	require.InDelta(t, a.Mean, b.Mean, 0.05)

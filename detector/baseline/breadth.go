@@ -40,7 +40,7 @@ func (b *Breadth) At(p *BreadthPrior, young bool) (mean, over float64) {
 		apart := bound((float64(b.square)-sq(own)-own)/sq(own), 0, 60)
 		over = (float64(n*apart) + float64(ownSpread*over)) / (n + ownSpread)
 	}
-	return math.Max(mean, 0.05), math.Max(over, 0.5)
+	return max(mean, 0.05), max(over, 0.5)
 }
 
 const ownSpread = 100 // hours after which an agent's own spread counts as much as its peers'
@@ -50,12 +50,12 @@ func (b *Breadth) Learn(p *BreadthPrior, young bool, hour int64, count, weight f
 	mean, over := b.At(p, young)
 	x := count
 	if mean > 0 {
-		x = math.Min(count, mean+float64(clip*math.Sqrt(mean+float64(over*mean*mean))))
+		x = min(count, mean+float64(clip*math.Sqrt(mean+float64(over*mean*mean))))
 		if (x < count || weight < 1) && count > mean && b.again(int32(hour/24)) {
 			x, weight = count, 1
 		}
 	}
-	n := math.Min(float64(b.n)+weight, 500)
+	n := min(float64(b.n)+weight, 500)
 	b.mean = float32(float64(b.mean) + float64(weight/n*(x-float64(b.mean))))
 	b.square = float32(float64(b.square) + float64(weight/n*(sq(x)-float64(b.square))))
 	b.n = float32(n)

@@ -1,10 +1,6 @@
 package baseline
 
-import (
-	"math"
-
-	"github.com/plumbline-sec/plumbline/detector/internal/wire"
-)
+import "github.com/plumbline-sec/plumbline/detector/internal/wire"
 
 // MaxContexts bounds the tools of a group that are told apart.
 const MaxContexts = 128
@@ -21,14 +17,14 @@ type Tool struct {
 type offset struct{ n, mean float32 }
 
 // learn moves the mean of the size, by at most 4 at once.
-func (o *offset) learn(bytes uint64) {
-	if bytes == 0 {
+func (o *offset) learn(size float64) {
+	if size == 0 {
 		return
 	}
 	o.n = min(o.n+1, 1024)
-	d := Size(float64(bytes)) - float64(o.mean)
+	d := size - float64(o.mean)
 	if o.n > 1 {
-		d = math.Min(math.Max(d, -clip), clip)
+		d = min(max(d, -clip), clip)
 	}
 	o.mean = float32(float64(o.mean) + d/float64(o.n))
 }
@@ -48,8 +44,8 @@ func (o *offset) over(all float64) float64 {
 	return (float64(o.n*o.mean) + float64(worth*all)) / (float64(o.n) + worth)
 }
 
-// Learn takes one call of tool t (nil: there is no room for it).
-func (ts *Tools) Learn(t *Tool, sent, received uint64) {
+// Learn takes one call of tool t (nil: there is no room for it), and its sizes.
+func (ts *Tools) Learn(t *Tool, sent, received float64) {
 	for _, e := range []*Tool{&ts.all, t} {
 		if e != nil {
 			e.calls++

@@ -51,7 +51,7 @@ func (d *Drift) Sum() float64 { return float64(d.sum) }
 
 // At returns what the reference and the last days say of an hour.
 func (d *Drift) At(a RateAt) (reference, level float64) {
-	share := a.share / math.Max(float64(d.mean), minMu)
+	share := a.share / max(float64(d.mean), minMu)
 	return float64(d.ref) * share, float64(d.level) * share
 }
 
@@ -60,10 +60,10 @@ func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 	if float64(r.Hours) < driftIdle || a.Mu <= 0 {
 		return
 	}
-	d.count += float32(math.Min(x, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(math.Max(a.Over, 0)*a.Mu*a.Mu)))))
+	d.count += float32(min(x, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(max(a.Over, 0)*a.Mu*a.Mu)))))
 	d.shares += float32(a.share)
 	if d.hours++; d.hours == 24 {
-		d.mean = float32(math.Max(r.meanFactor(p), minMu))
+		d.mean = float32(max(r.meanFactor(p), minMu))
 		d.day(float64(d.count), float64(d.shares/d.mean))
 		d.hours, d.count, d.shares = 0, 0, 0
 	}
@@ -72,19 +72,19 @@ func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 // day takes 24 hours.
 func (d *Drift) day(x, shares float64) {
 	over := (float64(d.spread) + float64(driftWorth*driftSpread)) / (float64(d.weight) + driftWorth)
-	over = math.Max(over, 0.005)
-	q, level := x/shares, math.Max(float64(d.level), minMu)
-	w := math.Min(shares/24, 1) // a day off counts for little
+	over = max(over, 0.005)
+	q, level := x/shares, max(float64(d.level), minMu)
+	w := min(shares/24, 1) // a day off counts for little
 	if d.days > 0 {
 		noise := over + 1/(level*shares)
-		e := math.Min(sq((q-float64(d.last))/level)/2, 4*noise)
+		e := min(sq((q-float64(d.last))/level)/2, 4*noise)
 		const fade = 0.97
 		d.spread = float32(float64(d.spread)*fade + float64(w*(e-1/(level*shares))))
 		d.weight = float32(float64(d.weight)*fade + w)
-		q = math.Min(q, level*(1+float64(3*math.Sqrt(noise))))
+		q = min(q, level*(1+float64(3*math.Sqrt(noise))))
 	}
 	d.last += float32(float64(w * (q - float64(d.last))))
-	d.days = float32(math.Min(float64(d.days)+w, driftDays))
+	d.days = float32(min(float64(d.days)+w, driftDays))
 	d.level += float32(float64(w*(q-float64(d.level))) / float64(d.days))
 	if d.days < driftFrom {
 		return
@@ -93,13 +93,13 @@ func (d *Drift) day(x, shares float64) {
 	if d.ref > 0 && m > 0 {
 		size := 1 / over
 		step := float64(x*math.Log(driftRise)) + float64((x+size)*math.Log((m+size)/(driftRise*m+size)))
-		d.sum = float32(math.Min(math.Max(float64(d.sum)+step, 0), driftMost))
+		d.sum = float32(min(max(float64(d.sum)+step, 0), driftMost))
 	}
 	top := float64(d.level) * (1 + float64(2*math.Sqrt(over/float64(d.days))))
 	if d.ref == 0 {
 		d.ref = float32(top)
 	}
-	d.ref = float32(math.Min(float64(d.ref)*driftGrowth, top))
+	d.ref = float32(min(float64(d.ref)*driftGrowth, top))
 }
 
 // settle takes what has been alerted on for granted: the reference is where the
@@ -110,7 +110,7 @@ func (d *Drift) settle(r *Rate, a RateAt) {
 		return
 	}
 	seen, mean, _ := r.Long(a, a.Mu)
-	d.level = float32(math.Max(float64(d.level), a.Mu/a.share*float64(d.mean)*math.Max(1, seen/mean)))
+	d.level = float32(max(float64(d.level), a.Mu/a.share*float64(d.mean)*max(1, seen/mean)))
 	d.ref = d.level
 }
 

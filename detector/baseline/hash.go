@@ -7,9 +7,9 @@ package baseline
 func Hash(seed uint64, s string) uint64 {
 	const m1, m2 = 0x87c37b91114253d5, 0x4cf5ad432745937f
 	h := seed ^ (uint64(len(s)) * m2)
+	all := s
 	for len(s) >= 8 {
-		k := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		k := word(s)
 		k *= m1
 		k ^= k >> 29
 		h = (h ^ k) * m2
@@ -17,10 +17,23 @@ func Hash(seed uint64, s string) uint64 {
 		s = s[8:]
 	}
 	var k uint64
-	for i := len(s) - 1; i >= 0; i-- {
-		k = k<<8 | uint64(s[i])
+	switch n := len(all); {
+	case len(s) == 0:
+	case n >= 8: // the last eight bytes, without those that were taken already
+		k = word(all[n-8:]) >> (8 * (8 - len(s)))
+	default:
+		for i := n - 1; i >= 0; i-- {
+			k = k<<8 | uint64(s[i])
+		}
 	}
 	return Mix(h ^ (k * m1))
+}
+
+// word is the first eight bytes of s.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // Mix spreads every bit of h over all bits (the finaliser of MurmurHash3).

@@ -73,7 +73,7 @@ func (s *spread) learn(r, clipped, scale, w float64) {
 	s.seen++
 	if z := math.Abs(r) / scale; z > tailFrom {
 		s.beyond++
-		s.logs += float32(math.Log(math.Min(z, 1e6) / tailFrom))
+		s.logs += float32(math.Log(min(z, 1e6) / tailFrom))
 	}
 }
 
@@ -115,7 +115,7 @@ func (t Tail) Evidence(z float64) float64 {
 
 // Quantile is the inverse of Evidence.
 func (t Tail) Quantile(x float64) float64 {
-	return tailFrom * math.Pow(10, math.Max(0, x+math.Log10(t.Part))*t.Hill)
+	return tailFrom * math.Pow(10, max(0, x+math.Log10(t.Part))*t.Hill)
 }
 
 // effect is an additive offset, shrunk to none.
@@ -177,7 +177,7 @@ func (m *Metric) At(p *MetricPrior, hour int64) MetricAt {
 	if a.Count > 0 {
 		a.HourMean = float64(m.residuals) / a.Count
 	}
-	deviation := func(v float64) float64 { return math.Max(math.Sqrt(v), metricLeast) }
+	deviation := func(v float64) float64 { return max(math.Sqrt(v), metricLeast) }
 	a.Scale = deviation(float64(s2*(1+1/(n+k))) + unseen)
 	a.HourScale = deviation(m.hours.variance(s2/4, 4) + s2/(a.Count+1) + unseen)
 	a.JumpScale = deviation(m.jumps.variance(within/4, metricWorth))
@@ -198,9 +198,9 @@ func (m *Metric) Sum(a MetricAt, r RateAt) BytesAt {
 	if a.Unit == 0 || m.values.n < 8 || r.Mu == 0 {
 		return BytesAt{}
 	}
-	relVar := math.Exp(math.Min(a.Scale*a.Scale, 5)) - 1
-	calls := math.Max(r.Mu*float64(m.calls), 1)
-	return BytesAt{Mean: math.Max(calls*float64(m.each), a.Unit/100), RelVar: math.Max(r.Over, 0) + (relVar+1)/calls}
+	relVar := math.Exp(min(a.Scale*a.Scale, 5)) - 1
+	calls := max(r.Mu*float64(m.calls), 1)
+	return BytesAt{Mean: max(calls*float64(m.each), a.Unit/100), RelVar: max(r.Over, 0) + (relVar+1)/calls}
 }
 
 // Total is the sum of the open hour.
@@ -248,7 +248,7 @@ func (m *Metric) Present(yes bool, weight float64) {
 	if yes {
 		x = 1
 	}
-	m.calls += float32(math.Min(weight/(float64(m.values.n)+1), 1) * (x - float64(m.calls)))
+	m.calls += float32(min(weight/(float64(m.values.n)+1), 1) * (x - float64(m.calls)))
 }
 
 // close takes the hour that closed.
@@ -257,7 +257,7 @@ func (m *Metric) close(hour int64, weight float64) {
 	if count > 0 {
 		r := float64(m.residuals) / count
 		s2 := m.values.variance(metricVar, metricWorth)
-		scale := math.Max(math.Sqrt(m.hours.variance(s2/4, 4)+s2/count), metricLeast)
+		scale := max(math.Sqrt(m.hours.variance(s2/4, 4)+s2/count), metricLeast)
 		switch out := math.Abs(r) > 3*scale || weight < 1; {
 		case !out:
 			m.stuck = 0
@@ -267,7 +267,7 @@ func (m *Metric) close(hour int64, weight float64) {
 			m.stuck, m.above = 1, r > 0
 		}
 		clipped := bound(r, -clip*scale, clip*scale)
-		m.hours.learn(r, math.Sqrt(math.Max(sq(clipped)-s2/count, 0)), scale, weight)
+		m.hours.learn(r, math.Sqrt(max(sq(clipped)-s2/count, 0)), scale, weight)
 		// A few values in an hour say little of it.
 		w := weight * count / (count + 2)
 		h, d := slot(hour)
@@ -354,7 +354,7 @@ func (p *MetricPrior) moments() (mean, within, between float64) {
 	}
 	mean = p.sum / p.n
 	apart := p.sum2/p.n - float64(mean*mean)
-	return mean, math.Max(p.within/p.n, metricLeast*metricLeast), math.Max(apart, 0) + float64(1/p.n) + 0.05
+	return mean, max(p.within/p.n, metricLeast*metricLeast), max(apart, 0) + float64(1/p.n) + 0.05
 }
 
 func (p *MetricPrior) contribute(m *Metric) {

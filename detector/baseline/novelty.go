@@ -1,7 +1,6 @@
 package baseline
 
 import (
-	"math"
 	"math/bits"
 
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
@@ -135,7 +134,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	}
 	r.ownShare = ratio(n.seen[kind], n.expected[kind])
 	// Both ratios come from the same quiet history: together they count at most 1/200.
-	r.Incidence = math.Min(1, r.Base*math.Max(r.toolShare*r.ownShare, 0.005))
+	r.Incidence = min(1, r.Base*max(r.toolShare*r.ownShare, 0.005))
 	r.PeerShare, r.Company = 1, 1
 	known := g.Known.Count(item)
 	if g.Agents >= 3 {
@@ -145,7 +144,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 		r.Company = 1 + float64(company*f)
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
-	r.PerDay = r.Incidence * r.PeerShare * math.Max(daily, 0.1)
+	r.PerDay = r.Incidence * r.PeerShare * max(daily, 0.1)
 	if rate := max(g.spreads(item, now), g.adopts(known)); rate > r.PerDay {
 		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
 	}
@@ -167,10 +166,10 @@ func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young, isNew bool, 
 	}
 	n.incidences[kind]++
 	n.seen[kind] += one
-	n.expected[kind] += float32(math.Min(base*toolShare, 1))
+	n.expected[kind] += float32(min(base*toolShare, 1))
 	if tool != nil {
 		tool.seen[kind] += one
-		tool.expected[kind] += float32(math.Min(base*ownShare, 1))
+		tool.expected[kind] += float32(min(base*ownShare, 1))
 	}
 	g.Novelty.learn(kind, young, n.Sessions, one, peers)
 	g.Fleet.Novelty.learn(kind, young, n.Sessions, one, peers)
@@ -229,7 +228,7 @@ const leastNew = 0.1
 // unusual each time that they grow older.)
 func (p *NoveltyPrior) base(fleet *NoveltyPrior, kind ItemKind, young bool, sessions uint32) float64 {
 	b, c := sessionBin(sessions), class(young)
-	rate := math.Max(0.5*math.Exp2(-float64(b)), 0.01)
+	rate := max(1/float64(uint(2)<<b), 0.01)
 	for i := max(0, b-2); i <= b; i++ {
 		f := &fleet.bases[c][i][kind]
 		if f.of == 0 {
@@ -334,5 +333,5 @@ func (p *NoveltyPrior) Code(c *wire.Coder) {
 
 // NewPerDay is how many incidences an active day brings that are new.
 func (n *Novelty) NewPerDay(kind ItemKind) float64 {
-	return float64(n.seen[kind]) / math.Max(float64(n.days), 1)
+	return float64(n.seen[kind]) / max(float64(n.days), 1)
 }

@@ -86,23 +86,23 @@ func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 		if r.level.e <= 0 {
 			return RateAt{}
 		}
-		g = prior{mean: math.Max(float64(r.level.s/r.level.e), minMu), relVar: 20}
+		g = prior{mean: max(float64(r.level.s/r.level.e), minMu), relVar: 20}
 	}
 	level, vl := r.level.at(g.mean, g.relVar)
 	sh, vh := r.hour[h].at(p.hour[h], p.hourVar)
 	sd, vd := r.day[d].at(p.day[d], p.dayVar)
-	a := RateAt{share: math.Max(sh*sd, minMu), vLevel: vl, vHour: vh, vDay: vd}
-	a.Mu = math.Max(level*a.share, minMu)
+	a := RateAt{share: max(sh*sd, minMu), vLevel: vl, vHour: vh, vDay: vd}
+	a.Mu = max(level*a.share, minMu)
 	a.phi = r.phi(p, a.Mu, level)
-	a.Over = math.Max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
+	a.Over = max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
 	if r.Hours < peakHours {
 		a.Peak = float64(r.peak)
 	}
 	before, _ := r.hour[(h+23)%24].at(p.hour[(h+23)%24], p.hourVar)
 	behind, _ := r.hour[(h+1)%24].at(p.hour[(h+1)%24], p.hourVar)
-	if near := math.Max(before, behind); near > nearFrom*sh {
+	if near := max(before, behind); near > nearFrom*sh {
 		a.Near = level * near * sd
-		a.NearOver = math.Max(a.phi, 0) + vl + vh + vd + r.clumps(p, a.Near)
+		a.NearOver = max(a.phi, 0) + vl + vh + vd + r.clumps(p, a.Near)
 	}
 	return a
 }
@@ -124,9 +124,9 @@ func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
 		top := 1.0
 		for i := range r.hour {
 			v, _ := r.hour[i].at(p.hour[i], p.hourVar)
-			top = math.Max(top, v)
+			top = max(top, v)
 		}
-		phi = math.Max(phi, -0.9/math.Max(level*top, mu))
+		phi = max(phi, -0.9/max(level*top, mu))
 	}
 	return phi
 }
@@ -136,7 +136,7 @@ func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
 func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
 	const worth = 3
 	c := (float64(r.clumpSum) + float64(worth*p.clump)) / (float64(r.clumpWeight) + worth)
-	return math.Max(c-1, 0) / (mu * (1 + mu))
+	return max(c-1, 0) / (mu * (1 + mu))
 }
 
 // Learn takes the count of one closed hour, a being what At said of it before.
@@ -144,18 +144,18 @@ func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
 func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode bool) {
 	h, d := slot(hour)
 	if !episode {
-		r.peak = float32(math.Max(float64(r.peak), count))
+		r.peak = float32(max(float64(r.peak), count))
 	}
 	if a.Mu == 0 {
-		w := 1 / (1/math.Max(count, 1) + p.phi + p.hourVar + p.dayVar)
+		w := 1 / (1/max(count, 1) + p.phi + p.hourVar + p.dayVar)
 		r.level.learn(w, count)
 		r.Hours++
 		return
 	}
 	mu := a.Mu
 	variance := mu + float64(a.Over*mu*mu)
-	x := math.Min(count, mu+float64(clip*math.Sqrt(variance)))
-	noise := 1/mu + math.Max(a.phi, 0) + r.clumps(p, mu)
+	x := min(count, mu+float64(clip*math.Sqrt(variance)))
+	noise := 1/mu + max(a.phi, 0) + r.clumps(p, mu)
 	switch {
 	case x == count && !episode:
 		r.streak[h] = 0
@@ -172,9 +172,9 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 	r.level.learn(1/(noise+a.vHour+a.vDay), rel)
 	sd, _ := r.day[d].at(p.day[d], p.dayVar)
 	sh, _ := r.hour[h].at(p.hour[h], p.hourVar)
-	r.hour[h].learn(1/(noise+a.vLevel+a.vDay), x/math.Max(level*sd, minMu))
+	r.hour[h].learn(1/(noise+a.vLevel+a.vDay), x/max(level*sd, minMu))
 	if r.Hours >= weekdayFrom {
-		r.day[d].learn(1/(noise+a.vLevel+a.vHour), x/math.Max(level*sh, minMu))
+		r.day[d].learn(1/(noise+a.vLevel+a.vHour), x/max(level*sh, minMu))
 	}
 	r.learnSpread(p, a, x)
 	r.learnLong(a, x)
@@ -187,7 +187,7 @@ func (r *Rate) learnSpread(p *RatePrior, a RateAt, x float64) {
 	known := 1/mu + a.vLevel + a.vHour + a.vDay + r.clumps(p, mu)
 	if mu > 0.1 {
 		e := (x - mu) / mu
-		w := 1 / sq(known+math.Max(a.phi, 0))
+		w := 1 / sq(known+max(a.phi, 0))
 		r.phiSum = float32(float64(float64(r.phiSum)*fade) + float64(w*(float64(e*e)-known)))
 		r.phiWeight = float32(float64(float64(r.phiWeight)*fade) + w)
 		r.phiHours = float32(float64(float64(r.phiHours)*fade) + 1)
@@ -205,7 +205,7 @@ func (r *Rate) learnLong(a RateAt, x float64) {
 	r.longCount = float32(float64(float64(r.longCount)*longFade) + x)
 	r.longMean = float32(float64(float64(r.longMean)*longFade) + mu)
 	own := mu + float64((a.Over-a.vLevel-a.vDay)*mu*mu)
-	r.longVar = float32(float64(float64(r.longVar)*longFade*longFade) + math.Max(own, 0.25*mu))
+	r.longVar = float32(float64(float64(r.longVar)*longFade*longFade) + max(own, 0.25*mu))
 }
 
 // Long returns the long window with the open hour in it: what was counted, what
@@ -215,7 +215,7 @@ func (r *Rate) Long(a RateAt, count float64) (observed, mean, variance float64) 
 	observed = float64(float64(r.longCount)*longFade) + count
 	mean = float64(float64(r.longMean)*longFade) + a.Mu
 	own := a.Mu + float64((a.Over-a.vLevel-a.vDay)*a.Mu*a.Mu)
-	variance = float64(float64(r.longVar)*longFade*longFade) + math.Max(own, 0.25*a.Mu)
+	variance = float64(float64(r.longVar)*longFade*longFade) + max(own, 0.25*a.Mu)
 	variance += float64(mean * mean * (a.vLevel + a.vDay))
 	return observed, mean, variance
 }
@@ -236,7 +236,7 @@ func (r *Rate) Idle(p *RatePrior, from, to int64) {
 		r.Drift.learn(r, p, a, 0)
 		hh, dd := slot(h)
 		r.streak[hh] = 0
-		noise := 1/a.Mu + math.Max(a.phi, 0) + r.clumps(p, a.Mu)
+		noise := 1/a.Mu + max(a.phi, 0) + r.clumps(p, a.Mu)
 		r.level.learn(1/(noise+a.vHour+a.vDay), 0)
 		r.hour[hh].learn(1/(noise+a.vLevel+a.vDay), 0)
 		if r.Hours >= weekdayFrom {
@@ -390,7 +390,7 @@ func (p *RatePrior) EndDay() {
 	p.past.merge(&p.today, fade)
 	p.today = rateMoments{}
 	l := &p.past.level
-	p.level = prior{mean: math.Max(l.sum/l.n, minMu), relVar: bound(l.dev/l.n+1/l.n, 0.02, 10)}
+	p.level = prior{mean: max(l.sum/l.n, minMu), relVar: bound(l.dev/l.n+1/l.n, 0.02, 10)}
 	hv := means(p.past.hour[:], p.hour[:])
 	p.hourVar = bound(hv, 0.01, 5)
 	dv := means(p.past.day[:], p.day[:])
@@ -406,18 +406,18 @@ func (p *RatePrior) EndDay() {
 func means(m []moments, out []float64) float64 {
 	total, dev, n := 0.0, 0.0, 0.0
 	for i := range m {
-		out[i] = math.Max(m[i].sum/m[i].n, 0.01)
+		out[i] = max(m[i].sum/m[i].n, 0.01)
 		total += out[i]
 		dev += m[i].dev
 		n += m[i].n
 	}
 	for i := range out {
-		out[i] = math.Max(out[i]*float64(len(out))/total, 0.01)
+		out[i] = max(out[i]*float64(len(out))/total, 0.01)
 	}
 	return dev / n
 }
 
-func bound(x, low, high float64) float64 { return math.Min(math.Max(x, low), high) }
+func bound(x, low, high float64) float64 { return min(max(x, low), high) }
 
 func (m *rateMoments) merge(o *rateMoments, fade float64) {
 	m.level.merge(&o.level, fade)
@@ -465,12 +465,12 @@ func (p *RatePrior) Code(c *wire.Coder) {
 	if !c.Reading() {
 		return
 	}
-	low := math.Min(math.Min(p.level.mean, p.level.relVar), math.Min(p.hourVar, p.dayVar))
+	low := min(min(p.level.mean, p.level.relVar), min(p.hourVar, p.dayVar))
 	for _, v := range p.hour {
-		low = math.Min(low, v)
+		low = min(low, v)
 	}
 	for _, v := range p.day {
-		low = math.Min(low, v)
+		low = min(low, v)
 	}
 	if low <= 0 {
 		c.Fail("prior that is not positive")

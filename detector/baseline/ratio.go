@@ -35,7 +35,7 @@ func (r *Ratio) At(p *RatioPrior, calls float64) RatioAt {
 	}
 	prior := (p.sum + float64(ratioWorth*ratioStart)) / (p.calls + ratioWorth)
 	q := (float64(float64(r.n)*float64(r.mean)) + float64(ratioWorth*prior)) / (float64(r.n) + ratioWorth)
-	return RatioAt{Ratio: q, Mu: math.Max(q*calls, ratioLeast), Over: p.over()}
+	return RatioAt{Ratio: q, Mu: max(q*calls, ratioLeast), Over: p.over()}
 }
 
 // Learn takes one closed hour: the calls, those of the kind, and what weight they have.
@@ -45,17 +45,17 @@ func (r *Ratio) Learn(p *RatioPrior, calls, count, weight float64) {
 	}
 	a := r.At(p, calls)
 	if a.Mu > 0 {
-		count = math.Min(count, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(a.Over*a.Mu*a.Mu)))+1)
+		count = min(count, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(a.Over*a.Mu*a.Mu)))+1)
 		p.excess += float64(weight * (sq(count-a.Mu) - a.Mu))
 		p.square += float64(weight * a.Mu * a.Mu)
 	}
 	const most = 20_000 // calls: an agent of millions still learns within hours
 	calls, count = calls*weight, count*weight
-	n := math.Min(float64(r.n)+calls, most)
-	r.mean = float32(float64(r.mean) + math.Min(calls/n, 1)*(count/calls-float64(r.mean)))
+	n := min(float64(r.n)+calls, most)
+	r.mean = float32(float64(r.mean) + min(calls/n, 1)*(count/calls-float64(r.mean)))
 	r.n = float32(n)
 	// One busy agent is not the group.
-	share := math.Min(1, ratioWorth/calls)
+	share := min(1, ratioWorth/calls)
 	p.calls += float64(calls * share)
 	p.sum += float64(count * share)
 }

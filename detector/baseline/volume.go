@@ -28,6 +28,22 @@ type VolumeAt struct {
 // or less are no multiple.
 const sizeUnit = 128
 
+// Call is what one call moves in one direction.
+type Call struct {
+	Bytes  uint64
+	Size   float64 // of the bytes
+	Offset float64 // what its tool is worth, on the scale of Size
+}
+
+// CallOf returns the call that moves so many bytes with a tool of that offset.
+func CallOf(bytes uint64, offset float64) Call {
+	c := Call{Bytes: bytes, Offset: offset}
+	if bytes > 0 {
+		c.Size = Size(float64(bytes))
+	}
+	return c
+}
+
 // Size is the scale on which volumes are compared: log(1 + bytes/128).
 func Size(bytes float64) float64 { return math.Log1p(bytes / sizeUnit) }
 
@@ -53,8 +69,8 @@ func (v *Volume) At(p *VolumePrior) VolumeAt {
 	s2 := (float64(v.m2) + float64(worth*within)) / (n + worth)
 	return VolumeAt{
 		Mean:  (float64(n*float64(v.mean)) + float64(k*g)) / (n + k),
-		Scale: math.Max(math.Sqrt(s2*(1+1/(n+k))), minVolumeScale),
-		DF:    math.Min(60, n+worth),
+		Scale: max(math.Sqrt(s2*(1+1/(n+k))), minVolumeScale),
+		DF:    min(60, n+worth), // score.StudentT is quickest there
 		Known: true,
 	}
 }
@@ -66,36 +82,37 @@ func (v *Volume) Sum(a VolumeAt, r RateAt) BytesAt {
 		return BytesAt{}
 	}
 	mean, relVar := v.each(a)
-	calls := math.Max(r.Mu*float64(v.calls), 1)
-	return BytesAt{Mean: calls * mean, RelVar: math.Max(r.Over, 0) + (relVar+1)/calls}
+	calls := max(r.Mu*float64(v.calls), 1)
+	return BytesAt{Mean: calls * mean, RelVar: max(r.Over, 0) + (relVar+1)/calls}
 }
 
 // each returns the mean bytes a call and their relative variance.
 func (v *Volume) each(a VolumeAt) (mean, relVar float64) {
-	relVar = math.Exp(math.Min(a.Scale*a.Scale, 5)) - 1
-	mean = BytesOf(a.Mean) * math.Exp(math.Min(a.Scale*a.Scale/2, 2.5))
+	relVar = math.Exp(min(a.Scale*a.Scale, 5)) - 1
+	mean = BytesOf(a.Mean) * math.Exp(min(a.Scale*a.Scale/2, 2.5))
 	if n := float64(v.N); n > 0 {
 		own := float64(v.bytes)
 		mean = (float64(n*own) + float64(2*mean)) / (n + 2)
 	}
-	return math.Max(mean, 1), relVar
+	return max(mean, 1), relVar
 }
 
-// Learn takes one call: its bytes, the offset of its tool, what At said before,
-// and its weight. Calls of one hour are correlated: the caller hands the k-th of
-// an hour the weight 1/(1+k/32).
-func (v *Volume) Learn(a VolumeAt, bytes uint64, offset, weight float64) {
-	x := Size(float64(bytes))
-	r := x - offset
+// Learn takes one call, what At said before, and its weight. Calls of one hour are
+// correlated: the caller hands the k-th of an hour the weight 1/(1+k/32).
+func (v *Volume) Learn(a VolumeAt, call Call, weight float64) {
+	whole := call.Size - call.Offset
+	r, b := whole, float64(call.Bytes)
 	if a.Known {
-		r = math.Min(math.Max(r, a.Mean-float64(clip*a.Scale)), a.Mean+float64(clip*a.Scale))
+		r = min(max(r, a.Mean-float64(clip*a.Scale)), a.Mean+float64(clip*a.Scale))
+	}
+	if r != whole {
+		b = BytesOf(min(r+call.Offset, 40))
 	}
 	n := float64(v.N) + weight
 	d := r - float64(v.mean)
 	mean := float64(v.mean) + float64(weight/n*d)
 	v.m2 = float32(float64(v.m2) + float64(weight*d*(r-mean)))
 	v.mean = float32(mean)
-	b := BytesOf(math.Min(r+offset, 40))
 	v.bytes = float32(float64(v.bytes) + float64(weight/n*(b-float64(v.bytes))))
 	v.N = float32(n)
 }
@@ -107,7 +124,7 @@ func (v *Volume) Present(yes bool, weight float64) {
 		x = 1
 	}
 	w := weight / (float64(v.N) + 1)
-	v.calls = float32(float64(v.calls) + float64(math.Min(w, 1)*(x-float64(v.calls))))
+	v.calls = float32(float64(v.calls) + float64(min(w, 1)*(x-float64(v.calls))))
 }
 
 // Fade lets the evidence age.
@@ -132,12 +149,12 @@ type VolumePrior struct{ n, sum, sum2, s2 float64 }
 
 func (p *VolumePrior) known() bool     { return p.n >= 1 }
 func (p *VolumePrior) mean() float64   { return p.sum / p.n }
-func (p *VolumePrior) within() float64 { return math.Max(p.s2/p.n, minVolumeScale*minVolumeScale) }
+func (p *VolumePrior) within() float64 { return max(p.s2/p.n, minVolumeScale*minVolumeScale) }
 
 func (p *VolumePrior) between() float64 {
 	m := p.mean()
 	spread := p.sum2/p.n - float64(m*m)
-	return math.Max(spread, 0) + float64(1/p.n) + 0.05
+	return max(spread, 0) + float64(1/p.n) + 0.05
 }
 
 // Contribute adds an agent's estimates; once an agent and day.

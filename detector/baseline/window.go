@@ -43,7 +43,7 @@ func (w *Window) Expect(own *Profile, peers *Peers) {
 	if mu == 0 {
 		return
 	}
-	w.RateFrom = mu + math.Sqrt(math.Max(mu+float64(w.Rate.Over*mu*mu), 0.25))
+	w.RateFrom = mu + math.Sqrt(max(mu+float64(w.Rate.Over*mu*mu), 0.25))
 	w.Bytes[0] = own.Sent.Sum(own.Sent.At(&peers.Sent), w.Rate)
 	w.Bytes[1] = own.Received.Sum(own.Received.At(&peers.Received), w.Rate)
 }

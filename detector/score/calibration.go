@@ -1,10 +1,6 @@
 package score
 
-import (
-	"math"
-
-	"github.com/plumbline-sec/plumbline/detector/internal/wire"
-)
+import "github.com/plumbline-sec/plumbline/detector/internal/wire"
 
 // What the wider evidence is worth in the narrower, agent-days.
 const (
@@ -45,14 +41,14 @@ func (p Pair) Signal(i, class int, x, blocks float64) float64 {
 	if x < firstBin {
 		return NoEvidence
 	}
-	fleet := p.fleetSignal(i, class, x, blocks)
+	nominal := blocks * pow10(-x)
+	fleet := p.fleetSignal(i, class, x, nominal)
 	g := &p.Group.Signals[class][i]
 	edge := fleet
 	if e := g.Edge(); x > e {
-		edge = p.fleetSignal(i, class, e, blocks)
+		edge = p.fleetSignal(i, class, e, blocks*pow10(-e))
 	}
-	floor := blocks * pow10(-x) / sharpen
-	return math.Min(math.Max(g.Like(x, fleet, edge, groupWorth), floor), NoEvidence)
+	return min(max(g.Like(x, fleet, edge, groupWorth), nominal/sharpen), NoEvidence)
 }
 
 // Nominal returns lambda of evidence x by the model alone.
@@ -60,11 +56,10 @@ func Nominal(x, blocks float64) float64 {
 	if x < firstBin {
 		return NoEvidence
 	}
-	return math.Min(blocks*pow10(-x), NoEvidence)
+	return min(blocks*pow10(-x), NoEvidence)
 }
 
-func (p Pair) fleetSignal(i, class int, x, blocks float64) float64 {
-	nominal := blocks * pow10(-x)
+func (p Pair) fleetSignal(i, class int, x, nominal float64) float64 {
 	// In the first days of a service the model has not been held against anything:
 	// it is believed a decade less, fading over 25 agent-days.
 	if known := p.Fleet.Signals[0][i].Days() + p.Fleet.Signals[1][i].Days(); known < bootstrap {
@@ -82,7 +77,7 @@ func (p Pair) fleetSignal(i, class int, x, blocks float64) float64 {
 // alert on each.
 func (p Pair) Fused(class int, y float64) float64 {
 	if y+fusedShift < firstBin {
-		return math.Min(pow10(-y), NoEvidence)
+		return min(pow10(-y), NoEvidence)
 	}
 	fleet := p.fleetFused(class, y)
 	g := &p.Group.Fused[class]
@@ -90,7 +85,7 @@ func (p Pair) Fused(class int, y float64) float64 {
 	if e := g.Edge() - fusedShift; y > e {
 		edge = p.fleetFused(class, e)
 	}
-	return math.Min(math.Max(g.Like(y+fusedShift, fleet, edge, groupWorth), pow10(-y)/sharpen), NoEvidence)
+	return min(max(g.Like(y+fusedShift, fleet, edge, groupWorth), pow10(-y)/sharpen), NoEvidence)
 }
 
 func (p Pair) fleetFused(class int, y float64) float64 {

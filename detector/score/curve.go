@@ -28,7 +28,8 @@ type Curve struct {
 	days  float64
 	slope float64 // of the tail; derived
 	from  int     // bin in which the tail starts; derived
-	fresh bool    // the two above are current
+	bulk  int     // bin from which the slope is taken; derived
+	fresh bool    // the three above are current
 }
 
 func bin(x float64) int {
@@ -44,7 +45,7 @@ func (c *Curve) Record(from, to, weight float64) {
 	for i := a + 1; i <= b; i++ {
 		c.over[i] += float32(weight)
 	}
-	c.fresh = c.fresh && a >= b
+	c.fresh = c.fresh && (a >= b || b < c.bulk)
 }
 
 // Expose adds agent-days that were watched.
@@ -78,6 +79,7 @@ func (c *Curve) fit() {
 			break
 		}
 	}
+	c.bulk = at
 	n := float64(c.over[at])
 	if n <= 0 {
 		return
@@ -89,7 +91,7 @@ func (c *Curve) fit() {
 	}
 	excess := binWidth * (sum/n + 0.5)
 	slope := (n + slopeWork) / (float64(n*math.Ln10*excess) + slopeWork)
-	c.slope = math.Min(math.Max(slope, 0.2), 1)
+	c.slope = min(max(slope, 0.2), 1)
 }
 
 // Exceedances returns the recorded number of blocks with evidence of at least x,
@@ -131,7 +133,7 @@ func (c *Curve) Edge() float64 {
 func (c *Curve) Like(x, prior, atEdge, worth float64) float64 {
 	n := 0.0
 	if edge := c.Edge(); x > edge && atEdge > 0 {
-		n = float64(c.over[c.from]) * math.Min(prior/atEdge, 1)
+		n = float64(c.over[c.from]) * min(prior/atEdge, 1)
 	} else {
 		n = c.exceedances(x)
 	}
@@ -161,7 +163,7 @@ func (c *Curve) Code(w *wire.Coder) {
 	c.fresh = false
 	low := c.days
 	for _, v := range c.over {
-		low = math.Min(low, float64(v))
+		low = min(low, float64(v))
 	}
 	if low < 0 {
 		w.Fail("negative calibration")

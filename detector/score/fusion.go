@@ -17,7 +17,7 @@ type Fuse struct {
 func NewFuse(weights []float64) Fuse {
 	total := 0.0
 	for _, w := range weights {
-		total += math.Max(w, 0)
+		total += max(w, 0)
 	}
 	f := Fuse{shares: make([]float64, len(weights))}
 	for i, w := range weights {

@@ -54,6 +54,10 @@ func TestASteadyCountNeitherDividesByZeroNorGoesBlind(t *testing.T) {
 func TestOtherTailsAgreeWithGonum(t *testing.T) {
 	student := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: 7}
 	require.InDelta(t, -math.Log10(student.Survival(4)), score.StudentT(4, 7), 1e-9)
+	student.Nu = 60
+	for x := 0.01; x < 40; x *= 1.07 {
+		require.InDelta(t, -math.Log10(student.Survival(x)), score.StudentT(x, 60), 1e-9, "t %v", x)
+	}
 	gamma := distuv.Gamma{Alpha: 100.0 / 40, Beta: 10.0 / 40}
 	require.InDelta(t, -math.Log10(gamma.Survival(55)), score.Gamma(55, 10, 40), 1e-9)
 	s2 := math.Log1p(2.0)
@@ -129,6 +133,25 @@ func TestACurveDoesNotRiseAndWithoutEvidenceSaysItsPrior(t *testing.T) {
 	require.InDelta(t, 0.25, empty.Lambda(2, 0.25, 50), 1e-12)
 }
 
+func TestACurveThatIsAskedAllTheTimeAnswersLikeOneThatIsAskedOnce(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for range 50 {
+		var asked, left score.Curve
+		for range 400 {
+			from := 12 * rng.Float64() * rng.Float64()
+			to := from + rng.ExpFloat64()
+			for _, c := range []*score.Curve{&asked, &left} {
+				c.Record(from, to, 1)
+				c.Expose(0.1)
+			}
+			asked.Lambda(3, 1, 1)
+		}
+		for x := 0.0; x < 14; x += 0.07 {
+			require.Equal(t, left.Lambda(x, 1, 1), asked.Lambda(x, 1, 1), "x %v", x) //nolint:testifylint // the same bits
+		}
+	}
+}
+
 func TestARisenBlockCountsOnce(t *testing.T) {
 	var once, steps score.Curve
 	once.Expose(10)
@@ -196,7 +219,7 @@ func TestSharesDivideTheBudget(t *testing.T) {
 }
 
 func TestTheScoreIsFiftyAtTheBudgetAndTenADecade(t *testing.T) {
-	b := score.Budget(0.01)
+	b := score.NewBudget(0.01)
 	for _, c := range []struct{ surprise, score float64 }{{2, 50}, {3, 60}, {1, 40}, {7, 100}, {300, 100}, {-3, 0}} {
 		require.InDelta(t, c.score, b.Score(c.surprise), 1e-9)
 		require.Equal(t, c.score >= 50, b.Crossed(c.surprise))

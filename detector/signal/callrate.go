@@ -70,7 +70,7 @@ func (s callRate) Close(c *Context) (Detail, bool) {
 	d := s.Observe(c)
 	if d.Expected > 0 {
 		mu := d.Expected
-		variance := math.Max(mu+float64(c.Win.Rate.Over*mu*mu), 0.25)
+		variance := max(mu+float64(c.Win.Rate.Over*mu*mu), 0.25)
 		d.High = score.GammaQuantile(interval, mu, variance)
 	}
 	return d, true

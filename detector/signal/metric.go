@@ -172,7 +172,7 @@ func (s metric) Explain(c *Context) Detail {
 	}
 	d.Low = 0
 	if by == byHour {
-		d.High = math.Max(score.LogNormalQuantile(interval, v.Sum.Mean, v.Sum.RelVar), 2*v.Sum.Mean)
+		d.High = max(score.LogNormalQuantile(interval, v.Sum.Mean, v.Sum.RelVar), 2*v.Sum.Mean)
 		d.Text = "had " + what + since + "; 99.9 % of such hours stay under " + number(d.High) + ", " + number(d.Expected) + " expected"
 	} else {
 		d.Text = "had " + what + " in one call; 99.9 % of its calls stay under " + number(d.High) + ", " + number(d.Expected) + " expected"

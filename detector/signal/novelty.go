@@ -18,7 +18,7 @@ import (
 const perDay = 100
 
 // Evidence returns the evidence of an item's rarity.
-func Evidence(r baseline.Rarity) float64 { return math.Max(0, math.Log10(perDay/(r.PerDay*r.Company))) }
+func Evidence(r baseline.Rarity) float64 { return max(0, math.Log10(perDay/(r.PerDay*r.Company))) }
 
 // newTool: a tool that the agent has not used, or not on this kind of resource.
 type newTool struct{}

@@ -39,7 +39,7 @@ func (s ratio) count(w *baseline.Window) float64 {
 }
 
 func (s ratio) at(c *Context) baseline.RatioAt {
-	calls := math.Max(float64(c.Win.Events), c.Win.Rate.Mu)
+	calls := max(float64(c.Win.Events), c.Win.Rate.Mu)
 	if s.malformed {
 		return c.Own.Malformed.At(&c.Peers.Malformed, calls)
 	}

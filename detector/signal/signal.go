@@ -26,17 +26,16 @@ type Context struct {
 	Peers *baseline.Peers
 	Young bool // the agent is in its first days
 
-	Tool           *baseline.Tool // of the event, nil where the group does not know it
-	Sent, Received baseline.VolumeAt
-	// What the tool is worth, on the scale of baseline.Size.
-	SentOffset, ReceivedOffset float64
-	Silence                    Silence       // where an hour has ended without a call
-	Metrics                    []MetricValue // of the event, by the config's order
-	Fresh                      []Fresh       // what the event touches for the first time
-	LeavesHouse                bool          // the event touches a destination
-	StepChance                 float64       // where something is fresh: that a call is a new step
-	Before                     uint32        // baseline.ToolTag of the tool before it in the session; 0: none
-	BeforeName                 string        // and its name, for Explain, where it is still known
+	Tool                   *baseline.Tool // of the event, nil where the group does not know it
+	Sent, Received         baseline.VolumeAt
+	SentCall, ReceivedCall baseline.Call // what the event moves
+	Silence                Silence       // where an hour has ended without a call
+	Metrics                []MetricValue // of the event, by the config's order
+	Fresh                  []Fresh       // what the event touches for the first time
+	LeavesHouse            bool          // the event touches a destination
+	StepChance             float64       // where something is fresh: that a call is a new step
+	Before                 uint32        // baseline.ToolTag of the tool before it in the session; 0: none
+	BeforeName             string        // and its name, for Explain, where it is still known
 }
 
 // Fresh is an item that is new to the agent.

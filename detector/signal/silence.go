@@ -35,7 +35,7 @@ func (silence) Info() Info {
 
 // Evidence is -log10 of the probability of no call.
 func (s *Silence) Evidence() float64 {
-	v := math.Max(s.Over, silenceOver)
+	v := max(s.Over, silenceOver)
 	return math.Log1p(v*s.Mu) / v / math.Ln10
 }
 

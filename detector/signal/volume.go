@@ -35,38 +35,38 @@ func (s volume) pick(c *Context) (own *baseline.Volume, at *baseline.VolumeAt, t
 	return &c.Own.Received, &c.Received, c.Win.Received, c.Win.ReceivedCalls
 }
 
-// call returns the event's bytes and the offset of its tool.
-func (s volume) call(c *Context) (bytes uint64, offset float64) {
+// call returns what the event moves.
+func (s volume) call(c *Context) *baseline.Call {
 	if s.out {
-		return c.Ev.BytesSent, c.SentOffset
+		return &c.SentCall
 	}
-	return c.Ev.BytesReceived, c.ReceivedOffset
+	return &c.ReceivedCall
 }
 
 func (s volume) Score(c *Context) float64 {
 	if c.Win == nil {
 		return 0
 	}
-	bytes, _ := s.call(c)
-	if bytes == 0 {
+	call := s.call(c)
+	if call.Bytes == 0 {
 		return 0
 	}
-	x := s.callTail(c, float64(bytes))
+	x := s.callTail(c, call.Size)
 	// The sum stays large for the rest of the hour: only calls that have a fair part
 	// in it raise it again.
-	if _, _, total, calls := s.pick(c); 2*bytes*calls >= total {
-		x = math.Max(x, s.hourTail(c, -1))
+	if _, _, total, calls := s.pick(c); 2*call.Bytes*calls >= total {
+		x = max(x, s.hourTail(c, -1))
 	}
 	return x
 }
 
-func (s volume) callTail(c *Context, bytes float64) float64 {
+// callTail is the evidence of a call of that size.
+func (s volume) callTail(c *Context, size float64) float64 {
 	_, at, _, _ := s.pick(c)
 	if !at.Known {
 		return 0
 	}
-	_, offset := s.call(c)
-	t := (baseline.Size(bytes) - offset - at.Mean) / at.Scale
+	t := (size - s.call(c).Offset - at.Mean) / at.Scale
 	if t < 1 {
 		return 0
 	}
@@ -96,20 +96,19 @@ func (s volume) hourTail(c *Context, v float64) float64 {
 	}
 	// Sizes have heavy tails: a sum is large because all of it is, or because one call
 	// was (Foss, Korshunov and Zachary 2011, the principle of a single big jump).
-	return score.Either(score.LogNormal(v, h.Mean, h.RelVar), s.callTail(c, v-h.Mean)-math.Log10(math.Max(float64(calls), 1)))
+	return score.Either(score.LogNormal(v, h.Mean, h.RelVar), s.callTail(c, baseline.Size(v-h.Mean))-math.Log10(max(float64(calls), 1)))
 }
 
 // whole reports whether the hour is stronger evidence than the call.
 func (s volume) whole(c *Context) bool {
-	bytes, _ := s.call(c)
-	return s.hourTail(c, -1) > s.callTail(c, float64(bytes))
+	return s.hourTail(c, -1) > s.callTail(c, s.call(c).Size)
 }
 
 func (s volume) Tail(c *Context, v float64) float64 {
 	if s.whole(c) {
 		return s.hourTail(c, v)
 	}
-	return s.callTail(c, v)
+	return s.callTail(c, baseline.Size(v))
 }
 
 func (s volume) Observe(c *Context) Detail {
@@ -118,9 +117,9 @@ func (s volume) Observe(c *Context) Detail {
 		return d
 	}
 	own, at, _, _ := s.pick(c)
-	bytes, offset := s.call(c)
+	call := s.call(c)
 	return Detail{
-		Observed: float64(bytes), Expected: baseline.BytesOf(at.Mean + offset), Start: c.Ev.Time, Samples: float64(own.N),
+		Observed: float64(call.Bytes), Expected: baseline.BytesOf(at.Mean + call.Offset), Start: c.Ev.Time, Samples: float64(own.N),
 	}
 }
 
@@ -137,10 +136,9 @@ func (s volume) Explain(c *Context) Detail {
 		return d
 	}
 	_, at, _, _ := s.pick(c)
-	_, offset := s.call(c)
 	q := score.Quantile(func(t float64) float64 { return score.StudentT(t, at.DF) }, interval, 1, 40)
 	d := s.Observe(c)
-	d.High = baseline.BytesOf(at.Mean + offset + float64(q*at.Scale))
+	d.High = baseline.BytesOf(at.Mean + s.call(c).Offset + float64(q*at.Scale))
 	d.Text = verb + Bytes(d.Observed) + " in one call; 99.9 % of its calls stay under " + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
 	return d
 }
@@ -152,7 +150,7 @@ func (s volume) Close(c *Context) (Detail, bool) {
 		return Detail{}, false
 	}
 	return Detail{
-		Observed: float64(total), Expected: h.Mean, High: math.Max(score.LogNormalQuantile(interval, h.Mean, h.RelVar), 2*h.Mean),
+		Observed: float64(total), Expected: h.Mean, High: max(score.LogNormalQuantile(interval, h.Mean, h.RelVar), 2*h.Mean),
 		Start: c.hour(), Seconds: hourSeconds, Samples: float64(own.N),
 	}, true
 }
