@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz bench bench-micro nab quality identical otel asyncapi judges faults faults-kafka soak golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz properties bench bench-micro nab quality identical otel asyncapi judges faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ fuzz: ## every fuzzer for FUZZTIME (30s, or a count: 5000x)
 	@set -e; for pkg in $$($(GO) list $(PKGS)); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; done; done
+
+properties: ## the detector's statistics against exact ones, other random numbers each time (COUNT=100: about ten minutes)
+	PLUMBLINE_SEED=random $(GO) test -count=$(COUNT) -timeout 2h ./detector/baseline ./detector/score
+	PLUMBLINE_SEED=random $(GO) test -count=$(COUNT) -timeout 2h -run 'Restored|GroupsCounts' ./detector
 
 bench: setup ## how fast it is, honestly: about ten minutes, into benchmarks/results (ARGS=--quick: one)
 	$(GO) run ./benchmarks/throughput --out benchmarks/results $(ARGS)

@@ -2,11 +2,11 @@ package detector
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/seeded"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -18,7 +18,7 @@ func (deaf) Window(*schemas.Window) {}
 // What a group counts of its agents must be what its agents are, whatever they do:
 // a count that drifts would call a group silent for ever, and teach it nothing.
 func TestAGroupsCountsAreThoseOfItsAgents(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
+	rng := seeded.Rand(t)
 	cfg := DefaultConfig()
 	cfg.MaxAgents = 25 // some are evicted
 	d, err := New(cfg, deaf{})

@@ -9,12 +9,15 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/seeded"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -81,9 +84,10 @@ func troubled(seed uint64, agents, days int) []schemas.Activity {
 }
 
 func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
-	for seed := range uint64(3) {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			events := troubled(seed, 15, 5)
+	for i := range 3 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			rng := seeded.Rand(t)
+			events := troubled(rng.Uint64(), 15, 5)
 			cfg := detector.DefaultConfig()
 			cfg.MaxAgents = 22 // with two tenants some are evicted
 			cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
@@ -96,7 +100,11 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			parts := &transcript{}
 			p, err := detector.New(cfg, parts)
 			require.NoError(t, err)
-			cuts := []int{0, 1, 17, len(events) / 3, len(events)/3 + 1, len(events) * 2 / 3, len(events) - 5}
+			cuts := []int{0, 1}
+			for range 6 {
+				cuts = append(cuts, 2+rng.IntN(len(events)-2))
+			}
+			slices.Sort(cuts)
 			at := 0
 			for _, cut := range cuts {
 				parts.run(t, p, events[at:cut])
@@ -118,6 +126,32 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			require.True(t, bytes.Equal(d.AppendSnapshot(nil), p.AppendSnapshot(nil)))
 		})
 	}
+}
+
+func TestADetectorRestoredAfterEveryEventSaysWhatOneThatRanThroughSays(t *testing.T) {
+	rng := seeded.Rand(t)
+	events := troubled(rng.Uint64(), 3, 4)
+	start := rng.IntN(max(1, len(events)-1500)) // by then there is something to restore
+	whole, parts := &transcript{}, &transcript{}
+	d, err := detector.New(detector.DefaultConfig(), whole)
+	require.NoError(t, err)
+	p, err := detector.New(detector.DefaultConfig(), parts)
+	require.NoError(t, err)
+	whole.run(t, d, events[:start])
+	parts.run(t, p, events[:start])
+	for i := range events[start:min(len(events), start+1500)] {
+		one := events[start+i : start+i+1]
+		whole.run(t, d, one)
+		p, err = detector.Restore(detector.DefaultConfig(), parts, p.AppendSnapshot(nil))
+		require.NoError(t, err)
+		parts.run(t, p, one)
+	}
+	require.NotEmpty(t, whole.windows)
+	if whole.bytes(t) != parts.bytes(t) {
+		firstDifference(t, whole.bytes(t), parts.bytes(t))
+		t.Fatal("the outputs differ")
+	}
+	require.True(t, bytes.Equal(d.AppendSnapshot(nil), p.AppendSnapshot(nil)))
 }
 
 // firstDifference logs where two texts part.

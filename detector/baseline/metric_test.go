@@ -2,13 +2,13 @@ package baseline_test
 
 import (
 	"math"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/internal/seeded"
 )
 
 // metricAgent is an agent with one metric and peers of its own.
@@ -47,7 +47,7 @@ func (m *metricAgent) hour(hour int64, n int, value func() float64, weight float
 }
 
 func TestAMetricKnowsLevelSpreadAndTheHoursOfTheDay(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
+	rng := seeded.Rand(t)
 	m := newMetricAgent()
 	const days = 21
 	for hour := range int64(24 * days) {
@@ -68,7 +68,7 @@ func TestAMetricKnowsLevelSpreadAndTheHoursOfTheDay(t *testing.T) {
 }
 
 func TestWhatOftenStandsOutIsWorthLess(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
+	rng := seeded.Rand(t)
 	calm, wild := newMetricAgent(), newMetricAgent()
 	for hour := range int64(24 * 14) {
 		calm.hour(hour, 6, func() float64 { return math.Exp(0.2 * rng.NormFloat64()) }, 1)
@@ -89,7 +89,7 @@ func TestWhatOftenStandsOutIsWorthLess(t *testing.T) {
 }
 
 func TestOneHugeValueHidesNothing(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 6))
+	rng := seeded.Rand(t)
 	m := newMetricAgent()
 	usual := func() float64 { return 100 + 5*rng.NormFloat64() }
 	for hour := range int64(24 * 14) {
@@ -105,7 +105,7 @@ func TestOneHugeValueHidesNothing(t *testing.T) {
 }
 
 func TestALevelThatStaysIsLearntWithinTwoDaysInAnEpisodeToo(t *testing.T) {
-	rng := rand.New(rand.NewPCG(7, 8))
+	rng := seeded.Rand(t)
 	m := newMetricAgent()
 	for hour := range int64(24 * 14) {
 		m.hour(hour, 6, func() float64 { return 100 + 5*rng.NormFloat64() }, 1)
@@ -118,7 +118,7 @@ func TestALevelThatStaysIsLearntWithinTwoDaysInAnEpisodeToo(t *testing.T) {
 }
 
 func TestHostileValuesLeaveNumbers(t *testing.T) {
-	rng := rand.New(rand.NewPCG(11, 12))
+	rng := seeded.Rand(t)
 	hostile := []float64{1e30, -1e30, 1e-300, 0, 5e-324, math.MaxFloat32, -1, 1}
 	m := newMetricAgent()
 	for hour := range int64(24 * 30) {
@@ -143,7 +143,7 @@ func TestAMetricWithoutHistorySaysNothing(t *testing.T) {
 }
 
 func TestTheSumOfAnHour(t *testing.T) {
-	rng := rand.New(rand.NewPCG(9, 10))
+	rng := seeded.Rand(t)
 	m := newMetricAgent()
 	for hour := range int64(24 * 14) {
 		m.hour(hour, 6, func() float64 { return 900 + 50*rng.NormFloat64() }, 1)

@@ -147,9 +147,12 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 		r.peak = float32(max(float64(r.peak), count))
 	}
 	if a.Mu == 0 {
+		r.Hours++
+		if count == 0 {
+			return // before the first call there is no level
+		}
 		w := 1 / (1/max(count, 1) + p.phi + p.hourVar + p.dayVar)
 		r.level.learn(w, count)
-		r.Hours++
 		return
 	}
 	mu := a.Mu

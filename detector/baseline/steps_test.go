@@ -1,12 +1,12 @@
 package baseline_test
 
 import (
-	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/internal/seeded"
 )
 
 func TestAStepIsFromToolToToolWithinASession(t *testing.T) {
@@ -43,7 +43,7 @@ func TestAStepIsFromToolToToolWithinASession(t *testing.T) {
 }
 
 func TestASetOfStepsKnowsWhatWasAddedAndForgetsWhatWasNotUsedForLongest(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 5))
+	rng := seeded.Rand(t)
 	var s baseline.Steps
 	require.False(t, s.Use(1<<60))
 	var steps []uint64
@@ -59,10 +59,11 @@ func TestASetOfStepsKnowsWhatWasAddedAndForgetsWhatWasNotUsedForLongest(t *testi
 			known++
 		}
 	}
-	require.GreaterOrEqual(t, known, 98, "of a hundred: now and then more than eight fall into one bucket")
+	require.GreaterOrEqual(t, known, 94, "of a hundred: now and then more than eight fall into one bucket")
 	require.LessOrEqual(t, s.Bytes(), 512)
 
 	// What is in use outlives a flood; what the flood brought does not.
+	s.Add(steps[0])
 	for i := range uint64(20_000) {
 		s.Add(baseline.Mix(1_000_000 + i))
 		s.Use(steps[0])
