@@ -327,7 +327,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	}
 	p.Sent.Present(ev.BytesSent > 0, weight)
 	p.Received.Present(ev.BytesReceived > 0, weight)
-	if calm {
+	if calm || rollout {
 		t := c.Tool
 		if t == nil && ev.Tool != "" {
 			t = peers.Tools.Touch(baseline.ToolHash(ev.Tool))

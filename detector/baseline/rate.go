@@ -48,7 +48,7 @@ type Rate struct {
 type RateAt struct {
 	Mu       float64 // expected count; 0: nothing is known yet
 	Over     float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
-	Peak     float64 // the busiest hour so far, while the hours of the day are not known; else 0
+	Peak     float64 // the busiest hour so far
 	Near     float64 // what is expected of the busier of the hours beside it, where that is a multiple; else 0
 	NearOver float64 // and its relative variance
 	phi      float64
@@ -61,9 +61,8 @@ type RateAt struct {
 const (
 	maxIdleHours = 14 * 24 // empty hours that are observed one by one; those before them only fade
 	minMu        = 1e-6
-	routine      = 2      // days in a row
-	peakHours    = 7 * 24 // until then an hour of the day has hardly been seen
-	clip         = 4      // standard deviations
+	routine      = 2 // days in a row
+	clip         = 4 // standard deviations
 	// Hours before the weekdays are learnt: the empty hours of an agent that works
 	// once a day would say that the weekday of its first days is off.
 	weekdayFrom = 7 * 24
@@ -95,9 +94,7 @@ func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 	a.Mu = max(level*a.share, minMu)
 	a.phi = r.phi(p, a.Mu, level)
 	a.Over = max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
-	if r.Hours < peakHours {
-		a.Peak = float64(r.peak)
-	}
+	a.Peak = float64(r.peak)
 	before, _ := r.hour[(h+23)%24].at(p.hour[(h+23)%24], p.hourVar)
 	behind, _ := r.hour[(h+1)%24].at(p.hour[(h+1)%24], p.hourVar)
 	if near := max(before, behind); near > nearFrom*sh {

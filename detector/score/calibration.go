@@ -7,6 +7,7 @@ const (
 	groupWorth = 20
 	fleetWorth = 50
 	bootstrap  = 25
+	grownUp    = 200
 	sharpen    = 30 // calibration makes a model's evidence count at most this much more
 )
 
@@ -91,6 +92,12 @@ func (p Pair) Fused(class int, y float64) float64 {
 func (p Pair) fleetFused(class int, y float64) float64 {
 	lambda := p.Fleet.Fused[0].Lambda(y+fusedShift, pow10(-y), fleetWorth)
 	if class == 1 {
+		// What the young have shown is believed a decade less by those who have just grown
+		// up: with a fleet that began in one day they all do at once.
+		known := p.Fleet.Fused[1].Days()
+		if need := min(grownUp, p.Fleet.Fused[0].Days()/3); known < need {
+			lambda *= pow10(1 - known/need)
+		}
 		lambda = p.Fleet.Fused[1].Lambda(y+fusedShift, lambda, fleetWorth)
 	}
 	return lambda

@@ -44,7 +44,10 @@ func Counts(n, mu, over float64) float64 {
 	lr, _ := math.Lgamma(r)
 	ln, _ := math.Lgamma(n + 1)
 	log := lg - lr - ln + float64(n*math.Log(p)) + float64(r*math.Log1p(-p)) - math.Log1p(-p)
-	return min(max(-log/math.Ln10, 0), MaxEvidence)
+	if !(log < 0) {
+		return 0 // NaN too: the difference of two numbers past all bounds
+	}
+	return min(-log/math.Ln10, MaxEvidence)
 }
 
 // Gamma returns -log10 P(X >= x) of a gamma with the given mean and variance.

@@ -114,7 +114,7 @@ func (newDestination) Score(c *Context) float64 {
 	if !has(c, baseline.ItemSite) {
 		leaf -= nearby
 	}
-	x = max(x, leaf, strongest(c, baseline.ItemSite), strongest(c, baseline.ItemAgent)-inHouse)
+	x = max(x, leaf, strongest(c, baseline.ItemSite), strongest(c, baseline.ItemAgent)-nearby)
 	if x > 0 && offCourse(c) {
 		x -= math.Log10(c.Peers.Joint(c.StepChance))
 	}
@@ -122,11 +122,9 @@ func (newDestination) Score(c *Context) float64 {
 }
 
 // nearby is how much weaker evidence, decades, a new destination is at a site that
-// the agent knows: one more address of a customer, one more path of an API.
-const (
-	nearby  = 1
-	inHouse = 0.7 // and a message to another agent
-)
+// the agent knows: one more address of a customer, one more path of an API. So is a
+// first message to another agent of the house.
+const nearby = 1
 
 func has(c *Context, kind baseline.ItemKind) bool {
 	for i := range c.Fresh {
