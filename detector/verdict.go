@@ -288,7 +288,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 			// An order of calls vouches even where it was alerted on: a new version of the
 			// agents brings one to all of them at once, and no data leaves by it.
 			if !calm {
-				peers.Spread(f.Item.Hash, int64(d.watermark))
+				peers.Spread(baseline.ItemStep, f.Item.Hash, false, int64(d.watermark))
 			}
 			peers.Learnt(f.Item.Hash, int64(d.watermark))
 			continue
@@ -298,7 +298,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		}
 		p.Novelty.Admit(f.Item.Hash, int64(at))
 		if withTool || !calm && !withSite && f.Item.Kind == baseline.ItemDestination {
-			peers.Spread(f.Item.Hash, int64(d.watermark))
+			peers.Spread(f.Item.Kind, f.Item.Hash, withTool, int64(d.watermark))
 		}
 		if calm || rollout {
 			peers.Learnt(f.Item.Hash, int64(d.watermark))

@@ -350,18 +350,20 @@ func TestANightlyRunIsLearntThoughEachNightIsAnEpisode(t *testing.T) {
 }
 
 func TestTheFirstNightsAreHeldAgainstTheBusiestHour(t *testing.T) {
-	prior := baseline.NewPeers(nil).Rate
-	var r baseline.Rate
+	peers := baseline.NewPeers(nil)
+	p := baseline.Profile{}
 	for hour := range int64(24 * 8) {
-		a := r.At(&prior, hour)
-		if 1 < hour && hour < 24*7 {
-			require.InDelta(t, 200, a.Peak, 1e-3, "hour %d", hour)
+		w := baseline.Window{Hour: hour, Open: true}
+		w.Expect(&p, peers)
+		if hour > 1 {
+			require.InDelta(t, 200, w.Rate.Peak, 1e-3, "hour %d", hour)
 		}
-		count := 0.0
 		if hour == 1 {
-			count = 200
+			w.Events = 200
 		}
-		r.Learn(&prior, a, hour, count, hour == 5)
+		p.Close(peers, &w, hour == 5, false)
 	}
-	require.Zero(t, r.At(&prior, 24*8).Peak, "a week later the hours of the day speak for themselves")
+	w := baseline.Window{Hour: 24 * 8, Open: true}
+	w.Expect(&p, peers)
+	require.Zero(t, w.Rate.Peak, "after its first days the hours of the day speak for themselves")
 }

@@ -133,6 +133,7 @@ type Peers struct {
 	Received          VolumePrior
 	Novelty           NoveltyPrior
 	StepLift          StepLift
+	Rollouts          Rollouts // of a fleet
 	Breadth           BreadthPrior
 	Failed, Malformed RatioPrior
 	Known             DocFreq
@@ -187,6 +188,7 @@ func (g *Peers) Advance(now int64) {
 		g.Received.EndDay()
 		g.Novelty.EndDay()
 		g.StepLift.endDay()
+		g.Rollouts.endDay()
 		g.Breadth.EndDay()
 		g.Failed.EndDay()
 		g.Malformed.EndDay()
@@ -208,6 +210,7 @@ func (g *Peers) Code(c *wire.Coder) {
 	g.Received.Code(c)
 	g.Novelty.Code(c)
 	g.StepLift.code(c)
+	g.Rollouts.code(c)
 	g.Breadth.Code(c)
 	g.Failed.Code(c)
 	g.Malformed.Code(c)

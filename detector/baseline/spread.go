@@ -12,14 +12,38 @@ import (
 //
 //	(k-1) / (T * n)
 //
-// a day. The first two are as new as they are: whoever makes up a rollout is alerted
-// on twice. The same goes for another destination at a place that the agent knows:
-// since one that was alerted on vouches for nobody (Learnt), all its peers would be
-// alerted on one after the other.
+// a day. The first is as new as it is. For the second, k-1 is the part of the tools new
+// to a whole group that a second agent has begun to use in this fleet (Rollouts). The
+// same goes for another destination at a place that the agent knows, since one that was
+// alerted on vouches for nobody (Learnt) and all its peers would be alerted on one after
+// the other; but there the second is as new as the first: whoever controls two agents
+// chooses where they send to.
 type spreading struct {
 	item        uint64
 	first, last int64 // milliseconds
 	agents      uint32
+	tool        bool // a tool, or what came with one
+}
+
+// Rollouts is how often a fleet's tools that are new to a whole group have gone on to
+// a second agent of it.
+type Rollouts struct{ tools, followed float32 }
+
+// part of the tools; before any has been seen, a half.
+func (r *Rollouts) part() float64 { return (float64(r.followed) + 1) / (float64(r.tools) + 2) }
+
+func (r *Rollouts) endDay() {
+	d := float32(Decay(24, halfLifeNovelty))
+	r.tools *= d
+	r.followed *= d
+}
+
+func (r *Rollouts) code(c *wire.Coder) {
+	c.F32(&r.tools)
+	c.F32(&r.followed)
+	if c.Reading() && (r.tools < 0 || r.followed < 0) {
+		c.Fail("negative rollouts")
+	}
 }
 
 const (
@@ -29,16 +53,21 @@ const (
 	dayMillis    = 86_400_000
 )
 
-// Spread notes that one more agent of the group has begun to use a new tool, or what came
-// with one.
-func (g *Peers) Spread(item uint64, now int64) {
+// Spread notes that one more agent of the group has begun to use an item: with a new
+// tool, or another destination. ItemTool is the tool itself.
+func (g *Peers) Spread(kind ItemKind, item uint64, withTool bool, now int64) {
 	g.spreading = slices.DeleteFunc(g.spreading, func(s spreading) bool { return now-s.last > spreadDays*dayMillis })
 	for i := range g.spreading {
 		if s := &g.spreading[i]; s.item == item {
-			s.agents++
+			if s.agents++; s.agents == 2 && kind == ItemTool {
+				g.Fleet.Rollouts.followed++
+			}
 			s.last = max(s.last, now)
 			return
 		}
+	}
+	if kind == ItemTool {
+		g.Fleet.Rollouts.tools++
 	}
 	if len(g.spreading) >= maxSpreading { // the one that spreads least makes room
 		least := 0
@@ -49,7 +78,7 @@ func (g *Peers) Spread(item uint64, now int64) {
 		}
 		g.spreading = slices.Delete(g.spreading, least, least+1)
 	}
-	g.spreading = append(g.spreading, spreading{item: item, first: now, last: now, agents: 1})
+	g.spreading = append(g.spreading, spreading{item: item, first: now, last: now, agents: 1, tool: withTool})
 }
 
 // spreads is how often a day an agent is expected to begin with an item because
@@ -61,7 +90,11 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 			continue
 		}
 		days := max(float64(now-s.first)/dayMillis, spreadLeast)
-		return float64(s.agents-1) / (days * float64(max(g.Agents, 1)))
+		more := float64(s.agents - 1)
+		if more == 0 && s.tool {
+			more = g.Fleet.Rollouts.part()
+		}
+		return more / (days * float64(max(g.Agents, 1)))
 	}
 	return 0
 }
@@ -73,7 +106,7 @@ func (g *Peers) adopts(known int) float64 {
 }
 
 func (g *Peers) codeSpreading(c *wire.Coder) {
-	n := c.Len(len(g.spreading), maxSpreading, 11)
+	n := c.Len(len(g.spreading), maxSpreading, 12)
 	if c.Reading() {
 		g.spreading = make([]spreading, n)
 	}
@@ -83,5 +116,6 @@ func (g *Peers) codeSpreading(c *wire.Coder) {
 		c.I64(&s.first)
 		c.I64(&s.last)
 		c.U32(&s.agents)
+		c.Bool(&s.tool)
 	}
 }

@@ -27,7 +27,7 @@ func (s callRate) Score(c *Context) float64 {
 }
 
 // Tail is the smaller evidence of two: against what is expected, and, in an agent's
-// first week, against the busiest hour it has had. A run that begins an hour early or
+// first days, against the busiest hour it has had. A run that begins an hour early or
 // ends an hour late explains what a busier hour beside this one would have had.
 func (callRate) Tail(c *Context, v float64) float64 {
 	r := &c.Win.Rate

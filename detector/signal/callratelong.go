@@ -38,7 +38,7 @@ func (callRateLong) Tail(c *Context, v float64) float64 {
 	return longTail(c, v, mean, variance)
 }
 
-// longTail grants an agent in its first week the two runs that the window can hold
+// longTail grants an agent in its first days the two runs that the window can hold
 // at most: its busiest hour, today's and what is left of yesterday's.
 func longTail(c *Context, v, mean, variance float64) float64 {
 	x := score.Gamma(v, mean, variance)

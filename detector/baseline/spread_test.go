@@ -1,0 +1,42 @@
+package baseline_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+)
+
+func TestASecondAgentIsExpectedAsOftenAsToolsHadOne(t *testing.T) {
+	const day = 86_400_000
+	rarity := func(g *baseline.Peers, item uint64, now int64) float64 {
+		var n baseline.Novelty
+		return n.Rarity(g, baseline.ItemTool, item, nil, false, now).PerDay
+	}
+	history := func(followed bool) (second, site float64) {
+		g := baseline.NewPeers(baseline.NewPeers(nil))
+		g.Agents = 10
+		var quiet baseline.Novelty
+		for range 200_000 { // nothing is ever new to one agent alone
+			quiet.Learn(g, baseline.ItemTool, nil, false, false, 0)
+		}
+		now := int64(0)
+		for i := range uint64(20) {
+			now += 20 * day
+			g.Spread(baseline.ItemTool, i, true, now)
+			if followed {
+				g.Spread(baseline.ItemTool, i, true, now+day)
+			}
+		}
+		now += 20 * day
+		g.Spread(baseline.ItemTool, 100, true, now)
+		g.Spread(baseline.ItemDestination, 101, false, now)
+		return rarity(g, 100, now+day), rarity(g, 101, now+day)
+	}
+	often, site := history(true)
+	seldom, _ := history(false)
+	require.InDelta(t, 21.0/23/10, often, 0.005, "of ten agents in a day, as often as tools had a second one")
+	require.Less(t, seldom, often/2)
+	require.Less(t, site, often/2, "where a known tool sends data says nothing of the others")
+}
