@@ -29,6 +29,7 @@ type screen struct {
 	from    schemas.Millis
 	now     schemas.Millis
 	status  bool // a status line stands
+	gap     bool // the last line was empty
 	drawn   time.Time
 	rate    float64
 	rateAt  time.Time
@@ -52,7 +53,7 @@ const (
 )
 
 func (s *screen) paint(style, text string) string {
-	if !s.color {
+	if !s.color || style == "" {
 		return text
 	}
 	return "\x1b[" + style + "m" + text + "\x1b[0m"
@@ -68,6 +69,7 @@ func (s *screen) line(text string) {
 		s.status = false
 	}
 	fmt.Fprintln(s.w, text)
+	s.gap = text == ""
 }
 
 // draw shows the status line.
@@ -88,7 +90,7 @@ func (s *screen) title(o Options, f *generator.Fleet) {
 	defer s.mu.Unlock()
 	s.line(s.paint(bold, "Plumbline demo") + fmt.Sprintf("  %d agents, %d days of history, then %d days live in %s, seed %d",
 		len(f.Agents()), o.History, o.Live, o.Duration, o.Seed))
-	s.line(s.paint(dim, "The service is the real one, on an embedded Kafka and ClickHouse; the fleet is simulated."))
+	s.line(s.paint(dim, "The service is real, on embedded Kafka and ClickHouse; the fleet is simulated."))
 	s.line("")
 }
 
@@ -174,17 +176,28 @@ func (s *screen) alert(a *schemas.Alert) {
 		return
 	}
 	s.shown[a.EpisodeID] = says
-	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + s.paint(bold, clean(a.Agent.ID)) + "  "
-	const indent = 21
+	id, title, color := clean(a.Agent.ID), clean(a.Title), ""
 	if a.Status == schemas.StatusUpdate {
-		s.line(cut(head+s.paint(dim, "worse: "+clean(a.Title)), s.width))
-		return
+		title, color = "worse: "+title, dim
 	}
-	s.line(cut(head+clean(a.Title), s.width))
-	for _, l := range wrap(clean(a.Summary), s.width-indent) {
-		s.line(strings.Repeat(" ", indent) + l)
+	const indent = 21
+	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + s.paint(bold, id)
+	if indent+utf8.RuneCountInString(id)+2+utf8.RuneCountInString(title) <= s.width {
+		s.line(head + "  " + s.paint(color, title))
+	} else {
+		s.line(cut(head, s.width))
+		s.indented(title, indent, color)
 	}
-	s.line("")
+	if a.Status != schemas.StatusUpdate {
+		s.indented(clean(a.Summary), indent, "")
+		s.line("")
+	}
+}
+
+func (s *screen) indented(text string, by int, color string) {
+	for _, l := range wrap(text, s.width-by) {
+		s.line(strings.Repeat(" ", by) + s.paint(color, l))
+	}
 }
 
 func (s *screen) severity(v string) string {
@@ -206,6 +219,9 @@ func (s *screen) done() {
 	if s.status {
 		fmt.Fprint(s.w, "\r\x1b[K")
 		s.status = false
+	}
+	if !s.gap {
+		s.line("")
 	}
 }
 
