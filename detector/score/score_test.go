@@ -100,6 +100,22 @@ func TestTailsAgreeWithExactOnesWhateverTheirParameters(t *testing.T) {
 	}
 }
 
+func TestNoNumberMakesATailPanic(t *testing.T) {
+	numbers := []float64{0, -1, 5e-324, 1e-300, 1e-3, 1, 3, 1e9, 1e150, 1e160, math.MaxFloat64, math.Inf(1), math.Inf(-1), math.NaN()}
+	for _, a := range numbers {
+		for _, b := range numbers {
+			for _, c := range numbers {
+				for name, x := range map[string]float64{
+					"counts": score.Counts(a, b, c), "gamma": score.Gamma(a, b, c), "log-normal": score.LogNormal(a, b, c),
+					"student": score.StudentT(a, b), "either": score.Either(score.Gamma(a, b, c), score.StudentT(b, c)),
+				} {
+					require.True(t, x >= 0 && x <= score.MaxEvidence, "%s of %v %v %v: %v", name, a, b, c, x)
+				}
+			}
+		}
+	}
+}
+
 func TestTheGammaQuantileIsWithinItsStatedError(t *testing.T) {
 	for _, c := range []struct{ shape, within float64 }{{0.1, 0.15}, {0.3, 0.15}, {1, 0.03}, {4, 0.01}, {100, 0.01}} {
 		want := distuv.Gamma{Alpha: c.shape, Beta: 1}.Quantile(0.999)

@@ -32,6 +32,9 @@ func Counts(n, mu, over float64) float64 {
 	}
 	r := 1 / over
 	p := mu / (mu + r)
+	if !(r > 0 && p > 0 && p < 1 && n < math.MaxFloat64) {
+		return 0 // past the numbers: only a state that somebody made up has such
+	}
 	// P(X >= n) = I_p(n, r). Mid-p takes the mean with P(X >= n+1).
 	above := mathext.RegIncBeta(n, r, p)
 	beyond := mathext.RegIncBeta(n+1, r, p)
@@ -55,8 +58,11 @@ func Gamma(x, mean, variance float64) float64 {
 	if x <= mean || mean <= 0 || variance <= 0 {
 		return 0
 	}
-	shape := mean * mean / variance
-	return evidence(mathext.GammaIncRegComp(shape, x*mean/variance))
+	shape, z := mean*mean/variance, x*mean/variance
+	if !(shape > 0 && shape < math.MaxFloat64 && z < math.MaxFloat64) {
+		return 0 // past the numbers, which gonum refuses with a panic
+	}
+	return evidence(mathext.GammaIncRegComp(shape, z))
 }
 
 // StudentMax is the most degrees of freedom that a baseline's predictive distribution
@@ -75,7 +81,7 @@ var studentTerms = func() (terms [StudentMax / 2]float64) {
 
 // StudentT returns -log10 P(T >= t) with df degrees of freedom.
 func StudentT(t, df float64) float64 {
-	if t <= 0 || df <= 0 {
+	if !(t > 0 && df > 1e-300 && df < 1e300) {
 		return 0
 	}
 	tt := float64(t * t)
