@@ -465,7 +465,7 @@ func (p *RatePrior) Code(c *wire.Coder) {
 	if !c.Reading() {
 		return
 	}
-	low := min(min(p.level.mean, p.level.relVar), min(p.hourVar, p.dayVar))
+	low := min(p.level.mean, p.level.relVar, p.hourVar, p.dayVar)
 	for _, v := range p.hour {
 		low = min(low, v)
 	}

@@ -244,6 +244,24 @@ func TestAMillionQuietDaysDoNotMakeWeakEvidenceAnAlert(t *testing.T) {
 	}
 }
 
+func TestThoseWhoGrowUpAreHeldToTheYoungADecadeLessAtFirst(t *testing.T) {
+	p := score.Pair{Group: score.NewCalibration(1), Fleet: score.NewCalibration(1)}
+	p.Fleet.Expose(0, 600)
+	p.Group.Expose(0, 100)
+	for range 60 {
+		p.Fleet.RecordFused(0, -1, 1) // 0.1 a day
+	}
+	young := p.Fused(0, 3)
+	require.Greater(t, p.Fused(1, 3), 5*young, "none of them has been watched")
+	last := p.Fused(1, 3)
+	for range 20 { // in 200 agent-days what they do themselves has taken over
+		p.Fleet.Expose(1, 10)
+		require.LessOrEqual(t, p.Fused(1, 3), last)
+		last = p.Fused(1, 3)
+	}
+	require.Less(t, last, 2*young)
+}
+
 func TestCalibrationSurvivesAnotherOrderOfSignals(t *testing.T) {
 	c := score.NewCalibration(3)
 	for i := range 3 {

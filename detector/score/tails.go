@@ -27,7 +27,7 @@ func Counts(n, mu, over float64) float64 {
 	}
 	if over*mu < 1e-3 {
 		floor := 0.04 * mu
-		variance := max(max(0.25, float64(floor*floor)), mu+float64(over*mu*mu))
+		variance := max(0.25, float64(floor*floor), mu+float64(over*mu*mu))
 		return Gamma(n-0.5, mu, variance)
 	}
 	r := 1 / over
