@@ -89,7 +89,7 @@ func (f *Fleet) target(honest []*agent, order []int, taken map[*agent]bool, at A
 	for _, i := range order {
 		a := honest[i]
 		switch {
-		case taken[a] || a.born > f.start:
+		case taken[a] || a.born > f.start || a.rhythm.perHour() < f.opt.Busy:
 		case at.Kind == KindRamp && a.rhythm.perHour() < 1:
 		case at.Kind == KindInjection && a.rhythm.expect(when, f.end) < 3*a.role.length:
 		default:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,6 +216,18 @@ func TestAnAttackPlacedByHandComesWhenAndWhereItWasAsked(t *testing.T) {
 	from, _ := f.Span()
 	begin := from + schemas.Millis(at/time.Millisecond)
 	assert.False(t, labels[0].Start < begin || labels[0].Start > begin+10*minute, "begins at %s", labels[0].Start)
+}
+
+func TestOnlyBusyAgentsAreAttackedWhereThatIsAsked(t *testing.T) {
+	for seed := range uint64(5) {
+		f := build(t, Options{Agents: 80, Days: 14, Seed: seed, Kinds: []Kind{KindBurst}, Count: 15, Busy: 2})
+		require.NoError(t, f.WriteEvents(io.Discard, nil))
+		require.Len(t, f.Labels(), 15)
+		for _, l := range f.Labels() {
+			i := slices.IndexFunc(f.agents, func(a *agent) bool { return a.id == l.AgentID })
+			require.GreaterOrEqual(t, f.agents[i].rhythm.perHour(), 2.0)
+		}
+	}
 }
 
 func TestAWriterThatFailsEndsTheWriting(t *testing.T) {

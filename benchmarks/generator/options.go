@@ -114,6 +114,8 @@ type Options struct {
 	// Strength scales how far attacks stick out; 1. Rates, sizes and numbers of
 	// things touched are multiplied by it.
 	Strength float64
+	// Busy is how many calls an hour an agent makes at least that is attacked at random; 0.
+	Busy float64
 	// RampPerDay is the daily growth of a ramp; .039.
 	RampPerDay float64
 }
