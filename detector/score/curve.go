@@ -33,10 +33,10 @@ type Curve struct {
 }
 
 func bin(x float64) int {
-	if x < firstBin {
+	if !(x >= firstBin) {
 		return -1
 	}
-	return min(int((x-firstBin)/binWidth), curveBins-1)
+	return int(min((x-firstBin)/binWidth, curveBins-1)) // a number past all integers too
 }
 
 // Record counts a block whose evidence rose from 'from' (0: it is new) to 'to'.

@@ -116,6 +116,23 @@ func TestNoNumberMakesATailPanic(t *testing.T) {
 	}
 }
 
+func TestNoNumberLeavesACurve(t *testing.T) {
+	var c score.Curve
+	numbers := []float64{math.Inf(-1), -1e300, -1, 0, 0.5, 12, 12.6, 1e30, 1e300, math.Inf(1), math.NaN()}
+	for _, from := range numbers {
+		for _, to := range numbers {
+			c.Record(from, to, 1)
+			c.Expose(1)
+		}
+	}
+	last := math.Inf(1)
+	for x := 0.0; x < 20; x += 0.05 {
+		l := c.Lambda(x, 0.01, 1)
+		require.True(t, l > 0 && l <= last, "at %v: %v", x, l)
+		last = l
+	}
+}
+
 func TestTheGammaQuantileIsWithinItsStatedError(t *testing.T) {
 	for _, c := range []struct{ shape, within float64 }{{0.1, 0.15}, {0.3, 0.15}, {1, 0.03}, {4, 0.01}, {100, 0.01}} {
 		want := distuv.Gamma{Alpha: c.shape, Beta: 1}.Quantile(0.999)
