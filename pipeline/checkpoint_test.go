@@ -93,8 +93,10 @@ func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
 		require.Equal(t, r.undisturbed(0, at), got, "checkpoint of offset %d", at)
 	}
 	r.settled("route", "detect")
+	require.Positive(t, testutil.CollectAndCount(s.metrics.ModelRatio))
 	require.NoError(t, s.stop())
 	require.Greater(t, testutil.ToFloat64(s.metrics.Checkpoints.WithLabelValues("confirmed")), 2., "the initial one, one at least on the way, the last one")
+	require.Zero(t, testutil.CollectAndCount(s.metrics.ModelRatio), "whose partition it is reports them")
 	start, end, err := r.cluster.Bounds(t.Context(), pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
 	require.NoError(t, err)
 	require.Less(t, end-start, int64(10), "the log is trimmed as it rolls")

@@ -205,6 +205,9 @@ func (h *detectHandler) ended(err error) error {
 	m.CheckpointSeconds.Observe(time.Since(r.started).Seconds())
 	m.CheckpointBytes.Observe(float64(r.cp.bytes))
 	m.CheckpointOffset.WithLabelValues(h.label).Set(float64(s.safe))
+	for _, r := range s.detector.ModelRatios() {
+		m.ModelRatio.WithLabelValues(h.label, r.Signal).Set(r.Ratio)
+	}
 	return nil
 }
 

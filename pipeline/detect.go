@@ -345,6 +345,7 @@ func (h *detectHandler) close() {
 	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.StateBytes, m.OpenEpisodes, m.Watermark, m.CheckpointOffset} {
 		gauge.DeleteLabelValues(h.label) // somebody else may report them from now on
 	}
+	m.ModelRatio.DeletePartialMatch(prometheus.Labels{"partition": h.label})
 	if h.lost {
 		return
 	}

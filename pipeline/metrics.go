@@ -31,6 +31,7 @@ type Metrics struct {
 	StateBytes   *prometheus.GaugeVec
 	OpenEpisodes *prometheus.GaugeVec
 	Watermark    *prometheus.GaugeVec
+	ModelRatio   *prometheus.GaugeVec // partition, signal
 	Evicted      *prometheus.CounterVec
 	Late         *prometheus.CounterVec
 	Duplicates   *prometheus.CounterVec
@@ -82,6 +83,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		StateBytes:   r.gauge("state_bytes", "Estimated memory of the baselines.", "partition"),
 		OpenEpisodes: r.gauge("open_episodes", "Episodes that are open.", "partition"),
 		Watermark:    r.gauge("watermark_seconds", "Event time that detection has reached, Unix seconds.", "partition"),
+		ModelRatio:   r.gauge("model_alert_ratio", "How often a signal's model alone, uncalibrated, would have crossed its part of the budget, over that part: 1 is a model that is right.", "partition", "signal"),
 		Evicted:      r.counter("evicted_agents_total", "Baselines given up for lack of room.", "partition"),
 		Late:         r.counter("late_events_total", "Events whose window was closed already.", "partition"),
 		Duplicates:   r.counter("duplicate_events_total", "Events with an event_id seen a moment ago; not counted again.", "partition"),

@@ -31,6 +31,9 @@ func NewFuse(weights []float64) Fuse {
 // On reports whether signal i takes part.
 func (f *Fuse) On(i int) bool { return f.shares[i] > 0 }
 
+// Share is the part of the budget that signal i has.
+func (f *Fuse) Share(i int) float64 { return f.shares[i] }
+
 // Evidence returns -log10 of signal i's lambda over its share.
 func (f *Fuse) Evidence(i int, lambda float64) float64 {
 	return -math.Log10(lambda / f.shares[i])
