@@ -208,7 +208,23 @@ type NoveltyPrior struct {
 	days  float32
 }
 
+// newness is how much that is new was seen, of how much that could have been.
 type newness struct{ seen, of float32 }
+
+// fade lets the evidence age by a day.
+func (n *newness) fade() {
+	d := float32(Decay(24, halfLifeNovelty))
+	n.seen *= d
+	n.of *= d
+}
+
+func (n *newness) code(c *wire.Coder) {
+	c.F32(&n.seen)
+	c.F32(&n.of)
+	if c.Reading() && (n.seen < 0 || n.of < 0) {
+		c.Fail("negative novelty of a group")
+	}
+}
 
 func class(young bool) int {
 	if young {
@@ -290,8 +306,7 @@ func (p *NoveltyPrior) EndDay() {
 	for i := range p.bases {
 		for j := range p.bases[i] {
 			for k := range p.bases[i][j] {
-				p.bases[i][j][k].seen *= d
-				p.bases[i][j][k].of *= d
+				p.bases[i][j][k].fade()
 			}
 		}
 	}
@@ -314,8 +329,7 @@ func (p *NoveltyPrior) Code(c *wire.Coder) {
 	for i := range p.bases {
 		for j := range p.bases[i] {
 			for k := range p.bases[i][j] {
-				one(&p.bases[i][j][k].seen)
-				one(&p.bases[i][j][k].of)
+				p.bases[i][j][k].code(c)
 			}
 		}
 	}

@@ -132,13 +132,18 @@ type Peers struct {
 	Sent              VolumePrior
 	Received          VolumePrior
 	Novelty           NoveltyPrior
-	StepLift          StepLift
-	Rollouts          Rollouts // of a fleet
 	Breadth           BreadthPrior
 	Failed, Malformed RatioPrior
 	Known             DocFreq
 	Tools             Tools
 	Metrics           []MetricPrior
+
+	// How much likelier than any call a call to a new destination is to be a new step,
+	// where nothing happens: new work brings both. Seen are the new destinations that a
+	// new step led to, of the chances of a new step of all of them.
+	stepLift newness
+	// Of a fleet: the tools new to a whole group that went on to a second agent of it.
+	rollouts newness
 
 	spreading []spreading   // tools that are being rolled out
 	pending   []pendingItem // on probation before they count as known to a peer
@@ -187,8 +192,8 @@ func (g *Peers) Advance(now int64) {
 		g.Sent.EndDay()
 		g.Received.EndDay()
 		g.Novelty.EndDay()
-		g.StepLift.endDay()
-		g.Rollouts.endDay()
+		g.stepLift.fade()
+		g.rollouts.fade()
 		g.Breadth.EndDay()
 		g.Failed.EndDay()
 		g.Malformed.EndDay()
@@ -209,8 +214,8 @@ func (g *Peers) Code(c *wire.Coder) {
 	g.Sent.Code(c)
 	g.Received.Code(c)
 	g.Novelty.Code(c)
-	g.StepLift.code(c)
-	g.Rollouts.code(c)
+	g.stepLift.code(c)
+	g.rollouts.code(c)
 	g.Breadth.Code(c)
 	g.Failed.Code(c)
 	g.Malformed.Code(c)

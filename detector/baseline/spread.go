@@ -13,7 +13,7 @@ import (
 //	(k-1) / (T * n)
 //
 // a day. The first is as new as it is. For the second, k-1 is the part of the tools new
-// to a whole group that a second agent has begun to use in this fleet (Rollouts). The
+// to a whole group that a second agent has begun to use in this fleet (rollouts). The
 // same goes for another destination at a place that the agent knows, since one that was
 // alerted on vouches for nobody (Learnt) and all its peers would be alerted on one after
 // the other; but there the second is as new as the first: whoever controls two agents
@@ -23,27 +23,6 @@ type spreading struct {
 	first, last int64 // milliseconds
 	agents      uint32
 	tool        bool // a tool, or what came with one
-}
-
-// Rollouts is how often a fleet's tools that are new to a whole group have gone on to
-// a second agent of it.
-type Rollouts struct{ tools, followed float32 }
-
-// part of the tools; before any has been seen, a half.
-func (r *Rollouts) part() float64 { return (float64(r.followed) + 1) / (float64(r.tools) + 2) }
-
-func (r *Rollouts) endDay() {
-	d := float32(Decay(24, halfLifeNovelty))
-	r.tools *= d
-	r.followed *= d
-}
-
-func (r *Rollouts) code(c *wire.Coder) {
-	c.F32(&r.tools)
-	c.F32(&r.followed)
-	if c.Reading() && (r.tools < 0 || r.followed < 0) {
-		c.Fail("negative rollouts")
-	}
 }
 
 const (
@@ -60,14 +39,14 @@ func (g *Peers) Spread(kind ItemKind, item uint64, withTool bool, now int64) {
 	for i := range g.spreading {
 		if s := &g.spreading[i]; s.item == item {
 			if s.agents++; s.agents == 2 && kind == ItemTool {
-				g.Fleet.Rollouts.followed++
+				g.Fleet.rollouts.seen++
 			}
 			s.last = max(s.last, now)
 			return
 		}
 	}
 	if kind == ItemTool {
-		g.Fleet.Rollouts.tools++
+		g.Fleet.rollouts.of++
 	}
 	if len(g.spreading) >= maxSpreading { // the one that spreads least makes room
 		least := 0
@@ -92,7 +71,7 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 		days := max(float64(now-s.first)/dayMillis, spreadLeast)
 		more := float64(s.agents - 1)
 		if more == 0 && s.tool {
-			more = g.Fleet.Rollouts.part()
+			more = g.Fleet.rollouts.over(0.5, 2) // before any has been seen, a half
 		}
 		return more / (days * float64(max(g.Agents, 1)))
 	}

@@ -129,44 +129,23 @@ func (s *Steps) code(c *wire.Coder) {
 	}
 }
 
-// StepLift is how much likelier than any call a call to a new destination is to be a
-// new step, where nothing happens: new work brings both.
-type StepLift struct {
-	with     float32 // new destinations that a new step led to
-	expected float32 // of all new destinations, the chances of a new step
-}
-
 // Joint returns the chance that a new destination comes with a new step, where it
 // is 'chance' for any call.
 func (g *Peers) Joint(chance float64) float64 {
 	const prior, worth = 3, 5
 	lift := float64(prior)
-	for _, l := range []*StepLift{&g.Fleet.StepLift, &g.StepLift} {
-		lift = (float64(l.with) + float64(worth*lift)) / (float64(l.expected) + worth)
+	for _, l := range []*newness{&g.Fleet.stepLift, &g.stepLift} {
+		lift = (float64(l.seen) + float64(worth*lift)) / (float64(l.of) + worth)
 	}
 	return min(lift*chance, 1)
 }
 
 // Reached counts a new destination, and whether a new step led to it.
 func (g *Peers) Reached(chance float64, step bool) {
-	for _, l := range []*StepLift{&g.Fleet.StepLift, &g.StepLift} {
-		l.expected += float32(chance)
+	for _, l := range []*newness{&g.Fleet.stepLift, &g.stepLift} {
+		l.of += float32(chance)
 		if step {
-			l.with++
+			l.seen++
 		}
-	}
-}
-
-func (l *StepLift) endDay() {
-	d := float32(Decay(24, halfLifeNovelty))
-	l.with *= d
-	l.expected *= d
-}
-
-func (l *StepLift) code(c *wire.Coder) {
-	c.F32(&l.with)
-	c.F32(&l.expected)
-	if c.Reading() && (l.with < 0 || l.expected < 0) {
-		c.Fail("negative lift of steps")
 	}
 }

@@ -7,8 +7,8 @@ const (
 	groupWorth = 20
 	fleetWorth = 50
 	bootstrap  = 25
-	grownUp    = 200
-	sharpen    = 30 // calibration makes a model's evidence count at most this much more
+	grownUp    = 200 // of the mature: then what the young have shown is taken as it is
+	sharpen    = 30  // calibration makes a model's evidence count at most this much more
 )
 
 // Calibration holds the curves of one group: of each signal and of their fusion,
