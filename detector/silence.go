@@ -81,13 +81,13 @@ func (d *Detector) hearSilence() {
 		}
 		a.group.silent -= s.missed()
 		for ; d.over(s.next) && s.next < s.from+silentHours; s.next++ {
-			at := a.profile.Rate.At(&a.group.peers.Rate, s.next)
-			s.mu += float32(at.Mu)
-			s.over += float32(max(at.Over, 0) * at.Mu)
+			mu, over := a.profile.Rate.Idles(&a.group.peers.Rate, s.next)
+			s.mu += float32(mu)
+			s.over += float32(over * mu)
 		}
 		a.group.silent += s.missed()
 		if a.group.quiet() {
-			a.group.paused(s.from, s.next)
+			a.group.pause(s.from, s.next)
 		}
 		if s.next < s.from+silentHours {
 			d.awaitSilence(a)
@@ -126,23 +126,45 @@ func (g *group) quiet() bool {
 	return others >= silentOthers && 5*others > others+g.active
 }
 
-// paused notes hours in which the group made no calls, up to one before 'to'. They say
-// nothing of its agents.
-func (g *group) paused(from, to int64) {
-	if from > g.pauseTo {
-		g.pauseFrom = from
+// pauses are the hours in which a group made no calls, by hour of the week: the last such
+// hour, twice, and one more where the week before was a pause too.
+type pauses [weekHours]int64
+
+const weekHours = 7 * 24
+
+// pause notes hours in which the group made no calls, up to one before 'to'.
+func (g *group) pause(from, to int64) {
+	for h := max(from, to-weekHours); h < to; h++ {
+		at := &g.pauses[h%weekHours]
+		switch *at / 2 {
+		case h:
+		case h - weekHours:
+			*at = 2*h + 1
+		default:
+			*at = 2 * h
+		}
 	}
-	g.pauseTo = max(g.pauseTo, to)
 }
+
+// says reports whether an empty hour says something of the group's agents. An hour in
+// which all of them pause does not, unless they do so every week.
+func (g *group) says(hour int64) bool { return g.pauses[hour%weekHours] != 2*hour }
 
 // catchUp brings an agent that is back to the beginning of an hour.
 func (a *agent) catchUp(hour int64) {
 	p, peers := &a.profile, a.group.peers
-	if from, to := a.group.pauseFrom, min(a.group.pauseTo, hour); to > p.At && from < to {
-		p.Advance(peers, from)
-		p.Skip(to)
+	p.Advance(peers, hour-weekHours)
+	for p.At < hour {
+		says, to := a.group.says(p.At), p.At+1
+		for to < hour && a.group.says(to) == says {
+			to++
+		}
+		if says {
+			p.Advance(peers, to)
+		} else {
+			p.Skip(to)
+		}
 	}
-	p.Advance(peers, hour)
 }
 
 // judgeSilence scores an agent's silence as an event is scored.
@@ -169,11 +191,15 @@ func (d *Detector) judgeSilence(a *agent) {
 	surprise := max(-math.Log10(pair.Fused(class, y)), score.Floor)
 	v := Verdict{Surprise: surprise, Score: p.budget.Score(surprise)}
 	may := c.Silence.Hours >= silentAlert && float64(a.profile.Rate.Hours) >= silentKnown*silentFaded
-	if grew && a.episode == nil && !(may && a.tenant.outlier(surprise, p.budget)) {
+	if grew && a.episode == nil {
+		weight := 1.0
+		if may {
+			weight = a.tenant.trust(surprise, p.budget)
+		}
 		for _, k := range []*score.Calibration{a.group.calibration, a.tenant.calibration} {
-			k.Signals[class][i].Record(float64(before), x, 1)
+			k.Signals[class][i].Record(float64(before), x, weight)
 			if may { // what can't alert takes nothing of the budget
-				k.RecordFused(class, float64(a.dayFused), y)
+				k.RecordFused(class, float64(a.dayFused), y, weight)
 			}
 		}
 		if may {

@@ -6,9 +6,43 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/internal/seeded"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
+
+// A group that pauses every weekend teaches its agents so, though the first weekend
+// might have been an outage.
+func TestAPauseOfAllSaysSomethingWhereItComesEveryWeek(t *testing.T) {
+	var g group
+	saturday := int64(100 * weekHours)
+	says := func(week, hour int64) bool { return g.says(saturday + week*weekHours + hour) }
+	for week := range int64(4) {
+		for to := range int64(48) { // as the silence grows, hour by hour
+			g.pause(saturday+week*weekHours, saturday+week*weekHours+to+1)
+		}
+		require.Equal(t, week > 0, says(week, 0), "week %d", week)
+		require.Equal(t, week > 0, says(week, 47), "week %d", week)
+		require.True(t, says(week, 48), "work begins")
+	}
+	g.pause(saturday+6*weekHours, saturday+6*weekHours+3)
+	require.False(t, says(6, 2), "two weekends were worked")
+	require.True(t, says(6, 3))
+}
+
+func TestWhatSticksOutFarCountsATenthAsOftenAsTheBudgetAllows(t *testing.T) {
+	d, err := New(DefaultConfig(), deaf{})
+	require.NoError(t, err)
+	ten := d.addTenant("t")
+	budget := score.Budget{Alerts: 0.01}
+	require.InDelta(t, 1, ten.trust(budget.Threshold()+0.9, budget), 0)
+	ten.calibration.Expose(1, 250)
+	trusted := 0.0
+	for range 10 {
+		trusted += ten.trust(budget.Threshold()+1, budget)
+	}
+	require.InDelta(t, 3*0.1+7, trusted, 1e-9, "of 300 agent-days, at one alert in a hundred")
+}
 
 type deaf struct{}
 

@@ -238,8 +238,9 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 			c.String(&g.name, maxString)
 		}
 		c.I64(&g.day)
-		c.I64(&g.pauseFrom)
-		c.I64(&g.pauseTo)
+		for i := range g.pauses {
+			c.I64(&g.pauses[i])
+		}
 		g.peers.Code(c)
 		g.calibration.Code(c, names)
 		if c.Err() != nil {

@@ -23,7 +23,7 @@ type tenant struct {
 	byName                 map[string]*group // never walked
 	fleet                  *baseline.Peers
 	calibration            *score.Calibration // of the fleet
-	outliers               float64            // hours that calibration left out, decayed
+	outliers               float64            // hours that calibration counted a tenth, decayed
 	newcomers, established agentList
 	day                    int64
 }
@@ -37,8 +37,7 @@ type group struct {
 	// How many of its agents have an open hour, and how many make no call where they
 	// should: they follow from the agents.
 	active, silent int
-	// The hours of its last pause.
-	pauseFrom, pauseTo int64
+	pauses         pauses
 }
 
 func newTenant(name string, signals, metrics int) *tenant {
@@ -93,24 +92,27 @@ func (t *tenant) advance(g *group, watermark schemas.Millis) {
 	g.peers.Advance(int64(watermark))
 }
 
-// outlier reports whether calibration leaves out an hour of this surprise, and
-// counts it: what sticks out by a decade more than an alert has to is an attack
-// more often than the tail of what is normal, and attacks would raise the threshold
-// against the next ones. As many hours are left out as the budget allows alerts,
-// no more: a model that is wrong is still corrected.
-func (t *tenant) outlier(surprise float64, b score.Budget) bool {
+// trust is what an hour of this surprise counts in calibration: what sticks out by a
+// decade more than an alert has to is an attack more often than the tail of what is
+// normal, and attacks would raise the threshold against the next ones. It counts a
+// tenth, for the tail; for as many hours as the budget allows alerts, no more: a model
+// that is wrong is still corrected.
+func (t *tenant) trust(surprise float64, b score.Budget) float64 {
 	if surprise < b.Threshold()+1 {
-		return false
+		return 1
 	}
 	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
 	if t.outliers+1 > b.Alerts*(days+outlierWorth) {
-		return false
+		return 1
 	}
 	t.outliers++
-	return true
+	return outlierTrust
 }
 
-const outlierWorth = 50 // agent-days
+const (
+	outlierTrust = 0.1
+	outlierWorth = 50 // agent-days
+)
 
 // endDays lets a calibration age; after a leap by at most 60 days.
 func endDays(from *int64, to int64, c *score.Calibration) {

@@ -125,9 +125,10 @@ func (d *Detector) closeWindow(a *agent) {
 func (d *Detector) record(a *agent, young bool) {
 	w, class := &a.win, classOf(young)
 	d.expose(a, w.Hour, uint8(w.Hour%24+1))
-	if w.InEpisode || a.tenant.outlier(w.Surprise, a.policy.budget) {
+	if w.InEpisode {
 		return
 	}
+	weight := a.tenant.trust(w.Surprise, a.policy.budget)
 	g, t := a.group.calibration, a.tenant.calibration
 	for i := range d.signals {
 		from, to := 0.0, float64(w.Max[i])
@@ -135,11 +136,11 @@ func (d *Detector) record(a *agent, young bool) {
 			from = float64(a.dayMax[i])
 			a.dayMax[i] = max(a.dayMax[i], w.Max[i])
 		}
-		g.Signals[class][i].Record(from, to, 1)
-		t.Signals[class][i].Record(from, to, 1)
+		g.Signals[class][i].Record(from, to, weight)
+		t.Signals[class][i].Record(from, to, weight)
 	}
-	g.RecordFused(class, float64(a.dayFused), float64(w.Fused))
-	t.RecordFused(class, float64(a.dayFused), float64(w.Fused))
+	g.RecordFused(class, float64(a.dayFused), float64(w.Fused), weight)
+	t.RecordFused(class, float64(a.dayFused), float64(w.Fused), weight)
 	a.dayFused = max(a.dayFused, w.Fused)
 }
 

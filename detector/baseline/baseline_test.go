@@ -357,6 +357,43 @@ func TestANightlyRunIsLearntThoughEachNightIsAnEpisode(t *testing.T) {
 	require.Less(t, r.At(&prior, 12*24+2).Mu, nightly/3, "now and then: no schedule")
 }
 
+// That a schedule was not known is not what its nights differ by.
+func TestANightlyRunOfTheSameSizeHasNoSpread(t *testing.T) {
+	prior := baseline.NewPeers(nil).Rate
+	var r baseline.Rate
+	for hour := range int64(14 * 24) {
+		count := 0.0
+		if hour%24 == 2 {
+			count = 500 + float64(hour/24%5)*10
+		}
+		r.Learn(&prior, r.At(&prior, hour), hour, count, count > 0 && hour < 72)
+		r.Fade()
+	}
+	a := r.At(&prior, 14*24+2)
+	require.InDelta(t, 520, a.Mu, 130)
+	require.Less(t, a.Over, 0.5)
+}
+
+func TestAWeekdayThatIsHardlyWorkedMayStillBeEmpty(t *testing.T) {
+	prior := baseline.NewPeers(nil).Rate
+	var r baseline.Rate
+	for hour := range int64(4 * 7 * 24) { // 1 January 1970 was a Thursday
+		count := 40.0
+		if weekday := (hour/24 + 3) % 7; weekday >= 5 {
+			count = 0
+		}
+		r.Learn(&prior, r.At(&prior, hour), hour, count, false)
+		r.Fade()
+	}
+	thursday, saturday := int64(28*24+10), int64(30*24+10)
+	mu, over := r.Idles(&prior, thursday)
+	require.InDelta(t, 40, mu, 6)
+	require.InDelta(t, r.At(&prior, thursday).Over, over, 0.05)
+	few, wide := r.Idles(&prior, saturday)
+	require.Less(t, few, 4.0)
+	require.Greater(t, wide, over+0.5)
+}
+
 func TestTheFirstNightsAreHeldAgainstTheBusiestHour(t *testing.T) {
 	peers := baseline.NewPeers(nil)
 	p := baseline.Profile{}

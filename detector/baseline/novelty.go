@@ -115,6 +115,7 @@ type Rarity struct {
 	Base      float64
 	PeerShare float64 // P(peers know it this little | new to the agent)
 	Company   float64 // 1, and more the larger the part of the peers that know the item
+	RollsOut  bool    // the peers have begun to use it of late
 	toolShare float64
 	ownShare  float64
 }
@@ -145,6 +146,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
 	r.PerDay = r.Incidence * r.PeerShare * max(daily, 0.1)
+	r.RollsOut = g.rollsOut(item, known, now)
 	if rate := max(g.spreads(item, now), g.adopts(known)); rate > r.PerDay {
 		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
 	}

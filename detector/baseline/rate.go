@@ -136,6 +136,16 @@ func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
 	return max(c-1, 0) / (mu * (1 + mu))
 }
 
+// Idles returns what is expected of an hour that was empty, and its relative variance. Of
+// a weekday on which the agent hardly works the mean says little: whether it works at all
+// is what is not known.
+func (r *Rate) Idles(p *RatePrior, hour int64) (mu, over float64) {
+	a := r.At(p, hour)
+	_, d := slot(hour)
+	sd, vd := r.day[d].at(p.day[d], p.dayVar)
+	return a.Mu, max(a.Over, 0) + float64(vd*(1/sq(min(sd, 1))-1))
+}
+
 // Learn takes the count of one closed hour, a being what At said of it before.
 // In an episode the hour counts a tenth, unless it comes every day (streak).
 func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode bool) {
@@ -156,11 +166,12 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 	variance := mu + float64(a.Over*mu*mu)
 	x := min(count, mu+float64(clip*math.Sqrt(variance)))
 	noise := 1/mu + max(a.phi, 0) + r.clumps(p, mu)
+	scheduled := false
 	switch {
 	case x == count && !episode:
 		r.streak[h] = 0
 	case r.streak[h] >= routine:
-		x = count
+		x, scheduled = count, true
 	default:
 		r.streak[h]++
 		if episode {
@@ -176,7 +187,9 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 	if r.Hours >= weekdayFrom {
 		r.day[d].learn(1/(noise+a.vLevel+a.vHour), x/max(level*sh, minMu))
 	}
-	r.learnSpread(p, a, x)
+	if !scheduled { // it says what the hour brings, not how that varies
+		r.learnSpread(p, a, x)
+	}
 	r.learnLong(a, x)
 	r.Hours++
 }

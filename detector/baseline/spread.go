@@ -78,6 +78,17 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 	return 0
 }
 
+// rollsOut reports whether at least half of the peers that know an item have begun with
+// it of late, and much later than the group began itself.
+func (g *Peers) rollsOut(item uint64, known int, now int64) bool {
+	for i := range g.spreading {
+		if s := &g.spreading[i]; s.item == item && now-s.last <= spreadDays*dayMillis {
+			return 2*int(s.agents) >= known && 2*float64(now-s.first)/dayMillis < g.agentDays/float64(max(g.Agents, 1))-1
+		}
+	}
+	return false
+}
+
 // adopts is how often a day an agent of the group has begun to use an item that so many
 // know, the first of them left out.
 func (g *Peers) adopts(known int) float64 {

@@ -40,3 +40,31 @@ func TestASecondAgentIsExpectedAsOftenAsToolsHadOne(t *testing.T) {
 	require.Less(t, seldom, often/2)
 	require.Less(t, site, often/2, "where a known tool sends data says nothing of the others")
 }
+
+func TestAToolRollsOutOnlyWhereItIsMuchYoungerThanItsPeers(t *testing.T) {
+	const day = 86_400_000
+	old, young, other := baseline.Hash(1, "old"), baseline.Hash(1, "young"), baseline.Hash(1, "other")
+	g := baseline.NewPeers(baseline.NewPeers(nil))
+	g.Agents = 2
+	rollsOut := func(item uint64, now int64) bool {
+		var n baseline.Novelty
+		return n.Rarity(g, baseline.ItemTool, item, nil, false, now).RollsOut
+	}
+	g.Spread(baseline.ItemTool, old, true, day)
+	require.False(t, rollsOut(old, day), "all tools are new to a new group")
+	var a, b baseline.Profile
+	for range 20 {
+		a.Begin(g, 1)
+		b.Begin(g, 1)
+	}
+	for range 6 { // that many have long known it
+		g.Learnt(old, day)
+	}
+	g.Advance(20 * day)
+	g.Spread(baseline.ItemTool, old, true, 20*day)
+	g.Spread(baseline.ItemTool, young, true, 20*day)
+	require.True(t, rollsOut(young, 21*day))
+	require.False(t, rollsOut(old, 21*day), "it was there from the first day")
+	require.False(t, rollsOut(young, 40*day), "it has spread")
+	require.False(t, rollsOut(other, 21*day), "nobody uses it")
+}

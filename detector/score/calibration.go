@@ -23,8 +23,8 @@ type Calibration struct {
 const fusedShift = 2
 
 // RecordFused counts a block whose fused evidence rose; -Inf: it is new.
-func (c *Calibration) RecordFused(class int, from, to float64) {
-	c.Fused[class].Record(from+fusedShift, to+fusedShift, 1)
+func (c *Calibration) RecordFused(class int, from, to, weight float64) {
+	c.Fused[class].Record(from+fusedShift, to+fusedShift, weight)
 }
 
 // NewCalibration returns curves for n signals.

@@ -272,7 +272,7 @@ func TestThoseWhoGrowUpAreHeldToTheYoungADecadeLessAtFirst(t *testing.T) {
 	p.Fleet.Expose(0, 600)
 	p.Group.Expose(0, 100)
 	for range 60 {
-		p.Fleet.RecordFused(0, -1, 1) // 0.1 a day
+		p.Fleet.RecordFused(0, -1, 1, 1) // 0.1 a day
 	}
 	young := p.Fused(0, 3)
 	require.Greater(t, p.Fused(1, 3), 5*young, "none of them has been watched")

@@ -78,7 +78,8 @@ func (newResource) Close(c *Context) (Detail, bool) {
 // written or sent to. It is as unusual as the most unusual of the destination
 // itself, the tool, and the tool on this kind of resource; a new use of a tool that
 // goes to a destination which hardly any peer knows is as rare as both together, and
-// so is a known tool called out of its usual order (baseline.Joint).
+// so is a known tool called out of its usual order, or one that the peers have long had
+// and this agent never used (baseline.Joint).
 type newDestination struct{}
 
 func (newDestination) Info() Info {
@@ -115,7 +116,7 @@ func (newDestination) Score(c *Context) float64 {
 		leaf -= nearby
 	}
 	x = max(x, leaf, strongest(c, baseline.ItemSite), strongest(c, baseline.ItemAgent)-nearby)
-	if x > 0 && offCourse(c) {
+	if x > 0 && (offCourse(c) || borrowed(c)) {
 		x -= math.Log10(c.Peers.Joint(c.StepChance))
 	}
 	return x
@@ -125,6 +126,17 @@ func (newDestination) Score(c *Context) float64 {
 // the agent knows: one more address of a customer, one more path of an API. So is a
 // first message to another agent of the house.
 const nearby = 1
+
+// borrowed reports whether the event's tool is new to the agent, while a quarter of its
+// peers or more have used it, and not only of late: nobody is giving it to all of them.
+func borrowed(c *Context) bool {
+	for i := range c.Fresh {
+		if f := &c.Fresh[i]; f.Item.Kind == baseline.ItemTool {
+			return f.Rarity.Peers > 0 && 4*f.Rarity.Peers >= c.Peers.Agents-1 && !f.Rarity.RollsOut
+		}
+	}
+	return false
+}
 
 func has(c *Context, kind baseline.ItemKind) bool {
 	for i := range c.Fresh {
