@@ -68,7 +68,7 @@ func (s *stream) next() *schemas.Activity {
 	return &s.ev
 }
 
-func benchmark(b *testing.B, agents int) {
+func benchmark(b *testing.B, agents int, ahead bool) {
 	b.Helper()
 	sink := &discard{}
 	d, err := detector.New(detector.DefaultConfig(), sink)
@@ -79,15 +79,24 @@ func benchmark(b *testing.B, agents int) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
+	var key []byte
 	for b.Loop() {
+		if ahead {
+			key = schemas.AppendKey(key[:0], "default", s.names[(s.i+detector.Lead)%s.agents])
+			d.Ahead(key)
+		}
 		d.Process(s.next())
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(sink.alerts), "alerts")
 }
 
-func BenchmarkProcess10kAgents(b *testing.B)  { benchmark(b, 10_000) }
-func BenchmarkProcess100kAgents(b *testing.B) { benchmark(b, 100_000) }
+func BenchmarkProcess10kAgents(b *testing.B)  { benchmark(b, 10_000, false) }
+func BenchmarkProcess100kAgents(b *testing.B) { benchmark(b, 100_000, false) }
+
+// As detect does it: the keys of the next records are known.
+func BenchmarkProcessAhead10kAgents(b *testing.B)  { benchmark(b, 10_000, true) }
+func BenchmarkProcessAhead100kAgents(b *testing.B) { benchmark(b, 100_000, true) }
 
 func TestAnAgentTakesAtMostFourKiBOnAverage(t *testing.T) {
 	const agents = 5000

@@ -24,6 +24,7 @@ package detector
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
@@ -86,6 +87,8 @@ type Detector struct {
 	tenants   []*tenant
 	byName    map[string]*tenant // never walked
 	agents    int
+	index     index
+	ahead     ahead
 	touches   uint64 // windows opened; orders agents by activity
 	episodes  uint64 // episodes opened: their counter
 	silences  uint64 // agents that fell silent or were looked at: their order
@@ -121,7 +124,7 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 		return nil, fmt.Errorf("new detector: quiet time %v and max agents %d must be above 0", cfg.QuietTime, cfg.MaxAgents)
 	}
 	d := &Detector{
-		cfg: cfg, sink: sink,
+		cfg: cfg, sink: sink, index: newIndex(),
 		windows: agentQueue{ticket: openWindows}, silents: agentQueue{ticket: silences},
 		signals: signal.All(), byName: make(map[string]*tenant),
 	}
@@ -185,7 +188,7 @@ func (d *Detector) agent(ev *schemas.Activity, at schemas.Millis) *agent {
 		}
 		d.last = t
 	}
-	if a, ok := t.agents[ev.AgentID]; ok {
+	if a := d.index.find(t, ev.AgentID); a != nil {
 		return a
 	}
 	if d.agents >= d.cfg.MaxAgents {
@@ -204,7 +207,7 @@ func (d *Detector) agent(ev *schemas.Activity, at schemas.Millis) *agent {
 }
 
 func (d *Detector) add(a *agent) {
-	a.tenant.agents[a.id] = a
+	d.index.add(a)
 	a.listOf().push(a)
 	d.agents++
 	d.cutting.add(a)
@@ -212,6 +215,7 @@ func (d *Detector) add(a *agent) {
 
 func (d *Detector) addTenant(name string) *tenant {
 	t := newTenant(name, len(d.signals), len(d.metrics))
+	t.hash = maphash.String(d.index.seed, name)
 	d.tenants = append(d.tenants, t)
 	d.byName[name] = t
 	return t
@@ -250,7 +254,7 @@ func (d *Detector) evict() {
 	d.cutting.remove(victim)
 	victim.unlink()
 	victim.group.peers.Agents--
-	delete(t.agents, victim.id)
+	d.index.remove(victim)
 	victim.tenant = nil // what still queues for it finds it gone
 	d.agents--
 	d.evicted++

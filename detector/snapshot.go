@@ -95,8 +95,8 @@ func (d *Detector) AppendAgent(dst []byte, tenantID, agentID string) ([]byte, bo
 	if !ok {
 		return dst, false
 	}
-	a, ok := t.agents[agentID]
-	if !ok {
+	a := d.index.find(t, agentID)
+	if a == nil {
 		return dst, false
 	}
 	return appendAgent(dst, a), true
@@ -419,13 +419,13 @@ func (d *Detector) restoreAgent(record []byte) error {
 	if a.group, ok = t.byName[groupName]; !ok {
 		return fmt.Errorf("%w: of group %.40q, which is not there", wire.ErrCorrupt, groupName)
 	}
-	if _, twice := t.agents[a.id]; twice {
+	if d.index.find(t, a.id) != nil {
 		return fmt.Errorf("%w: agent %.40q twice", wire.ErrCorrupt, a.id)
 	}
 	a.tenant = t
 	a.policy = d.policyOf(a)
 	a.group.peers.Agents++
-	t.agents[a.id] = a
+	d.index.add(a)
 	d.agents++
 	d.cutting.restore(a)
 	a.listOf().push(a)

@@ -18,7 +18,7 @@ const (
 // tenant is a world of its own: agents, peers, calibration, eviction.
 type tenant struct {
 	name                   string
-	agents                 map[string]*agent // by id; never walked
+	hash                   uint64 // of the name, in the index
 	groups                 []*group
 	byName                 map[string]*group // never walked
 	fleet                  *baseline.Peers
@@ -42,7 +42,7 @@ type group struct {
 
 func newTenant(name string, signals, metrics int) *tenant {
 	t := &tenant{
-		name: name, agents: make(map[string]*agent), byName: make(map[string]*group),
+		name: name, byName: make(map[string]*group),
 		fleet: baseline.NewPeers(nil), calibration: score.NewCalibration(signals),
 	}
 	t.fleet.Metrics = make([]baseline.MetricPrior, metrics)

@@ -205,6 +205,9 @@ func (h *detectHandler) take(ctx context.Context, f Fetched) error {
 	for i := range f.Records {
 		h.rec = &f.Records[i]
 		if h.next = h.rec.Offset + 1; h.next > h.state.next {
+			if ahead := i + detector.Lead; ahead < len(f.Records) {
+				h.state.detector.Ahead(f.Records[ahead].Key)
+			}
 			h.record()
 			h.state.next = h.next
 		}

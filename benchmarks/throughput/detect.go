@@ -101,9 +101,17 @@ func (b *bench) detectAt(ctx context.Context, size fleetSize) error {
 	return nil
 }
 
-// pass is what is measured: every event of the corpus decoded and processed.
+// pass is what is measured: every event of the corpus decoded and processed, as the
+// role does it.
 func (a *arena) pass() error {
-	return a.c.decodeAll(a.dec, func(ev *schemas.Activity) { a.d.Process(ev) })
+	ahead := detector.Lead
+	return a.c.decodeAll(a.dec, func(ev *schemas.Activity) {
+		if ahead < a.c.len() {
+			a.d.Ahead(a.c.key(ahead))
+		}
+		ahead++
+		a.d.Process(ev)
+	})
 }
 
 // warmUp lets the detector learn, and weighs it on the way.
