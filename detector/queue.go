@@ -1,5 +1,7 @@
 package detector
 
+import "github.com/plumbline-sec/plumbline/detector/internal/prefetch"
+
 // agentQueue holds agents in the order in which something of theirs is due. An entry
 // counts as long as the agent has the ticket with which it was pushed; one whose
 // agent has another since, or is gone, is passed over.
@@ -31,6 +33,9 @@ func (q *agentQueue) front() *agent {
 func (q *agentQueue) pop() {
 	q.ring[q.head] = queued{}
 	q.head++
+	if ahead := q.head + queueLead; ahead < len(q.ring) {
+		prefetch.Value(q.ring[ahead].agent)
+	}
 	// Half of the slice is empty: move the rest to its beginning.
 	if q.head > 1024 && q.head*2 > len(q.ring) {
 		n := copy(q.ring, q.ring[q.head:])
@@ -38,6 +43,9 @@ func (q *agentQueue) pop() {
 		q.ring, q.head = q.ring[:n], 0
 	}
 }
+
+// queueLead is how many agents ahead of its turn one is fetched into the caches.
+const queueLead = 2
 
 // openWindows is the ticket of the queue of open windows, the oldest first.
 func openWindows(a *agent) uint64 {
