@@ -145,13 +145,18 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 		r.Company = 1 + float64(company*f)
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
-	r.PerDay = r.Incidence * r.PeerShare * max(daily, 0.1)
+	r.PerDay = r.Incidence * r.PeerShare * max(daily, leastDaily)
 	r.RollsOut = g.rollsOut(item, known, now)
 	if rate := max(g.spreads(item, now), g.adopts(known)); rate > r.PerDay {
 		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
 	}
 	return r
 }
+
+// leastDaily is how many incidences a day an agent is held to have at least. To act
+// seldom would else be evidence by itself, and each new thing of an agent that does
+// an alert.
+const leastDaily = 5
 
 func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
 

@@ -14,7 +14,7 @@ type callRate struct{}
 
 func (callRate) Info() Info {
 	return Info{
-		Name: schemas.SignalCallRate, Family: FamilyRate, Unit: "calls", Share: 1, Blocks: 24,
+		Name: schemas.SignalCallRate, Family: FamilyRate, Unit: "calls", Share: 0.3, Blocks: 24,
 		Title: "Far more calls than this agent makes",
 	}
 }

@@ -17,7 +17,7 @@ const longHours = 24 // own hours before it is scored
 
 func (callRateLong) Info() Info {
 	return Info{
-		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Share: 1, Blocks: 2, Daily: true,
+		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Share: 0.3, Blocks: 2, Daily: true,
 		Title: "More calls for many hours than this agent makes",
 	}
 }

@@ -84,7 +84,7 @@ type newDestination struct{}
 
 func (newDestination) Info() Info {
 	return Info{
-		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Share: 10, Blocks: perDay, Leaves: true,
+		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Share: 20, Blocks: perDay, Leaves: true,
 		Title: "First contact with a destination",
 	}
 }
@@ -202,7 +202,7 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 		if len(d.FirstSeen) < schemas.MaxEvidence {
 			d.FirstSeen = append(d.FirstSeen, itemName(f.Item))
 		}
-		if best < 0 || f.X > c.Fresh[best].X {
+		if best < 0 || told(f) > told(&c.Fresh[best]) {
 			best = i
 		}
 	}
@@ -219,6 +219,15 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 		d.Text += " (" + Count(d.Observed) + " things new at once)"
 	}
 	return d
+}
+
+// told is what an explanation goes by: where data went is asked first, and named unless
+// how it went is rarer by more than a decade.
+func told(f *Fresh) float64 {
+	if is(f.Item.Kind, []baseline.ItemKind{baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent}) {
+		return f.X + 1
+	}
+	return f.X
 }
 
 // Newest returns what is newest of what an event touches, in the words of an
