@@ -24,6 +24,9 @@ func TestWhatIsSaidAheadChangesNothing(t *testing.T) {
 			EventID: fmt.Sprint(i), Time: schemas.Millis(1_700_000_000_000 + i*20_000), TenantID: fmt.Sprint("t", rng.IntN(2)),
 			AgentID: fmt.Sprint("a", rng.IntN(70)), PeerGroup: "g", Tool: fmt.Sprint("tool", rng.IntN(3)), Outcome: schemas.OutcomeSuccess,
 		}
+		if i > len(events)-500 { // an attack
+			events[i].TenantID, events[i].AgentID, events[i].BytesSent = "t0", "a1", 1<<30
+		}
 	}
 	for hinted := range 2 {
 		d, err := detector.New(cfg, &alerts[hinted])
@@ -41,6 +44,7 @@ func TestWhatIsSaidAheadChangesNothing(t *testing.T) {
 		require.Positive(t, d.Stats().Evicted)
 		states[hinted] = d.AppendSnapshot(nil)
 	}
+	require.NotEmpty(t, alerts[0].alerts)
 	require.Equal(t, states[0], states[1])
 	require.Equal(t, alerts[0], alerts[1])
 }

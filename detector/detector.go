@@ -1,6 +1,7 @@
 // Package detector scores what agents do against what they normally do.
 //
-// It is pure: no I/O, no clock, no randomness, no goroutines. Invariants:
+// It is pure: no I/O, no clock, no goroutines, and no randomness but the seed of its
+// index, on which no result depends. Invariants:
 //
 //  1. The same events in the same order give the same verdicts, alerts and windows,
 //     byte for byte. No output depends on the order of a Go map.
@@ -272,7 +273,7 @@ type Stats struct {
 }
 
 // agentBytes is about what one agent takes: the value, its strings, its place in
-// the map and the queue, and what its sets and its trail hold on average.
+// the index and the queue, and what its sets and its trail hold on average.
 const agentBytes = 3400
 
 // Stats returns the detector's numbers.
@@ -290,5 +291,5 @@ func (d *Detector) Stats() Stats {
 	return s
 }
 
-// groupBytes is the calibration of one group.
-const groupBytes = 18 * 512
+// groupBytes is the calibration and the pauses of one group.
+const groupBytes = 18*512 + 8*weekHours

@@ -30,6 +30,9 @@ func (x *index) next(i uint64) uint64 { return (i + 1) & uint64(len(x.slots)-1) 
 // home is where the search for h begins.
 func (x *index) home(h uint64) uint64 { return h & uint64(len(x.slots)-1) }
 
+// distance is how many slots lie from one to the other, going forward.
+func (x *index) distance(from, to uint64) uint64 { return (to - from) & uint64(len(x.slots)-1) }
+
 func (x *index) find(t *tenant, id string) *agent {
 	h := x.hashOf(t, id)
 	for i := x.home(h); x.slots[i].a != nil; i = x.next(i) {
@@ -71,7 +74,7 @@ func (x *index) remove(a *agent) {
 	}
 	x.n--
 	for i := x.next(hole); x.slots[i].a != nil; i = x.next(i) {
-		if x.home(i-x.slots[i].hash) >= x.home(i-hole) { // as far from its home as from the hole, or farther
+		if x.distance(x.home(x.slots[i].hash), i) >= x.distance(hole, i) {
 			x.slots[hole], hole = x.slots[i], i
 		}
 	}

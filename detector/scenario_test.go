@@ -3,6 +3,7 @@ package detector_test
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,6 +72,8 @@ func TestScenarios(t *testing.T) {
 			s := &scenario{t: t, file: name, cfg: detector.DefaultConfig(), clock: fleetStart, begun: fleetStart}
 			s.cfg.Version, s.cfg.Hash = "test", "cafe"
 			s.run(string(text))
+			_, err = detector.Restore(s.cfg, &s.sink, s.d.AppendSnapshot(nil))
+			require.NoError(t, err, "what it has come to can be restored")
 		})
 	}
 }
@@ -319,6 +322,9 @@ func (s *scenario) event(args []string, number int) {
 		}
 	}
 	s.last = s.d.Process(&ev)
+	if v := &s.last; math.IsInf(v.Surprise, 0) || math.IsNaN(v.Surprise) || math.IsNaN(v.Score) {
+		s.fail("surprise %v, score %v", v.Surprise, v.Score)
+	}
 }
 
 func (s *scenario) expect(what string, args []string) {

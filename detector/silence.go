@@ -3,6 +3,7 @@ package detector
 import (
 	"math"
 
+	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -42,7 +43,10 @@ type silent struct {
 	next int64  // the hour to take next
 	mu   float32
 	over float32 // sum of over*mu: relative variances weighed by what was expected
-	x    float32 // highest evidence, as calibration has it
+	// today is mu of the day at hand, doubt the variance of whole days: what was expected
+	// of an off day is not known, and says nothing of the next.
+	today, doubt float32
+	x            float32 // highest evidence, as calibration has it
 }
 
 // fallSilent begins to look at an agent whose hour has closed.
@@ -81,9 +85,14 @@ func (d *Detector) hearSilence() {
 		}
 		a.group.silent -= s.missed()
 		for ; d.over(s.next) && s.next < s.from+silentHours; s.next++ {
-			mu, over := a.profile.Rate.Idles(&a.group.peers.Rate, s.next)
+			if s.next%24 == 0 {
+				s.today = 0
+			}
+			mu, over, day := a.profile.Rate.Idles(&a.group.peers.Rate, s.next)
 			s.mu += float32(mu)
 			s.over += float32(over * mu)
+			s.doubt += float32(day * mu * (mu + 2*float64(s.today)))
+			s.today += float32(mu)
 		}
 		a.group.silent += s.missed()
 		if a.group.quiet() {
@@ -111,7 +120,8 @@ func (s *silent) missed() int {
 
 // now is the silence so far.
 func (s *silent) now() signal.Silence {
-	return signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: float64(s.over) / max(float64(s.mu), 1e-9)}
+	mu := max(float64(s.mu), 1e-9)
+	return signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: (float64(s.over) + float64(s.doubt)/mu) / mu}
 }
 
 // endSilence ends the looking at an agent.
@@ -126,16 +136,19 @@ func (g *group) quiet() bool {
 	return others >= silentOthers && 5*others > others+g.active
 }
 
-// pauses are the hours in which a group made no calls, by hour of the week: the last such
-// hour, twice, and one more where the week before was a pause too.
+// pauses are the hours that agents of a quiet group have missed, by hour of the week: the
+// last such hour, twice, and one more where the week before had it too.
 type pauses [weekHours]int64
 
 const weekHours = 7 * 24
 
-// pause notes hours in which the group made no calls, up to one before 'to'.
+func (p *pauses) at(hour int64) *int64 { return &p[(hour%weekHours+weekHours)%weekHours] }
+
+// pause notes the hours that a silent agent of a quiet group has missed, up to one before
+// 'to'.
 func (g *group) pause(from, to int64) {
 	for h := max(from, to-weekHours); h < to; h++ {
-		at := &g.pauses[h%weekHours]
+		at := g.pauses.at(h)
 		switch *at / 2 {
 		case h:
 		case h - weekHours:
@@ -148,12 +161,12 @@ func (g *group) pause(from, to int64) {
 
 // says reports whether an empty hour says something of the group's agents. An hour in
 // which all of them pause does not, unless they do so every week.
-func (g *group) says(hour int64) bool { return g.pauses[hour%weekHours] != 2*hour }
+func (g *group) says(hour int64) bool { return *g.pauses.at(hour) != 2*hour }
 
 // catchUp brings an agent that is back to the beginning of an hour.
 func (a *agent) catchUp(hour int64) {
 	p, peers := &a.profile, a.group.peers
-	p.Advance(peers, hour-weekHours)
+	p.Skip(hour - baseline.MaxIdleHours)
 	for p.At < hour {
 		says, to := a.group.says(p.At), p.At+1
 		for to < hour && a.group.says(to) == says {

@@ -286,10 +286,10 @@ func (s *silent) code(c *wire.Coder) {
 	}
 	c.I64(&s.from)
 	c.I64(&s.next)
-	for _, v := range []*float32{&s.mu, &s.over, &s.x} {
+	for _, v := range []*float32{&s.mu, &s.over, &s.today, &s.doubt, &s.x} {
 		c.F32(v)
 	}
-	if c.Reading() && (s.mu < 0 || s.over < 0 || s.next < s.from) {
+	if c.Reading() && (s.mu < 0 || s.over < 0 || s.today < 0 || s.doubt < 0 || s.next < s.from) {
 		c.Fail("silence of an agent")
 	}
 }

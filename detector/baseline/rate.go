@@ -59,15 +59,18 @@ type RateAt struct {
 }
 
 const (
-	maxIdleHours = 14 * 24 // empty hours that are observed one by one; those before them only fade
-	minMu        = 1e-6
-	routine      = 2 // days in a row
-	clip         = 4 // standard deviations
+	minMu   = 1e-6
+	routine = 2 // days in a row
+	clip    = 4 // standard deviations
 	// Hours before the weekdays are learnt: the empty hours of an agent that works
 	// once a day would say that the weekday of its first days is off.
 	weekdayFrom = 7 * 24
 	nearFrom    = 3 // times an hour's expectation, of the hour beside it
 )
+
+// MaxIdleHours is how many empty hours are observed one by one; those before them only
+// fade.
+const MaxIdleHours = 14 * 24
 
 // slot returns the hour of the day and the day of the week (Monday = 0).
 func slot(hour int64) (h, d int) {
@@ -136,14 +139,14 @@ func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
 	return max(c-1, 0) / (mu * (1 + mu))
 }
 
-// Idles returns what is expected of an hour that was empty, and its relative variance. Of
-// a weekday on which the agent hardly works the mean says little: whether it works at all
-// is what is not known.
-func (r *Rate) Idles(p *RatePrior, hour int64) (mu, over float64) {
+// Idles returns what is expected of an hour that was empty, its relative variance, and
+// one more that is common to all hours of the day: of a weekday on which the agent hardly
+// works the mean says little, since whether it works at all is what is not known.
+func (r *Rate) Idles(p *RatePrior, hour int64) (mu, over, day float64) {
 	a := r.At(p, hour)
 	_, d := slot(hour)
 	sd, vd := r.day[d].at(p.day[d], p.dayVar)
-	return a.Mu, max(a.Over, 0) + float64(vd*(1/sq(min(sd, 1))-1))
+	return a.Mu, max(a.Over, 0), float64(vd * (1/sq(min(sd, 1)) - 1))
 }
 
 // Learn takes the count of one closed hour, a being what At said of it before.
@@ -238,7 +241,7 @@ func (r *Rate) Idle(p *RatePrior, from, to int64) {
 	if to <= from {
 		return
 	}
-	start := max(from, to-maxIdleHours)
+	start := max(from, to-MaxIdleHours)
 	r.fade(to - from)
 	for h := start; h < to; h++ {
 		a := r.At(p, h)

@@ -116,11 +116,19 @@ func (newDestination) Score(c *Context) float64 {
 		leaf -= nearby
 	}
 	x = max(x, leaf, strongest(c, baseline.ItemSite), strongest(c, baseline.ItemAgent)-nearby)
-	if x > 0 && (offCourse(c) || borrowed(c)) {
+	switch {
+	case x <= 0 || c.StepChance <= 0:
+	case offCourse(c):
 		x -= math.Log10(c.Peers.Joint(c.StepChance))
+	case borrowed(c):
+		x += min(-math.Log10(c.Peers.Joint(c.StepChance)), mostBorrowed)
 	}
 	return x
 }
+
+// mostBorrowed is the most that a borrowed tool adds, decades: it is always a new step
+// too, so that only part of how rare one is there counts.
+const mostBorrowed = 1.5
 
 // nearby is how much weaker evidence, decades, a new destination is at a site that
 // the agent knows: one more address of a customer, one more path of an API. So is a
@@ -155,8 +163,11 @@ func (newDestination) Observe(c *Context) Detail {
 
 func (newDestination) Explain(c *Context) Detail {
 	d := explainFresh(c, "reached", baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind)
-	if offCourse(c) {
+	switch {
+	case offCourse(c):
 		d.Text += ", and called tool " + Quote(c.Ev.Tool) + stepText(c) + ", which is new too"
+	case borrowed(c) && !strings.Contains(d.Text, "tool "+Quote(c.Ev.Tool)):
+		d.Text += ", with tool " + Quote(c.Ev.Tool) + ", which peers have long used and it never has"
 	}
 	return d
 }

@@ -33,7 +33,7 @@ type Context struct {
 	Metrics                []MetricValue // of the event, by the config's order
 	Fresh                  []Fresh       // what the event touches for the first time
 	LeavesHouse            bool          // the event touches a destination
-	StepChance             float64       // where something is fresh: that a call is a new step
+	StepChance             float64       // that a call is a new step; 0 where nothing is fresh, or the event is late
 	Before                 uint32        // baseline.ToolTag of the tool before it in the session; 0: none
 	BeforeName             string        // and its name, for Explain, where it is still known
 }

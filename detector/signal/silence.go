@@ -58,7 +58,11 @@ func (silence) Observe(c *Context) Detail {
 func (s silence) Explain(c *Context) Detail {
 	d := s.Observe(c)
 	d.Low, d.High = 1, d.Expected
-	d.Text = "has made no call since " + d.Start.Time().Format("15:04") + " UTC; " + Count(d.Expected) + " were expected in these " +
+	since := "15:04"
+	if c.Silence.Hours >= 24 {
+		since = "Mon 15:04"
+	}
+	d.Text = "has made no call since " + d.Start.Time().Format(since) + " UTC; " + Count(d.Expected) + " were expected in these " +
 		Plural(float64(c.Silence.Hours), "hour", "hours")
 	return d
 }
