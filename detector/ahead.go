@@ -41,16 +41,6 @@ func (d *Detector) Ahead(key []byte) {
 	prefetch.Value(&d.index.slots[d.index.home(d.ahead.hash)])
 }
 
-// guess is an agent of this hash, not looking at the agent itself.
-func (x *index) guess(h uint64) *agent {
-	for i := x.home(h); x.slots[i].a != nil; i = x.next(i) {
-		if x.slots[i].hash == h {
-			return x.slots[i].a
-		}
-	}
-	return nil
-}
-
 // fetch asks for what the agent points to and its next event will look at.
 func (a *agent) fetch() {
 	prefetch.String(a.id)

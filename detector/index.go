@@ -43,6 +43,16 @@ func (x *index) find(t *tenant, id string) *agent {
 	return nil
 }
 
+// guess is an agent of this hash, not looking at the agent itself.
+func (x *index) guess(h uint64) *agent {
+	for i := x.home(h); x.slots[i].a != nil; i = x.next(i) {
+		if x.slots[i].hash == h {
+			return x.slots[i].a
+		}
+	}
+	return nil
+}
+
 // add takes in an agent that is not there yet.
 func (x *index) add(a *agent) {
 	if x.n++; 4*x.n > 3*len(x.slots) {

@@ -114,26 +114,19 @@ func TestWhoStopsOverAWeekendIsMissedOnMonday(t *testing.T) {
 	d, err := New(DefaultConfig(), &sink)
 	require.NoError(t, err)
 	const weeks = 6
-	start := schemas.Millis(1_717_372_800_000) // a Monday
-	event := func(hour, minute int, agent, group string) {
-		d.Process(&schemas.Activity{
-			EventID: fmt.Sprint(hour, minute, agent), TenantID: "t", AgentID: agent, PeerGroup: group, SessionID: fmt.Sprint(hour, agent),
-			Tool: "x", Outcome: schemas.OutcomeSuccess, Time: start + schemas.Millis(hour)*hourMillis + schemas.Millis(minute)*60_000,
-		})
-	}
 	for hour := range weeks*weekHours + 24 {
 		for minute := 0; minute < 60; minute += 5 {
 			for a := range 6 {
 				if hour/24%7 < 5 && (a > 0 || hour < weeks*weekHours) {
-					event(hour, minute, fmt.Sprint("a", a), "office")
+					call(d, hour, minute, fmt.Sprint("a", a))
 				}
 			}
-			event(hour, minute, "clock", "clocks") // time goes on over the weekend
+			call(d, hour, minute, "clock") // time goes on over the weekend
 		}
 	}
 	var missed []string
-	for _, a := range sink {
-		if a.Status == schemas.StatusOpen && a.Time >= start+weeks*weekHours*hourMillis {
+	for _, a := range sink.alerts {
+		if a.Status == schemas.StatusOpen && a.Time >= monday+weeks*weekHours*hourMillis {
 			missed = append(missed, a.Agent.ID+" "+a.Signals[0].Name)
 		}
 	}
@@ -146,37 +139,48 @@ func TestAPauseOfAllTeachesNothing(t *testing.T) {
 	for _, c := range []struct{ gap, low, high float64 }{{60, 0.9, 1.1}, {10 * 24, 0.35, 0.6}} {
 		d, err := New(DefaultConfig(), deaf{})
 		require.NoError(t, err)
-		start := schemas.Millis(1_717_372_800_000)
-		event := func(hour, minute int, agent, group string) {
-			d.Process(&schemas.Activity{
-				EventID: fmt.Sprint(hour, minute, agent), TenantID: "t", AgentID: agent, PeerGroup: group, SessionID: "s",
-				Tool: "x", Outcome: schemas.OutcomeSuccess, Time: start + schemas.Millis(hour)*hourMillis + schemas.Millis(minute)*60_000,
-			})
-		}
 		const worked = 4 * weekHours
 		for hour := range worked + int(c.gap) {
 			for minute := 0; minute < 60; minute += 5 {
 				for a := range 10 {
 					if hour < worked {
-						event(hour, minute, fmt.Sprint("a", a), "g")
+						call(d, hour, minute, fmt.Sprint("a", a))
 					}
 				}
-				event(hour, minute, "clock", "clocks")
+				call(d, hour, minute, "clock")
 			}
 		}
 		a := d.index.find(d.byName["t"], "a3")
 		expected := func() float64 {
-			return a.profile.Rate.At(&a.group.peers.Rate, int64(start)/hourMillis+8*weekHours).Mu
+			return a.profile.Rate.At(&a.group.peers.Rate, int64(monday)/hourMillis+8*weekHours).Mu
 		}
 		before := expected()
 		require.InEpsilon(t, 12, before, 0.1)
-		event(worked+int(c.gap), 0, "a3", "g")
+		call(d, worked+int(c.gap), 0, "a3")
 		require.Greater(t, expected(), c.low*before, "%v hours", c.gap)
 		require.Less(t, expected(), c.high*before, "%v hours", c.gap)
 	}
 }
 
-type heard []*schemas.Alert
+const monday = schemas.Millis(1_717_372_800_000)
 
-func (h *heard) Alert(a *schemas.Alert) { *h = append(*h, a) }
-func (*heard) Window(*schemas.Window)   {}
+// call is a call of an agent so long after a Monday's midnight. The clock has a group of
+// its own.
+func call(d *Detector, hour, minute int, agent string) {
+	group := "office"
+	if agent == "clock" {
+		group = "clocks"
+	}
+	d.Process(&schemas.Activity{
+		EventID: fmt.Sprint(hour, minute, agent), TenantID: "t", AgentID: agent, PeerGroup: group, SessionID: fmt.Sprint(hour, agent),
+		Tool: "x", Outcome: schemas.OutcomeSuccess, Time: monday + schemas.Millis(hour)*hourMillis + schemas.Millis(minute)*60_000,
+	})
+}
+
+// heard is a sink that keeps alerts.
+type heard struct {
+	deaf
+	alerts []*schemas.Alert
+}
+
+func (h *heard) Alert(a *schemas.Alert) { h.alerts = append(h.alerts, a) }

@@ -170,7 +170,7 @@ func TestSnapshotsOfReleasedFormatsLoad(t *testing.T) {
 	cfg := detector.DefaultConfig()
 	d, err := detector.New(cfg, &recorder{})
 	require.NoError(t, err)
-	for _, ev := range troubled(9, 5, 3) {
+	for _, ev := range troubled(9, 5, 6) {
 		d.Process(&ev)
 	}
 	fresh := d.AppendSnapshot(nil)

@@ -127,7 +127,7 @@ func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
 // look looks one item up: known, or new and how unusual.
 func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64, late bool) (known bool) {
 	c, n, w := &d.ctx, &a.profile.Novelty, &a.win
-	if it.Kind == baseline.ItemDestination || it.Kind == baseline.ItemSite || it.Kind == baseline.ItemAgent {
+	if it.Kind.Place() {
 		c.LeavesHouse = true
 	}
 	known, first := n.Known.Use(it.Hash, hour)

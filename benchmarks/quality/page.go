@@ -129,7 +129,8 @@ func writeDojo(b *strings.Builder, o options) {
 		fmt.Fprintf(b, "Failed: %v.\n", err)
 		return
 	}
-	fmt.Fprintf(b, "Sessions of real models, some of them hijacked by a prompt in what a tool returned. The detector learns from those of other models and judges %d hijacked, %d benign and %d resisted ones.\n\n"+
+	fmt.Fprintf(b, "Sessions of real models, some of them hijacked by a prompt in what a tool returned. The detector learns from those of other models and judges %d hijacked, %d benign and %d resisted ones. "+
+		"The weights of the signals were chosen with these models in view: the figures are no proof on others.\n\n"+
 		"| | |\n|---|---|\n| area under the curve, hijacked against benign | %.4f |\n| against sessions that resisted | %.4f |\n| recall at 1 %% false positives | %s |\n| recall at 5 %% | %s |\n",
 		d.Hijacked, d.Benign, d.Resisted, d.AUC, d.AUCResisted, wilson(d.At1, d.Hijacked), wilson(d.At5, d.Hijacked))
 }

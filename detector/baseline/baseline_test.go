@@ -390,8 +390,9 @@ func TestAWeekdayThatIsHardlyWorkedMayStillBeEmpty(t *testing.T) {
 	require.InDelta(t, 40, mu, 6)
 	require.InDelta(t, r.At(&prior, thursday).Over, over, 0.05)
 	require.Less(t, day, 0.05)
-	few, _, doubt := r.Idles(&prior, saturday)
+	few, rest, doubt := r.Idles(&prior, saturday)
 	require.Less(t, few, 4.0)
+	require.Greater(t, rest+doubt, over+0.5)
 	require.Greater(t, doubt, 0.5)
 }
 

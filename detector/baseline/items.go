@@ -18,6 +18,9 @@ const (
 	ItemKinds                       // how many there are
 )
 
+// Place reports whether an item of this kind is somewhere that data can leave to.
+func (k ItemKind) Place() bool { return k == ItemDestination || k == ItemSite || k == ItemAgent }
+
 // Item is one thing that an event touches.
 type Item struct {
 	Kind ItemKind

@@ -235,7 +235,7 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 // told is what an explanation goes by: where data went is asked first, and named unless
 // how it went is rarer by more than a decade.
 func told(f *Fresh) float64 {
-	if is(f.Item.Kind, []baseline.ItemKind{baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent}) {
+	if f.Item.Kind.Place() {
 		return f.X + 1
 	}
 	return f.X
