@@ -282,7 +282,9 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	}
 	for i := range d.fresh {
 		f := &d.fresh[i]
-		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, true, f.Rarity.Peers)
+		if !p.Novelty.Pending(f.Item.Hash) {
+			p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, !f.Rarity.RollsOut, f.Rarity.Peers)
+		}
 		if f.Item.Kind == baseline.ItemStep {
 			p.Novelty.Steps.Add(f.Item.Hash)
 			// An order of calls vouches even where it was alerted on: a new version of the

@@ -89,7 +89,7 @@ func (f *Fleet) target(honest []*agent, order []int, taken map[*agent]bool, at A
 	for _, i := range order {
 		a := honest[i]
 		switch {
-		case taken[a] || a.born > f.start || a.rhythm.perHour() < f.opt.Busy:
+		case taken[a] || a.born > f.start || f.opt.Settled && !a.settled(at.Kind):
 		case at.Kind == KindRamp && a.rhythm.perHour() < 1:
 		case at.Kind == KindInjection && a.rhythm.expect(when, f.end) < 3*a.role.length:
 		default:
@@ -97,6 +97,19 @@ func (f *Fleet) target(honest []*agent, order []int, taken map[*agent]bool, at A
 		}
 	}
 	return nil
+}
+
+// settled reports whether the attack breaks with what a does every day.
+func (a *agent) settled(kind Kind) bool {
+	switch {
+	case a.rhythm.perHour() < .5:
+		return false
+	case kind == KindSweep:
+		return a.rhythm.kind != Batch
+	case kind == KindNewDestination || kind == KindInjection:
+		return a.role.tools[a.toolWith(schemas.AccessSend)].fresh < .02
+	}
+	return true
 }
 
 // newborn builds an agent that exists for its attack only. Its rhythm is the

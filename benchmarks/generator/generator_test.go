@@ -218,14 +218,19 @@ func TestAnAttackPlacedByHandComesWhenAndWhereItWasAsked(t *testing.T) {
 	assert.False(t, labels[0].Start < begin || labels[0].Start > begin+10*minute, "begins at %s", labels[0].Start)
 }
 
-func TestOnlyBusyAgentsAreAttackedWhereThatIsAsked(t *testing.T) {
+func TestOnlySettledAgentsAreAttackedWhereThatIsAsked(t *testing.T) {
 	for seed := range uint64(5) {
-		f := build(t, Options{Agents: 80, Days: 14, Seed: seed, Kinds: []Kind{KindBurst}, Count: 15, Busy: 2})
+		f := build(t, Options{Agents: 80, Days: 14, Seed: seed, Kinds: []Kind{KindSweep, KindNewDestination}, Count: 20, Settled: true})
 		require.NoError(t, f.WriteEvents(io.Discard, nil))
-		require.Len(t, f.Labels(), 15)
+		require.Len(t, f.Labels(), 20)
 		for _, l := range f.Labels() {
-			i := slices.IndexFunc(f.agents, func(a *agent) bool { return a.id == l.AgentID })
-			require.GreaterOrEqual(t, f.agents[i].rhythm.perHour(), 2.0)
+			a := f.agents[slices.IndexFunc(f.agents, func(a *agent) bool { return a.id == l.AgentID })]
+			require.GreaterOrEqual(t, a.rhythm.perHour(), 0.5)
+			if l.Kind == KindSweep {
+				require.NotEqual(t, Batch, a.rhythm.kind)
+			} else {
+				require.NotContains(t, []string{"support-triage", "hr-helpdesk", "sales-researcher"}, a.role.name)
+			}
 		}
 	}
 }

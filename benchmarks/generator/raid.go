@@ -282,7 +282,7 @@ func (r *raid) obey(ev *schemas.Activity) {
 		return
 	}
 	s.call(ev, s.toolWith(schemas.AccessSend))
-	if r.actor%3 == 0 {
+	if float64(r.actor%3) < r.strength {
 		ev.Tool = "http.post"
 	}
 	ev.Resources = append(ev.Resources[:0], r.place)

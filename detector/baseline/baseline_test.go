@@ -424,5 +424,5 @@ func TestToActSeldomIsNoEvidence(t *testing.T) {
 		g.Novelty.Day()
 	}
 	r := n.Rarity(g, baseline.ItemDestination, 1, nil, false, 0)
-	require.InEpsilon(t, 5, r.PerDay/r.Incidence/r.PeerShare, 1e-9, "held to have five a day")
+	require.InEpsilon(t, 7, r.PerDay/r.Incidence/r.PeerShare, 1e-9, "held to have seven a day")
 }

@@ -156,7 +156,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 // leastDaily is how many incidences a day an agent is held to have at least. To act
 // seldom would else be evidence by itself, and each new thing of an agent that does
 // an alert.
-const leastDaily = 5
+const leastDaily = 7
 
 func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
 

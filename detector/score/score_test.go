@@ -285,6 +285,25 @@ func TestThoseWhoGrowUpAreHeldToTheYoungADecadeLessAtFirst(t *testing.T) {
 	require.Less(t, last, 2*young)
 }
 
+func TestWhatAGroupShowsEveryDaySaysLittleAboutWhatIsRare(t *testing.T) {
+	p := score.Pair{Group: score.NewCalibration(1), Fleet: score.NewCalibration(1)}
+	record := func(c *score.Calibration, days, n int, from float64) {
+		c.Expose(1, float64(days))
+		for i := range n {
+			c.RecordFused(1, score.Floor, from-math.Log10((float64(i)+0.5)/float64(n)), 1)
+		}
+	}
+	record(p.Fleet, 5000, 5000, 0) // as the model says
+	record(p.Group, 60, 240, 0)    // four times as often
+	for y, times := range map[float64][2]float64{0.2: {2.5, 4}, 2: {1.5, 2.5}, 4: {1, 1.1}} {
+		usual := math.Pow(10, -y)
+		require.Greater(t, p.Fused(1, y), times[0]*usual, "at %v", y)
+		require.Less(t, p.Fused(1, y), times[1]*usual, "at %v", y)
+	}
+	record(p.Group, 0, 30, 3.5)
+	require.Greater(t, p.Fused(1, 3), 0.02, "thirty of what is rare do")
+}
+
 func TestCalibrationSurvivesAnotherOrderOfSignals(t *testing.T) {
 	c := score.NewCalibration(3)
 	for i := range 3 {

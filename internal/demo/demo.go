@@ -113,10 +113,6 @@ func prepare(dir string) error {
 // with: a demo shows what an alert is, the yardstick how good the detector is.
 const strength = 3
 
-// busy is how many calls an hour an attacked agent makes at least: who has worked a few
-// times in two weeks has no habits that an attack could break with.
-const busy = 0.5
-
 // newFleet is a fleet whose time ends about now: no event lies in the future.
 func newFleet(o Options, now time.Time) (*generator.Fleet, error) {
 	var kinds []generator.Kind
@@ -129,7 +125,7 @@ func newFleet(o Options, now time.Time) (*generator.Fleet, error) {
 	start := now.UTC().Truncate(time.Hour).Add(-time.Duration(days) * 24 * time.Hour)
 	fleet, err := generator.New(generator.Options{
 		Agents: o.Agents, Days: days, Start: start, Seed: o.Seed,
-		Kinds: kinds, Count: len(kinds), Strength: strength, Busy: busy, Window: time.Duration(o.Live) * 24 * time.Hour,
+		Kinds: kinds, Count: len(kinds), Strength: strength, Settled: true, Window: time.Duration(o.Live) * 24 * time.Hour,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
