@@ -86,7 +86,12 @@ func (p Pair) Fused(class int, y float64) float64 {
 	if e := g.Edge() - fusedShift; y > e {
 		edge = p.fleetFused(class, e)
 	}
-	return min(max(g.Like(y+fusedShift, fleet, edge, groupWorth), pow10(-y)/sharpen), NoEvidence)
+	// What a group shows every day says less and less about it the rarer y is: the fleet is
+	// worth at least as many agent-days as it takes to bring one exceedance, a gamma of
+	// shape 1 over the rates of groups. (Not for single signals: how a model is wrong in its
+	// tail, for bytes above all, is a matter of the group's work.)
+	worth := max(groupWorth, min(1/fleet, 1e12))
+	return min(max(g.Like(y+fusedShift, fleet, edge, worth), pow10(-y)/sharpen), NoEvidence)
 }
 
 func (p Pair) fleetFused(class int, y float64) float64 {

@@ -129,18 +129,13 @@ func (c *Curve) Edge() float64 {
 
 // Like returns the exceedances of x per agent-day of a curve with little data of
 // its own: its level where it has some, the shape of the prior's tail beyond.
-// The prior is given at x and at c's edge. It is worth some agent-days, and at least as
-// many as it takes to bring one exceedance (a gamma of shape 1 over the rates of groups):
-// what a group shows every day says less and less about it the rarer x is.
+// The prior is given at x and at c's edge, and is worth some agent-days.
 func (c *Curve) Like(x, prior, atEdge, worth float64) float64 {
 	n := 0.0
 	if edge := c.Edge(); x > edge && atEdge > 0 {
 		n = float64(c.over[c.from]) * min(prior/atEdge, 1)
 	} else {
 		n = c.exceedances(x)
-	}
-	if prior > 0 {
-		worth = max(worth, 1/prior)
 	}
 	return (n + float64(prior*worth)) / (c.days + worth)
 }
