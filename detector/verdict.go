@@ -82,7 +82,7 @@ func (d *Detector) step(a *agent, place int, session uint64, toolKnown bool) {
 	step, before := n.Runs.Step(place, d.items[0].Hash)
 	taken, first := n.Steps.Use(step), n.First(session, step)
 	if taken && first {
-		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, false, 0)
+		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, false, false, 0)
 	}
 	if taken && len(d.fresh) == 0 {
 		return
@@ -137,7 +137,7 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64,
 			tally(w, it.Kind)
 		}
 		if !again {
-			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, false, 0)
+			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, false, false, 0)
 		}
 		return true
 	}
@@ -282,9 +282,10 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	}
 	for i := range d.fresh {
 		f := &d.fresh[i]
-		if !p.Novelty.Pending(f.Item.Hash) {
-			p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, !f.Rarity.RollsOut, f.Rarity.Peers)
+		if p.Novelty.Pending(f.Item.Hash) { // counted when it was first touched
+			continue
 		}
+		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, !f.Rarity.Explained, !calm, f.Rarity.Peers)
 		if f.Item.Kind == baseline.ItemStep {
 			p.Novelty.Steps.Add(f.Item.Hash)
 			// An order of calls vouches even where it was alerted on: a new version of the
@@ -293,9 +294,6 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 				peers.Spread(baseline.ItemStep, f.Item.Hash, false, int64(d.watermark))
 			}
 			peers.Learnt(f.Item.Hash, int64(d.watermark))
-			continue
-		}
-		if p.Novelty.Pending(f.Item.Hash) {
 			continue
 		}
 		p.Novelty.Admit(f.Item.Hash, int64(at))

@@ -2,11 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
-	"github.com/segmentio/encoding/json"
 
 	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
 	"github.com/plumbline-sec/plumbline/schemas"

@@ -220,7 +220,7 @@ func TestAnAttackPlacedByHandComesWhenAndWhereItWasAsked(t *testing.T) {
 
 func TestOnlySettledAgentsAreAttackedWhereThatIsAsked(t *testing.T) {
 	for seed := range uint64(5) {
-		f := build(t, Options{Agents: 80, Days: 14, Seed: seed, Kinds: []Kind{KindSweep, KindNewDestination}, Count: 20, Settled: true})
+		f := build(t, Options{Agents: 80, Days: 14, Seed: seed, Kinds: []Kind{KindSweep, KindNewDestination, KindInjection}, Count: 20, Settled: true})
 		require.NoError(t, f.WriteEvents(io.Discard, nil))
 		require.Len(t, f.Labels(), 20)
 		for _, l := range f.Labels() {
@@ -229,7 +229,7 @@ func TestOnlySettledAgentsAreAttackedWhereThatIsAsked(t *testing.T) {
 			if l.Kind == KindSweep {
 				require.NotEqual(t, Batch, a.rhythm.kind)
 			} else {
-				require.NotContains(t, []string{"support-triage", "hr-helpdesk", "sales-researcher"}, a.role.name)
+				require.Less(t, a.role.tools[a.toolWith(schemas.AccessSend)].fresh, 0.02)
 			}
 		}
 	}

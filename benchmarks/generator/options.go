@@ -112,11 +112,11 @@ type Options struct {
 	Attacks []Attack      // further attacks, placed by hand
 	Window  time.Duration // attacks of Kinds begin in this last part of the time: a quarter, at most 7 days
 	// Strength scales how far attacks stick out; 1. Rates, sizes and numbers of
-	// things touched are multiplied by it, and so is the chance (a third) that an
-	// injection passes things on with a tool that is not the agent's.
+	// things touched are multiplied by it, and so is the chance, a third, that
+	// an injection passes things on with a tool that is not the agent's.
 	Strength float64
 	// Settled keeps attacks at random to agents with habits that they break with: who act
-	// every two hours or more, and for whom what is done to them is no everyday matter.
+	// at least once in two hours, and for whom what is done to them is no everyday matter.
 	Settled bool
 	// RampPerDay is the daily growth of a ramp; .039.
 	RampPerDay float64

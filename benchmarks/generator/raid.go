@@ -282,7 +282,7 @@ func (r *raid) obey(ev *schemas.Activity) {
 		return
 	}
 	s.call(ev, s.toolWith(schemas.AccessSend))
-	if float64(r.actor%3) < r.strength {
+	if r.actor%3 == 0 || r.strength > 1 && r.d.chance((r.strength-1)/2) {
 		ev.Tool = "http.post"
 	}
 	ev.Resources = append(ev.Resources[:0], r.place)

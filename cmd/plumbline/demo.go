@@ -23,7 +23,7 @@ type demoCmd struct {
 
 // Help is the long help.
 func (c *demoCmd) Help() string {
-	return `Two weeks of a simulated fleet's history quickly, then two days of it live, with eight kinds of attack among the honest agents. The service is the real one, on the embedded Kafka and ClickHouse; it knows nothing of who is attacked. It ends by itself, with what was found, what was missed and what was a false alert. The attacks stick out three times as far as those that make quality measures detection with, and go against agents with habits to break with: who make a call every two hours or more, and for whom a sweep or a new destination is no everyday matter.`
+	return `Two weeks of a simulated fleet's history quickly, then two days of it live, with eight kinds of attack among the honest agents. The service is the real one, on the embedded Kafka and ClickHouse; it knows nothing of who is attacked. It ends by itself, with what was found, what was missed and what was a false alert. The attacks stick out three times as far as those that make quality measures detection with, and go against agents with habits to break with: who make a call at least every two hours, and for whom a sweep or a new destination is no everyday matter.`
 }
 
 // The fleet's time in a demo.

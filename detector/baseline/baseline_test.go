@@ -402,6 +402,7 @@ func TestTheFirstNightsAreHeldAgainstTheBusiestHour(t *testing.T) {
 	for hour := range int64(24 * 8) {
 		w := baseline.Window{Hour: hour, Open: true}
 		w.Expect(&p, peers)
+		require.Zero(t, w.Rate.Near, "nor is the hour beside an excuse")
 		if hour > 1 {
 			require.InDelta(t, 200, w.Rate.Peak, 1e-3, "hour %d", hour)
 		}
@@ -419,7 +420,7 @@ func TestToActSeldomIsNoEvidence(t *testing.T) {
 	g := baseline.NewPeers(baseline.NewPeers(nil))
 	var n baseline.Novelty
 	for range 40 { // one incidence a day
-		n.Learn(g, baseline.ItemDestination, nil, false, false, 0)
+		n.Learn(g, baseline.ItemDestination, nil, false, false, false, 0)
 		n.Day(1)
 		g.Novelty.Day()
 	}

@@ -116,6 +116,7 @@ type Rarity struct {
 	PeerShare float64 // P(peers know it this little | new to the agent)
 	Company   float64 // 1, and more the larger the part of the peers that know the item
 	RollsOut  bool    // the peers have begun to use it of late
+	Explained bool    // and that is why it is expected
 	toolShare float64
 	ownShare  float64
 }
@@ -149,6 +150,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	r.RollsOut = g.rollsOut(item, known, now)
 	if rate := max(g.spreads(item, now), g.adopts(known)); rate > r.PerDay {
 		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
+		r.Explained = r.RollsOut
 	}
 	return r
 }
@@ -160,26 +162,32 @@ const leastDaily = 7
 
 func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
 
-// Learn counts one incidence; rarity is what Rarity said where it was new.
-func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young, isNew bool, peers int) {
+// Learn counts one incidence, new to the agent or not, and how many peers know it. In an
+// episode new things are worth a tenth to the peers: else one agent that reaches new places
+// all day would make them usual for all.
+func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young, isNew, episode bool, peers int) {
 	base := g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions)
 	toolShare, ownShare := 1.0, ratio(n.seen[kind], n.expected[kind])
 	if tool != nil {
 		toolShare = ratio(tool.seen[kind], tool.expected[kind])
 	}
-	one := float32(0)
-	if isNew {
-		one = 1
-	}
 	n.incidences[kind]++
-	n.seen[kind] += one
 	n.expected[kind] += float32(min(base*toolShare, 1))
-	if tool != nil {
-		tool.seen[kind] += one
-		tool.expected[kind] += float32(min(base*ownShare, 1))
+	weight := float32(1)
+	if isNew {
+		n.seen[kind]++
+		if episode {
+			weight = 0.1
+		}
 	}
-	g.Novelty.learn(kind, young, n.Sessions, one, peers)
-	g.Fleet.Novelty.learn(kind, young, n.Sessions, one, peers)
+	if tool != nil {
+		if isNew {
+			tool.seen[kind] += weight
+		}
+		tool.expected[kind] += float32(weight * float32(min(base*ownShare, 1)))
+	}
+	g.Novelty.learn(kind, young, n.Sessions, isNew, weight, peers)
+	g.Fleet.Novelty.learn(kind, young, n.Sessions, isNew, weight, peers)
 }
 
 // Code encodes or decodes n.
@@ -294,13 +302,13 @@ func (p *NoveltyPrior) daily(kind ItemKind) float64 {
 	return (float64(p.inc[kind]) + 10) / (float64(p.days) + 1)
 }
 
-func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, isNew float32, agents int) {
+func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, isNew bool, weight float32, agents int) {
 	e := &p.bases[class(young)][sessionBin(sessions)][kind]
-	e.of++
-	e.seen += isNew
+	e.of += weight
 	p.inc[kind]++
-	if isNew > 0 {
-		p.df[kind][dfBin(agents)]++
+	if isNew {
+		e.seen += weight
+		p.df[kind][dfBin(agents)] += weight
 	}
 }
 

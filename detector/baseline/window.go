@@ -38,7 +38,9 @@ type BytesAt struct{ Mean, RelVar float64 }
 // Expect sets what is expected of the hour before anything of it is learnt.
 func (w *Window) Expect(own *Profile, peers *Peers) {
 	w.Rate = own.Rate.At(&peers.Rate, w.Hour)
-	if !own.Young(w.Hour) {
+	if own.Young(w.Hour) {
+		w.Rate.Near = 0 // the first hour of an attack would be that of the second
+	} else {
 		w.Rate.Peak = 0 // the hours of the day speak for themselves
 	}
 	w.RateFrom = math.MaxFloat64

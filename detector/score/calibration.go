@@ -90,7 +90,7 @@ func (p Pair) Fused(class int, y float64) float64 {
 	// worth at least as many agent-days as it takes to bring one exceedance, a gamma of
 	// shape 1 over the rates of groups. (Not for single signals: how a model is wrong in its
 	// tail, for bytes above all, is a matter of the group's work.)
-	worth := max(groupWorth, min(1/fleet, 1e12))
+	worth := max(groupWorth, min(1/fleet, 1e12)) // however small fleet is, worth*fleet is a number
 	return min(max(g.Like(y+fusedShift, fleet, edge, worth), pow10(-y)/sharpen), NoEvidence)
 }
 

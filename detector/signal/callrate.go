@@ -26,17 +26,16 @@ func (s callRate) Score(c *Context) float64 {
 	return s.Tail(c, float64(c.Win.Events))
 }
 
-// Tail is the smaller evidence of two: against what is expected, and, in an agent's
-// first days, against the busiest hour it has had. Later a run that begins an hour early
-// or ends an hour late explains what a busier hour beside this one would have had. (Not
-// in the first days: the first hour of an attack would be that of the second.)
+// Tail is the evidence against what is expected. In an agent's first days that against the
+// busiest hour it has had counts where it is smaller. Later a run that begins an hour early
+// or ends an hour late explains what a busier hour beside this one would have had.
 func (callRate) Tail(c *Context, v float64) float64 {
 	r := &c.Win.Rate
 	x := score.Counts(v, r.Mu, r.Over)
 	if r.Peak > r.Mu {
 		x = min(x, peakRarity+score.Counts(v, r.Peak, peakOver))
 	}
-	if r.Peak == 0 && r.Near > 0 && x > nearRarity {
+	if r.Near > 0 && x > nearRarity {
 		x = score.Either(x, nearRarity+score.Counts(v, r.Near, r.NearOver))
 	}
 	return x

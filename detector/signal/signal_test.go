@@ -1,7 +1,6 @@
 package signal_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -45,16 +44,6 @@ func TestAnAgentWithoutHistoryShowsNoEvidence(t *testing.T) {
 	for _, s := range signal.All() {
 		require.Zero(t, s.Score(c), s.Info().Name)
 	}
-}
-
-func TestTheHourBesideExplainsNothingInAnAgentsFirstDays(t *testing.T) {
-	rate := schemas.SignalCallRate
-	s := signal.All()[slices.IndexFunc(signal.All(), func(s signal.Signal) bool { return s.Info().Name == rate })]
-	at := baseline.RateAt{Mu: 23, Over: 4, Near: 300, NearOver: 8} // the hour before had 400
-	known := s.Tail(&signal.Context{Win: &baseline.Window{Rate: at}}, 5000)
-	require.Less(t, known, 5.0)
-	at.Peak = 400
-	require.Greater(t, s.Tail(&signal.Context{Win: &baseline.Window{Rate: at}}, 5000), 3*known)
 }
 
 func TestNumbersAreWrittenForPeople(t *testing.T) {
