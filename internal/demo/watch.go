@@ -18,6 +18,7 @@ type watch struct {
 
 	mu     sync.Mutex
 	alerts []schemas.Alert
+	opened int64 // episodes
 	live   bool
 }
 
@@ -49,6 +50,9 @@ func (w *watch) run(ctx context.Context) {
 func (w *watch) take(a *schemas.Alert) {
 	w.mu.Lock()
 	w.alerts = append(w.alerts, *a)
+	if a.Status == schemas.StatusOpen {
+		w.opened++
+	}
 	live := w.live
 	w.mu.Unlock()
 	if live {
@@ -63,11 +67,11 @@ func (w *watch) goLive() {
 	w.live = true
 }
 
-// count returns how many alerts there are.
-func (w *watch) count() int64 {
+// count returns how many alerts there are, and how many of them opened an episode.
+func (w *watch) count() (alerts, opened int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return int64(len(w.alerts))
+	return int64(len(w.alerts)), w.opened
 }
 
 func (w *watch) all() []schemas.Alert {
