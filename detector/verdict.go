@@ -82,7 +82,7 @@ func (d *Detector) step(a *agent, place int, session uint64, toolKnown bool) {
 	step, before := n.Runs.Step(place, d.items[0].Hash)
 	taken, first := n.Steps.Use(step), n.First(session, step)
 	if taken && first {
-		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, false, false, 0)
+		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, 0, 0)
 	}
 	if taken && len(d.fresh) == 0 {
 		return
@@ -137,7 +137,7 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64,
 			tally(w, it.Kind)
 		}
 		if !again {
-			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, false, false, 0)
+			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, 0, 0)
 		}
 		return true
 	}
@@ -261,7 +261,10 @@ func round4(x float64) float64 {
 // in an episode is worth a tenth and does not vouch for its peers.
 func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late bool) {
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
-	calm := a.episode == nil
+	calm, weight := a.episode == nil, 1.0
+	if !calm {
+		weight = 0.1
+	}
 	rollout := d.rollout()
 	var withTool, withStep, withSite, reached bool
 	for i := range d.fresh {
@@ -285,7 +288,11 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		if p.Novelty.Pending(f.Item.Hash) { // counted when it was first touched
 			continue
 		}
-		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, !f.Rarity.Explained, !calm, f.Rarity.Peers)
+		fresh := float32(weight) // else one agent that reaches new places would make them usual for all
+		if f.Rarity.Explained {
+			fresh = 0
+		}
+		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, fresh, f.Rarity.Peers)
 		if f.Item.Kind == baseline.ItemStep {
 			p.Novelty.Steps.Add(f.Item.Hash)
 			// An order of calls vouches even where it was alerted on: a new version of the
@@ -308,10 +315,6 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		return
 	}
 	w := &a.win
-	weight := 1.0
-	if !calm {
-		weight = 0.1
-	}
 	if ev.BytesSent > 0 {
 		p.Sent.Learn(c.Sent, c.SentCall, weight/(1+float64(w.SentCalls)/32))
 	}

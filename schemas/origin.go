@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -33,18 +34,13 @@ func (o Origin) String() string { return string(o.AppendTo(nil)) }
 // change as long as they are in use.
 func ParseOrigin(b []byte) (o Origin, err error) {
 	var parts [6][]byte
-	count, from := 0, 0
-	for i := 0; i <= len(b); i++ {
-		if i < len(b) && b[i] != '/' {
-			continue
+	rest := b
+	for i := range parts {
+		part, after, more := bytes.Cut(rest, []byte{'/'})
+		if more != (i < len(parts)-1) {
+			return Origin{}, originError(b, "needs source/incarnation/topic/partition/offset/index")
 		}
-		if count < len(parts) {
-			parts[count] = b[from:i]
-		}
-		count, from = count+1, i+1
-	}
-	if count != len(parts) {
-		return Origin{}, originError(b, "needs source/incarnation/topic/partition/offset/index")
+		parts[i], rest = part, after
 	}
 	if !validName(parts[0]) || !validName(parts[2]) {
 		return Origin{}, originError(b, "a name is not one or more of A-Z a-z 0-9 . _ -")

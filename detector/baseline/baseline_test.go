@@ -420,7 +420,7 @@ func TestToActSeldomIsNoEvidence(t *testing.T) {
 	g := baseline.NewPeers(baseline.NewPeers(nil))
 	var n baseline.Novelty
 	for range 40 { // one incidence a day
-		n.Learn(g, baseline.ItemDestination, nil, false, false, false, 0)
+		n.Learn(g, baseline.ItemDestination, nil, false, 0, 0)
 		n.Day(1)
 		g.Novelty.Day()
 	}

@@ -162,10 +162,9 @@ const leastDaily = 7
 
 func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
 
-// Learn counts one incidence, new to the agent or not, and how many peers know it. In an
-// episode new things are worth a tenth to the peers: else one agent that reaches new places
-// all day would make them usual for all.
-func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young, isNew, episode bool, peers int) {
+// Learn counts one incidence. Where it is new, fresh is what that is worth to the peers,
+// who know it already; else it is 0.
+func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, fresh float32, peers int) {
 	base := g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions)
 	toolShare, ownShare := 1.0, ratio(n.seen[kind], n.expected[kind])
 	if tool != nil {
@@ -174,20 +173,16 @@ func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young, isNew, episo
 	n.incidences[kind]++
 	n.expected[kind] += float32(min(base*toolShare, 1))
 	weight := float32(1)
-	if isNew {
+	if fresh > 0 {
 		n.seen[kind]++
-		if episode {
-			weight = 0.1
-		}
+		weight = fresh
 	}
 	if tool != nil {
-		if isNew {
-			tool.seen[kind] += weight
-		}
+		tool.seen[kind] += fresh
 		tool.expected[kind] += float32(weight * float32(min(base*ownShare, 1)))
 	}
-	g.Novelty.learn(kind, young, n.Sessions, isNew, weight, peers)
-	g.Fleet.Novelty.learn(kind, young, n.Sessions, isNew, weight, peers)
+	g.Novelty.learn(kind, young, n.Sessions, weight, fresh, peers)
+	g.Fleet.Novelty.learn(kind, young, n.Sessions, weight, fresh, peers)
 }
 
 // Code encodes or decodes n.
@@ -302,14 +297,12 @@ func (p *NoveltyPrior) daily(kind ItemKind) float64 {
 	return (float64(p.inc[kind]) + 10) / (float64(p.days) + 1)
 }
 
-func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, isNew bool, weight float32, agents int) {
+func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, weight, fresh float32, agents int) {
 	e := &p.bases[class(young)][sessionBin(sessions)][kind]
 	e.of += weight
 	p.inc[kind]++
-	if isNew {
-		e.seen += weight
-		p.df[kind][dfBin(agents)] += weight
-	}
+	e.seen += fresh
+	p.df[kind][dfBin(agents)] += fresh
 }
 
 // Day notes one more active day of an agent.

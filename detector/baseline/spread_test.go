@@ -19,7 +19,7 @@ func TestASecondAgentIsExpectedAsOftenAsToolsHadOne(t *testing.T) {
 		g.Agents = 10
 		var quiet baseline.Novelty
 		for range 200_000 { // nothing is ever new to one agent alone
-			quiet.Learn(g, baseline.ItemTool, nil, false, false, false, 0)
+			quiet.Learn(g, baseline.ItemTool, nil, false, 0, 0)
 		}
 		now := int64(0)
 		for i := range uint64(20) {

@@ -210,8 +210,7 @@ func (d *demo) settle(ctx context.Context, store *store) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		raised, _ := d.watch.count()
-		if events >= d.feed.sent && alerts >= raised || time.Now().After(deadline) {
+		if events >= d.feed.sent && alerts >= d.watch.count() || time.Now().After(deadline) {
 			return events, nil
 		}
 		select {

@@ -132,8 +132,7 @@ func (d *demo) flush(ctx context.Context, tp pipeline.TopicPartition) error {
 	}
 	d.feed.sent += int64(len(d.feed.records))
 	d.feed.records = d.feed.records[:0]
-	_, opened := d.watch.count()
-	d.screen.progress(d.feed.sent, d.lag(), opened)
+	d.screen.progress(d.feed.sent, d.lag(), d.watch.episodes())
 	return nil
 }
 

@@ -67,11 +67,18 @@ func (w *watch) goLive() {
 	w.live = true
 }
 
-// count returns how many alerts there are, and how many of them opened an episode.
-func (w *watch) count() (alerts, opened int64) {
+// count returns how many alerts there are.
+func (w *watch) count() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return int64(len(w.alerts)), w.opened
+	return int64(len(w.alerts))
+}
+
+// episodes returns how many of them opened one.
+func (w *watch) episodes() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.opened
 }
 
 func (w *watch) all() []schemas.Alert {

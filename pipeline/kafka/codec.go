@@ -13,7 +13,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	kafkago "github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/compress"
 )
 
 // Compression is how produced batches are compressed.
@@ -36,43 +35,6 @@ func (c Compression) codec() kafkago.Compression {
 	case CompressionDefault, CompressionLZ4:
 	}
 	return kafkago.Lz4
-}
-
-// lz4Codec is kafka-go's without the checksum over what is compressed: a batch has one of
-// its own, and the Java client writes none either. The checksum took a tenth of the time
-// to compress, and a quarter of that to decompress.
-type lz4Codec struct{ compress.Codec }
-
-// kafka-go has no other way to choose a codec than its table, which must not change once
-// anybody uses it.
-func init() { compress.Codecs[compress.Lz4] = lz4Codec{compress.Codecs[compress.Lz4]} }
-
-var lz4Writers = sync.Pool{New: func() any {
-	z := lz4.NewWriter(nil)
-	_ = z.Apply(lz4.ChecksumOption(false)) // fails after the first Write only
-	return z
-}}
-
-// NewWriter implements compress.Codec.
-func (lz4Codec) NewWriter(w io.Writer) io.WriteCloser {
-	z, _ := lz4Writers.Get().(*lz4.Writer)
-	z.Reset(w)
-	return &lz4Writer{z}
-}
-
-type lz4Writer struct{ *lz4.Writer }
-
-// Close ends the frame; the writer must not be used again, but may be closed again.
-func (w *lz4Writer) Close() error {
-	z := w.Writer
-	if z == nil {
-		return nil
-	}
-	w.Writer = nil
-	err := z.Close()
-	z.Reset(nil)
-	lz4Writers.Put(z)
-	return err
 }
 
 // The codecs, as the lowest three bits of a batch's attributes name them.

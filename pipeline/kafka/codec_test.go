@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/snappy"
-	kafkago "github.com/segmentio/kafka-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -148,24 +147,4 @@ func TestManyBatchesThatGrowAreReadInSeveralFetches(t *testing.T) {
 	}
 	assert.Equal(t, []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, offsets)
 	assert.Equal(t, 3, fetches)
-}
-
-func TestLZ4IsWrittenAsJavaDoesAndReadByOthers(t *testing.T) {
-	plain := []byte(strings.Repeat(`{"event_id":"e-1","agent_id":"crm-sync-07"}`, 5000))
-	for range 5 { // later writers are used ones, as a rule
-		var b bytes.Buffer
-		w := kafkago.Lz4.Codec().NewWriter(&b)
-		_, err := w.Write(plain)
-		require.NoError(t, err)
-		require.NoError(t, w.Close())
-		require.NoError(t, w.Close(), "kafka-go closes twice")
-		assert.Zero(t, b.Bytes()[4]&0x04, "no checksum of the content")
-		assert.Less(t, b.Len(), len(plain)/20)
-		out, err := kgo.DefaultDecompressor().Decompress(b.Bytes(), kgo.CodecLz4)
-		require.NoError(t, err)
-		assert.Equal(t, plain, out)
-		out, err = decompress(codecLZ4, b.Bytes(), 0, len(plain))
-		require.NoError(t, err)
-		assert.Equal(t, plain, out)
-	}
 }
