@@ -51,6 +51,7 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 	// Ctrl-C reaches every process of a terminal. Whether to stop is the
 	// parent's decision: it has rows to store before.
 	signal.Ignore(syscall.SIGINT)
+	nameProcess()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
 	if cfg.Stdin != nil {

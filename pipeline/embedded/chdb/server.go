@@ -59,25 +59,25 @@ type Server struct {
 	dir      *claim.Dir
 	ln       *net.TCPListener // held here, so that the address survives the child
 	restarts atomic.Int64
+	failed   atomic.Int64
 	stop     chan struct{}
 	done     chan struct{}
 	once     sync.Once
 	mu       sync.Mutex
 	child    *child
+	down     *outage // nil while it serves
 }
 
 // Start claims the data directory and the port, starts the child and returns when
 // it answers. Errors: *claim.HeldError, *claim.PortError, or why the child ended,
 // with the last it wrote.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
+	var err error
 	if len(cfg.Argv) == 0 {
-		exe, err := os.Executable()
-		if err != nil {
+		if cfg.Argv, err = ownCommand(); err != nil {
 			return nil, fmt.Errorf("embedded clickhouse: find this program: %w", err)
 		}
-		cfg.Argv = []string{exe, Command}
 	}
-	var err error
 	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("embedded clickhouse: %w", err)
 	}
@@ -113,9 +113,6 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 // Addr is the host:port that clients connect to.
 func (s *Server) Addr() string { return s.addr }
 
-// Restarts counts how often the child died and was started again.
-func (s *Server) Restarts() int64 { return s.restarts.Load() }
-
 // Pid is the child's process id, 0 while there is none.
 func (s *Server) Pid() int {
 	s.mu.Lock()
@@ -150,44 +147,6 @@ func RunningAddr(dataDir string) (addr string, ok bool) {
 	return note.Addr, ok && note.Addr != ""
 }
 
-// supervise starts the child again whenever it ends, until Stop.
-func (s *Server) supervise(c *child) {
-	defer close(s.done)
-	defer func() {
-		_ = s.ln.Close()
-		_ = s.dir.Release()
-	}()
-	backoff := backoffMin
-	for {
-		born := time.Now()
-		select {
-		case <-s.stop:
-			s.quit(c)
-			return
-		case <-c.ended:
-		}
-		s.setChild(nil)
-		if time.Since(born) > backoffReset {
-			backoff = backoffMin
-		}
-		s.cfg.Logger.Error().Err(c.why()).Dur("restart_in", backoff).Msg("embedded clickhouse ended unexpectedly")
-		for c = nil; c == nil; backoff = min(2*backoff, backoffMax) {
-			select {
-			case <-s.stop:
-				return
-			case <-time.After(backoff):
-			}
-			next, err := s.launch()
-			if err != nil {
-				s.cfg.Logger.Error().Err(err).Msg("embedded clickhouse does not start")
-				continue
-			}
-			c = next
-		}
-		s.restarts.Add(1)
-	}
-}
-
 func (s *Server) setChild(c *child) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,6 +169,7 @@ func (s *Server) launch() (*child, error) {
 	defer func() { _ = lnFile.Close() }()
 	args := append(append([]string{}, s.cfg.Argv[1:]...), "--data-dir", s.cfg.DataDir, "--listen", inherited+s.addr, "--lib", s.cfg.Lib)
 	cmd := exec.Command(s.cfg.Argv[0], args...) //nolint:gosec,noctx // the command is this program; its life is supervise's business
+	cmd.Args[0] = shownAs(s.cfg.Argv[0])
 	// Days are UTC days everywhere: a partition must not depend on the machine.
 	cmd.Env = append(append(os.Environ(), "TZ=UTC"), s.cfg.Env...)
 	cmd.ExtraFiles = []*os.File{lnFile, s.dir.File()}
