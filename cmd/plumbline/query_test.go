@@ -96,9 +96,9 @@ func TestARunningServiceIsAsked(t *testing.T) {
 	require.Zero(t, server.Restarts())
 }
 
-func TestADryRunPrintsTheSchemaAndAsksNobody(t *testing.T) {
+func TestTheSchemaIsPrintedWithoutAskingAServer(t *testing.T) {
 	cfg := writeFile(t, "c.yaml", "clickhouse: {addr: \""+freeAddr(t)+"\", database: watch, retention_days: 7}\n")
-	r := plumbline(t, "migrate", "--dry-run", "--config", cfg)
+	r := plumbline(t, "migrate", "--print-schema", "--config", cfg)
 	require.Equal(t, 0, r.code, r.stderr)
 	require.Contains(t, r.stdout, "CREATE DATABASE IF NOT EXISTS `watch`")
 	require.Contains(t, r.stdout, "retention 7 days")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
@@ -20,16 +21,21 @@ var (
 
 // Step is one thing that Migrate does.
 type Step struct {
-	Version uint32 // of a numbered migration; 0 for the database itself and for what may be repeated
+	Version uint32 // of a numbered migration; 0 for all else
 	Name    string
 	SQL     []string // statements, filled in
+	Because []string // what is not as it should be, where the name does not say so
+	Note    string   // what the step leaves to be done, for people
 }
 
 func (s Step) String() string {
-	if s.Version == 0 {
-		return s.Name
+	if s.Version > 0 {
+		return fmt.Sprintf("%04d %s", s.Version, strings.ReplaceAll(s.Name, "_", " "))
 	}
-	return fmt.Sprintf("%04d %s", s.Version, strings.ReplaceAll(s.Name, "_", " "))
+	if len(s.Because) > 0 {
+		return s.Name + " (" + strings.Join(s.Because, ", ") + ")"
+	}
+	return s.Name
 }
 
 // Plan is what stands in the database and what is to do.
@@ -45,7 +51,10 @@ const (
 	stepRepeatable = "views and retention"
 )
 
-// Plan looks at the database and says what Migrate would do. It changes nothing.
+// Plan looks at the database and says what Migrate would do: migrations that are
+// not applied yet, and what was lost of those that are. It changes nothing. While
+// migrations are pending, only tables that are gone are looked for, since the
+// others are compared with what all migrations come to.
 func (db *DB) Plan(ctx context.Context) (*Plan, error) {
 	s, err := loadSchema(sqlFiles)
 	if err != nil {
@@ -56,12 +65,12 @@ func (db *DB) Plan(ctx context.Context) (*Plan, error) {
 
 func (db *DB) plan(ctx context.Context, s *schema) (*Plan, error) {
 	p := &Plan{Database: db.cfg.Database, Latest: s.latest()}
-	hasDatabase, hasLog, views, err := db.existing(ctx)
+	hasDatabase, there, err := db.existing(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	var done map[uint32][]applied
-	if hasLog {
+	if there[logTable] != nil {
 		if done, err = db.applied(ctx); err != nil {
 			return nil, err
 		}
@@ -76,6 +85,33 @@ func (db *DB) plan(ctx context.Context, s *schema) (*Plan, error) {
 	if !hasDatabase {
 		p.Steps = append(p.Steps, Step{Name: stepDatabase, SQL: []string{db.createDatabase()}})
 	}
+	pending, err := db.pending(s, done)
+	if err != nil {
+		return nil, err
+	}
+	d := s.compare(&db.cfg, there)
+	if len(pending) > 0 {
+		d = d.whilePending(pending)
+	}
+	if len(d.conflicts) > 0 {
+		return nil, fmt.Errorf("%w, and healing it would cost rows; in database %s: %s", ErrSchemaConflict, quoteIdent(db.cfg.Database), strings.Join(d.conflicts, "; "))
+	}
+	p.Steps = slices.Concat(p.Steps, d.tables, pending, d.parts)
+	repeatable, last := db.repeatable(s), done[0]
+	if len(p.Steps) > 0 || len(d.views) > 0 || len(last) == 0 || last[len(last)-1].checksum != checksum(repeatable) {
+		step := Step{Name: stepRepeatable, SQL: statements(repeatable)}
+		if len(pending) == 0 {
+			step.Because = d.views
+		}
+		p.Steps = append(p.Steps, step)
+	}
+	return p, nil
+}
+
+// pending are the migrations that are not applied; an applied one may not have
+// changed.
+func (db *DB) pending(s *schema, done map[uint32][]applied) ([]Step, error) {
+	var out []Step
 	for _, m := range s.migrations {
 		for _, a := range done[m.version] {
 			if a.checksum != m.checksum {
@@ -84,15 +120,10 @@ func (db *DB) plan(ctx context.Context, s *schema) (*Plan, error) {
 			}
 		}
 		if len(done[m.version]) == 0 {
-			p.Steps = append(p.Steps, Step{Version: m.version, Name: m.name, SQL: statements(db.cfg.render(m.text))})
+			out = append(out, Step{Version: m.version, Name: m.name, SQL: statements(db.cfg.render(m.text))})
 		}
 	}
-	repeatable := db.repeatable(s)
-	last := done[0]
-	if len(p.Steps) > 0 || views < viewCount || len(last) == 0 || last[len(last)-1].checksum != checksum(repeatable) {
-		p.Steps = append(p.Steps, Step{Name: stepRepeatable, SQL: statements(repeatable)})
-	}
-	return p, nil
+	return out, nil
 }
 
 // CheckSchema returns nil if inserts and queries may begin, and otherwise an error
@@ -112,9 +143,10 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	return fmt.Errorf("%w (database %s lacks: %s)", ErrSchemaPending, quoteIdent(db.cfg.Database), strings.Join(names, "; "))
 }
 
-// Migrate brings the schema up to date; progress, where it is not nil, hears of
-// each step before it is done. Several programs may migrate at the same time: every
-// statement may be run again.
+// Migrate brings the schema up to date and heals what was lost of it, without
+// touching a row; what it can't heal so is an ErrSchemaConflict, and then nothing is
+// done. progress, where it is not nil, hears of each step before it is done. Several
+// programs may migrate at the same time: every statement may be run again.
 func (db *DB) Migrate(ctx context.Context, progress func(Step)) error {
 	s, err := loadSchema(sqlFiles)
 	if err != nil {
@@ -128,8 +160,22 @@ func (db *DB) migrate(ctx context.Context, s *schema, progress func(Step)) error
 	if err != nil {
 		return err
 	}
+	if err := db.carryOut(ctx, s, p.Steps, progress); err != nil {
+		return err
+	}
+	if p.Current == p.Latest {
+		return nil
+	}
+	// Now that all migrations are applied, what they come to can be compared.
+	if p, err = db.plan(ctx, s); err != nil {
+		return err
+	}
+	return db.carryOut(ctx, s, p.Steps, progress)
+}
+
+func (db *DB) carryOut(ctx context.Context, s *schema, steps []Step, progress func(Step)) error {
 	hasLog := false
-	for _, step := range p.Steps {
+	for _, step := range steps {
 		if progress != nil {
 			progress(step)
 		}
@@ -142,7 +188,7 @@ func (db *DB) migrate(ctx context.Context, s *schema, progress func(Step)) error
 		if err := db.run(ctx, "migrate: "+step.String(), step.SQL); err != nil {
 			return err
 		}
-		if step.Name == stepDatabase {
+		if step.Version == 0 && step.Name != stepRepeatable {
 			continue
 		}
 		if err := db.record(ctx, s, step); err != nil {
@@ -152,8 +198,9 @@ func (db *DB) migrate(ctx context.Context, s *schema, progress func(Step)) error
 	return nil
 }
 
-// DryRun prints all statements of the whole schema, filled in. It asks no server.
-func (db *DB) DryRun(w io.Writer) error {
+// PrintSchema prints all statements of the whole schema, filled in. It asks no
+// server.
+func (db *DB) PrintSchema(w io.Writer) error {
 	s, err := loadSchema(sqlFiles)
 	if err != nil {
 		return err
@@ -187,22 +234,19 @@ func (db *DB) repeatable(s *schema) string {
 	return db.cfg.render(text)
 }
 
-// viewCount is how many views the repeatable part makes.
-const viewCount = 3
-
 // existing looks up what is there. It works in no database, so that it works
 // before there is one, and needs no more than the right to see.
-func (db *DB) existing(ctx context.Context) (database, log bool, views int, err error) {
-	row := db.root.QueryRow(ctx, `SELECT
-    (SELECT count() FROM system.databases WHERE name = {db:String}),
-    (SELECT count() FROM system.tables WHERE database = {db:String} AND name = 'schema_migrations'),
-    (SELECT count() FROM system.tables WHERE database = {db:String} AND name IN ('activity', 'alerts', 'windows'))`,
-		driver.Named("db", db.cfg.Database))
-	var d, l, v uint64
-	if err := row.Scan(&d, &l, &v); err != nil {
-		return false, false, 0, db.explain("look up the schema", err)
+func (db *DB) existing(ctx context.Context, s *schema) (database bool, there map[string]*tableShape, err error) {
+	var n uint64
+	row := db.root.QueryRow(ctx, "SELECT count() FROM system.databases WHERE name = {db:String}", driver.Named("db", db.cfg.Database))
+	if err := row.Scan(&n); err != nil {
+		return false, nil, db.explain("look up the schema", err)
 	}
-	return d > 0, l > 0, int(v), nil
+	if n == 0 {
+		return false, nil, nil
+	}
+	there, err = db.shapes(ctx, s.names(&db.cfg))
+	return true, there, err
 }
 
 type applied struct{ checksum, at string }

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -11,8 +13,15 @@ import (
 	"strings"
 )
 
-//go:embed sql/*.sql
+//go:embed sql/*.sql sql/expected.json
 var sqlFiles embed.FS
+
+// logTable records the migrations.
+const logTable = "schema_migrations"
+
+// expectedFile is what the migrations come to on a real engine; a test writes it,
+// and fails where it is stale.
+const expectedFile = "sql/expected.json"
 
 // A migration is one numbered file: sql/0001_name.sql.
 type migration struct {
@@ -28,6 +37,7 @@ type schema struct {
 	log        string      // the table that records them
 	repeatable string      // views and retention
 	fsync      string
+	expected   map[string]*tableShape // tables by name, as they are after all migrations
 }
 
 func (s *schema) latest() uint32 {
@@ -51,7 +61,7 @@ func loadSchema(files fs.FS) (*schema, error) {
 		}
 		text, name := string(b), strings.TrimSuffix(strings.TrimPrefix(path, "sql/"), ".sql")
 		switch name {
-		case "schema_migrations":
+		case logTable:
 			s.log = text
 		case "views_and_retention":
 			s.repeatable = text
@@ -71,6 +81,16 @@ func loadSchema(files fs.FS) (*schema, error) {
 		if m.version != uint32(i+1) {
 			return nil, fmt.Errorf("migration %04d_%s: number %04d is missing or stands twice", m.version, m.name, i+1)
 		}
+	}
+	b, err := fs.ReadFile(files, expectedFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &s.expected)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", expectedFile, err)
 	}
 	return s, nil
 }

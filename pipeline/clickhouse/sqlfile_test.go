@@ -93,12 +93,12 @@ func TestTheTablesInSQLHaveTheColumnsThatAreInserted(t *testing.T) {
 	}
 }
 
-func TestADryRunPrintsTheSchemaWithoutAServer(t *testing.T) {
+func TestTheSchemaIsPrintedWithoutAServer(t *testing.T) {
 	db, err := Open(Config{Addrs: []string{"192.0.2.1:8123"}, Database: "sec`ops", RetentionDays: 30, Password: "hunter2-secret", Fsync: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	var out bytes.Buffer
-	require.NoError(t, db.DryRun(&out))
+	require.NoError(t, db.PrintSchema(&out))
 	require.NotContains(t, out.String(), "{{", "every template variable is filled in")
 	require.NotContains(t, out.String(), "hunter2")
 	golden(t, "schema.golden.sql", out.Bytes())
