@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -41,34 +42,7 @@ const (
 	attrAppendTime = 0x08
 )
 
-// controlLife is how many produce requests one control function sees before it
-// is replaced. kfake remembers the last request of every connection that a
-// control function ever saw, closed connections included, for as long as the
-// function is installed.
-const controlLife = 512
-
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// interceptProduce restamps what is produced to cluster from now on, and refuses it
-// while the disk under dir is full.
-func interceptProduce(cluster *kfake.Cluster, dir string, log zerolog.Logger) {
-	seen := 0 // control functions run one at a time
-	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		var res kmsg.Response
-		if produce, ok := req.(*kmsg.ProduceRequest); ok {
-			if free, is := full(dir); is && produce.Acks != 0 { // without acks nobody listens
-				res = refuse(produce, free)
-			} else {
-				restampRequest(cluster, produce, time.Now(), log)
-			}
-		}
-		if seen++; seen == controlLife {
-			interceptProduce(cluster, dir, log)
-			cluster.DropControl()
-		}
-		return res, nil, res != nil
-	})
-}
 
 func restampRequest(cluster *kfake.Cluster, req *kmsg.ProduceRequest, now time.Time, log zerolog.Logger) {
 	for i := range req.Topics {
@@ -139,51 +113,65 @@ func restamp(batch []byte, appendTime bool, now time.Time) ([]byte, error) {
 // time delta zero; the same bytes where they are so already, which is the common
 // case (a producer that stamps a batch once).
 func zeroDeltas(batch []byte) ([]byte, error) {
-	codec := kgo.CompressionCodecType(batch[atAttrs+1] & attrCodec)
-	count := int(int32(binary.BigEndian.Uint32(batch[atCount:])))
-	plain := batch[atRecords:]
-	if codec != kgo.CodecNone {
-		var err error
-		if plain, err = kgo.DefaultDecompressor().Decompress(plain, codec); err != nil {
-			return nil, fmt.Errorf("decompress records: %w", err)
-		}
+	codec := batch[atAttrs+1] & attrCodec
+	count := int32(binary.BigEndian.Uint32(batch[atCount:]))
+	size, zero, err := deltasOf(codec, batch[atRecords:], count)
+	if err != nil || zero {
+		return batch[atRecords:], err
 	}
-	zeroed, changed, err := zeroPlain(plain, count)
+	plain, err := unpack(codec, batch[atRecords:], size)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("decompress records: %w", err)
 	}
-	if !changed {
-		return batch[atRecords:], nil
+	zeroed, err := zeroPlain(plain, int(count))
+	if err != nil || codec == codecNone {
+		return zeroed, err
 	}
-	if codec == kgo.CodecNone {
-		return zeroed, nil
-	}
-	return compress(zeroed, codec)
+	return compress(zeroed, kgo.CompressionCodecType(codec))
 }
 
-// zeroPlain walks uncompressed records: length, attributes, time delta, rest.
-func zeroPlain(plain []byte, count int) (out []byte, changed bool, err error) {
-	out = make([]byte, 0, len(plain))
+// deltasOf reads through records: how long they are, and whether their deltas are all
+// zero.
+func deltasOf(codec byte, packed []byte, count int32) (size int64, zero bool, err error) {
+	u, err := newUnpacker(codec, packed, maxUnpacked)
+	if err != nil {
+		return 0, false, fmt.Errorf("decompress records: %w", err)
+	}
+	defer u.release()
+	headers := int64(maxHeaders)
+	for i := range int64(count) {
+		if err := u.record(i, &headers); err != nil {
+			return 0, false, fmt.Errorf("%w: record %d of %d: %w", errBatch, i, count, err)
+		}
+	}
+	if _, err := u.byte(); !errors.Is(err, io.EOF) {
+		return 0, false, fmt.Errorf("%w: bytes after the last record", errBatch)
+	}
+	return u.came, !u.moved, nil
+}
+
+// zeroPlain walks uncompressed records (length, attributes, time delta, rest) and
+// writes them back over themselves: with a zero for a time none is longer, and none
+// overtakes what was not read yet.
+func zeroPlain(plain []byte, count int) ([]byte, error) {
+	out := plain[:0]
 	for range count {
 		length, n := binary.Varint(plain)
 		if n <= 0 || length < 3 || length > int64(len(plain)-n) {
-			return nil, false, fmt.Errorf("%w: record length", errBatch)
+			return nil, fmt.Errorf("%w: record length", errBatch)
 		}
 		record := plain[n : n+int(length)]
 		plain = plain[n+int(length):]
-		delta, m := binary.Varint(record[1:])
+		_, m := binary.Varint(record[1:])
 		if m <= 0 {
-			return nil, false, fmt.Errorf("%w: record time", errBatch)
+			return nil, fmt.Errorf("%w: record time", errBatch)
 		}
-		changed = changed || delta != 0
+		attributes := record[0]
 		out = binary.AppendVarint(out, length-int64(m)+1)
-		out = append(out, record[0], 0)
+		out = append(out, attributes, 0)
 		out = append(out, record[1+m:]...)
 	}
-	if len(plain) != 0 {
-		return nil, false, fmt.Errorf("%w: %d bytes after the last record", errBatch, len(plain))
-	}
-	return out, changed, nil
+	return out, nil
 }
 
 func compress(plain []byte, codec kgo.CompressionCodecType) ([]byte, error) {

@@ -13,6 +13,9 @@
 //     broker's time at which its batch was appended (see appendtime.go).
 //  5. Bytes that are not Kafka's protocol end their connection and nothing else
 //     (see guard.go).
+//  6. What a request makes the broker hold and do is bounded: what a batch unpacks to,
+//     how long requests are alone and together, what one of them creates or asks for
+//     (see guard.go, inspect.go, unpack.go and control.go, which state the bounds).
 //
 // Not obvious: kfake answers every request on one goroutine, so a large produce
 // delays everybody by the time of one write. Its in-memory state is an index of
@@ -105,7 +108,8 @@ func Start(cfg Config) (*Broker, error) {
 		return nil, errors.Join(err, b.release())
 	}
 	b.addr = advertised(ln.Addr(), cfg.Advertise)
-	opts, err := options(cfg, guard(ln, cfg.TLS, b.addr, cfg.Logger))
+	in := newInspector()
+	opts, err := options(cfg, guard(ln, cfg.TLS, b.addr, in, cfg.Logger))
 	if err == nil {
 		b.cluster, err = kfake.NewCluster(opts...)
 	}
@@ -118,7 +122,8 @@ func Start(cfg Config) (*Broker, error) {
 			return nil, errors.Join(fmt.Errorf("embedded kafka: %w", err), b.Stop())
 		}
 	}
-	interceptProduce(b.cluster, cfg.DataDir, cfg.Logger)
+	interceptAll(b.cluster, cfg.DataDir, in, cfg.Logger)
+	close(in.ready)
 	b.done.Go(b.retain)
 	return b, nil
 }

@@ -1,31 +1,65 @@
 package broker
 
 import (
+	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// maxRequest is Kafka's socket.request.max.bytes.
-const maxRequest = 100 << 20
+// What one connection, and all of them together, may make the broker hold. kfake
+// itself bounds nothing.
+const (
+	// maxProduce is Kafka's socket.request.max.bytes. Only a produce request may be so
+	// long, for only there the bytes are records: they cost what they are.
+	maxProduce = 100 << 20
+	// maxRequest bounds every other request. kfake parses a count before what is
+	// counted, so that a request may cost some hundred times its length; and the
+	// commits or assignments of tens of thousands of partitions fit.
+	maxRequest = 1 << 20
+	// smallRequest and less is not accounted for: the next larger ones are.
+	smallRequest = 64 << 10
+	// maxInFlight bounds what the requests that are being read may come to together,
+	// in bytes: two of the longest, or thirty of 10 MiB, with kfake's copy of each.
+	maxInFlight = 512 << 20
+	// parseFactor is how many bytes of heap a byte of a request may become where it is
+	// nothing but counts and empty elements (the largest in kmsg takes 100 bytes or so).
+	parseFactor = 100
+	// maxConnections bounds goroutines and buffers; a connection that waits costs
+	// some 30 KiB. Whoever uses an embedded broker has tens.
+	maxConnections = 1024
+	// idleTime is Kafka's connections.max.idle.ms.
+	idleTime = 10 * time.Minute
+	// frameTime is how long a request may take from its first byte to its last, and
+	// how long it may wait for its turn: Kafka's request.timeout.ms.
+	frameTime = 30 * time.Second
+)
 
-// guard wraps a listener so that every connection is checked frame by frame
-// before kfake sees it. kfake allocates whatever a frame's length field says and
-// panics on a request key it does not know: a browser or a port scanner on the
-// port would end the process. TLS is unwrapped here, below the check, for the
-// check has to see the plain protocol. addr is what the listener says it is.
-func guard(ln net.Listener, tc *tls.Config, addr string, log zerolog.Logger) net.Listener {
+// guard wraps a listener so that every request is read and checked before kfake
+// sees a byte of it. kfake allocates whatever a frame's length field says, panics on
+// a request key it does not know (a browser or a port scanner on the port would end
+// the process), and believes the records of a batch unseen. TLS is unwrapped here,
+// below the check, for the check has to see the plain protocol. addr is what the
+// listener says it is.
+func guard(ln net.Listener, tc *tls.Config, addr string, in *inspector, log zerolog.Logger) net.Listener {
 	if tc != nil {
 		ln = tls.NewListener(ln, tc)
 	}
-	return &guardedListener{Listener: ln, addr: namedAddr(addr), log: log}
+	return &guardedListener{
+		Listener: ln, addr: namedAddr(addr), inspector: in, log: log,
+		room: newInFlight(maxInFlight), most: maxConnections, frame: frameTime,
+	}
 }
 
 type namedAddr string
@@ -35,50 +69,76 @@ func (a namedAddr) String() string { return string(a) }
 
 type guardedListener struct {
 	net.Listener
-	addr namedAddr
-	log  zerolog.Logger
+	addr      namedAddr
+	inspector *inspector
+	log       zerolog.Logger
+	room      *inFlight
+	most      int64
+	frame     time.Duration
+	open      atomic.Int64
+	said      time.Time // that there are too many; Accept runs once at a time
 }
 
 func (l *guardedListener) Addr() net.Addr { return l.addr }
 
 func (l *guardedListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err //nolint:wrapcheck // kfake compares nothing and logs it
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			c := &guardedConn{Conn: conn, r: bufio.NewReaderSize(conn, 4<<10), l: l}
+			c.ctx, c.cancel = context.WithCancel(context.Background())
+			return c, nil
+		}
+		l.open.Add(-1)
+		_ = conn.Close()
+		if time.Since(l.said) > time.Minute {
+			l.said = time.Now()
+			l.log.Warn().Int64("connections", l.most).Stringer("remote", conn.RemoteAddr()).
+				Msg("embedded kafka: too many connections, new ones are closed; find the client that opens them")
+		}
 	}
-	return &guardedConn{Conn: conn, log: l.log, closed: make(chan struct{})}, nil
 }
 
 // headerSize: length (4), key (2), version (2) of a request.
 const headerSize = 8
 
-// guardedConn passes the bytes on unchanged, a frame's header only once it is
-// whole and good. It is read by one goroutine at a time.
+// guardedConn hands on a request once it is whole and good. It is read by one
+// goroutine at a time.
 type guardedConn struct {
 	net.Conn
-	log  zerolog.Logger
-	head [headerSize]byte
-	have int // bytes of head that were read
-	out  int // bytes of head that were passed on
-	body int // bytes of the frame's body that are still to come
-	err  error
+	r     *bufio.Reader // of Conn
+	l     *guardedListener
+	frame []byte // the request, with its length
+	out   int    // bytes of frame that were handed on
+	held  int64  // of the room
+	err   error
 
 	joined bool // a JoinGroup was read
 	once   sync.Once
-	closed chan struct{}
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
 }
 
 // lingerJoined is how long the end of a connection with a group's member is held
 // back: longer than a join waits for an answer (the rebalance timeout, 30 s here).
 const lingerJoined = 40 * time.Second
 
-// joinGroup is the key of a JoinGroup request.
-const joinGroup = 11
+// The keys of the requests that are looked at here.
+const (
+	keyProduce   = int16(kmsg.Produce)
+	keyJoinGroup = int16(kmsg.JoinGroup)
+)
 
-// Close closes the connection, and ends what lingers.
+// Close closes the connection, and ends what lingers or waits.
 func (c *guardedConn) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.Conn.Close() //nolint:wrapcheck // kfake compares nothing
+	c.once.Do(func() {
+		c.cancel()
+		c.l.open.Add(-1)
+	})
+	return c.Conn.Close()
 }
 
 // ended holds back the end of a connection on which a member joined a group. kfake
@@ -91,7 +151,7 @@ func (c *guardedConn) ended(err error) error {
 		defer t.Stop()
 		select {
 		case <-t.C:
-		case <-c.closed:
+		case <-c.ctx.Done():
 		}
 	}
 	return err
@@ -99,6 +159,8 @@ func (c *guardedConn) ended(err error) error {
 
 var errNotKafka = errors.New("not a Kafka request")
 
+// Read hands on the request that was read, then reads the next. kfake asks for the
+// next only when it has parsed the one before.
 func (c *guardedConn) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -106,48 +168,116 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if c.body == 0 && c.out == c.have && c.have == headerSize {
-		c.have, c.out = 0, 0 // the next frame
-	}
-	for c.have < headerSize {
-		n, err := c.Conn.Read(c.head[c.have:])
-		c.have += n
-		if c.have == headerSize {
-			if bad := c.check(); bad != nil {
-				c.log.Warn().Stringer("remote", c.RemoteAddr()).Err(bad).Msg("embedded kafka: connection closed")
-				c.err = bad
-				_ = c.Close()
-				return 0, bad
-			}
-			break
-		}
-		if err != nil {
-			return 0, c.ended(err)
+	if c.out == len(c.frame) {
+		c.giveBack()
+		if err := c.next(); err != nil {
+			c.giveBack()
+			c.err = c.ended(err)
+			return 0, c.err
 		}
 	}
-	if c.out < c.have {
-		n := copy(p, c.head[c.out:])
-		c.out += n
-		return n, nil
-	}
-	n, err := c.Conn.Read(p[:min(len(p), c.body)])
-	c.body -= n
-	if err != nil {
-		err = c.ended(err)
-	}
-	return n, err
+	n := copy(p, c.frame[c.out:])
+	c.out += n
+	return n, nil
 }
 
-func (c *guardedConn) check() error {
-	size := binary.BigEndian.Uint32(c.head[0:4])
-	key := int16(binary.BigEndian.Uint16(c.head[4:6]))
-	if size < headerSize || size > maxRequest {
+func (c *guardedConn) giveBack() {
+	c.l.room.leave(c.held)
+	c.held = 0
+	c.frame, c.out = c.frame[:0], 0
+	if cap(c.frame) > smallRequest+headerSize {
+		c.frame = nil
+	}
+}
+
+// next reads one request and checks it.
+func (c *guardedConn) next() error {
+	select {
+	case <-c.l.inspector.ready:
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+	var head [headerSize]byte
+	if err := c.fill(head[:1], idleTime); err != nil {
+		return err
+	}
+	if err := c.fill(head[1:], c.l.frame); err != nil {
+		return err
+	}
+	size := int(binary.BigEndian.Uint32(head[0:4]))
+	key := int16(binary.BigEndian.Uint16(head[4:6]))
+	if err := c.check(size, key); err != nil {
+		c.l.log.Warn().Stringer("remote", c.RemoteAddr()).Err(err).Msg("embedded kafka: connection closed")
+		_ = c.Close()
+		return err
+	}
+	c.joined = c.joined || key == keyJoinGroup
+	// What is read is held here and in kfake; what is parsed comes on top of it.
+	cost := int64(2 * size)
+	if key != keyProduce {
+		cost = parseFactor * int64(size)
+	}
+	if size > smallRequest {
+		if err := c.enter(cost); err != nil {
+			return err
+		}
+	}
+	if c.frame == nil {
+		c.frame = make([]byte, 0, size+4)
+	}
+	c.frame = append(c.frame[:0], head[:]...)
+	body := size + 4 - headerSize
+	c.frame = append(c.frame, make([]byte, body)...)
+	if err := c.fill(c.frame[headerSize:], c.l.frame); err != nil {
+		c.frame = c.frame[:0]
+		return err
+	}
+	if key == keyProduce {
+		if err := c.l.inspector.produce(c.ctx, c.frame[4:]); err != nil {
+			c.l.log.Warn().Stringer("remote", c.RemoteAddr()).Err(err).Msg("embedded kafka: connection closed")
+			_ = c.Close()
+			c.frame = c.frame[:0]
+			return err
+		}
+	}
+	return nil
+}
+
+// fill reads into p to its end.
+func (c *guardedConn) fill(p []byte, within time.Duration) error {
+	if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c.r, p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = c.Close()
+	}
+	return err
+}
+
+// enter waits until there is room for a request that comes to so many bytes.
+func (c *guardedConn) enter(cost int64) error {
+	ctx, cancel := context.WithTimeout(c.ctx, c.l.frame)
+	defer cancel()
+	if err := c.l.room.enter(ctx, cost); err != nil {
+		c.l.log.Warn().Stringer("remote", c.RemoteAddr()).Int64("bytes", cost).
+			Msg("embedded kafka: connection closed: requests of others fill the memory that there is for them; send smaller ones")
+		_ = c.Close()
+		return err
+	}
+	c.held = min(cost, c.l.room.most)
+	return nil
+}
+
+func (c *guardedConn) check(size int, key int16) error {
+	if size < headerSize || size > maxProduce {
 		return fmt.Errorf("%w: length %d", errNotKafka, size)
 	}
 	if kmsg.RequestForKey(key) == nil {
 		return fmt.Errorf("%w: key %d", errNotKafka, key)
 	}
-	c.body = int(size) - (headerSize - 4)
-	c.joined = c.joined || key == joinGroup
+	if key != keyProduce && size > maxRequest {
+		return fmt.Errorf("a request %s of %d bytes, the most is %d", kmsg.NameForKey(key), size, maxRequest)
+	}
 	return nil
 }

@@ -26,16 +26,5 @@ func full(dir string) (free uint64, is bool) {
 // refuse answers a produce request as Kafka does where its disk fails.
 func refuse(req *kmsg.ProduceRequest, free uint64) *kmsg.ProduceResponse {
 	msg := fmt.Sprintf("the disk is full: %d MiB are free, the broker leaves %d MiB", free>>20, minFree>>20)
-	res := req.ResponseKind().(*kmsg.ProduceResponse) //nolint:forcetypeassert // by construction
-	for _, t := range req.Topics {
-		topic := kmsg.NewProduceResponseTopic()
-		topic.Topic, topic.TopicID = t.Topic, t.TopicID
-		for _, p := range t.Partitions {
-			part := kmsg.NewProduceResponseTopicPartition()
-			part.Partition, part.ErrorCode, part.BaseOffset, part.ErrorMessage = p.Partition, kerr.KafkaStorageError.Code, -1, &msg
-			topic.Partitions = append(topic.Partitions, part)
-		}
-		res.Topics = append(res.Topics, topic)
-	}
-	return res
+	return answerProduce(req, func(*kmsg.ProduceRequestTopicPartition) (int16, string) { return kerr.KafkaStorageError.Code, msg })
 }
