@@ -121,11 +121,14 @@ func (a *App) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db, err := a.startClickHouse(ctx, &addr)
+	wh, err := a.startClickHouse(ctx, &addr)
 	if err != nil {
 		return err
 	}
-	roles, err := a.roles(client, db)
+	if wh != nil {
+		wh.addChecks(admin)
+	}
+	roles, err := a.roles(client, wh)
 	if err != nil {
 		return err
 	}

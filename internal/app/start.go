@@ -86,7 +86,7 @@ func (a *App) startKafka(ctx context.Context, addr *Addresses) (*kafka.Client, e
 
 // startClickHouse starts the embedded engine where that is configured. It
 // connects to nothing: archive waits for ClickHouse, the others do not need it.
-func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*clickhouse.DB, error) {
+func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*warehouse, error) {
 	if !a.has(RoleArchive) {
 		return nil, nil //nolint:nilnil // without archive there is no warehouse
 	}
@@ -94,9 +94,9 @@ func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*clickhouse
 	if err != nil {
 		return nil, err
 	}
+	var engine *chdb.Server
 	if a.cfg.ClickHouse.Addr.Embedded() {
-		engine, err := a.startEngine(ctx)
-		if err != nil {
+		if engine, err = a.startEngine(ctx); err != nil {
 			return nil, err
 		}
 		cfg.Addrs = []string{engine.Addr()}
@@ -107,7 +107,7 @@ func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*clickhouse
 		return nil, err
 	}
 	a.onStop("clickhouse client", patient(db.Close))
-	return db, nil
+	return newWarehouse(db, engine, a.reg, a.logger.With().Str("component", "warehouse").Logger()), nil
 }
 
 // startEngine runs the embedded ClickHouse in a child process.
@@ -125,14 +125,16 @@ func (a *App) startEngine(ctx context.Context) (*chdb.Server, error) {
 		return nil, err
 	}
 	a.onStop("embedded clickhouse", engine.Stop)
-	a.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Namespace: "plumbline", Name: "embedded_clickhouse_restarts_total", Help: "How often the embedded engine died and was started again.",
-	}, func() float64 { return float64(engine.Restarts()) }))
+	count := func(name, help string, n func() int64) {
+		a.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "plumbline", Name: name, Help: help}, func() float64 { return float64(n()) }))
+	}
+	count("embedded_clickhouse_restarts_total", "How often the embedded engine died and another served in its place.", engine.Restarts)
+	count("embedded_clickhouse_failed_starts_total", "Attempts to start the embedded engine again that came to nothing.", engine.FailedStarts)
 	return engine, nil
 }
 
 // roles builds the roles that this service has.
-func (a *App) roles(client *kafka.Client, db *clickhouse.DB) ([]role, error) {
+func (a *App) roles(client *kafka.Client, wh *warehouse) ([]role, error) {
 	var out []role
 	for _, name := range Roles() {
 		if !a.has(name) {
@@ -146,7 +148,7 @@ func (a *App) roles(client *kafka.Client, db *clickhouse.DB) ([]role, error) {
 		case RoleDetect:
 			r, err = a.detect(client)
 		case RoleArchive:
-			r, err = a.archive(client, db)
+			r, err = a.archive(client, wh)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -208,35 +210,53 @@ func (a *App) detect(client *kafka.Client) (role, error) {
 	return role{health: health, leave: leave, run: detect.Run}, nil
 }
 
-func (a *App) archive(client *kafka.Client, db *clickhouse.DB) (role, error) {
+func (a *App) archive(client *kafka.Client, wh *warehouse) (role, error) {
 	group, leave, err := a.member(client, pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
 	if err != nil {
 		return role{}, err
 	}
 	health := pipeline.NewHealth()
 	limits := pipeline.BatchLimits{Rows: a.cfg.Archive.MaxRows, Bytes: int(a.cfg.Archive.MaxBytes), Age: a.cfg.Archive.MaxAge.Std()}
-	archive := pipeline.NewArchive(client, group, db, limits, a.metrics, health, a.roleLogger(RoleArchive))
+	archive := pipeline.NewArchive(client, group, wh.db, limits, a.metrics, health, a.roleLogger(RoleArchive))
 	return role{health: health, leave: leave, run: func(ctx context.Context) error {
-		if err := a.migrate(ctx, db); err != nil || ctx.Err() != nil {
+		if err := a.migrate(ctx, wh); err != nil || ctx.Err() != nil {
 			return err
 		}
+		defer wh.watch(ctx)()
 		return archive.Run(ctx)
 	}}, nil
 }
 
 // migrate brings the schema up to date, waiting for a ClickHouse that can't be
-// reached yet.
-func (a *App) migrate(ctx context.Context, db *clickhouse.DB) error {
+// reached yet, and for a person where the schema was changed in a way that only a
+// person can undo: who may write to ClickHouse must not be able to stop detection.
+func (a *App) migrate(ctx context.Context, wh *warehouse) error {
 	logger := a.roleLogger(RoleArchive)
+	said := ""
 	for ctx.Err() == nil {
-		err := db.Migrate(ctx, func(s clickhouse.Step) { logger.Info().Stringer("step", s).Msg("schema migrated") })
+		err := wh.db.Migrate(ctx, func(s clickhouse.Step) {
+			logger.Info().Stringer("step", s).Msg("schema migrated")
+			if s.Note != "" {
+				logger.Warn().Msg(s.Note)
+			}
+		})
 		if err == nil || ctx.Err() != nil {
+			wh.schemaIs(nil)
 			return nil //nolint:nilerr // being asked to stop is no failure
 		}
-		if !clickhouse.IsRetryable(err) {
+		conflict := errors.Is(err, clickhouse.ErrSchemaConflict)
+		switch {
+		case conflict && err.Error() != said:
+			said = err.Error()
+			logger.Error().Err(err).Msg("nothing is archived until that is done; Kafka keeps the records, detection goes on")
+		case !conflict && !clickhouse.IsRetryable(err):
 			return err
+		case !conflict:
+			logger.Warn().Err(err).Msg("ClickHouse does not answer yet; retrying every 5 s, detection goes on without it")
 		}
-		logger.Warn().Err(err).Msg("ClickHouse does not answer yet; retrying every 5 s, detection goes on without it")
+		if conflict {
+			wh.schemaIs(err)
+		}
 		sleep(ctx, 5*time.Second)
 	}
 	return nil

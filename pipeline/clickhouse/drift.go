@@ -65,7 +65,9 @@ func (s *schema) compare(cfg *Config, there map[string]*tableShape) *drift {
 func (d *drift) whilePending(pending []Step) *drift {
 	var out drift
 	for _, t := range d.tables {
-		if !slices.ContainsFunc(pending, func(p Step) bool { return slices.ContainsFunc(t.SQL, func(sql string) bool { return slices.Contains(p.SQL, sql) }) }) {
+		if !slices.ContainsFunc(pending, func(p Step) bool {
+			return slices.ContainsFunc(t.SQL, func(sql string) bool { return slices.Contains(p.SQL, sql) })
+		}) {
 			out.tables = append(out.tables, t)
 		}
 	}

@@ -211,9 +211,9 @@ func TestATTLDeletesWhenItsLeastRuleDoes(t *testing.T) {
 	for ttl, days := range map[string]int{
 		"": -1,
 		"toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(90 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC')": 90,
-		"a + toIntervalDay((30 + 1))": 30,
-		"a + toIntervalDay(7) TO VOLUME 'cold', a + toIntervalDay(90)":    90,
-		"a + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(9)), toDateTime(b)":   -1,
+		"a + toIntervalDay((30 + 1))":                                      30,
+		"a + toIntervalDay(7) TO VOLUME 'cold', a + toIntervalDay(90)":     90,
+		"a + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(9)), toDateTime(b)":    -1,
 		"a + toIntervalDay(90), b + toIntervalDay(2) DELETE WHERE c = ','": 2,
 	} {
 		assert.Equal(t, days, expiry(ttl), ttl)

@@ -106,7 +106,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("embedded clickhouse: %w", err), ln.Close(), dir.Release())
 	}
-	go s.supervise(first) // ends with Stop
+	go s.supervise(first) //nolint:contextcheck // it ends with Stop, not with the start
 	return s, nil
 }
 
