@@ -102,16 +102,17 @@ func TestAKilledEngineComesBackThoughTheBinaryWasReplaced(t *testing.T) {
 			first := s.engineProcess()
 			require.NotZero(t, first)
 			require.NoError(t, syscall.Kill(first, syscall.SIGKILL))
-			s.says(http.StatusServiceUnavailable, "FAIL  warehouse: the engine is down since 2", "signal: killed", "ok    detect", "ok    route")
+			var again int
+			require.Eventually(t, func() bool {
+				again = s.engineProcess()
+				_, metrics := s.get("/metrics")
+				return again != 0 && again != first && strings.Contains(metrics, "plumbline_embedded_clickhouse_restarts_total 1\n")
+			}, 30*time.Second, 20*time.Millisecond, "log:\n%s", s.logged())
 			s.says(http.StatusOK, "ok    warehouse\n", "ok    warehouse_data\n")
-
-			again := s.engineProcess()
-			require.NotEqual(t, first, again)
 			comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", again))
 			require.NoError(t, err)
 			require.Equal(t, "plumbline\n", string(comm))
 			_, metrics := s.get("/metrics")
-			require.Contains(t, metrics, "plumbline_embedded_clickhouse_restarts_total 1\n")
 			require.Contains(t, metrics, "plumbline_embedded_clickhouse_failed_starts_total 0\n")
 			s.exe = binary
 			s.send(10, 10)
@@ -207,5 +208,36 @@ func TestRowsThatWereLostComeBackFromKafka(t *testing.T) {
 	s.start()
 	s.eventually(3000, "SELECT count() AS n FROM activity")
 	s.eventually(3000, "SELECT uniqExact(event_id) AS n FROM activity")
+	require.Equal(t, 0, s.stop())
+}
+
+func TestAnEngineThatDoesNotStartOnItsDataHoldsUpTheArchiveAndNotDetection(t *testing.T) {
+	s := newSite(t, 1)
+	s.start()
+	s.send(0, 100)
+	s.eventually(100, "SELECT count() AS n FROM activity")
+	for _, sql := range []string{"ALTER TABLE plumbline.activity_rows MODIFY SETTING max_suspicious_broken_parts = 0", "OPTIMIZE TABLE plumbline.activity_rows FINAL"} {
+		_, errs, code := s.run("", "query", sql)
+		require.Equal(t, 0, code, errs)
+	}
+	part := s.rows("SELECT path FROM system.parts WHERE active AND table = 'activity_rows'")
+	require.Len(t, part, 1)
+	require.Equal(t, 0, s.stop())
+	columns := filepath.Join(part[0]["path"].(string), "columns.txt")
+	good, err := os.ReadFile(columns)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(columns, []byte("no columns"), 0o600))
+
+	s.launch("route,detect,archive")
+	s.says(http.StatusServiceUnavailable, "FAIL  warehouse: the engine is down since", "broken parts", "ok    detect", "ok    route")
+	s.send(100, 10)
+	require.Eventually(t, func() bool {
+		_, metrics := s.get("/metrics")
+		return strings.Contains(metrics, `plumbline_records_total{role="detect",topic="plumbline.activity"} 10`)
+	}, 20*time.Second, 50*time.Millisecond, "detection goes on")
+	require.NoError(t, os.WriteFile(columns, good, 0o600))
+	s.says(http.StatusOK, "ok    warehouse\n", "ok    archive\n")
+	s.eventually(110, "SELECT count() AS n FROM activity")
+	require.Equal(t, 1, strings.Count(s.logged(), "embedded clickhouse does not start"), s.logged())
 	require.Equal(t, 0, s.stop())
 }

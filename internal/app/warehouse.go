@@ -56,8 +56,8 @@ type warehouse struct {
 	parts  map[partKey]*partState
 
 	// Of the goroutine that looks.
-	detached map[string]bool // said already
-	unseen   map[string]bool // what the user may not see, said already
+	detached map[partKey]bool // said already
+	unseen   map[string]bool  // what the user may not see, said already
 	errors   uint64
 	counted  bool
 	alarmed  time.Time
@@ -82,7 +82,7 @@ func newWarehouse(db *clickhouse.DB, engine *chdb.Server, reg prometheus.Registe
 	}
 	w := &warehouse{
 		db: db, engine: engine, every: lookEvery, logger: logger,
-		parts: make(map[partKey]*partState), detached: make(map[string]bool), unseen: make(map[string]bool),
+		parts: make(map[partKey]*partState), detached: make(map[partKey]bool), unseen: make(map[string]bool),
 		broken:        gauge("warehouse_broken_parts", "Parts of a table that ClickHouse can't read: queries over them fail."),
 		detachedParts: gauge("warehouse_detached_parts", "Parts that ClickHouse found broken and set aside: their rows are missing, and no query says so."),
 		detachedRows:  gauge("warehouse_detached_rows", "Rows of the parts set aside, as far as they can be told."),
@@ -214,10 +214,11 @@ func (w *warehouse) lookAtDetached(ctx context.Context) {
 		rows, known := w.rowsOf(p)
 		w.detachedParts.WithLabelValues(p.Table).Inc()
 		w.detachedRows.WithLabelValues(p.Table).Add(float64(rows))
-		if w.detached[p.Name] {
+		key := partKey{p.Table, p.Name}
+		if w.detached[key] {
 			continue
 		}
-		w.detached[p.Name] = true
+		w.detached[key] = true
 		event := w.logger.Error().Str("table", p.Table).Str("part", p.Name).Str("reason", p.Reason).Uint64("bytes", p.Bytes).Str("path", p.Path)
 		if known {
 			event = event.Uint64("rows", rows)

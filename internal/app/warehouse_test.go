@@ -91,12 +91,13 @@ func (h *house) largest() clickhouse.Part {
 	return out
 }
 
-// damage flips a byte in the middle of the part's data, as a bad disk does.
-func (h *house) damage(p clickhouse.Part) {
+// damage flips a byte in the middle of the largest of the part's files that match,
+// as a bad disk does.
+func (h *house) damage(p clickhouse.Part, pattern string) {
 	h.t.Helper()
 	var largest string
 	var size int64
-	files, err := filepath.Glob(filepath.Join(h.dir, "engine", "store", "*", "*", p.Name, "*.bin"))
+	files, err := filepath.Glob(filepath.Join(h.dir, "engine", "store", "*", "*", p.Name, pattern))
 	require.NoError(h.t, err)
 	for _, f := range files {
 		info, err := os.Stat(f)
@@ -122,7 +123,7 @@ func TestACorruptPartFailsReadinessByNameUntilItIsSetAside(t *testing.T) {
 	h.store(3000, 1)
 	h.store(20_000, 2)
 	p := h.largest()
-	h.damage(p)
+	h.damage(p, "*.bin")
 	require.NoError(t, h.readable(), "nobody has looked yet")
 
 	h.look(t.Context())
@@ -144,6 +145,29 @@ func TestACorruptPartFailsReadinessByNameUntilItIsSetAside(t *testing.T) {
 	assert.InDelta(t, 0, testutil.CollectAndCount(h.detachedParts), 0, "what a person detached is no loss that went unseen")
 }
 
+func TestEveryFileOfAPartThatQueriesReadIsLookedAt(t *testing.T) {
+	h := newHouse(t, t.TempDir())
+	h.must("SYSTEM STOP MERGES activity_rows")
+	h.must("ALTER TABLE plumbline.activity_rows MODIFY SETTING min_bytes_for_wide_part = 1")
+	for i, pattern := range []string{"session_id.bin", "session_id.size.bin", "time.bin", "agent_id.dict.bin", "attributes.size0.bin", "skp_idx_event_id.idx*", "skp_idx_session_id.idx*", "skp_idx_resources.idx*", "origin_offset.bin"} {
+		h.store(20_000, i)
+		parts, err := h.db.Parts(t.Context())
+		require.NoError(t, err)
+		var newest clickhouse.Part
+		for _, p := range parts {
+			if p.Table == "activity_rows" {
+				newest = p
+			}
+		}
+		h.damage(newest, pattern)
+		h.look(t.Context())
+		require.ErrorContains(t, h.readable(), newest.Name, pattern)
+		h.must("ALTER TABLE plumbline.activity_rows DETACH PART '" + newest.Name + "'")
+		h.look(t.Context())
+		require.NoError(t, h.readable())
+	}
+}
+
 func TestAQueryThatMeetsCorruptDataMakesTheNextLookFindIt(t *testing.T) {
 	h := newHouse(t, t.TempDir())
 	h.must("SYSTEM STOP MERGES activity_rows")
@@ -155,7 +179,7 @@ func TestAQueryThatMeetsCorruptDataMakesTheNextLookFindIt(t *testing.T) {
 	require.InDelta(t, read, testutil.ToFloat64(h.read), 0, "what was read is not read again the same day")
 
 	p := h.largest()
-	h.damage(p)
+	h.damage(p, "*.bin")
 	h.look(t.Context())
 	require.NoError(t, h.readable())
 	_, err := h.sql("SELECT max(session_id), max(event_id) FROM activity")

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
 )
 
@@ -61,6 +62,7 @@ func TestWhatIsGoneFromTheSchemaIsNamedAndPutBack(t *testing.T) {
 	db := migrated(t, func(c *Config) { c.RetentionDays, c.Fsync = 30, true })
 	want := fingerprint(t, db)
 	require.NoError(t, db.InsertActivity(t.Context(), typicalRows(50, 3, now())))
+	require.NoError(t, db.InsertAlerts(t.Context(), []pipeline.AlertRow{sampleAlert(1), sampleAlert(2)}))
 	require.NoError(t, db.CheckSchema(t.Context()))
 
 	for _, c := range []struct {
@@ -76,6 +78,10 @@ func TestWhatIsGoneFromTheSchemaIsNamedAndPutBack(t *testing.T) {
 			"add column tokens_in to activity_rows, which is gone", "add column attributes to activity_rows, which is gone",
 			"add column signals to window_rows, which is gone", "views and retention",
 		}},
+		{[]string{"ALTER TABLE activity_rows DROP INDEX session_id", "ALTER TABLE activity_rows DROP COLUMN session_id"}, []string{
+			"add column session_id to activity_rows, which is gone", "add index session_id to activity_rows, which is gone", "views and retention",
+		}},
+		{[]string{"ALTER TABLE alert_rows DROP COLUMN `signals.p`"}, []string{"add column signals.p to alert_rows, which is gone", "views and retention"}},
 		{[]string{"ALTER TABLE activity_rows DROP INDEX resources"}, []string{"add index resources to activity_rows, which is gone", "views and retention"}},
 		{[]string{"ALTER TABLE activity_rows RESET SETTING materialize_ttl_recalculate_only"}, []string{"set materialize_ttl_recalculate_only of activity_rows back to 1", "views and retention"}},
 		{[]string{"ALTER TABLE alert_rows RESET SETTING fsync_after_insert"}, []string{"views and retention (table alert_rows does not fsync)"}},
@@ -100,7 +106,9 @@ func TestWhatIsGoneFromTheSchemaIsNamedAndPutBack(t *testing.T) {
 		})
 	}
 	require.NoError(t, db.InsertActivity(t.Context(), typicalRows(60, 3, now())))
-	require.NoError(t, db.InsertAlerts(t.Context(), nil))
+	require.NoError(t, db.InsertAlerts(t.Context(), []pipeline.AlertRow{sampleAlert(3)}))
+	var all strings.Builder
+	require.NoError(t, db.Query(t.Context(), "SELECT * FROM alerts", FormatJSON, &all, nil))
 }
 
 // sortedFields is a text in pieces that do not depend on the order of settings.

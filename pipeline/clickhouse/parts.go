@@ -100,15 +100,47 @@ FROM system.detached_parts WHERE database = {db:String} AND table IN {names:Arra
 }
 
 // ReadPart makes the server read every column of the rows [from, to) of a part,
-// checksums included. IsCorrupt tells whether an error is about the part. A part
-// that was merged away meanwhile has no rows, and no error.
+// checksums included, and with the first rows its indexes. IsCorrupt tells whether an
+// error is about the part. A part that was merged away meanwhile has no rows, and no
+// error.
 func (db *DB) ReadPart(ctx context.Context, p Part, from, to uint64) error {
-	var n uint64
-	row := db.root.QueryRow(ctx, `SELECT count() FROM `+quoteIdent(db.cfg.Database)+`.`+quoteIdent(p.Table)+`
-WHERE _part = {part:String} AND _part_offset >= {from:UInt64} AND _part_offset < {to:UInt64} AND NOT ignore(*)
+	conditions := []string{"_part_offset >= {from:UInt64} AND _part_offset < {to:UInt64} AND NOT ignore(*)"}
+	if from == 0 {
+		s, err := loadSchema(sqlFiles)
+		if err != nil {
+			return err
+		}
+		conditions = append(conditions, s.probes(p.Table)...)
+	}
+	for _, condition := range conditions {
+		var n uint64
+		row := db.root.QueryRow(ctx, `SELECT count() FROM `+quoteIdent(db.cfg.Database)+`.`+quoteIdent(p.Table)+`
+WHERE _part = {part:String} AND `+condition+`
 SETTINGS max_threads = 1`, // it is in nobody's way
-		driver.Named("part", p.Name), driver.Named("from", from), driver.Named("to", to))
-	return db.explain("read part "+p.Name+" of "+p.Table, row.Scan(&n))
+			driver.Named("part", p.Name), driver.Named("from", from), driver.Named("to", to))
+		if err := row.Scan(&n); err != nil {
+			return db.explain("read part "+p.Name+" of "+p.Table, err)
+		}
+	}
+	return nil
+}
+
+// probes are conditions that no row meets, each of which makes the server read an
+// index of the table to find that out.
+func (s *schema) probes(table string) []string {
+	shape := s.expected[table]
+	if shape == nil {
+		return nil
+	}
+	var out []string
+	for _, i := range shape.Indexes {
+		if c := shape.column(i.Expr); c != nil && strings.HasPrefix(c.Type, "Array(") {
+			out = append(out, "has("+i.Expr+", 'no such value')")
+		} else {
+			out = append(out, i.Expr+" = 'no such value'")
+		}
+	}
+	return out
 }
 
 // CorruptErrors says how many errors of corrupt data the server has counted since

@@ -47,6 +47,10 @@ type Config struct {
 	// Argv is the command that runs the child, to which the flags of ChildConfig
 	// are appended. Default: this binary with Command.
 	Argv []string
+	// KeepTrying returns a server from Start even where the engine does not start on
+	// the data of a run before: it is tried again and Health says why. Where there
+	// is no such data Start fails: nothing was ever well there.
+	KeepTrying bool
 	// Env is added to the child's environment.
 	Env    []string
 	Logger zerolog.Logger
@@ -66,6 +70,7 @@ type Server struct {
 	mu       sync.Mutex
 	child    *child
 	down     *outage // nil while it serves
+	said     bool    // of the supervising goroutine: a failure to start is in the log
 }
 
 // Start claims the data directory and the port, starts the child and returns when
@@ -93,10 +98,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		cfg: cfg, addr: reachable(ln.Addr()), dir: dir, ln: ln,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	first, err := s.launch()
-	if err == nil {
-		err = s.ready(ctx, first)
-	}
+	first, err := s.begin(ctx)
 	if err == nil {
 		err = dir.Publish(claim.Note{PID: os.Getpid(), Addr: s.addr})
 	}
@@ -170,11 +172,11 @@ func (s *Server) launch() (*child, error) {
 	args := append(append([]string{}, s.cfg.Argv[1:]...), "--data-dir", s.cfg.DataDir, "--listen", inherited+s.addr, "--lib", s.cfg.Lib)
 	cmd := exec.Command(s.cfg.Argv[0], args...) //nolint:gosec,noctx // the command is this program; its life is supervise's business
 	cmd.Args[0] = shownAs(s.cfg.Argv[0])
-	// Days are UTC days everywhere: a partition must not depend on the machine.
-	cmd.Env = append(append(os.Environ(), "TZ=UTC"), s.cfg.Env...)
+	cmd.Env = append(childEnv(), s.cfg.Env...)
 	cmd.ExtraFiles = []*os.File{lnFile, s.dir.File()}
 	cmd.SysProcAttr = childAttributes()
 	c := &child{cmd: cmd, ended: make(chan struct{}), tail: &tail{log: s.cfg.Logger}}
+	c.tail.muted.Store(s.said)
 	cmd.Stdout, cmd.Stderr = c.tail, c.tail
 	cmd.WaitDelay = time.Second
 	if c.stdin, err = cmd.StdinPipe(); err != nil {
@@ -262,10 +264,11 @@ func (c *child) why() error {
 
 // tail logs what the child writes, line by line, and keeps the end of it.
 type tail struct {
-	log  zerolog.Logger
-	mu   sync.Mutex
-	line []byte
-	kept []string
+	log   zerolog.Logger
+	muted atomic.Bool // kept, not logged
+	mu    sync.Mutex
+	line  []byte
+	kept  []string
 }
 
 const tailLines = 8
@@ -285,6 +288,9 @@ func (t *tail) Write(p []byte) (int, error) {
 		}
 		t.kept = append(t.kept, line)
 		t.kept = t.kept[max(len(t.kept)-tailLines, 0):]
+		if t.muted.Load() {
+			continue
+		}
 		t.log.Info().Str("line", line).Msg("embedded clickhouse wrote")
 	}
 }

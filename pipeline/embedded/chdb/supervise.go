@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 )
+
+// engineDir is where the engine keeps its own in the data directory (see ServeMain).
+const engineDir = "engine"
 
 // outage is a time in which the engine does not serve.
 type outage struct {
@@ -50,6 +55,26 @@ func (s *Server) isUp() {
 	s.down = nil
 }
 
+// begin starts the first child and waits until it answers. It returns none, and no
+// error, where that is to be tried again.
+func (s *Server) begin(ctx context.Context) (*child, error) {
+	_, err := os.Stat(filepath.Join(s.cfg.DataDir, engineDir))
+	used := err == nil
+	c, err := s.launch()
+	if err == nil {
+		err = s.ready(ctx, c)
+	}
+	if err == nil || !s.cfg.KeepTrying || !used || ctx.Err() != nil {
+		return c, err
+	}
+	if c != nil {
+		c.kill()
+		s.setChild(nil)
+	}
+	s.doesNotStart(1, err)
+	return nil, nil //nolint:nilnil // neither a child nor a reason to give up
+}
+
 // supervise starts the child again whenever it ends, until Stop.
 func (s *Server) supervise(c *child) {
 	defer close(s.done)
@@ -59,6 +84,9 @@ func (s *Server) supervise(c *child) {
 		_ = s.dir.Release()
 	}()
 	backoff := backoffMin
+	if c == nil {
+		c, backoff = s.revive(backoffMax, 1)
+	}
 	for c != nil {
 		born := time.Now()
 		select {
@@ -73,15 +101,17 @@ func (s *Server) supervise(c *child) {
 			backoff = backoffMin
 		}
 		s.cfg.Logger.Error().Err(c.why()).Dur("restart_in", backoff).Msg("embedded clickhouse ended unexpectedly")
-		c, backoff = s.revive(backoff)
+		if c, backoff = s.revive(backoff, 0); c != nil {
+			s.restarts.Add(1)
+		}
 	}
 }
 
 // revive tries to start a child until one serves, or returns nil at the stop. The
 // first failure in a row is logged, the others are counted: they come every ten
 // seconds for as long as nobody helps.
-func (s *Server) revive(backoff time.Duration) (*child, time.Duration) {
-	for failures := 0; ; {
+func (s *Server) revive(backoff time.Duration, failures int) (*child, time.Duration) {
+	for {
 		select {
 		case <-s.stop:
 			return nil, backoff
@@ -91,8 +121,9 @@ func (s *Server) revive(backoff time.Duration) (*child, time.Duration) {
 		c, err := s.launch()
 		if err == nil {
 			if err = s.awaitAnswer(c); err == nil {
-				s.restarts.Add(1)
 				s.isUp()
+				s.said = false
+				c.tail.muted.Store(false)
 				s.cfg.Logger.Info().Int("failed_starts", failures).Msg("embedded clickhouse serves again")
 				return c, backoff
 			}
@@ -105,14 +136,20 @@ func (s *Server) revive(backoff time.Duration) (*child, time.Duration) {
 			}
 		}
 		failures++
-		s.failed.Add(1)
-		s.isDown(fmt.Errorf("it does not start (%d attempts): %w", failures, err))
-		if failures == 1 {
-			s.cfg.Logger.Error().Err(err).Dur("at_most_every", backoffMax).
-				Msg("embedded clickhouse does not start; it is tried again and again, counted in embedded_clickhouse_failed_starts_total. " +
-					"Look for what the error names: memory, the disk of data_dir, the library (`plumbline setup`). Detection goes on, rows wait in Kafka")
-		}
+		s.doesNotStart(failures, err)
 	}
+}
+
+func (s *Server) doesNotStart(failures int, err error) {
+	s.failed.Add(1)
+	s.isDown(fmt.Errorf("it does not start (%d attempts): %w", failures, err))
+	if failures > 1 {
+		return
+	}
+	s.said = true
+	s.cfg.Logger.Error().Err(err).Dur("at_most_every", backoffMax).
+		Msg("embedded clickhouse does not start; it is tried again and again, counted in embedded_clickhouse_failed_starts_total. " +
+			"Look for what the error names: memory, the disk of data_dir, the library (`plumbline setup`). Detection goes on, rows wait in Kafka")
 }
 
 // awaitAnswer returns nil when the child has answered, an error when it has ended

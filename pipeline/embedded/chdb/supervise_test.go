@@ -75,3 +75,29 @@ func TestAStopWhileTheEngineCannotStartEndsAtOnce(t *testing.T) {
 	stop(t, s)
 	assert.Less(t, time.Since(begin), 5*time.Second)
 }
+
+func TestAnEngineThatDoesNotStartOnDataOfBeforeIsTriedAgainWhereAskedFor(t *testing.T) {
+	cfg := chdbtest.Config(t)
+	lib, link := cfg.Lib, filepath.Join(t.TempDir(), "libchdb.so")
+	cfg.Lib, cfg.KeepTrying = link, true
+	_, err := chdb.Start(t.Context(), cfg)
+	require.ErrorContains(t, err, "libchdb.so", "there is no data yet: nothing was ever well here")
+
+	require.NoError(t, os.Symlink(lib, link))
+	s := chdbtest.StartServer(t, chdbtest.WithDataDir(cfg.DataDir))
+	newWeb(t, s.Addr()).must("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
+	stop(t, s)
+	require.NoError(t, os.Remove(link))
+	log := &syncBuffer{}
+	cfg.Logger = zerolog.New(log)
+	s, err = chdb.Start(t.Context(), cfg)
+	require.NoError(t, err)
+	defer stop(t, s)
+	require.ErrorContains(t, s.Health(), "it does not start (1 attempts)")
+	require.NoError(t, os.Symlink(lib, link))
+	require.Eventually(t, func() bool { return s.Health() == nil }, 30*time.Second, 10*time.Millisecond)
+	newWeb(t, s.Addr()).must("INSERT INTO t VALUES (1)")
+	assert.Zero(t, s.Restarts(), "it has not died")
+	assert.EqualValues(t, 1, s.FailedStarts())
+	assert.Equal(t, 1, strings.Count(log.String(), "does not start"))
+}
