@@ -172,7 +172,8 @@ func (s *Server) launch() (*child, error) {
 	args := append(append([]string{}, s.cfg.Argv[1:]...), "--data-dir", s.cfg.DataDir, "--listen", inherited+s.addr, "--lib", s.cfg.Lib)
 	cmd := exec.Command(s.cfg.Argv[0], args...) //nolint:gosec,noctx // the command is this program; its life is supervise's business
 	cmd.Args[0] = shownAs(s.cfg.Argv[0])
-	cmd.Env = append(childEnv(), s.cfg.Env...)
+	// Days are UTC days everywhere: a partition must not depend on the machine.
+	cmd.Env = append(append(os.Environ(), "TZ=UTC"), s.cfg.Env...)
 	cmd.ExtraFiles = []*os.File{lnFile, s.dir.File()}
 	cmd.SysProcAttr = childAttributes()
 	c := &child{cmd: cmd, ended: make(chan struct{}), tail: &tail{log: s.cfg.Logger}}
