@@ -4,7 +4,9 @@
 //  1. New is inert; Run starts everything and returns only when everything it
 //     started has stopped.
 //  2. What was started is stopped in reverse order, also when a later step fails.
-//  3. Detection never waits for ClickHouse: only archive does.
+//  3. Detection never waits for ClickHouse: only archive does. That holds for an
+//     engine that does not start on its data and for a schema that somebody broke.
+//  4. Readiness says what does not work now, with the reason; no role waits for it.
 package app
 
 import (

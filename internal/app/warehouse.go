@@ -175,7 +175,7 @@ func (w *warehouse) watch(ctx context.Context) (stop func()) {
 
 // look asks for everything once. A server that does not answer is said by others.
 func (w *warehouse) look(ctx context.Context) {
-	if err := w.db.CheckSchema(ctx); ctx.Err() == nil && !clickhouse.IsRetryable(err) {
+	if err := w.db.CheckLost(ctx); ctx.Err() == nil && !clickhouse.IsRetryable(err) {
 		w.mu.Lock()
 		if err != nil && w.schema == nil {
 			w.logger.Error().Err(err).Msg("the schema in ClickHouse is not what it must be")

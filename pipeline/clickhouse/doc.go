@@ -14,7 +14,9 @@
 //     are drawn to that edge.
 //  4. A migration is applied once, in order, and never changes afterwards; each of
 //     its statements may be run again. A database that is newer than the program
-//     is left alone.
+//     is left alone. What is there is compared with what the migrations come to
+//     (sql/expected.json, from a real engine); what was lost is put back where that
+//     touches no row, and nothing is done otherwise.
 //  5. No error and no log line holds a password, nor a control character that came
 //     from stored data.
 //

@@ -24,7 +24,8 @@ var ErrSchemaConflict = errors.New("the schema was changed by hand")
 type drift struct {
 	tables    []Step   // tables to make again
 	parts     []Step   // columns, indexes and settings to put back
-	views     []string // why the repeatable part is due
+	gone      []string // views to make again
+	other     []string // views and expiry that are not what this program and config make
 	conflicts []string
 }
 
@@ -50,11 +51,11 @@ func (s *schema) compare(cfg *Config, there map[string]*tableShape) *drift {
 		have := there[v.name]
 		switch {
 		case have == nil:
-			d.views = append(d.views, "view "+v.name+" is gone")
+			d.gone = append(d.gone, "view "+v.name+" is gone")
 		case have.Engine != "View":
 			d.conflicts = append(d.conflicts, fmt.Sprintf("%s is of engine %s, not a view: rename it (RENAME TABLE) and run `plumbline migrate`", v.name, have.Engine))
 		case bare(have.selection) != bare(v.selection):
-			d.views = append(d.views, "view "+v.name+" selects something else")
+			d.other = append(d.other, "view "+v.name+" selects something else")
 		}
 	}
 	return d
@@ -143,12 +144,12 @@ func (d *drift) compareSettings(cfg *Config, name, table string, want, have *tab
 		return // kept for good
 	}
 	if cfg.Fsync && have.Settings["fsync_after_insert"] != "1" {
-		d.views = append(d.views, "table "+name+" does not fsync")
+		d.other = append(d.other, "table "+name+" does not fsync")
 	}
 	if days := expiry(have.ttl); days < 0 {
-		d.views = append(d.views, "table "+name+" has no TTL")
+		d.other = append(d.other, "table "+name+" has no TTL")
 	} else if days < cfg.RetentionDays {
-		d.views = append(d.views, fmt.Sprintf("table %s keeps rows for %d days, not %d", name, days, cfg.RetentionDays))
+		d.other = append(d.other, fmt.Sprintf("table %s keeps rows for %d days, not %d", name, days, cfg.RetentionDays))
 	}
 }
 

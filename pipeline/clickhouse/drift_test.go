@@ -92,7 +92,7 @@ func TestWhatIsGoneFromTheSchemaIsNamedAndPutBack(t *testing.T) {
 	} {
 		t.Run(strings.Join(c.damage, "; "), func(t *testing.T) {
 			for _, sql := range c.damage {
-				exec(t, db, sql+" SETTINGS alter_sync = 2")
+				exec(t, db, sql)
 			}
 			err := db.CheckSchema(t.Context())
 			require.ErrorIs(t, err, ErrSchemaPending)
@@ -226,4 +226,25 @@ func TestATTLDeletesWhenItsLeastRuleDoes(t *testing.T) {
 	} {
 		assert.Equal(t, days, expiry(ttl), ttl)
 	}
+}
+
+func TestAnInstanceOfAnotherReleaseOrConfigIsNoLoss(t *testing.T) {
+	addr := chdbtest.Start(t)
+	db := open(t, addr, func(c *Config) { c.RetentionDays = 90 })
+	require.ErrorIs(t, db.CheckLost(t.Context()), ErrSchemaPending, "nothing is there yet")
+	require.NoError(t, db.Migrate(t.Context(), nil))
+	require.NoError(t, db.CheckLost(t.Context()))
+	exec(t, db, "ALTER TABLE alert_rows REMOVE TTL")
+	require.ErrorContains(t, db.CheckLost(t.Context()), "table alert_rows has no TTL")
+
+	other := open(t, addr, func(c *Config) { c.RetentionDays = 30 })
+	require.NoError(t, other.Migrate(t.Context(), nil))
+	require.ErrorIs(t, db.CheckSchema(t.Context()), ErrSchemaPending)
+	require.NoError(t, db.CheckLost(t.Context()), "the newer config is applied, the older instance works")
+	exec(t, db, "DROP VIEW alerts")
+	require.ErrorContains(t, db.CheckLost(t.Context()), "view alerts is gone")
+
+	require.NoError(t, other.Migrate(t.Context(), nil))
+	exec(t, db, "INSERT INTO schema_migrations VALUES (4, 'from_the_future', 'ab', now64())")
+	require.NoError(t, db.CheckLost(t.Context()))
 }

@@ -44,6 +44,8 @@ type Plan struct {
 	Current  uint32 // highest version applied, 0 for none
 	Latest   uint32 // highest version that this program knows
 	Steps    []Step // in order; empty: nothing to do
+
+	lost []string // what no program and no config that was applied can have meant
 }
 
 const (
@@ -98,12 +100,20 @@ func (db *DB) plan(ctx context.Context, s *schema) (*Plan, error) {
 	}
 	p.Steps = slices.Concat(p.Steps, d.tables, pending, d.parts)
 	repeatable, last := db.repeatable(s), done[0]
-	if len(p.Steps) > 0 || len(d.views) > 0 || len(last) == 0 || last[len(last)-1].checksum != checksum(repeatable) {
+	ours := len(last) > 0 && last[len(last)-1].checksum == checksum(repeatable)
+	if len(p.Steps) > 0 || len(d.gone)+len(d.other) > 0 || !ours {
 		step := Step{Name: stepRepeatable, SQL: statements(repeatable)}
 		if len(pending) == 0 {
-			step.Because = d.views
+			step.Because = slices.Concat(d.gone, d.other)
 		}
 		p.Steps = append(p.Steps, step)
+	}
+	for _, step := range slices.Concat(d.tables, d.parts) {
+		p.lost = append(p.lost, step.Name)
+	}
+	p.lost = append(p.lost, d.gone...)
+	if ours {
+		p.lost = append(p.lost, d.other...)
 	}
 	return p, nil
 }
@@ -141,6 +151,24 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 		names[i] = s.String()
 	}
 	return fmt.Errorf("%w (database %s lacks: %s)", ErrSchemaPending, quoteIdent(db.cfg.Database), strings.Join(names, "; "))
+}
+
+// CheckLost returns nil unless the schema has lost something since it was migrated,
+// by hand or by accident. What another release or config has made of it since is no
+// loss: instances are upgraded one after the other.
+func (db *DB) CheckLost(ctx context.Context) error {
+	p, err := db.Plan(ctx)
+	switch {
+	case errors.Is(err, ErrSchemaNewer):
+		return nil
+	case err != nil:
+		return err
+	case len(p.lost) > 0:
+		return fmt.Errorf("%w (database %s: %s)", ErrSchemaPending, quoteIdent(db.cfg.Database), strings.Join(p.lost, "; "))
+	case p.Current < p.Latest:
+		return fmt.Errorf("%w (database %s has version %d of %d)", ErrSchemaPending, quoteIdent(db.cfg.Database), p.Current, p.Latest)
+	}
+	return nil
 }
 
 // Migrate brings the schema up to date and heals what was lost of it, without

@@ -11,7 +11,9 @@
 // Invariants:
 //
 //  1. The engine runs in the child alone: whatever it does to its process, the
-//     detector goes on. A child that ends is started again, and counted.
+//     detector goes on. A child that ends is started again, from the program that
+//     runs, whatever became of its file; restarts and attempts that failed are
+//     counted, and Health says why there is none.
 //  2. The address belongs to the parent. While the child restarts, connections
 //     wait; they are not refused.
 //  3. An INSERT that was answered with 200 is on the disk: it survives kill -9
