@@ -8,7 +8,9 @@
 //     kill -9 of the process: each is handed to the kernel by a write before
 //     the answer leaves. They survive a power cut too where SyncWrites is set.
 //  2. A topic exists only after CreateTopics: nothing creates one by naming it.
-//  3. One process owns a data directory (see package claim).
+//  3. One process owns a data directory (see package claim). What is damaged in it is
+//     mended or named before it is opened, and no offset is given twice (see package
+//     datadir).
 //  4. A topic with message.timestamp.type=LogAppendTime gives every record the
 //     broker's time at which its batch was appended (see appendtime.go).
 //  5. Bytes that are not Kafka's protocol end their connection and nothing else
@@ -36,6 +38,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/datadir"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
 )
 
@@ -78,6 +81,8 @@ type Config struct {
 // ListenKey is the setting that chooses the address, for messages.
 const ListenKey = "embedded.kafka_listen"
 
+const clusterID = "plumbline-embedded"
+
 // retentionEvery is Kafka's log.retention.check.interval.ms.
 const retentionEvery = 5 * time.Minute
 
@@ -102,6 +107,11 @@ func Start(cfg Config) (*Broker, error) {
 			return nil, fmt.Errorf("embedded kafka: %w", err)
 		}
 		b.dir = dir
+	}
+	if b.dir != nil {
+		if err := datadir.Mend(cfg.DataDir, clusterID, cfg.Logger); err != nil {
+			return nil, errors.Join(fmt.Errorf("embedded kafka: data directory: %w", err), b.release())
+		}
 	}
 	ln, err := claim.Port("embedded kafka", cfg.Listen, ListenKey)
 	if err != nil {
@@ -170,7 +180,7 @@ func (b *Broker) retain() {
 func options(cfg Config, ln net.Listener) ([]kfake.Opt, error) {
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
-		kfake.ClusterID("plumbline-embedded"),
+		kfake.ClusterID(clusterID),
 		kfake.DefaultNumPartitions(1),
 		kfake.WithLogger(logger{cfg.Logger}),
 		kfake.ListenFn(func(string, string) (net.Listener, error) { return ln, nil }),

@@ -3,10 +3,8 @@ package broker_test
 import (
 	"bufio"
 	"context"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,37 +78,4 @@ func TestWhatIsAcknowledgedSurvivesKill9(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, committed(t, c, "readers"), committedTo)
 	t.Logf("%d records and the offset %d acknowledged across %d deaths", acknowledged, committedTo, deaths)
-}
-
-// TestABrokerOpensALogThatWasCutInTheMidst: a process can die within a write.
-func TestABrokerOpensALogThatWasCutInTheMidst(t *testing.T) {
-	dir := t.TempDir()
-	b := brokertest.StartBroker(t, brokertest.WithDataDir(dir))
-	c := client(t, b.Addr(), nil, nil)
-	createTopic(t, c, "events", nil)
-	for _, value := range []string{"a", "b", "c"} {
-		require.NoError(t, produce(t.Context(), c, "events", 0, record(value, time.Now())))
-	}
-	require.NoError(t, b.Stop())
-	var log string
-	var size int64
-	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".dat") {
-			return err
-		}
-		info, err := entry.Info()
-		if err == nil && info.Size() > 0 {
-			log, size = path, info.Size()
-		}
-		return err
-	}))
-	require.NoError(t, os.Truncate(log, size-5))
-
-	c = client(t, brokertest.Start(t, brokertest.WithDataDir(dir)), nil, nil)
-	all := fetchAll(t, c, "events", 0, 2)
-	require.Len(t, all, 2)
-	require.NoError(t, produce(t.Context(), c, "events", 0, record("d", time.Now())))
-	all = fetchAll(t, c, "events", 0, 3)
-	assert.Equal(t, []string{"a", "b", "d"}, []string{all[0].value, all[1].value, all[2].value})
-	assert.Equal(t, int64(2), all[2].offset)
 }

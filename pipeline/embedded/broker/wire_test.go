@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -186,4 +187,12 @@ func heapOf(f func()) (most uint64) {
 	close(stop)
 	wg.Wait()
 	return peak.Load() - min(peak.Load(), before.HeapAlloc)
+}
+
+// unpacked are the records of a batch in the clear.
+func unpacked(tb testing.TB, b *kmsg.RecordBatch) []byte {
+	tb.Helper()
+	plain, err := kgo.DefaultDecompressor().Decompress(b.Records, kgo.CompressionCodecType(b.Attributes&7))
+	require.NoError(tb, err)
+	return plain
 }
