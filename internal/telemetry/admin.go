@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/browser"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
 )
 
@@ -28,7 +29,8 @@ import (
 //     fails; a restart would not help.
 //
 // Both answer in plain text, or in JSON where the request accepts it or asks with
-// ?format=json.
+// ?format=json. Nobody is asked for a password, so the pages that a browser shows are
+// kept away: see package browser.
 type Admin struct {
 	cfg    config.Admin
 	reg    *prometheus.Registry
@@ -153,7 +155,7 @@ func (a *Admin) Handler() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	return mux
+	return browser.Guard(mux)
 }
 
 func (a *Admin) answer(w http.ResponseWriter, r *http.Request, report Report) {
@@ -169,7 +171,6 @@ func (a *Admin) answer(w http.ResponseWriter, r *http.Request, report Report) {
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if !report.OK {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}

@@ -167,6 +167,37 @@ func TestOnlyReadingIsPermitted(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
 }
 
+func TestPagesInABrowserAreNotAnswered(t *testing.T) {
+	a := newAdmin(t, config.Admin{Listen: "127.0.0.1:0", PProf: true})
+	a.SetStarted()
+	require.NoError(t, a.Start())
+	defer func() { require.NoError(t, a.Stop(t.Context())) }()
+	defer http.DefaultClient.CloseIdleConnections()
+	for _, path := range []string{"/", "/metrics", "/healthz", "/readyz", "/debug/pprof/cmdline"} {
+		for name, c := range map[string]struct {
+			host, header, value string
+			status              int
+		}{
+			"a program":                    {"", "Accept", "text/plain", http.StatusOK},
+			"a program by name":            {"localhost:9464", "Accept", "*/*", http.StatusOK},
+			"a script of another site":     {"", "Sec-Fetch-Site", "cross-site", http.StatusForbidden},
+			"a page of another port":       {"", "Sec-Fetch-Site", "same-site", http.StatusForbidden},
+			"a request of another origin":  {"", "Origin", "http://evil.example", http.StatusForbidden},
+			"a name that was made resolve": {"evil.example:9464", "Sec-Fetch-Site", "same-origin", http.StatusMisdirectedRequest},
+		} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.Addr()+path, http.NoBody)
+			require.NoError(t, err)
+			req.Header.Set(c.header, c.value)
+			req.Host = c.host
+			res, err := http.DefaultClient.Do(req)
+			require.NoError(t, err)
+			require.NoError(t, res.Body.Close())
+			require.Equal(t, c.status, res.StatusCode, "%s asks for %s", name, path)
+			require.Equal(t, "nosniff", res.Header.Get("X-Content-Type-Options"), "%s asks for %s", name, path)
+		}
+	}
+}
+
 func TestTheServerStartsServesAndStops(t *testing.T) {
 	a := newAdmin(t, config.Admin{Listen: "127.0.0.1:0"})
 	require.NoError(t, a.Stop(t.Context()), "to stop what was not started does nothing")
