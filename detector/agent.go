@@ -22,11 +22,22 @@ type agent struct {
 
 	id, name, version string
 
-	born    schemas.Millis
+	born schemas.Millis
+	// lived is on how many days of its tenant's clock it was active and not alerted on,
+	// livedDay the last of them, opened how many episodes it has had (vouch.go).
+	lived    uint32
+	livedDay int64
+	opened   uint32
+	// claim is the peer group that it has named instead of its own on so many days.
+	claim    string
+	claimed  uint8
+	claimDay int64
+
 	touched uint64 // when its last window was opened, as a number of the partition
 	profile baseline.Profile
 	win     baseline.Window
-	seen    baseline.Recent // event ids
+	due     schemas.Millis  // the tenant's clock at which the open window closes
+	seen    baseline.Recent // events
 	trail   trail
 	episode *episode
 	silent  silent

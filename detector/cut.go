@@ -190,6 +190,7 @@ func RestoreCuts(cfg Config, sink Sink, partition []byte, agents iter.Seq[[]byte
 // AgentOf returns whose record it is.
 func AgentOf(record []byte) (tenantID, agentID string, err error) {
 	c := wire.Decoder(record)
+	codeVersion(c)
 	c.String(&tenantID, maxString)
 	c.String(&agentID, maxString)
 	if err := c.Err(); err != nil {

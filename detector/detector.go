@@ -5,16 +5,18 @@
 //
 //  1. The same events in the same order give the same verdicts, alerts and windows,
 //     byte for byte. No output depends on the order of a Go map.
-//  2. Time is the time of events. The watermark is the highest one seen; it alone
-//     closes windows and episodes. An event before a closed window opens it no more.
+//  2. Time is the time of events, no later than their arrival. Who says what the
+//     clock is, and for whom, stands in clock.go: no agent and no tenant closes the
+//     windows of others. An event before a closed window opens it no more; it counts
+//     in the hour in which it arrives.
 //  3. An event is scored against what was known before it, then learnt.
 //  4. Nothing of an event is kept by reference, and nothing grows without a bound.
-//  5. Tenants share nothing: neither peers, nor calibration, nor eviction.
+//  5. Tenants share nothing: neither peers, nor calibration, nor eviction, nor clocks.
 //  6. AppendSnapshot and Restore are invisible: a restored detector goes on exactly
 //     as the one that was saved.
 //
 // A window is a UTC hour of one agent. It opens with the first event in it and
-// closes when the watermark is grace beyond its end, or the agent itself is in a
+// closes when the tenant's clock is grace beyond its end, or the agent itself is in a
 // later hour. Hours without events are observations of nothing; they are taken
 // when the agent is next seen and emit no window.
 //
@@ -29,7 +31,6 @@ import (
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
-	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -62,10 +63,14 @@ type Verdict struct {
 	Score float64
 	// Signals contributed, strongest first. Valid until the next Process.
 	Signals []schemas.AlertSignal
-	// Duplicate: the same event_id was seen a moment ago; it was not counted.
+	// Duplicate: the same event came before; it was scored for what it touches and
+	// moves, and not counted again.
 	Duplicate bool
-	// Late: the event's window is closed; it was scored for novelty only.
+	// Late: the event's hour was over. Where the agent's own windows are past it, it was
+	// counted in the hour in which it arrived.
 	Late bool
+	// Clamped: its time was later than its arrival, and is taken for that.
+	Clamped bool
 }
 
 // Detector holds the baselines of all agents of one partition.
@@ -84,8 +89,10 @@ type Detector struct {
 
 	policies policies
 
-	watermark schemas.Millis
+	watermark schemas.Millis // the highest of all tenants
+	arrival   schemas.Millis // of the events at hand; 0: not known
 	tenants   []*tenant
+	sweep     int                // the tenant that was settled beside the last event's
 	byName    map[string]*tenant // never walked
 	agents    int
 	index     index
@@ -93,11 +100,10 @@ type Detector struct {
 	touches   uint64 // windows opened; orders agents by activity
 	episodes  uint64 // episodes opened: their counter
 	silences  uint64 // agents that fell silent or were looked at: their order
-	windows   agentQueue
-	silents   agentQueue
-	open      episodeHeap
+	room      baseline.Room
 
 	evicted, late, duplicates uint64
+	clamped, healed           uint64 // since New
 
 	cutting cutting
 
@@ -125,8 +131,7 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 		return nil, fmt.Errorf("new detector: quiet time %v and max agents %d must be above 0", cfg.QuietTime, cfg.MaxAgents)
 	}
 	d := &Detector{
-		cfg: cfg, sink: sink, index: newIndex(),
-		windows: agentQueue{ticket: openWindows}, silents: agentQueue{ticket: silences},
+		cfg: cfg, sink: sink, index: newIndex(), room: baseline.Room{Limit: recognised},
 		signals: signal.All(), byName: make(map[string]*tenant),
 	}
 	if err := d.addMetrics(cfg.Metrics); err != nil {
@@ -153,54 +158,100 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 
 // Process scores one event, then learns from it. It keeps nothing of ev.
 func (d *Detector) Process(ev *schemas.Activity) Verdict {
-	at := min(max(ev.Time, 0), maxTime)
-	d.watermark = max(d.watermark, at)
-	d.closeWindows()
-	d.hearSilence()
-	d.closeEpisodes()
-
-	a := d.agent(ev, at)
+	at := d.time(ev)
+	clamped := at < ev.Time
+	t := d.tenant(ev.TenantID)
+	d.advance(t, at)
+	a := d.agent(t, ev, at)
 	d.cutting.change(a)
-	a.tenant.advance(a.group, d.watermark)
-	if ev.EventID != "" && a.seen.Add(baseline.Hash(1, ev.EventID)) {
-		d.duplicates++
-		return Verdict{Surprise: score.Floor, Duplicate: true, Score: a.policy.budget.Score(score.Floor)}
+	t.advance(a.group)
+	sighting := baseline.SeenNew
+	if ev.EventID != "" {
+		sighting = a.seen.See(baseline.Hash(1, ev.EventID), contentOf(ev), &d.room)
+	}
+	if sighting == baseline.SeenRepeated {
+		v := d.repeated(a, ev, at)
+		v.Clamped = clamped
+		return v
 	}
 	a.identify(ev)
-	a.profile.Novelty.Promote(int64(at))
-	late := !d.enter(a, ev, int64(at)/hourMillis)
+	late := t.over(int64(at) / hourMillis)
 	if late {
 		d.late++
 	}
-	d.gather(a, ev, at, late)
+	at, behind := d.enter(a, ev, at)
+	a.profile.Novelty.Promote(int64(at))
+	d.gather(a, ev, at, behind, sighting == baseline.SeenReused)
 	v := d.judge(a, ev, at)
-	v.Late = late
-	d.learn(a, ev, at, late)
+	v.Late, v.Clamped = late, clamped
+	d.learn(a, ev, at)
 	return v
 }
 
-// agent returns the event's agent, a new one where it was not known.
-func (d *Detector) agent(ev *schemas.Activity, at schemas.Millis) *agent {
+// repeated judges an event that came before by what it touches and moves itself.
+func (d *Detector) repeated(a *agent, ev *schemas.Activity, at schemas.Millis) Verdict {
+	d.duplicates++
+	d.gatherRepeated(a, ev, at)
+	v := d.judge(a, ev, at)
+	v.Duplicate = true
+	return v
+}
+
+// contentOf is a hash of what an event says was done. That includes neither when it
+// was recorded nor its time: a source that names none gives a record that it repeats
+// another one.
+func contentOf(ev *schemas.Activity) uint64 {
+	h := baseline.Hash(3, ev.Tool)
+	for _, s := range [...]string{ev.SessionID, ev.Access, ev.TargetAgentID, ev.Outcome, ev.OnBehalfOf, ev.Model, ev.CredentialID, ev.SourceIP} {
+		h = baseline.Hash(h, s)
+	}
+	for _, r := range ev.Resources {
+		h = baseline.Hash(h, r)
+	}
+	for _, n := range [...]uint64{uint64(len(ev.Resources)), ev.BytesSent, ev.BytesReceived, ev.TokensIn, ev.TokensOut, ev.DurationMS} {
+		h = baseline.Mix(h*31 + n)
+	}
+	for i := range ev.Attributes {
+		h = baseline.Hash(baseline.Hash(h, ev.Attributes[i].Key), ev.Attributes[i].Value)
+	}
+	return h
+}
+
+// recognised is what all agents of a partition together may hold to recognise repeated
+// events, bytes, beyond the first 64 events of each: a quarter of a million events more, whichever
+// agents need them.
+const recognised = 2 << 20
+
+// tenant returns the tenant of that name, a new one where it was not known.
+func (d *Detector) tenant(name string) *tenant {
 	t := d.last
-	if t == nil || t.name != ev.TenantID {
+	if t == nil || t.name != name {
 		var ok bool
-		if t, ok = d.byName[ev.TenantID]; !ok {
-			t = d.addTenant(strings.Clone(ev.TenantID))
+		if t, ok = d.byName[name]; !ok {
+			t = d.addTenant(strings.Clone(name))
 		}
 		d.last = t
 	}
+	return t
+}
+
+// agent returns the event's agent, a new one where it was not known.
+func (d *Detector) agent(t *tenant, ev *schemas.Activity, at schemas.Millis) *agent {
 	if a := d.index.find(t, ev.AgentID); a != nil {
 		return a
 	}
 	if d.agents >= d.cfg.MaxAgents {
 		d.evict()
 	}
+	// Nobody has a history from before there was anything: who says so begins now.
+	if t.clock-at > oldest {
+		at = t.clock
+	}
 	hour := int64(at) / hourMillis
 	a := &agent{tenant: t, id: strings.Clone(ev.AgentID), born: at, group: t.group(ev.PeerGroup, len(d.signals))}
 	a.policy = d.policyOf(a)
 	a.profile.Metrics = make([]baseline.Metric, len(d.metrics))
 	a.profile.Born, a.profile.At = hour, hour
-	a.group.peers.Agents++
 	d.touches++
 	a.touched = d.touches
 	d.add(a)
@@ -249,12 +300,13 @@ func (d *Detector) evict() {
 		d.closeWindow(victim)
 	}
 	if victim.episode != nil {
-		d.endEpisode(victim, d.watermark)
+		d.endEpisode(victim, victim.tenant.clock)
 	}
 	victim.endSilence()
+	victim.seen.Release(&d.room)
 	d.cutting.remove(victim)
 	victim.unlink()
-	victim.group.peers.Agents--
+	victim.leave()
 	d.index.remove(victim)
 	victim.tenant = nil // what still queues for it finds it gone
 	d.agents--
@@ -270,6 +322,8 @@ type Stats struct {
 	Evicted      uint64 // agents, since New
 	Late         uint64 // events, since New
 	Duplicates   uint64 // events, since New
+	Clamped      uint64 // events whose time was later than their arrival, since New
+	Healed       uint64 // how often the clock was set back, since New
 }
 
 // agentBytes is about what one agent takes: the value, its strings, its place in
@@ -279,11 +333,12 @@ const agentBytes = 3400
 // Stats returns the detector's numbers.
 func (d *Detector) Stats() Stats {
 	s := Stats{
-		Agents: d.agents, Watermark: d.watermark, OpenEpisodes: len(d.open),
-		Evicted: d.evicted, Late: d.late, Duplicates: d.duplicates,
+		Agents: d.agents, Watermark: d.watermark,
+		Evicted: d.evicted, Late: d.late, Duplicates: d.duplicates, Clamped: d.clamped, Healed: d.healed,
 	}
-	s.StateBytes = int64(d.agents) * agentBytes
+	s.StateBytes = int64(d.agents)*agentBytes + d.room.Used
 	for _, t := range d.tenants {
+		s.OpenEpisodes += len(t.open)
 		for _, g := range t.groups {
 			s.StateBytes += int64(g.peers.Bytes()) + groupBytes
 		}

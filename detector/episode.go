@@ -20,7 +20,7 @@ const (
 type episode struct {
 	id         string
 	updates    uint64         // alerts raised; the next one's number
-	due        schemas.Millis // watermark at which it ends, unless it is crossed again
+	due        schemas.Millis // clock of the tenant at which it ends, unless it is crossed again
 	queued     schemas.Millis // the due under which it stands in the heap
 	first      schemas.Millis // event times of the first and last crossing
 	last       schemas.Millis
@@ -60,18 +60,18 @@ func (h *episodeHeap) Pop() any {
 	return a
 }
 
-// closeEpisodes ends the episodes whose quiet time the watermark has passed.
-func (d *Detector) closeEpisodes() {
-	for len(d.open) > 0 {
-		a := d.open[0]
+// closeEpisodes ends the episodes whose quiet time the tenant's clock has passed.
+func (d *Detector) closeEpisodes(t *tenant) {
+	for len(t.open) > 0 {
+		a := t.open[0]
 		e := a.episode
-		if e.queued > d.watermark {
+		if e.queued > t.clock {
 			return
 		}
 		d.cutting.change(a)
-		if e.due > d.watermark {
+		if e.due > t.clock {
 			e.queued = e.due // crossed again since it was queued
-			heap.Fix(&d.open, 0)
+			heap.Fix(&t.open, 0)
 			continue
 		}
 		d.endEpisode(a, e.due)
@@ -85,15 +85,16 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 	if opened {
 		e = &episode{id: d.episodeID(a, ev), first: at, severity: -1}
 		d.episodes++
+		a.opened++
 		a.episode = e
 	}
 	e.first, e.last = min(e.first, at), max(e.last, at)
-	e.due = d.watermark + a.policy.quiet
+	e.due = a.tenant.clock + a.policy.quiet
 	e.session, e.principal = text(ev.SessionID), text(ev.OnBehalfOf)
 	e.crossings++
 	if opened {
 		e.queued = e.due
-		heap.Push(&d.open, a)
+		heap.Push(&a.tenant.open, a)
 		a.trail.each(func(id, tool, resource string) { e.prove(id, tool, resource) })
 	}
 	e.proveEvent(ev)
@@ -197,8 +198,8 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 	al.SessionID, al.OnBehalfOf = e.session, e.principal
 	al.Summary = closing(&al, e)
 	d.raise(a, &al)
-	if i := slices.Index(d.open, a); i >= 0 {
-		heap.Remove(&d.open, i)
+	if i := slices.Index(a.tenant.open, a); i >= 0 {
+		heap.Remove(&a.tenant.open, i)
 	}
 	a.episode = nil
 }

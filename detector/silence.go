@@ -66,25 +66,25 @@ const silentFaded = 0.7
 func (d *Detector) awaitSilence(a *agent) {
 	d.silences++
 	a.silent.seq = d.silences
-	d.silents.push(a)
+	a.tenant.silents.push(a)
 }
 
 // hearSilence takes the empty hours that have ended.
-func (d *Detector) hearSilence() {
+func (d *Detector) hearSilence(t *tenant) {
 	for range closesPerEvent {
-		a := d.silents.front()
-		if a == nil || !d.over(a.silent.next) {
+		a := t.silents.front()
+		if a == nil || !t.over(a.silent.next) {
 			return
 		}
-		d.silents.pop()
+		t.silents.pop()
 		d.cutting.change(a)
-		a.tenant.advance(a.group, d.watermark)
+		t.advance(a.group)
 		s := &a.silent
 		if s.next > s.from && !a.group.quiet() {
 			d.judgeSilence(a)
 		}
 		a.group.silent -= s.missed()
-		for ; d.over(s.next) && s.next < s.from+silentHours; s.next++ {
+		for ; t.over(s.next) && s.next < s.from+silentHours; s.next++ {
 			if s.next%24 == 0 {
 				s.today = 0
 			}

@@ -31,9 +31,13 @@ import (
 // tenant, agent and group by name and is complete in itself: which windows and
 // episodes are open, and the order of eviction, follow from the agents' records
 // alone, in whatever order they come.
+//
+// Records say of which format they are: an agent's begins with an empty name and the
+// version, the partition's with -1 and the version. Those of format 1 begin with the
+// tenant's name and with the watermark.
 
 // SnapshotVersion is the version of the format that is written.
-const SnapshotVersion = 1
+const SnapshotVersion = wire.Newest
 
 const magic = "PLBS"
 
@@ -104,6 +108,7 @@ func (d *Detector) AppendAgent(dst []byte, tenantID, agentID string) ([]byte, bo
 
 func appendAgent(dst []byte, a *agent) []byte {
 	c := wire.Encoder(dst)
+	codeVersion(c)
 	tenantName, groupName := a.tenant.name, a.group.name
 	c.String(&tenantName, maxString)
 	c.String(&a.id, maxString)
@@ -119,10 +124,42 @@ func (d *Detector) AppendPartition(dst []byte) []byte {
 	return c.Bytes()
 }
 
+// codeVersion codes the format of an agent's record, which begins with it: an empty
+// name, that of no tenant, and the version.
+func codeVersion(c *wire.Coder) {
+	if c.Reading() && (len(c.Bytes()) == 0 || c.Bytes()[0] != 0) {
+		c.Version = 1
+		return
+	}
+	none := ""
+	c.String(&none, 0)
+	c.Version = codeNumber(c)
+}
+
+// codeNumber codes the number of the format.
+func codeNumber(c *wire.Coder) int {
+	v := int(c.Uint(SnapshotVersion, 1<<16))
+	if c.Reading() && c.Err() == nil && (v < 2 || v > SnapshotVersion) {
+		c.Fail("format %d of a record", v)
+	}
+	return v
+}
+
 // code codes the partition record.
 func (d *Detector) code(c *wire.Coder) {
 	w := int64(d.watermark)
-	c.I64(&w)
+	if mark := int64(-1); c.Reading() {
+		if c.I64(&w); w == mark {
+			c.Version = codeNumber(c)
+			c.I64(&w)
+		} else {
+			c.Version = 1
+		}
+	} else {
+		c.I64(&mark)
+		c.Version = codeNumber(c)
+		c.I64(&w)
+	}
 	d.watermark = schemas.Millis(w)
 	c.U64(&d.touches)
 	c.U64(&d.episodes)
@@ -130,6 +167,9 @@ func (d *Detector) code(c *wire.Coder) {
 	c.U64(&d.evicted)
 	c.U64(&d.late)
 	c.U64(&d.duplicates)
+	if c.Version >= 2 {
+		d.sweep = int(c.Uint(uint64(d.sweep), maxTenants))
+	}
 	d.codeSignals(c)
 	d.codeMetrics(c)
 	n := c.Len(len(d.tenants), maxTenants, 16)
@@ -150,6 +190,9 @@ func (d *Detector) code(c *wire.Coder) {
 			c.String(&t.name, maxString)
 		}
 		t.code(c, d.names)
+		if c.Version < 2 {
+			t.clock = d.watermark
+		}
 		if c.Reading() {
 			t.place(d.places, len(d.metrics))
 		}
@@ -214,6 +257,10 @@ func reorder(v *[baseline.MaxSignals]float32, order []int) {
 
 func (t *tenant) code(c *wire.Coder, names []string) {
 	c.I64(&t.day)
+	if c.Version >= 2 {
+		codeMillis(c, &t.clock)
+		c.Bool(&t.loads)
+	}
 	c.F64(&t.outliers)
 	if c.Reading() && t.outliers < 0 {
 		c.Fail("negative count of outliers")
@@ -238,6 +285,9 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 			c.String(&g.name, maxString)
 		}
 		c.I64(&g.day)
+		if c.Version >= 2 {
+			c.U32(&g.lived)
+		}
 		for i := range g.pauses {
 			c.I64(&g.pauses[i])
 		}
@@ -255,6 +305,7 @@ func (a *agent) code(c *wire.Coder) {
 	c.String(&a.version, maxString)
 	codeMillis(c, &a.born)
 	c.U64(&a.touched)
+	a.codeLife(c)
 	a.profile.Code(c)
 	a.win.Code(c)
 	a.seen.Code(c)
@@ -265,7 +316,7 @@ func (a *agent) code(c *wire.Coder) {
 		}
 		a.trail.buf = slices.Grow(a.trail.buf, max(0, trailBytes-len(a.trail.buf)))
 	}
-	c.F32s(a.dayMax[:])
+	baseline.CodeMax(c, &a.dayMax)
 	c.F32(&a.dayFused)
 	a.silent.code(c)
 	open := a.episode != nil
@@ -277,6 +328,21 @@ func (a *agent) code(c *wire.Coder) {
 		a.episode = &episode{}
 	}
 	a.episode.code(c)
+}
+
+// codeLife codes what format 2 knows of an agent's life beside its profile.
+func (a *agent) codeLife(c *wire.Coder) {
+	if c.Version < 2 {
+		return
+	}
+	codeMillis(c, &a.due)
+	c.U32(&a.lived)
+	c.I64(&a.livedDay)
+	c.U32(&a.opened)
+	c.Bool(&a.profile.Novelty.Vouches)
+	c.String(&a.claim, maxString)
+	c.U8(&a.claimed)
+	c.I64(&a.claimDay)
 }
 
 func (s *silent) code(c *wire.Coder) {
@@ -400,6 +466,7 @@ func finished(c *wire.Coder) error {
 // restoreAgent takes one agent record.
 func (d *Detector) restoreAgent(record []byte) error {
 	c := wire.Decoder(record)
+	codeVersion(c)
 	a := &agent{}
 	var tenantName, groupName string
 	c.String(&tenantName, maxString)
@@ -424,13 +491,21 @@ func (d *Detector) restoreAgent(record []byte) error {
 	}
 	a.tenant = t
 	a.policy = d.policyOf(a)
-	a.group.peers.Agents++
+	if c.Version < 2 {
+		a.due = schemas.Millis((a.win.Hour+1)*hourMillis + grace)
+		a.lived, a.livedDay = a.profile.Days, unsettled
+		a.group.lived = max(a.group.lived, a.lived)
+	}
+	d.room.Used += a.seen.Extra()
 	d.index.add(a)
 	d.agents++
 	d.cutting.restore(a)
 	a.listOf().push(a)
 	return nil
 }
+
+// unsettled is the last day of an agent whose record, of format 1, does not know it.
+const unsettled = -1
 
 // link rebuilds what follows from the agents: the order of eviction, the queue of
 // open windows, the heap of open episodes.
@@ -445,15 +520,29 @@ func (d *Detector) link() error {
 		}
 		a.listOf().push(a)
 		if a.win.Open {
-			d.windows.push(a)
+			a.tenant.windows.push(a)
 			a.group.active++
 		}
 		a.group.silent += a.silent.missed()
 		if a.episode != nil {
-			d.open = append(d.open, a)
+			a.tenant.open = append(a.tenant.open, a)
+		}
+		switch {
+		case a.profile.Novelty.Vouches:
+			a.group.peers.Vouching++
+		case a.livedDay == unsettled:
+			a.livedDay = int64(a.tenant.clock) / dayMillis
+			if 2*a.lived >= min(2*vouchDays, a.group.lived) {
+				a.vouch()
+			}
+		}
+		if a.isLate() {
+			a.group.late++
 		}
 	}
-	heap.Init(&d.open)
+	for _, t := range d.tenants {
+		heap.Init(&t.open)
+	}
 	slices.SortFunc(all, func(a, b *agent) int { return cmp.Compare(a.silent.seq, b.silent.seq) })
 	for _, a := range all {
 		switch s := a.silent.seq; {
@@ -461,7 +550,7 @@ func (d *Detector) link() error {
 		case s > d.silences || a.win.Open:
 			return fmt.Errorf("%w: agent %.40q is silent out of order", wire.ErrCorrupt, a.id)
 		default:
-			d.silents.push(a)
+			a.tenant.silents.push(a)
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,26 +167,48 @@ func firstDifference(t *testing.T, a, b string) {
 }
 
 func TestSnapshotsOfReleasedFormatsLoad(t *testing.T) {
-	name := filepath.Join("testdata", "snapshot-v1.bin")
 	cfg := detector.DefaultConfig()
+	events := troubled(9, 5, 8)
+	half := 0
+	for events[half].Time < events[0].Time+6*24*hourMS {
+		half++
+	}
 	d, err := detector.New(cfg, &recorder{})
 	require.NoError(t, err)
-	for _, ev := range troubled(9, 5, 6) {
+	for _, ev := range events[:half] {
 		d.Process(&ev)
 	}
 	fresh := d.AppendSnapshot(nil)
-	if *update {
-		require.NoError(t, os.WriteFile(name, fresh, 0o600))
+	golden := func(version int) []byte {
+		b, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("snapshot-v%d.bin", version)))
+		require.NoError(t, err, "run the test with -update to write it")
+		return b
 	}
-	golden, err := os.ReadFile(name)
-	require.NoError(t, err, "run the test with -update to write it")
-	old, err := detector.Restore(cfg, &recorder{}, golden)
+	if *update {
+		require.NoError(t, os.WriteFile(filepath.Join("testdata", fmt.Sprintf("snapshot-v%d.bin", detector.SnapshotVersion)), fresh, 0o600))
+	}
+	for version := 1; version <= detector.SnapshotVersion; version++ {
+		t.Run(strconv.Itoa(version), func(t *testing.T) {
+			old, err := detector.Restore(cfg, &recorder{}, golden(version))
+			require.NoError(t, err)
+			written := old.AppendSnapshot(nil)
+			again, err := detector.Restore(cfg, &recorder{}, written)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(written, again.AppendSnapshot(nil)), "what was read is written again")
+			for _, ev := range events[half:] {
+				v := old.Process(&ev)
+				require.False(t, math.IsNaN(v.Surprise) || math.IsInf(v.Surprise, 0))
+			}
+		})
+	}
+	newest := golden(detector.SnapshotVersion)
+	old, err := detector.Restore(cfg, &recorder{}, newest)
 	require.NoError(t, err)
-	require.True(t, bytes.Equal(golden, old.AppendSnapshot(nil)), "what was read is written again")
+	require.True(t, bytes.Equal(newest, old.AppendSnapshot(nil)), "what was read is written again")
 	// The last bits of the standard library's logarithms depend on the build (fused
 	// multiply-add): a format is held to its shape, not to them.
-	if len(golden) != len(fresh) {
-		t.Fatalf("%d bytes, the golden has %d: the format changed: raise SnapshotVersion, keep this golden and add one", len(fresh), len(golden))
+	if len(newest) != len(fresh) {
+		t.Fatalf("%d bytes, the golden has %d: the format changed: raise SnapshotVersion, keep this golden and add one", len(fresh), len(newest))
 	}
 }
 

@@ -26,6 +26,12 @@ type tenant struct {
 	outliers               float64            // hours that calibration counted a tenth, decayed
 	newcomers, established agentList
 	day                    int64
+
+	clock   schemas.Millis // see clock.go
+	loads   bool           // its last event lay far behind the partition: a history
+	windows agentQueue
+	silents agentQueue
+	open    episodeHeap
 }
 
 // group is the agents that should behave alike.
@@ -37,6 +43,8 @@ type group struct {
 	// How many of its agents have an open hour, and how many make no call where they
 	// should: they follow from the agents.
 	active, silent int
+	late           int    // those that vouch and are late in their open hour: likewise
+	lived          uint32 // the most days that one of its agents has
 	pauses         pauses
 }
 
@@ -44,6 +52,7 @@ func newTenant(name string, signals, metrics int) *tenant {
 	t := &tenant{
 		name: name, byName: make(map[string]*group),
 		fleet: baseline.NewPeers(nil), calibration: score.NewCalibration(signals),
+		windows: agentQueue{ticket: openWindows}, silents: agentQueue{ticket: silences},
 	}
 	t.fleet.Metrics = make([]baseline.MetricPrior, metrics)
 	return t
@@ -76,9 +85,9 @@ func (t *tenant) addGroup(name string, signals int) *group {
 	return g
 }
 
-// advance brings what agents share to the watermark.
-func (t *tenant) advance(g *group, watermark schemas.Millis) {
-	day := int64(watermark) / dayMillis
+// advance brings what agents share to the tenant's clock.
+func (t *tenant) advance(g *group) {
+	day := int64(t.clock) / dayMillis
 	if day != t.day {
 		if t.day != 0 {
 			t.outliers *= math.Exp2(-float64(day-t.day) / score.HalfLife)
@@ -88,8 +97,8 @@ func (t *tenant) advance(g *group, watermark schemas.Millis) {
 	if day != g.day {
 		endDays(&g.day, day, g.calibration)
 	}
-	t.fleet.Advance(int64(watermark))
-	g.peers.Advance(int64(watermark))
+	t.fleet.Advance(int64(t.clock))
+	g.peers.Advance(int64(t.clock))
 }
 
 // trust is what an hour of this surprise counts in calibration: what sticks out by a

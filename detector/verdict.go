@@ -26,68 +26,90 @@ func newWindow(a *agent, hour int64) baseline.Window {
 }
 
 // gather counts the event into its window and looks up what signals need of it.
-func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, late bool) {
-	c, p, peers := &d.ctx, &a.profile, a.group.peers
+func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, late, reused bool) {
+	c, p, w := &d.ctx, &a.profile, &a.win
 	hour := int64(at) / hourMillis
-	*c = signal.Context{Ev: ev, Own: p, Peers: peers, Young: p.Young(hour)}
-	d.items, d.fresh = baseline.AppendItems(d.items[:0], baseline.Touch{
-		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources,
-	}), d.fresh[:0]
-	if ev.Tool != "" { // it stands first
-		c.Tool = peers.Tools.Get(d.items[0].Hash)
+	d.touch(a, ev, at)
+	c.Win, c.Late, c.Irregular = w, late, ev.Flags.Malformed() || reused
+	if c.LateTogether = late && a.group.lateTogether(a); !c.LateTogether {
+		count(w, ev, at, c.Irregular)
 	}
-	sent, received := peers.Tools.Offsets(c.Tool)
-	c.SentCall, c.ReceivedCall = baseline.CallOf(ev.BytesSent, sent), baseline.CallOf(ev.BytesReceived, received)
-	w := &a.win
-	if !late {
-		c.Win = w
-		c.Sent, c.Received = p.Sent.At(&peers.Sent), p.Received.At(&peers.Received)
-		count(w, ev, at)
-		d.measure(a, ev, hour)
-	}
+	d.measure(a, ev, hour)
 	session := baseline.Hash(2, ev.SessionID)
 	if ev.SessionID == "" {
 		session = baseline.Mix(uint64(hour))
 	}
 	place, first := p.Novelty.Session(session)
-	if first && !late {
+	if first {
 		w.Sessions++
-	}
-	if !ev.Succeeded() {
-		d.items = d.items[:0] // nothing was touched
-		return
 	}
 	toolKnown := false
 	for i := range d.items {
-		if known := d.look(a, &d.items[i], session, hour, late); d.items[i].Kind == baseline.ItemTool {
+		if known := d.look(a, &d.items[i], session, hour); d.items[i].Kind == baseline.ItemTool {
 			toolKnown = known
 		}
 	}
-	if cut := ev.ResourceCount() - len(ev.Resources); cut > 0 && !late {
+	if cut := ev.ResourceCount() - len(ev.Resources); cut > 0 && ev.Succeeded() {
 		w.Resources += uint64(cut)
 		if len(d.fresh) > 0 {
 			w.NewResources += uint64(cut)
 		}
 	}
-	if ev.Tool != "" && !late {
+	if ev.Tool != "" && ev.Succeeded() {
 		d.step(a, place, session, toolKnown)
 	}
 	c.Fresh = d.fresh
+}
+
+// gatherRepeated looks up what an event that came before touches and moves by itself. What was
+// learnt from it then is known; nothing is counted.
+func (d *Detector) gatherRepeated(a *agent, ev *schemas.Activity, at schemas.Millis) {
+	c, n := &d.ctx, &a.profile.Novelty
+	d.touch(a, ev, at)
+	for i := range d.items {
+		it := &d.items[i]
+		c.LeavesHouse = c.LeavesHouse || it.Kind.Place()
+		if n.Known.Has(it.Hash) || n.Pending(it.Hash) {
+			continue
+		}
+		r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(a.tenant.clock))
+		d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r)})
+	}
+	c.Fresh = d.fresh
+}
+
+// touch begins the context of an event: what it touches, and what it moves.
+func (d *Detector) touch(a *agent, ev *schemas.Activity, at schemas.Millis) {
+	c, p, peers := &d.ctx, &a.profile, a.group.peers
+	*c = signal.Context{Ev: ev, At: at, Own: p, Peers: peers, Young: p.Young(int64(at) / hourMillis)}
+	d.items, d.fresh = baseline.AppendItems(d.items[:0], baseline.Touch{
+		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources, Attributes: ev.Attributes,
+		Failed: !ev.Succeeded(),
+	}), d.fresh[:0]
+	if ev.Tool != "" {
+		c.Tool = peers.Tools.Get(baseline.ToolHash(ev.Tool))
+	}
+	sent, received := peers.Tools.Offsets(c.Tool)
+	c.SentCall, c.ReceivedCall = baseline.CallOf(ev.BytesSent, sent), baseline.CallOf(ev.BytesReceived, received)
+	c.Sent, c.Received = p.Sent.At(&peers.Sent), p.Received.At(&peers.Received)
 }
 
 // step looks at the order in which a session calls its tools; the event's stands
 // first among its items.
 func (d *Detector) step(a *agent, place int, session uint64, toolKnown bool) {
 	c, n := &d.ctx, &a.profile.Novelty
+	if len(d.items) == 0 || d.items[0].Kind != baseline.ItemTool {
+		return
+	}
 	step, before := n.Runs.Step(place, d.items[0].Hash)
 	taken, first := n.Steps.Use(step), n.First(session, step)
 	if taken && first {
-		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, 0, 0)
+		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, baseline.Worth{}, 0)
 	}
 	if taken && len(d.fresh) == 0 {
 		return
 	}
-	r := n.Rarity(c.Peers, baseline.ItemStep, step, c.Tool, c.Young, int64(d.watermark))
+	r := n.Rarity(c.Peers, baseline.ItemStep, step, c.Tool, c.Young, int64(a.tenant.clock))
 	c.Before, c.StepChance = before, r.Incidence
 	if taken {
 		return
@@ -99,7 +121,7 @@ func (d *Detector) step(a *agent, place int, session uint64, toolKnown bool) {
 	d.fresh = append(d.fresh, f)
 }
 
-func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
+func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis, irregular bool) {
 	if w.Events == 0 {
 		w.First = int64(at)
 	}
@@ -111,7 +133,7 @@ func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
 	case schemas.OutcomeDenied:
 		w.Denied++
 	}
-	if ev.Flags.Malformed() {
+	if irregular {
 		w.Malformed++
 	}
 	w.Sent += ev.BytesSent
@@ -125,7 +147,7 @@ func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis) {
 }
 
 // look looks one item up: known, or new and how unusual.
-func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64, late bool) (known bool) {
+func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64) (known bool) {
 	c, n, w := &d.ctx, &a.profile.Novelty, &a.win
 	if it.Kind.Place() {
 		c.LeavesHouse = true
@@ -133,18 +155,18 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64,
 	known, first := n.Known.Use(it.Hash, hour)
 	again := !n.First(session, it.Hash)
 	if known {
-		if first && !late {
+		if first {
 			tally(w, it.Kind)
 		}
 		if !again {
-			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, 0, 0)
+			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, baseline.Worth{}, 0)
 		}
 		return true
 	}
 	if again {
 		return false
 	}
-	if !late && !n.Pending(it.Hash) {
+	if !n.Pending(it.Hash) {
 		tally(w, it.Kind)
 		switch it.Kind {
 		case baseline.ItemSource, baseline.ItemWrite:
@@ -154,7 +176,7 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64,
 		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 		}
 	}
-	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(d.watermark))
+	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(a.tenant.clock))
 	d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r)})
 	return false
 }
@@ -258,14 +280,16 @@ func round4(x float64) float64 {
 }
 
 // learn takes the event into the baselines, after its verdict. What an agent does
-// in an episode is worth a tenth and does not vouch for its peers.
-func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late bool) {
-	c, p, peers := &d.ctx, &a.profile, a.group.peers
+// in an episode is worth a tenth and does not vouch for its peers; neither does who has
+// not lived long enough among them (vouches), nor a call that failed.
+func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
+	c, p, peers, now := &d.ctx, &a.profile, a.group.peers, int64(a.tenant.clock)
 	calm, weight := a.episode == nil, 1.0
 	if !calm {
-		weight = 0.1
+		weight = inEpisode
 	}
 	rollout := d.rollout()
+	vouches := p.Novelty.Vouches && ev.Succeeded()
 	var withTool, withStep, withSite, reached bool
 	for i := range d.fresh {
 		switch d.fresh[i].Item.Kind {
@@ -280,7 +304,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		case baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemKinds:
 		}
 	}
-	if reached && !withTool && !late {
+	if reached && !withTool {
 		peers.Reached(c.StepChance, withStep)
 	}
 	for i := range d.fresh {
@@ -288,33 +312,49 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 		if p.Novelty.Pending(f.Item.Hash) { // counted when it was first touched
 			continue
 		}
-		fresh := float32(weight) // else one agent that reaches new places would make them usual for all
+		worth := p.Novelty.Worth(f.Item.Kind, weight)
 		if f.Rarity.Explained {
-			fresh = 0
+			worth.Peers = 0
 		}
-		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, fresh, f.Rarity.Peers)
+		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, worth, f.Rarity.Peers)
 		if f.Item.Kind == baseline.ItemStep {
 			p.Novelty.Steps.Add(f.Item.Hash)
+			if !vouches {
+				continue
+			}
 			// An order of calls vouches even where it was alerted on: a new version of the
 			// agents brings one to all of them at once, and no data leaves by it.
 			if !calm {
-				peers.Spread(baseline.ItemStep, f.Item.Hash, false, int64(d.watermark))
+				peers.Spread(baseline.ItemStep, f.Item.Hash, false, now)
 			}
-			peers.Learnt(f.Item.Hash, int64(d.watermark))
+			peers.Learnt(f.Item.Hash, now)
 			continue
 		}
 		p.Novelty.Admit(f.Item.Hash, int64(at))
+		if !vouches {
+			continue
+		}
 		if withTool || !calm && !withSite && f.Item.Kind == baseline.ItemDestination {
-			peers.Spread(f.Item.Kind, f.Item.Hash, withTool, int64(d.watermark))
+			peers.Spread(f.Item.Kind, f.Item.Hash, withTool, now)
 		}
 		if calm || rollout {
-			peers.Learnt(f.Item.Hash, int64(d.watermark))
+			peers.Learnt(f.Item.Hash, now)
 		}
 	}
-	if late {
-		return
+	d.learnSizes(a, ev, weight, calm || rollout)
+	resource := ""
+	if len(ev.Resources) > 0 {
+		resource = ev.Resources[0]
 	}
-	w := &a.win
+	a.trail.add(ev.EventID, ev.Tool, resource)
+}
+
+// inEpisode is what an agent's acts teach while it is alerted on.
+const inEpisode = 0.1
+
+// learnSizes takes what the event moved.
+func (d *Detector) learnSizes(a *agent, ev *schemas.Activity, weight float64, teaches bool) {
+	c, p, peers, w := &d.ctx, &a.profile, a.group.peers, &a.win
 	if ev.BytesSent > 0 {
 		p.Sent.Learn(c.Sent, c.SentCall, weight/(1+float64(w.SentCalls)/32))
 	}
@@ -330,18 +370,13 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 	}
 	p.Sent.Present(ev.BytesSent > 0, weight)
 	p.Received.Present(ev.BytesReceived > 0, weight)
-	if calm || rollout {
+	if teaches && p.Novelty.Vouches {
 		t := c.Tool
 		if t == nil && ev.Tool != "" {
 			t = peers.Tools.Touch(baseline.ToolHash(ev.Tool))
 		}
 		peers.Tools.Learn(t, c.SentCall.Size, c.ReceivedCall.Size)
 	}
-	resource := ""
-	if len(ev.Resources) > 0 {
-		resource = ev.Resources[0]
-	}
-	a.trail.add(ev.EventID, ev.Tool, resource)
 }
 
 // rollout reports whether the event uses a tool that is new to the agent and to
@@ -352,7 +387,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis, late
 func (d *Detector) rollout() bool {
 	for i := range d.fresh {
 		f := &d.fresh[i]
-		if f.Item.Kind == baseline.ItemTool && 2*f.Rarity.Peers < d.ctx.Peers.Agents {
+		if f.Item.Kind == baseline.ItemTool && 2*f.Rarity.Peers < d.ctx.Peers.Vouching {
 			return true
 		}
 	}

@@ -7,66 +7,99 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// over reports whether the watermark has closed an hour.
-func (d *Detector) over(hour int64) bool { return (hour+1)*hourMillis+grace <= int64(d.watermark) }
-
-// closeWindows closes what the watermark has passed, the longest open first.
-func (d *Detector) closeWindows() {
+// closeWindows closes what the tenant's clock has passed, the longest open first.
+func (d *Detector) closeWindows(t *tenant) {
 	for range closesPerEvent {
-		a := d.windows.front()
-		if a == nil || !d.over(a.win.Hour) {
+		a := t.windows.front()
+		if a == nil || a.due > t.clock {
 			return
 		}
-		d.windows.pop()
+		t.windows.pop()
 		d.cutting.change(a)
-		a.tenant.advance(a.group, d.watermark)
+		t.advance(a.group)
 		d.closeWindow(a)
 	}
 }
 
-// enter puts an event of that hour into the agent's window. It returns false for
-// a late event: its window is closed.
-func (d *Detector) enter(a *agent, ev *schemas.Activity, hour int64) bool {
-	w := &a.win
-	if w.Open && (d.over(w.Hour) || hour > w.Hour) {
+// enter puts an event into the agent's window, a new one where its hour has none, and
+// returns when it happened: where the agent's windows are past its hour it comes late,
+// and is held for something that happened now.
+func (d *Detector) enter(a *agent, ev *schemas.Activity, at schemas.Millis) (when schemas.Millis, behind bool) {
+	w, t, hour := &a.win, a.tenant, int64(at)/hourMillis
+	if w.Open && (a.due <= t.clock || hour > w.Hour) {
 		d.closeWindow(a)
 	}
-	switch {
-	case w.Open && w.Hour == hour:
-		return true
-	case w.Open:
-		w.Late++
-		return false
-	case d.over(hour) || hour < a.profile.At:
-		return false
+	behind = hour < a.profile.At || w.Open && hour < w.Hour
+	told := at
+	if behind {
+		if hour = w.Hour; !w.Open {
+			hour = max(t.hour(), a.profile.At)
+		}
+		at = max(t.clock, schemas.Millis(hour*hourMillis))
+		if end := schemas.Millis((hour + 1) * hourMillis); w.Open && t.clock < end+grace {
+			at = min(t.clock, end-1)
+		} else if w.Open {
+			at = max(schemas.Millis(w.Last), schemas.Millis(hour*hourMillis))
+		}
 	}
-	d.openWindow(a, ev, hour)
-	return true
+	if !w.Open {
+		d.openWindow(a, ev, hour)
+	}
+	// A call that ended a moment before another one is not late.
+	if behind = behind && at-told > lateBy; behind {
+		if w.Late++; w.Late == lateLeast && a.profile.Novelty.Vouches {
+			a.group.late++
+		}
+	}
+	// A window in the past, of who loads a history or brings what was held back, stays
+	// open for a while behind its last event.
+	a.due = max(a.due, schemas.Millis((hour+1)*hourMillis+grace))
+	if t.over(hour) {
+		a.due = max(a.due, t.clock+grace)
+	}
+	return at, behind
+}
+
+// Where many of a group send late in the same hour it is their source that brings what
+// it held back: then being late says nothing, and what comes late is not held against
+// the hour in which it comes. Only agents whose word counts are many.
+const (
+	lateBy     = 10 * 60 * 1000 // milliseconds
+	lateLeast  = 3              // events that make an agent late
+	lateOthers = 3 // late peers, where they are a fifth of those at work
+)
+
+// lateTogether reports whether more of the group than the agent a are late.
+func (g *group) lateTogether(a *agent) bool {
+	others := g.late
+	if a.isLate() {
+		others--
+	}
+	return others >= lateOthers && 5*others >= g.active
+}
+
+// isLate reports whether the agent counts as late among its peers.
+func (a *agent) isLate() bool {
+	return a.win.Open && a.win.Late >= lateLeast && a.profile.Novelty.Vouches
 }
 
 func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
 	a.endSilence()
-	// An agent changes its group at most once an hour: the peers are not a thing to
-	// be picked for each call.
-	if g := a.tenant.group(ev.PeerGroup, len(d.signals)); g != a.group {
-		a.group.peers.Agents--
-		g.peers.Agents++
-		a.group = g
-		a.policy = d.policyOf(a)
-		a.tenant.advance(g, d.watermark)
-	}
+	d.regroup(a, ev.PeerGroup)
+	a.live()
 	a.catchUp(hour)
 	p := &a.profile
 	if day := hour / 24; p.Days == 0 || day != p.Day {
 		d.turnDay(a, day)
 	}
 	a.win = newWindow(a, hour)
+	a.due = schemas.Millis((hour+1)*hourMillis + grace)
 	a.group.active++
 	d.touches++
 	a.touched = d.touches
 	a.unlink()
 	a.listOf().push(a)
-	d.windows.push(a)
+	a.tenant.windows.push(a)
 }
 
 // turnDay ends an agent's last active day and begins another.
@@ -74,10 +107,13 @@ func (d *Detector) turnDay(a *agent, day int64) {
 	p := &a.profile
 	if p.Days > 0 {
 		d.expose(a, p.Day*24, 24)
-		p.Contribute(a.group.peers)
+		if p.Novelty.Vouches {
+			p.Contribute(a.group.peers)
+		}
 	}
 	p.Begin(a.group.peers, day-p.Day)
 	p.Day, p.Counted = day, 0
+	a.seen.Settle(&d.room)
 	a.dayFused = noFused
 	clear(a.dayMax[:])
 }
@@ -115,6 +151,9 @@ func (d *Detector) closeWindow(a *agent) {
 	drifted := a.episode != nil && d.drift >= 0 && a.policy.fuse.On(d.drift) &&
 		a.policy.budget.Crossed(a.policy.fuse.Evidence(d.drift, math.Pow(10, -float64(w.Max[d.drift]))))
 	a.profile.Close(a.group.peers, w, a.episode != nil, drifted)
+	if a.isLate() {
+		a.group.late--
+	}
 	w.Open = false
 	a.group.active--
 	d.fallSilent(a)

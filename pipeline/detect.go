@@ -238,6 +238,8 @@ func (h *detectHandler) event(_ int32, ev *schemas.Activity, refusal *decode.Ref
 		h.refuse(refusal)
 		return
 	}
+	// The broker's own time of the canonical record: no producer has a say in it.
+	h.state.detector.Arrived(h.rec.Time)
 	h.state.detector.Process(ev)
 }
 

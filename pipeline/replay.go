@@ -36,6 +36,7 @@ type Replay struct {
 	scores  *bufio.Writer // nil: not wanted
 
 	line    int64
+	ahead   lookahead
 	key     []byte
 	buf     []byte
 	err     error
@@ -52,6 +53,8 @@ type ReplaySummary struct {
 	AgentDays         int64            `json:"agent_days"` // distinct pairs of agent and UTC day
 	Alerts            int64            `json:"alerts"`     // episodes opened
 	AlertsPerAgentDay float64          `json:"alerts_per_agent_day"`
+	Late              int64            `json:"late"`    // events whose hour was over when they came
+	Clamped           int64            `json:"clamped"` // events whose time lay ahead of those behind them
 	DeadLetters       int64            `json:"dead_letters"`
 	Reasons           map[string]int64 `json:"dead_letter_reasons,omitempty"`
 	Seconds           float64          `json:"seconds"`
@@ -152,14 +155,23 @@ func (r *Replay) record(line []byte, cut bool) {
 		return
 	}
 	// There is no broker here, so that there is no time but the event's own.
-	rec := decode.Record{Topic: "replay", Offset: r.line, Value: line}
+	// Its events are held for a while (lookahead), and share its memory.
+	rec := decode.Record{Topic: "replay", Offset: r.line, Value: bytes.Clone(line)}
 	r.decoder.Decode(&rec, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
 		if refusal != nil {
 			r.refused(refusal.Reason)
 			return
 		}
-		r.event(ev)
+		if r.ahead.push(ev); r.ahead.full() {
+			r.next()
+		}
 	})
+}
+
+// next takes the oldest event that is held.
+func (r *Replay) next() {
+	arrived := r.ahead.arrival()
+	r.event(r.ahead.pop(), arrived)
 }
 
 func (r *Replay) refused(reason decode.Reason) {
@@ -167,10 +179,18 @@ func (r *Replay) refused(reason decode.Reason) {
 	r.summary.Reasons[string(reason)]++
 }
 
-func (r *Replay) event(ev *schemas.Activity) {
+func (r *Replay) event(ev *schemas.Activity, arrived schemas.Millis) {
 	r.key = schemas.AppendKey(r.key[:0], ev.TenantID, ev.AgentID)
-	r.count(ev.Time)
-	v := r.shards[schemas.Partition(r.key, int32(len(r.shards)))].Process(ev)
+	r.count(min(ev.Time, arrived))
+	d := r.shards[schemas.Partition(r.key, int32(len(r.shards)))]
+	d.Arrived(arrived)
+	v := d.Process(ev)
+	if v.Late {
+		r.summary.Late++
+	}
+	if v.Clamped {
+		r.summary.Clamped++
+	}
 	if r.scores != nil {
 		r.score(ev, &v)
 	}
@@ -255,8 +275,11 @@ func (r *Replay) fail(err error) {
 	}
 }
 
-// Flush writes what alerts and scores are still held.
+// Flush takes the events that are still held, and writes their alerts and scores.
 func (r *Replay) Flush() error {
+	for !r.ahead.empty() {
+		r.next()
+	}
 	for _, w := range []*bufio.Writer{r.alerts, r.scores} {
 		if w != nil {
 			if err := w.Flush(); err != nil {

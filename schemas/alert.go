@@ -33,6 +33,7 @@ const (
 	SignalToolSequence    = "tool_sequence"
 	SignalFailureRatio    = "failure_ratio"
 	SignalMalformed       = "malformed"
+	SignalLate            = "late"
 	SignalMetric          = "metric:" // and the name that the config gives it
 )
 

@@ -199,6 +199,12 @@ func (c *replayCmd) print(g *Globals, s pipeline.ReplaySummary) error {
 	fmt.Fprintf(w, "events          %d in %.1f s (%.0f/s)\n", s.Events, s.Seconds, s.EventsPerSecond)
 	fmt.Fprintf(w, "agents          %d over %d agent-days\n", s.Agents, s.AgentDays)
 	fmt.Fprintf(w, "alerts          %d (%.4f per agent-day)\n", s.Alerts, s.AlertsPerAgentDay)
+	if s.Late > 0 {
+		fmt.Fprintf(w, "late            %d events came when their hour was over\n", s.Late)
+	}
+	if s.Clamped > 0 {
+		fmt.Fprintf(w, "clamped         %d events had a time ahead of what follows them: held for the latest that those had reached\n", s.Clamped)
+	}
 	fmt.Fprintf(w, "dead letters    %d\n", s.DeadLetters)
 	reasons := make([]string, 0, len(s.Reasons))
 	for r := range s.Reasons {

@@ -116,17 +116,6 @@ func TestDocumentFrequenciesAreExactUntilTheTableIsFull(t *testing.T) {
 	require.LessOrEqual(t, d.Bytes(), 8<<16)
 }
 
-func TestARecentHashIsFoundAndOldOnesAreForgotten(t *testing.T) {
-	var r baseline.Recent
-	require.False(t, r.Add(baseline.Mix(1)))
-	require.True(t, r.Add(baseline.Mix(1)))
-	for i := range uint64(1000) {
-		r.Add(baseline.Mix(i + 100))
-		require.True(t, r.Add(baseline.Mix(i+100)), "right after")
-	}
-	require.False(t, r.Add(baseline.Mix(1)))
-}
-
 // hours feeds a rate and returns it with the prior of a group that never ended a
 // day.
 func hours(n int, count func(hour int) float64) (*baseline.Rate, *baseline.RatePrior) {
@@ -282,7 +271,8 @@ func TestItemsTellDestinationsFromSources(t *testing.T) {
 
 func TestASiteIsWhoseADestinationIs(t *testing.T) {
 	for resource, site := range map[string]string{
-		"email:a@b@corp.example":                    "corp.example",
+		"email:a@b@corp.example":                    "a@b@corp.example", // no address: a site of its own
+		"email:Bob@Corp.Example":                    "corp.example",
 		"email:nobody":                              "nobody",
 		"url:https://user:pw@host.example:8443/p?q": "host.example:8443",
 		"url:host.example#top":                      "host.example",
@@ -316,7 +306,7 @@ func TestAnItemIsNewUntilItsProbationIsOver(t *testing.T) {
 func TestWhatPeersKnowMakesANewItemLessRare(t *testing.T) {
 	fleet := baseline.NewPeers(nil)
 	g := baseline.NewPeers(fleet)
-	g.Agents = 20
+	g.Vouching = 20
 	item := baseline.Hash(1, "email:new@corp.example")
 	var n baseline.Novelty
 	unknown := n.Rarity(g, baseline.ItemDestination, item, nil, false, 0)
@@ -420,7 +410,7 @@ func TestToActSeldomIsNoEvidence(t *testing.T) {
 	g := baseline.NewPeers(baseline.NewPeers(nil))
 	var n baseline.Novelty
 	for range 40 { // one incidence a day
-		n.Learn(g, baseline.ItemDestination, nil, false, 0, 0)
+		n.Learn(g, baseline.ItemDestination, nil, false, baseline.Worth{}, 0)
 		n.Day(1)
 		g.Novelty.Day()
 	}

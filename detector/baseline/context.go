@@ -29,10 +29,22 @@ func (o *offset) learn(size float64) {
 	o.mean = float32(float64(o.mean) + d/float64(o.n))
 }
 
+// What a call moves, on the scale of Size, before anything is known: a KiB sent, four
+// received.
+var (
+	statedSent     = Size(1 << 10)
+	statedReceived = Size(4 << 10)
+)
+
 // Offsets returns what a call of tool t (nil: unknown) is worth, sent and received:
-// its mean size among the peers, shrunk to that of all their tools.
+// its mean size among the peers, shrunk to that of all their tools, that to all of the
+// fleet's, and that to what is stated.
 func (ts *Tools) Offsets(t *Tool) (sent, received float64) {
-	sent, received = float64(ts.all.sent.mean), float64(ts.all.received.mean)
+	sent, received = statedSent, statedReceived
+	if ts.fleet != nil {
+		sent, received = ts.fleet.all.sent.over(sent), ts.fleet.all.received.over(received)
+	}
+	sent, received = ts.all.sent.over(sent), ts.all.received.over(received)
 	if t != nil {
 		sent, received = t.sent.over(sent), t.received.over(received)
 	}
@@ -46,7 +58,7 @@ func (o *offset) over(all float64) float64 {
 
 // Learn takes one call of tool t (nil: there is no room for it), and its sizes.
 func (ts *Tools) Learn(t *Tool, sent, received float64) {
-	for _, e := range []*Tool{&ts.all, t} {
+	for _, e := range [...]*Tool{&ts.fleet.all, &ts.all, t} {
 		if e != nil {
 			e.calls++
 			e.sent.learn(sent)
@@ -57,6 +69,7 @@ func (ts *Tools) Learn(t *Tool, sent, received float64) {
 
 // Tools is the bounded table of a group's tools.
 type Tools struct {
+	fleet *Tools
 	all   Tool // every call, whatever its tool
 	list  []Tool
 	index map[uint64]int32 // by hash; never walked
@@ -114,7 +127,7 @@ func (ts *Tools) endDay() {
 func (ts *Tools) Code(c *wire.Coder) {
 	n := c.Len(len(ts.list), MaxContexts, 8)
 	if c.Reading() {
-		*ts = Tools{}
+		*ts = Tools{fleet: ts.fleet}
 		if n > 0 {
 			ts.list, ts.index = make([]Tool, n), make(map[uint64]int32, n)
 		}

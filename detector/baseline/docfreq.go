@@ -3,7 +3,7 @@ package baseline
 import "github.com/plumbline-sec/plumbline/detector/internal/wire"
 
 // DocFreq counts for every item how many agents of a group know it: a table of
-// buckets of eight, each slot 48 bits of hash and 16 of count. It doubles, up to
+// buckets of eight, each slot 42 bits of hash, as a Known set has them, and 16 of count. It doubles, up to
 // 2^16 slots, when it is half full or a bucket is full; then the least known item of a full bucket makes room.
 type DocFreq struct {
 	slots []uint64
@@ -16,6 +16,9 @@ const (
 	dfMask     = 1<<16 - 1
 )
 
+// same reports whether a slot is that of an item.
+func same(v, h uint64) bool { return v>>hashShift == h>>hashShift }
+
 func (d *DocFreq) bucket(h uint64) []uint64 {
 	b := int(h>>44) & (len(d.slots)/dfWays - 1)
 	return d.slots[b*dfWays : b*dfWays+dfWays]
@@ -27,7 +30,7 @@ func (d *DocFreq) Count(h uint64) int {
 		return 0
 	}
 	for _, v := range d.bucket(h) {
-		if v>>16 == h>>16 && v != 0 {
+		if v != 0 && same(v, h) {
 			return int(v & dfMask)
 		}
 	}
@@ -47,20 +50,20 @@ func (d *DocFreq) Add(h uint64) {
 	}
 	b := d.bucket(h)
 	for i, v := range b {
-		if v != 0 && v>>16 == h>>16 {
+		if v != 0 && same(v, h) {
 			if v&dfMask < dfMask {
 				b[i]++
 			}
 			return
 		}
 	}
-	d.put(h>>16<<16 | 1)
+	d.put(h>>hashShift<<hashShift | 1)
 }
 
 // full reports whether h is not there and its bucket has no room for it.
 func (d *DocFreq) full(h uint64) bool {
 	for _, v := range d.bucket(h) {
-		if v == 0 || v>>16 == h>>16 {
+		if v == 0 || same(v, h) {
 			return false
 		}
 	}

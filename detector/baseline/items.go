@@ -1,6 +1,10 @@
 package baseline
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
 
 // ItemKind says what an item is; each kind has its own rates of novelty.
 type ItemKind uint8
@@ -27,6 +31,8 @@ type Item struct {
 	Hash uint64
 	Name string // as it stood in the event: shares its memory
 	Kin  string // of a resource: its kind
+	// Unread: it is, or lies at, a place whose name could not be read as one.
+	Unread bool
 }
 
 // leaves are the kinds of resources outside of the house: touching one moves
@@ -39,80 +45,121 @@ func leaves(kind string) bool {
 	return false
 }
 
+// contacted reports whether a place of this kind is contacted even by who only reads it.
+func contacted(kind string) bool {
+	switch kind {
+	case "url", "domain", "ip", "host":
+		return true
+	}
+	return false
+}
+
 // Touch is the part of an event that items are made of.
 type Touch struct {
 	Tool, Access, Target string
 	Resources            []string
+	Attributes           []schemas.Attribute
+	Failed               bool // the call, says its producer
 }
 
 // ToolHash is the hash of a tool as an item.
 func ToolHash(name string) uint64 { return Hash(uint64(ItemTool)+1, name) }
 
 // AppendItems appends what an event touches: its tool, the kinds of resources
-// that the tool is used on, and the resources themselves.
+// that the tool is used on, the resources themselves, and where they lie. Of a failed
+// call that is the places that it tried to reach (attempted).
 func AppendItems(dst []Item, t Touch) []Item {
+	if t.Failed {
+		t.Failed = false
+		return attempted(dst, AppendItems(dst, t)[len(dst):], t.Access == schemas.AccessRead)
+	}
 	tool := ToolHash(t.Tool)
 	if t.Tool != "" {
-		dst = append(dst, Item{ItemTool, tool, t.Tool, ""})
+		dst = append(dst, Item{Kind: ItemTool, Hash: tool, Name: t.Tool})
 	}
-	active := t.Access != "" && t.Access != "read"
-	lastKin, lastSite := "", uint64(0)
+	b := itemBuilder{dst: dst, tool: tool, named: t.Tool, access: t.Access}
 	for _, r := range t.Resources {
 		kin, id := "other", r
 		if i := strings.IndexByte(r, ':'); i > 0 {
 			kin, id = r[:i], r[i+1:]
 		}
-		if t.Tool != "" && kin != lastKin {
-			lastKin = kin
-			dst = append(dst, Item{ItemToolKind, Hash(tool, kin), t.Tool, kin})
-		}
-		k := ItemSource
-		switch {
-		case t.Access == "send" || leaves(kin):
-			k = ItemDestination
-		case active:
-			k = ItemWrite
-		}
-		dst = append(dst, Item{k, Hash(uint64(k)+1, r), r, kin})
-		if k == ItemSource {
-			continue
-		}
-		at := site(kin, id)
-		if h := Hash(Hash(uint64(ItemSite)+1, kin), at); h != lastSite {
-			lastSite = h
-			dst = append(dst, Item{ItemSite, h, at, kin})
+		b.resource(r, kin, id)
+	}
+	for i := range min(len(t.Attributes), maxScanned) {
+		if a := &t.Attributes[i]; len(a.Value) > 4 {
+			if kin := placeIn(a.Value); kin != "" && !namesSomebody(a.Key) {
+				b.attribute(a.Value, kin)
+			}
 		}
 	}
 	if t.Target != "" {
-		dst = append(dst, Item{ItemAgent, Hash(uint64(ItemAgent)+1, t.Target), t.Target, "agent"})
+		b.dst = append(b.dst, Item{Kind: ItemAgent, Hash: Hash(uint64(ItemAgent)+1, t.Target), Name: t.Target, Kin: "agent"})
 	}
-	return dst
+	return b.dst
 }
 
-// site returns where a resource lies: whose it is, not which it is. A new mail
-// address at a known domain is another thing than a new domain.
-func site(kin, id string) string {
-	switch kin {
-	case "email":
-		if i := strings.LastIndexByte(id, '@'); i >= 0 {
-			return id[i+1:]
+// attempted appends what of the items of a failed call counts. That it failed is what its
+// producer says: a place that it tried to reach counts as if it had been reached. What
+// was only to be read was not touched, and nobody is reached by being looked up. Made-up
+// arguments often fail: of a name that is no address the domains in it count.
+func attempted(dst, items []Item, reads bool) []Item {
+	var named []Item // dst grows into items
+	for i := range items {
+		switch it := items[i]; {
+		case !it.Kind.Place() || reads && !contacted(it.Kin):
+		case !it.Unread:
+			dst = append(dst, it)
+		case it.Kind == ItemSite:
+			for _, host := range domainsIn(it.Name) {
+				named = append(named, Item{Kind: ItemSite, Hash: Hash(Hash(uint64(ItemSite)+1, it.Kin), host), Name: host, Kin: it.Kin})
+			}
 		}
-		return id
-	case "url":
-		if i := strings.Index(id, "://"); i >= 0 {
-			id = id[i+3:]
-		}
-		if i := strings.IndexAny(id, "/?#"); i >= 0 {
-			id = id[:i]
-		}
-		return id[strings.LastIndexByte(id, '@')+1:]
-	case "domain", "host", "ip", "phone":
-		return id
-	case "iban": // country, check digits, bank
-		return id[:min(len(id), 8)]
 	}
-	if i := strings.IndexByte(id, '/'); i >= 0 {
-		return id[:i]
+	return append(dst, named...)
+}
+
+// itemBuilder appends the items of one event.
+type itemBuilder struct {
+	dst           []Item
+	tool          uint64
+	named, access string
+	lastKin       string
+	lastSite      uint64
+}
+
+// attribute appends the place that an attribute names. Its address may hold a number that
+// no other has: only where it lies is remembered.
+func (b *itemBuilder) attribute(v, kin string) {
+	eachSite(kin, v, func(at string, read bool) {
+		h := Hash(Hash(uint64(ItemSite)+1, kin), at)
+		b.dst = append(b.dst,
+			Item{Kind: ItemDestination, Hash: Hash(h, "attribute"), Name: v, Kin: kin, Unread: !read},
+			Item{Kind: ItemSite, Hash: h, Name: at, Kin: kin, Unread: !read})
+	})
+}
+
+func (b *itemBuilder) resource(r, kin, id string) {
+	if b.named != "" && kin != b.lastKin {
+		b.lastKin = kin
+		b.dst = append(b.dst, Item{Kind: ItemToolKind, Hash: Hash(b.tool, kin), Name: b.named, Kin: kin})
 	}
-	return "" // the kind is all there is
+	k := ItemSource
+	switch {
+	case b.access == schemas.AccessSend || leaves(kin):
+		k = ItemDestination
+	case b.access != "" && b.access != schemas.AccessRead:
+		k = ItemWrite
+	}
+	own := len(b.dst)
+	b.dst = append(b.dst, Item{Kind: k, Hash: Hash(uint64(k)+1, r), Name: r, Kin: kin})
+	if k == ItemSource {
+		return
+	}
+	eachSite(kin, id, func(at string, read bool) {
+		b.dst[own].Unread = b.dst[own].Unread || !read
+		if h := Hash(Hash(uint64(ItemSite)+1, kin), at); h != b.lastSite {
+			b.lastSite = h
+			b.dst = append(b.dst, Item{Kind: ItemSite, Hash: h, Name: at, Kin: kin, Unread: !read})
+		}
+	})
 }

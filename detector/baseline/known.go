@@ -68,6 +68,15 @@ func (k *Known) Use(h uint64, hour int64) (known, first bool) {
 	return true, true
 }
 
+// Each calls f on what identifies every item: the upper bits of its hash.
+func (k *Known) Each(f func(h uint64)) {
+	for _, v := range k.slots {
+		if v != 0 {
+			f(v >> hashShift << hashShift)
+		}
+	}
+}
+
 // Has reports whether h is known.
 func (k *Known) Has(h uint64) bool { return k.find(h) >= 0 }
 

@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"math"
 	"math/bits"
 
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
@@ -29,8 +30,13 @@ type Novelty struct {
 	Runs    Runs
 	Steps   Steps
 
+	// Vouches: what the agent knows counts among its peers. It follows from how long it
+	// has lived among them.
+	Vouches bool
+
 	Sessions   uint32             // sessions seen
 	days       float32            // decayed active days
+	taught     [ItemKinds]float32 // new ones of the last active day, as they counted
 	incidences [ItemKinds]float32 // decayed
 	seen       [ItemKinds]float32 // new ones among them
 	expected   [ItemKinds]float32 // new ones expected of them
@@ -95,6 +101,7 @@ func (n *Novelty) Bytes() int { return n.Known.Bytes() + n.Steps.Bytes() + 16*ca
 func (n *Novelty) Day(days int64) {
 	d := float32(Decay(24*days, halfLifeNovelty))
 	n.days = float32(n.days*d) + 1
+	clear(n.taught[:])
 	for i := range n.incidences {
 		n.incidences[i] *= d
 		n.seen[i] *= d
@@ -111,7 +118,8 @@ func sessionBin(sessions uint32) int { return min(bits.Len32(sessions), sessionB
 type Rarity struct {
 	PerDay    float64 // how often a day an incidence this new is expected
 	Incidence float64 // the chance that an incidence is new, all told
-	Peers     int     // agents of the group that know the item
+	Peers     int     // agents of the group that know the item, of those that vouch
+	Of        int     // the others that vouch; 0: too few to say anything
 	Base      float64
 	PeerShare float64 // P(peers know it this little | new to the agent)
 	Company   float64 // 1, and more the larger the part of the peers that know the item
@@ -139,10 +147,15 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	r.Incidence = min(1, r.Base*max(r.toolShare*r.ownShare, 0.005))
 	r.PeerShare, r.Company = 1, 1
 	known := g.Known.Count(item)
-	if g.Agents >= 3 {
-		r.Peers = min(known, g.Agents-1) // who forgot an item and learnt it again counts twice
+	others := g.Vouching
+	if n.Vouches {
+		others--
+	}
+	if others >= 2 {
+		r.Of = others
+		r.Peers = min(known, others) // who forgot an item and learnt it again counts twice
 		r.PeerShare = g.Novelty.peerShare(&g.Fleet.Novelty, kind, r.Peers)
-		f := min(float64(r.Peers)/float64(g.Agents-1), 1)
+		f := min(float64(r.Peers)/float64(others), 1)
 		r.Company = 1 + float64(company*f)
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
@@ -162,9 +175,30 @@ const leastDaily = 7
 
 func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
 
-// Learn counts one incidence. Where it is new, fresh is what that is worth to the peers,
-// who know it already; else it is 0.
-func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, fresh float32, peers int) {
+// Worth is what an incidence that is new counts: for the agent itself, and for its
+// peers. Zero: it is not new.
+type Worth struct{ Own, Peers float32 }
+
+// freely is how many new things a day, of one kind, an agent teaches in full. The k-th
+// beyond counts 2^-k of what was taught: an agent that reaches new places all day makes
+// them usual neither for its peers nor, in an episode, for itself.
+const freely = 4
+
+// Worth returns what the next new incidence of the day counts; weight is less than 1 in
+// an episode.
+func (n *Novelty) Worth(kind ItemKind, weight float64) Worth {
+	w := Worth{1, float32(weight * math.Exp2(min(0, float64(freely-n.taught[kind]))))}
+	if weight < 1 {
+		w.Own = w.Peers
+	}
+	n.taught[kind] += w.Peers
+	return w
+}
+
+// Learn counts one incidence, and what it is worth where it is new; peers know it
+// already then.
+func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, worth Worth, peers int) {
+	fresh := worth.Peers
 	base := g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions)
 	toolShare, ownShare := 1.0, ratio(n.seen[kind], n.expected[kind])
 	if tool != nil {
@@ -174,15 +208,20 @@ func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, fresh f
 	n.expected[kind] += float32(min(base*toolShare, 1))
 	weight := float32(1)
 	if fresh > 0 {
-		n.seen[kind]++
+		n.seen[kind] += worth.Own
 		weight = fresh
 	}
-	if tool != nil {
+	if tool != nil && n.Vouches {
 		tool.seen[kind] += fresh
 		tool.expected[kind] += float32(weight * float32(min(base*ownShare, 1)))
 	}
-	g.Novelty.learn(kind, young, n.Sessions, weight, fresh, peers)
-	g.Fleet.Novelty.learn(kind, young, n.Sessions, weight, fresh, peers)
+	for _, p := range [...]*NoveltyPrior{&g.Novelty, &g.Fleet.Novelty} {
+		p.learn(kind, young, n.Sessions, weight, fresh)
+		if n.Vouches { // the others say how the young are, and no more
+			p.inc[kind]++
+			p.df[kind][dfBin(peers)] += fresh
+		}
+	}
 }
 
 // Code encodes or decodes n.
@@ -204,7 +243,10 @@ func (n *Novelty) Code(c *wire.Coder) {
 	c.F32s(n.incidences[:])
 	c.F32s(n.seen[:])
 	c.F32s(n.expected[:])
-	if c.Reading() && (n.days < 0 || lowest(n.incidences[:]) < 0 || lowest(n.seen[:]) < 0 || lowest(n.expected[:]) < 0) {
+	if c.Version >= 2 {
+		c.F32s(n.taught[:])
+	}
+	if c.Reading() && (n.days < 0 || lowest(n.incidences[:]) < 0 || lowest(n.seen[:]) < 0 || lowest(n.expected[:]) < 0 || lowest(n.taught[:]) < 0) {
 		c.Fail("negative novelty")
 	}
 }
@@ -297,12 +339,10 @@ func (p *NoveltyPrior) daily(kind ItemKind) float64 {
 	return (float64(p.inc[kind]) + 10) / (float64(p.days) + 1)
 }
 
-func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, weight, fresh float32, agents int) {
+func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, weight, fresh float32) {
 	e := &p.bases[class(young)][sessionBin(sessions)][kind]
 	e.of += weight
-	p.inc[kind]++
 	e.seen += fresh
-	p.df[kind][dfBin(agents)] += fresh
 }
 
 // Day notes one more active day of an agent.

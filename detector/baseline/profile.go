@@ -9,9 +9,9 @@ type Profile struct {
 	Received Volume
 	Novelty  Novelty
 	Breadth  Breadth
-	// Of its calls: those that failed or were denied, those that were malformed.
-	Failed, Malformed Ratio
-	Metrics           []Metric // in the order of the config
+	// Of its calls: those that failed or were denied, were malformed, came late.
+	Failed, Malformed, Late Ratio
+	Metrics                 []Metric // in the order of the config
 
 	Born    int64  // hour of the first event
 	At      int64  // the hour up to which the statistics have been brought
@@ -53,6 +53,7 @@ func (p *Profile) fade(hours int64) {
 	p.Breadth.Fade(hours)
 	p.Failed.Fade(hours)
 	p.Malformed.Fade(hours)
+	p.Late.Fade(hours)
 	for i := range p.Metrics {
 		p.Metrics[i].fade(hours)
 	}
@@ -77,6 +78,7 @@ func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 	}
 	p.Failed.Learn(&g.Failed, float64(w.Events), float64(w.Failures+w.Denied), weight)
 	p.Malformed.Learn(&g.Malformed, float64(w.Events), float64(w.Malformed), weight)
+	p.Late.Learn(&g.Late, float64(max(w.Events, w.Late)), float64(w.Late), weight)
 	p.Rate.Fade()
 	p.fade(1)
 	p.At = w.Hour + 1
@@ -85,8 +87,10 @@ func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 // Contribute hands the agent's estimates to its peers; once a day.
 func (p *Profile) Contribute(g *Peers) {
 	g.Rate.Contribute(&p.Rate)
-	g.Sent.Contribute(&p.Sent)
-	g.Received.Contribute(&p.Received)
+	for _, to := range [...]*Peers{g, g.Fleet} {
+		to.Sent.Contribute(&p.Sent)
+		to.Received.Contribute(&p.Received)
+	}
 	for i := range p.Metrics {
 		g.Metrics[i].contribute(&p.Metrics[i])
 	}
@@ -95,10 +99,21 @@ func (p *Profile) Contribute(g *Peers) {
 // Begin notes one more active day of the agent, days after the one before.
 func (p *Profile) Begin(g *Peers, days int64) {
 	p.Novelty.Day(days)
-	g.Novelty.Day()
-	g.agentDays++
-	g.Fleet.Novelty.Day()
+	if p.Novelty.Vouches {
+		g.Novelty.Day()
+		g.agentDays++
+		g.Fleet.Novelty.Day()
+	}
 	p.Days++
+}
+
+// SetBack takes back what lies after hour: a clock was wrong.
+func (p *Profile) SetBack(hour int64) {
+	p.Born, p.At, p.Day = min(p.Born, hour), min(p.At, hour+1), min(p.Day, hour/24)
+	for i := range p.Novelty.pending {
+		p.Novelty.pending[i].at = min(p.Novelty.pending[i].at, hour*3_600_000)
+	}
+	p.Breadth.day = min(p.Breadth.day, int32(hour/24))
 }
 
 // Code encodes or decodes p.
@@ -110,6 +125,9 @@ func (p *Profile) Code(c *wire.Coder) {
 	p.Breadth.Code(c)
 	p.Failed.Code(c)
 	p.Malformed.Code(c)
+	if c.Version >= 2 {
+		p.Late.Code(c)
+	}
 	n := c.Len(len(p.Metrics), MaxMetrics, 100)
 	if c.Reading() {
 		p.Metrics = make([]Metric, n)
@@ -127,13 +145,14 @@ func (p *Profile) Code(c *wire.Coder) {
 // Peers is what the agents of one group have in common.
 type Peers struct {
 	Fleet             *Peers // all agents of the tenant; itself has none
-	Agents            int
+	Vouching          int    // agents whose word counts here, see Novelty.Vouches
 	Rate              RatePrior
 	Sent              VolumePrior
 	Received          VolumePrior
 	Novelty           NoveltyPrior
 	Breadth           BreadthPrior
 	Failed, Malformed RatioPrior
+	Late              RatioPrior
 	Known             DocFreq
 	Tools             Tools
 	Metrics           []MetricPrior
@@ -158,6 +177,8 @@ func NewPeers(fleet *Peers) *Peers {
 	p := &Peers{Fleet: fleet, Rate: NewRatePrior()}
 	if fleet != nil {
 		p.Metrics = make([]MetricPrior, len(fleet.Metrics))
+		p.Sent.fleet, p.Received.fleet = &fleet.Sent, &fleet.Received
+		p.Tools.fleet = &fleet.Tools
 	}
 	return p
 }
@@ -197,12 +218,25 @@ func (g *Peers) Advance(now int64) {
 		g.Breadth.EndDay()
 		g.Failed.EndDay()
 		g.Malformed.EndDay()
+		g.Late.EndDay()
 		for i := range g.Metrics {
 			g.Metrics[i].endDay()
 		}
 		g.Tools.endDay()
 	}
 	g.day = day
+}
+
+// SetBack takes back what lies after now (milliseconds): a clock was wrong.
+func (g *Peers) SetBack(now int64) {
+	for i := range g.pending {
+		g.pending[i].at = min(g.pending[i].at, now)
+	}
+	for i := range g.spreading {
+		s := &g.spreading[i]
+		s.first, s.last = min(s.first, now), min(s.last, now)
+	}
+	g.day = min(g.day, now/86_400_000)
 }
 
 // Bytes estimates the memory of the group.
@@ -219,6 +253,9 @@ func (g *Peers) Code(c *wire.Coder) {
 	g.Breadth.Code(c)
 	g.Failed.Code(c)
 	g.Malformed.Code(c)
+	if c.Version >= 2 {
+		g.Late.Code(c)
+	}
 	metrics := c.Len(len(g.Metrics), MaxMetrics, 7)
 	if c.Reading() {
 		g.Metrics = make([]MetricPrior, metrics)

@@ -53,21 +53,6 @@ func TestAVolumeIsTheWeightedMeanAndVarianceOfItsCalls(t *testing.T) {
 	}
 }
 
-func TestAmongTheRecentAreTheLastEightOfASet(t *testing.T) {
-	rng := seeded.Rand(t)
-	var r baseline.Recent
-	var sets [8][]uint64
-	for range 20_000 {
-		h := baseline.Mix(uint64(rng.IntN(150)) + 1)
-		set := sets[h>>61]
-		known := slices.Contains(set, h)
-		require.Equal(t, known, r.Add(h))
-		if !known {
-			sets[h>>61] = append(set, h)[max(0, len(set)-7):]
-		}
-	}
-}
-
 func TestTheLastEightStepsAreAlwaysKnown(t *testing.T) {
 	rng := seeded.Rand(t)
 	var s baseline.Steps

@@ -73,7 +73,7 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 		if more == 0 && s.tool {
 			more = g.Fleet.rollouts.over(0.5, 2) // before any has been seen, a half
 		}
-		return more / (days * float64(max(g.Agents, 1)))
+		return more / (days * float64(max(g.Vouching, 1)))
 	}
 	return 0
 }
@@ -83,7 +83,7 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 func (g *Peers) rollsOut(item uint64, known int, now int64) bool {
 	for i := range g.spreading {
 		if s := &g.spreading[i]; s.item == item && now-s.last <= spreadDays*dayMillis {
-			return 2*int(s.agents) >= known && 2*float64(now-s.first)/dayMillis < g.agentDays/float64(max(g.Agents, 1))-1
+			return 2*int(s.agents) >= known && 2*float64(now-s.first)/dayMillis < g.agentDays/float64(max(g.Vouching, 1))-1
 		}
 	}
 	return false

@@ -16,10 +16,10 @@ func TestASecondAgentIsExpectedAsOftenAsToolsHadOne(t *testing.T) {
 	}
 	history := func(followed bool) (second, site float64) {
 		g := baseline.NewPeers(baseline.NewPeers(nil))
-		g.Agents = 10
+		g.Vouching = 10
 		var quiet baseline.Novelty
 		for range 200_000 { // nothing is ever new to one agent alone
-			quiet.Learn(g, baseline.ItemTool, nil, false, 0, 0)
+			quiet.Learn(g, baseline.ItemTool, nil, false, baseline.Worth{}, 0)
 		}
 		now := int64(0)
 		for i := range uint64(20) {
@@ -45,7 +45,7 @@ func TestAToolRollsOutOnlyWhereItIsMuchYoungerThanItsPeers(t *testing.T) {
 	const day = 86_400_000
 	old, young, other := baseline.Hash(1, "old"), baseline.Hash(1, "young"), baseline.Hash(1, "other")
 	g := baseline.NewPeers(baseline.NewPeers(nil))
-	g.Agents = 2
+	g.Vouching = 2
 	rollsOut := func(item uint64, now int64) bool {
 		var n baseline.Novelty
 		return n.Rarity(g, baseline.ItemTool, item, nil, false, now).RollsOut
@@ -53,6 +53,7 @@ func TestAToolRollsOutOnlyWhereItIsMuchYoungerThanItsPeers(t *testing.T) {
 	g.Spread(baseline.ItemTool, old, true, day)
 	require.False(t, rollsOut(old, day), "all tools are new to a new group")
 	var a, b baseline.Profile
+	a.Novelty.Vouches, b.Novelty.Vouches = true, true
 	for range 20 {
 		a.Begin(g, 1)
 		b.Begin(g, 1)

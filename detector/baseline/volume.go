@@ -51,26 +51,26 @@ func Size(bytes float64) float64 { return math.Log1p(bytes / sizeUnit) }
 func BytesOf(size float64) float64 { return sizeUnit * math.Expm1(size) }
 
 const (
-	volumeStartVar = 1.5 * 1.5
+	volumeStartVar = 1.5 * 1.5 // within an agent
+	volumeBetween  = 1.2 * 1.2 // between agents
 	minVolumeScale = 0.05
+	// volumeDF are the degrees of freedom of an agent that has shown nothing yet: how its
+	// calls spread is known from its peers, and how it differs from them. With few of them a
+	// newborn could send whatever it likes, the tail has no end.
+	volumeDF = 40
 )
 
 // At returns what is expected of the agent's next call.
 func (v *Volume) At(p *VolumePrior) VolumeAt {
 	n := float64(v.N)
-	g, within, between, worth := float64(v.mean), volumeStartVar, 100.0, 2.0
-	if p.known() {
-		g, within, between = p.mean(), p.within(), p.between()
-		worth = 6
-	} else if n <= 0 {
-		return VolumeAt{}
-	}
+	const worth = 6
+	g, within, between := p.expected()
 	k := within / between
 	s2 := (float64(v.m2) + float64(worth*within)) / (n + worth)
 	return VolumeAt{
 		Mean:  (float64(n*float64(v.mean)) + float64(k*g)) / (n + k),
 		Scale: max(math.Sqrt(s2*(1+1/(n+k))), minVolumeScale),
-		DF:    min(60, n+worth), // score.StudentT is quickest there
+		DF:    min(60, n+volumeDF), // score.StudentT is quickest there
 		Known: true,
 	}
 }
@@ -144,8 +144,25 @@ func (v *Volume) Code(c *wire.Coder) {
 	}
 }
 
-// VolumePrior is the distribution over the agents of a group.
-type VolumePrior struct{ n, sum, sum2, s2 float64 }
+// VolumePrior is the distribution over the agents of a group. A group of which nothing is
+// known is its fleet, and a fleet what is stated here: sizes e^1.5 times apart within an
+// agent, and its mean e^1.2 times from that of others.
+type VolumePrior struct {
+	n, sum, sum2, s2 float64
+	fleet            *VolumePrior // nil: it is the fleet's
+}
+
+// expected returns the mean of an agent's sizes, and their variance within one and
+// between agents.
+func (p *VolumePrior) expected() (mean, within, between float64) {
+	switch {
+	case p.known():
+		return p.mean(), p.within(), p.between()
+	case p.fleet != nil:
+		return p.fleet.expected()
+	}
+	return 0, volumeStartVar, volumeBetween
+}
 
 func (p *VolumePrior) known() bool     { return p.n >= 1 }
 func (p *VolumePrior) mean() float64   { return p.sum / p.n }

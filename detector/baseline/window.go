@@ -7,7 +7,16 @@ import (
 )
 
 // MaxSignals bounds the signals of a window.
-const MaxSignals = 16
+const MaxSignals = 24
+
+// CodeMax codes one number for each signal. Format 1 had room for 16.
+func CodeMax(c *wire.Coder, v *[MaxSignals]float32) {
+	if c.Version < 2 {
+		c.F32s(v[:16])
+		return
+	}
+	c.F32s(v[:])
+}
 
 // Window is the open hour of an agent.
 type Window struct {
@@ -65,7 +74,7 @@ func (w *Window) Code(c *wire.Coder) {
 	}
 	c.I64(&w.First)
 	c.I64(&w.Last)
-	c.F32s(w.Max[:])
+	CodeMax(c, &w.Max)
 	c.F32(&w.Fused)
 	c.F64(&w.Surprise)
 	c.Bool(&w.InEpisode)

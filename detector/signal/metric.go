@@ -126,7 +126,7 @@ func (s metric) Observe(c *Context) Detail {
 		return Detail{}
 	}
 	m, a := &c.Own.Metrics[s.index], &v.At
-	d := Detail{Observed: v.X, Expected: a.X(a.Mean), Start: c.Ev.Time, Samples: m.Values()}
+	d := Detail{Observed: v.X, Expected: a.X(a.Mean), Start: c.At, Samples: m.Values()}
 	switch by, _ := s.test(c, v); {
 	case by == byJump:
 		d.Expected = a.X(a.Mean + a.Recent)

@@ -102,7 +102,7 @@ func (newDestination) Score(c *Context) float64 {
 			share = min(share, f.Rarity.PeerShare)
 		}
 		if place || f.Item.Kind == baseline.ItemTool {
-			usual = usual && f.Rarity.Peers > 0 && 2*f.Rarity.Peers >= c.Peers.Agents-1
+			usual = usual && f.Rarity.Peers > 0 && 2*f.Rarity.Peers >= f.Rarity.Of
 		}
 	}
 	if x > 0 {
@@ -116,6 +116,10 @@ func (newDestination) Score(c *Context) float64 {
 		leaf -= nearby
 	}
 	x = max(x, leaf, strongest(c, baseline.ItemSite), strongest(c, baseline.ItemAgent)-nearby)
+	if x > 0 && c.Young && reaches(c) {
+		// To the young every place is new: how much it is sent says whether it should be.
+		x += max(0, volume{out: true}.callTail(c, c.SentCall.Size)-usualSize)
+	}
 	switch {
 	case x <= 0 || c.StepChance <= 0:
 	case offCourse(c):
@@ -130,6 +134,19 @@ func (newDestination) Score(c *Context) float64 {
 // too, so that only part of how rare one is there counts.
 const mostBorrowed = 1.5
 
+// usualSize is the evidence of a size, decades, that is nothing to speak of.
+const usualSize = 1.5
+
+// reaches reports whether the event touches a place that is new to the agent.
+func reaches(c *Context) bool {
+	for i := range c.Fresh {
+		if c.Fresh[i].Item.Kind.Place() {
+			return true
+		}
+	}
+	return false
+}
+
 // nearby is how much weaker evidence, decades, a new destination is at a site that
 // the agent knows: one more address of a customer, one more path of an API. So is a
 // first message to another agent of the house.
@@ -140,7 +157,7 @@ const nearby = 1
 func borrowed(c *Context) bool {
 	for i := range c.Fresh {
 		if f := &c.Fresh[i]; f.Item.Kind == baseline.ItemTool {
-			return f.Rarity.Peers > 0 && 4*f.Rarity.Peers >= c.Peers.Agents-1 && !f.Rarity.RollsOut
+			return f.Rarity.Peers > 0 && 4*f.Rarity.Peers >= f.Rarity.Of && !f.Rarity.RollsOut
 		}
 	}
 	return false
@@ -191,7 +208,7 @@ func strongest(c *Context, kinds ...baseline.ItemKind) float64 {
 }
 
 func countFresh(c *Context, kinds ...baseline.ItemKind) Detail {
-	d := Detail{Start: c.Ev.Time, Samples: float64(c.Own.Novelty.Sessions)}
+	d := Detail{Start: c.At, Samples: float64(c.Own.Novelty.Sessions)}
 	for i := range c.Fresh {
 		if is(c.Fresh[i].Item.Kind, kinds) {
 			d.Observed++
@@ -225,7 +242,7 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 	if f.Item.Kind == baseline.ItemStep {
 		d.Text += stepText(c)
 	}
-	d.Text += known(c, f.Rarity)
+	d.Text += known(f.Rarity)
 	if d.Observed > 1 {
 		d.Text += " (" + Count(d.Observed) + " things new at once)"
 	}
@@ -304,8 +321,8 @@ func itemName(it baseline.Item) string {
 }
 
 // known says for whom it is the first time.
-func known(c *Context, r baseline.Rarity) string {
-	others := float64(c.Peers.Agents - 1)
+func known(r baseline.Rarity) string {
+	others := float64(r.Of)
 	switch {
 	case others < 1:
 		return ", for the first time"

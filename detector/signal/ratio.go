@@ -9,21 +9,41 @@ import (
 )
 
 // ratio is how many calls of the open hour are of a kind that should be rare:
-// failed or denied (failure_ratio), cut or partly unreadable (malformed). Expected
-// is the agent's ratio of them, shrunk to the peers', times the calls: those of
-// the whole hour while fewer have come (baseline.Ratio, baseline.Rate), so that an
-// hour that begins with a failure is no surprise. Negative binomial tail, mid-p.
-// Unit: calls.
-type ratio struct{ malformed bool }
+// failed or denied (failure_ratio); cut, partly unreadable or under the id of another
+// event (malformed); behind the agent's own windows (late). Expected is the agent's
+// ratio of them, shrunk to the peers', times the calls: those of the whole hour while
+// fewer have come (baseline.Ratio, baseline.Rate), so that an hour that begins with a
+// failure is no surprise. Negative binomial tail, mid-p. Unit: calls.
+type ratio struct{ of ratioKind }
 
-const minRatio = 3 // calls
+type ratioKind int
+
+const (
+	ofFailed ratioKind = iota
+	ofMalformed
+	ofLate
+)
+
+const (
+	minRatio = 3 // calls
+	// minLate is for who sends late for the first time: what was lost for a moment and
+	// sent again is no more than that.
+	minLate = 10
+)
 
 func (s ratio) Info() Info {
-	if s.malformed {
+	switch s.of {
+	case ofMalformed:
 		return Info{
 			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Share: 0.1, Blocks: 24,
 			Title: "Far more malformed events than this agent sends",
 		}
+	case ofLate:
+		return Info{
+			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Share: 0.1, Blocks: 24,
+			Title: "Far more events with a time long past than this agent sends",
+		}
+	case ofFailed:
 	}
 	return Info{
 		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Share: 0.05, Blocks: 24,
@@ -32,28 +52,53 @@ func (s ratio) Info() Info {
 }
 
 func (s ratio) count(w *baseline.Window) float64 {
-	if s.malformed {
+	switch s.of {
+	case ofMalformed:
 		return float64(w.Malformed)
+	case ofLate:
+		return float64(w.Late)
+	case ofFailed:
 	}
 	return float64(w.Failures + w.Denied)
 }
 
-func (s ratio) at(c *Context) baseline.RatioAt {
-	calls := max(float64(c.Win.Events), c.Win.Rate.Mu)
-	if s.malformed {
-		return c.Own.Malformed.At(&c.Peers.Malformed, calls)
+// baseline is what is known of such calls: the agent's, and its peers'.
+func (s ratio) baseline(c *Context) (own *baseline.Ratio, peers *baseline.RatioPrior) {
+	switch s.of {
+	case ofMalformed:
+		return &c.Own.Malformed, &c.Peers.Malformed
+	case ofLate:
+		return &c.Own.Late, &c.Peers.Late
+	case ofFailed:
 	}
-	return c.Own.Failed.At(&c.Peers.Failed, calls)
+	return &c.Own.Failed, &c.Peers.Failed
+}
+
+func (s ratio) at(c *Context) baseline.RatioAt {
+	own, peers := s.baseline(c)
+	return own.At(peers, max(float64(c.Win.Events), c.Win.Rate.Mu))
+}
+
+// is reports whether the event is of the kind.
+func (s ratio) is(c *Context) bool {
+	switch s.of {
+	case ofMalformed:
+		return c.Irregular
+	case ofLate:
+		return c.Late && !c.LateTogether
+	case ofFailed:
+	}
+	return !c.Ev.Succeeded()
 }
 
 // Score looks at the calls of the kind only: with each of the others the evidence
 // would fall a little.
 func (s ratio) Score(c *Context) float64 {
-	if c.Win == nil || s.malformed && !c.Ev.Flags.Malformed() || !s.malformed && c.Ev.Succeeded() {
+	if c.Win == nil || !s.is(c) {
 		return 0
 	}
 	n := s.count(c.Win)
-	if n < minRatio {
+	if n < minRatio || s.of == ofLate && n < minLate {
 		return 0
 	}
 	return s.Tail(c, n)
@@ -65,13 +110,10 @@ func (s ratio) Tail(c *Context, v float64) float64 {
 }
 
 func (s ratio) Observe(c *Context) Detail {
-	samples := c.Own.Failed.Calls()
-	if s.malformed {
-		samples = c.Own.Malformed.Calls()
-	}
+	own, _ := s.baseline(c)
 	return Detail{
 		Observed: s.count(c.Win), Expected: s.at(c).Mu,
-		Start: c.hour(), Seconds: hourSeconds, Samples: samples,
+		Start: c.hour(), Seconds: hourSeconds, Samples: own.Calls(),
 	}
 }
 
@@ -80,8 +122,10 @@ func (s ratio) Explain(c *Context) Detail {
 	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
 	kind := "failed or denied"
 	switch {
-	case s.malformed:
+	case s.of == ofMalformed:
 		kind = "malformed"
+	case s.of == ofLate:
+		kind = "with a time before what it had sent already"
 	case c.Win.Denied == 0:
 		kind = "failed"
 	case c.Win.Failures == 0:

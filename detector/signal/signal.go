@@ -21,7 +21,8 @@ import (
 // Context is what a signal may look at.
 type Context struct {
 	Ev    *schemas.Activity // nil when an hour closes
-	Win   *baseline.Window  // the open hour, the event in it; nil for a late event
+	At    schemas.Millis    // when it happened, as far as its time is believed
+	Win   *baseline.Window  // the open hour, the event in it; nil for a repeated event
 	Own   *baseline.Profile
 	Peers *baseline.Peers
 	Young bool // the agent is in its first days
@@ -33,7 +34,10 @@ type Context struct {
 	Metrics                []MetricValue // of the event, by the config's order
 	Fresh                  []Fresh       // what the event touches for the first time
 	LeavesHouse            bool          // the event touches a destination
-	StepChance             float64       // that a call is a new step; 0 where nothing is fresh, or the event is late
+	Late                   bool          // the agent's own windows are past the event
+	LateTogether           bool          // and many of its peers' events are: it is the source that brings them late
+	Irregular              bool          // something of it was cut, replaced or dropped, or its id is another event's
+	StepChance             float64       // that a call is a new step; 0 where nothing is fresh
 	Before                 uint32        // baseline.ToolTag of the tool before it in the session; 0: none
 	BeforeName             string        // and its name, for Explain, where it is still known
 }
@@ -99,8 +103,9 @@ func All() []Signal {
 		toolSequence{},
 		resourceBreadth{},
 		silence{},
-		ratio{},
-		ratio{malformed: true},
+		ratio{of: ofFailed},
+		ratio{of: ofMalformed},
+		ratio{of: ofLate},
 	}
 }
 

@@ -29,10 +29,18 @@ func (s volume) Info() Info {
 }
 
 func (s volume) pick(c *Context) (own *baseline.Volume, at *baseline.VolumeAt, total, calls uint64) {
+	own, at = &c.Own.Received, &c.Received
 	if s.out {
-		return &c.Own.Sent, &c.Sent, c.Win.Sent, c.Win.SentCalls
+		own, at = &c.Own.Sent, &c.Sent
 	}
-	return &c.Own.Received, &c.Received, c.Win.Received, c.Win.ReceivedCalls
+	switch {
+	case c.Win == nil:
+	case s.out:
+		total, calls = c.Win.Sent, c.Win.SentCalls
+	default:
+		total, calls = c.Win.Received, c.Win.ReceivedCalls
+	}
+	return own, at, total, calls
 }
 
 // call returns what the event moves.
@@ -44,14 +52,14 @@ func (s volume) call(c *Context) *baseline.Call {
 }
 
 func (s volume) Score(c *Context) float64 {
-	if c.Win == nil {
-		return 0
-	}
 	call := s.call(c)
-	if call.Bytes == 0 {
+	if c.Ev == nil || call.Bytes == 0 {
 		return 0
 	}
 	x := s.callTail(c, call.Size)
+	if c.Win == nil {
+		return x
+	}
 	// The sum stays large for the rest of the hour: only calls that have a fair part
 	// in it raise it again.
 	if _, _, total, calls := s.pick(c); 2*call.Bytes*calls >= total {
@@ -101,7 +109,7 @@ func (s volume) hourTail(c *Context, v float64) float64 {
 
 // whole reports whether the hour is stronger evidence than the call.
 func (s volume) whole(c *Context) bool {
-	return s.hourTail(c, -1) > s.callTail(c, s.call(c).Size)
+	return c.Win != nil && s.hourTail(c, -1) > s.callTail(c, s.call(c).Size)
 }
 
 func (s volume) Tail(c *Context, v float64) float64 {
@@ -119,7 +127,7 @@ func (s volume) Observe(c *Context) Detail {
 	own, at, _, _ := s.pick(c)
 	call := s.call(c)
 	return Detail{
-		Observed: float64(call.Bytes), Expected: baseline.BytesOf(at.Mean + call.Offset), Start: c.Ev.Time, Samples: float64(own.N),
+		Observed: float64(call.Bytes), Expected: baseline.BytesOf(at.Mean + call.Offset), Start: c.At, Samples: float64(own.N),
 	}
 }
 

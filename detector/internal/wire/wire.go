@@ -19,19 +19,25 @@ import (
 // ErrCorrupt is wrapped by every error of a Coder that reads.
 var ErrCorrupt = errors.New("state is corrupt")
 
+// Newest is the version of the format that is written.
+const Newest = 2
+
 // Coder encodes to, or decodes from, a byte slice.
 type Coder struct {
+	// Version is the format: the newest, unless what is decoded says that it is older.
+	Version int
+
 	buf  []byte
 	read bool
 	err  error
 }
 
 // Encoder returns a Coder that appends to dst.
-func Encoder(dst []byte) *Coder { return &Coder{buf: dst} }
+func Encoder(dst []byte) *Coder { return &Coder{Version: Newest, buf: dst} }
 
 // Decoder returns a Coder that reads src. What it returns shares no memory with
 // src.
-func Decoder(src []byte) *Coder { return &Coder{buf: src, read: true} }
+func Decoder(src []byte) *Coder { return &Coder{Version: Newest, buf: src, read: true} }
 
 // Reading reports whether c decodes.
 func (c *Coder) Reading() bool { return c.read }

@@ -1,0 +1,128 @@
+package detector
+
+import (
+	"container/heap"
+	"slices"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// Whose clock counts. Every event brings the time that its producer gives it, and any
+// producer may lie. So there are three clocks:
+//
+//   - the arrival, from who has read the log (Arrived): no event happened after it;
+//   - of a tenant, the highest time that its events have reached. It closes the
+//     windows of those who have gone quiet, and no other tenant moves it, but that it
+//     follows the partition an hour behind while the tenant is up to date;
+//   - of an agent, its own windows: they follow each other in the order of its own
+//     times, so that a history, or what a source held back for hours, falls into the
+//     hours in which it happened.
+//
+// An event that lies behind the agent's own windows comes late: it is judged and
+// counted in the hour in which it arrived, by the tenant's clock, whatever its time says.
+
+const (
+	// follows is how far behind the partition's clock that of a tenant is moved by
+	// others, and loading the lag from which it is not, milliseconds: it loads a
+	// history.
+	follows = hourMillis
+	loading = dayMillis
+	// poisoned is how far ahead of the arrival a clock has to be to be set back: a
+	// broker's own clock may go back by seconds when another one takes over.
+	poisoned = hourMillis
+	// oldest is how far behind the tenant's clock, milliseconds, a new agent's first
+	// event may lie to begin its history there.
+	oldest = 100 * dayMillis
+)
+
+// Arrived tells when the next events were appended to the log, by the broker's clock
+// and not by a producer's: whatever their time, it is no later than that. Zero, which
+// is what holds before the first call: it is not known, and times are believed. A
+// detector whose clock is ahead of the arrival, poisoned by a time that was believed
+// once, is set back.
+func (d *Detector) Arrived(at schemas.Millis) {
+	d.arrival = at
+	if at > 0 && d.watermark > at+poisoned {
+		d.heal(at)
+	}
+}
+
+// time is the time of an event, as far as it can be believed.
+func (d *Detector) time(ev *schemas.Activity) schemas.Millis {
+	at := min(max(ev.Time, 0), maxTime)
+	if d.arrival > 0 && at > d.arrival {
+		d.clamped++
+		at = d.arrival
+	}
+	return at
+}
+
+// advance takes the time of an event of t.
+func (d *Detector) advance(t *tenant, at schemas.Millis) {
+	d.watermark = max(d.watermark, at)
+	t.clock = max(t.clock, at)
+	t.loads = d.watermark-at > loading
+	d.settle(t)
+	// The others follow, one with each event, so that who has gone quiet is closed too.
+	if n := len(d.tenants); n > 1 {
+		d.sweep = (d.sweep + 1) % n
+		if o := d.tenants[d.sweep]; o != t {
+			d.settle(o)
+		}
+	}
+}
+
+// settle does what is due by the tenant's clock.
+func (d *Detector) settle(t *tenant) {
+	if !t.loads {
+		t.clock = max(t.clock, d.watermark-follows)
+	}
+	d.closeWindows(t)
+	d.hearSilence(t)
+	d.closeEpisodes(t)
+}
+
+// over reports whether the tenant's clock has closed an hour.
+func (t *tenant) over(hour int64) bool { return (hour+1)*hourMillis+grace <= int64(t.clock) }
+
+// hour is the hour of the tenant's clock.
+func (t *tenant) hour() int64 { return int64(t.clock) / hourMillis }
+
+// heal sets all clocks back that are ahead of now, and what has been put off until
+// then.
+func (d *Detector) heal(now schemas.Millis) {
+	d.healed++
+	d.watermark = now
+	hour := int64(now) / hourMillis
+	for _, a := range slices.Clone(d.cutting.all) {
+		t := a.tenant
+		p := &a.profile
+		if p.At <= hour+1 && (a.episode == nil || a.episode.due <= now+a.policy.quiet) && a.born <= now {
+			continue
+		}
+		d.cutting.change(a)
+		if a.win.Open && a.win.Hour > hour {
+			d.closeWindow(a)
+		}
+		a.born = min(a.born, now)
+		p.SetBack(hour)
+		if a.silent.seq != 0 && a.silent.next > hour {
+			a.endSilence()
+		}
+		if e := a.episode; e != nil {
+			e.due, e.queued = min(e.due, now+a.policy.quiet), min(e.queued, now+a.policy.quiet)
+			e.first, e.last = min(e.first, now), min(e.last, now)
+			heap.Init(&t.open)
+		}
+	}
+	for _, t := range d.tenants {
+		t.clock = min(t.clock, now)
+		t.day = min(t.day, int64(now)/dayMillis)
+		t.fleet.SetBack(int64(now))
+		for _, g := range t.groups {
+			g.day = min(g.day, int64(now)/dayMillis)
+			g.peers.SetBack(int64(now))
+			clear(g.pauses[:])
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package detector
+
+// Names cost nothing: whoever can write events can invent agents. So what agents know,
+// and how they behave, counts among their peers only when they have lived there for a
+// while: for a week of active days without an alert, or for half of the days of the one
+// that has lived there longest, where a fleet is young. An agent that was never alerted
+// on then brings what it has come to know.
+
+// vouchDays is how many calm active days make a peer.
+const vouchDays = 7
+
+// live notes that an agent is active on the day of its tenant's clock.
+func (a *agent) live() {
+	day := int64(a.tenant.clock) / dayMillis
+	if day != a.livedDay && a.episode == nil {
+		a.livedDay = day
+		a.lived++
+		a.group.lived = max(a.group.lived, a.lived)
+	}
+	n := &a.profile.Novelty
+	if n.Vouches || 2*a.lived < min(2*vouchDays, a.group.lived) {
+		return
+	}
+	a.vouch()
+	if a.lived > 1 && a.opened == 0 {
+		n.Known.Each(func(item uint64) { a.group.peers.Learnt(item, int64(a.tenant.clock)) })
+	}
+}
+
+func (a *agent) vouch() {
+	a.profile.Novelty.Vouches = true
+	a.group.peers.Vouching++
+}
+
+// leave ends an agent's part in its group.
+func (a *agent) leave() {
+	if a.profile.Novelty.Vouches {
+		a.profile.Novelty.Vouches = false
+		a.group.peers.Vouching--
+	}
+}
+
+// join moves an agent to another peer group.
+func (d *Detector) join(a *agent, g *group) {
+	a.leave()
+	a.group = g
+	a.policy = d.policyOf(a)
+	a.tenant.advance(g)
+}
+
+// moveDays is for how many days an agent that has lived in a group has to name another
+// one to be held against that one's agents: the peers are not a thing to be picked.
+const moveDays = 3
+
+// regroup takes the peer group that an agent's event names.
+func (d *Detector) regroup(a *agent, name string) {
+	g := a.tenant.group(name, len(d.signals))
+	if g == a.group {
+		a.claim, a.claimed = "", 0
+		return
+	}
+	if a.lived > moveDays {
+		if day := int64(a.tenant.clock) / dayMillis; a.claim != g.name || day != a.claimDay {
+			if a.claim != g.name {
+				a.claim, a.claimed = g.name, 0
+			}
+			a.claimed++
+			a.claimDay = day
+		}
+		if a.claimed <= moveDays {
+			return
+		}
+	}
+	a.claim, a.claimed = "", 0
+	d.join(a, g)
+}

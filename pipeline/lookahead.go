@@ -1,0 +1,138 @@
+package pipeline
+
+import (
+	"hash/maphash"
+	"slices"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// lookahead holds a replay's next events. A file has no broker that says when a record
+// arrived, and a time in it is what its producer says: one line of the year 2286 would
+// let all that follows come centuries late. But the lines stand in the order in which
+// they arrived. So a time is believed when those of other agents behind it have got as
+// far, and is else held for what most of them say.
+type lookahead struct {
+	seed  maphash.Seed
+	ring  []heldEvent
+	first int
+	n     int
+	bytes int
+	clock schemas.Millis // the arrival of the last event
+
+	voters []uint64 // scratch
+	times  []schemas.Millis
+}
+
+type heldEvent struct {
+	ev    schemas.Activity
+	agent uint64
+	bytes int
+}
+
+// Bounds of the lookahead, and how far a time may lie ahead of others.
+const (
+	aheadEvents = 512
+	aheadBytes  = 64 << 20
+	// aheadBy is the lead that does nobody any harm: windows stay open for that long.
+	aheadBy = 2 * 60 * 1000
+	// aheadLeap is the leap, milliseconds, that takes the word of many.
+	aheadLeap = 60 * 60 * 1000
+	fewVoters = 5 // agents
+	allVoters = 33
+)
+
+// push takes an event; it keeps the memory of its strings.
+func (l *lookahead) push(ev *schemas.Activity) {
+	if l.ring == nil {
+		l.ring, l.seed = make([]heldEvent, aheadEvents), maphash.MakeSeed()
+	}
+	h := &l.ring[(l.first+l.n)%aheadEvents]
+	h.agent = maphash.String(l.seed, ev.TenantID)*31 + maphash.String(l.seed, ev.AgentID)
+	resources, attributes, invalid := h.ev.Resources[:0], h.ev.Attributes[:0], h.ev.Flags.FieldsInvalid[:0]
+	h.ev = *ev
+	h.ev.Resources = append(resources, ev.Resources...)
+	h.ev.Attributes = append(attributes, ev.Attributes...)
+	h.ev.Flags.FieldsInvalid = append(invalid, ev.Flags.FieldsInvalid...)
+	h.bytes = 512
+	for _, r := range ev.Resources {
+		h.bytes += len(r)
+	}
+	for i := range ev.Attributes {
+		h.bytes += len(ev.Attributes[i].Key) + len(ev.Attributes[i].Value)
+	}
+	l.bytes += h.bytes
+	l.n++
+}
+
+func (l *lookahead) empty() bool { return l.n == 0 }
+func (l *lookahead) full() bool  { return l.n == aheadEvents || l.bytes > aheadBytes }
+
+// pop returns the oldest event; it is valid until the next push.
+func (l *lookahead) pop() *schemas.Activity {
+	h := &l.ring[l.first]
+	l.first = (l.first + 1) % aheadEvents
+	l.n--
+	l.bytes -= h.bytes
+	return &h.ev
+}
+
+// arrival returns when the oldest event arrived, as far as the others tell.
+func (l *lookahead) arrival() schemas.Millis {
+	at := l.ring[l.first].ev.Time
+	switch {
+	case at > l.clock+aheadLeap || l.clock == 0:
+		l.clock = max(l.clock, l.believe(at, allVoters))
+	case at > l.clock+aheadBy:
+		l.clock = max(l.clock, l.believe(at, fewVoters))
+	case at > l.clock:
+		l.clock = at
+	case at < l.clock-aheadLeap && l.alone():
+		l.clock = at // it was wrong, or another file goes back
+	}
+	return l.clock
+}
+
+// believe returns the time where half of so many agents that follow have got as far,
+// else the time that half of them have reached.
+func (l *lookahead) believe(at schemas.Millis, voters int) schemas.Millis {
+	l.ask(voters)
+	if len(l.times) == 0 {
+		return at // nobody is left whom it could harm
+	}
+	slices.Sort(l.times)
+	most := l.times[(len(l.times)-1)/2]
+	if most >= at-aheadBy {
+		return at
+	}
+	return most
+}
+
+// alone reports whether hardly anybody who follows has got near the clock.
+func (l *lookahead) alone() bool {
+	l.ask(allVoters)
+	near := 0
+	for _, t := range l.times {
+		if t >= l.clock-aheadLeap {
+			near++
+		}
+	}
+	return len(l.times) > 0 && 5*near < len(l.times)
+}
+
+// ask collects the next time of up to so many agents that follow the oldest event, its
+// own agent's only where there is no other.
+func (l *lookahead) ask(voters int) {
+	l.voters, l.times = l.voters[:0], l.times[:0]
+	own := l.ring[l.first].agent
+	for i := 1; i < l.n && len(l.times) < voters; i++ {
+		h := &l.ring[(l.first+i)%aheadEvents]
+		if h.agent != own && !slices.Contains(l.voters, h.agent) {
+			l.voters = append(l.voters, h.agent)
+			l.times = append(l.times, h.ev.Time)
+		}
+	}
+	for i := 1; i < l.n && len(l.voters) == 0 && len(l.times) < fewVoters; i++ {
+		l.times = append(l.times, l.ring[(l.first+i)%aheadEvents].ev.Time)
+	}
+}
