@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
 )
@@ -54,7 +55,7 @@ func (c *configValidateCmd) Run(g *Globals) error {
 	if what == "" {
 		what = "the default config"
 	}
-	fmt.Fprintf(g.Stdout, "%s is valid (config_hash %s)\n", what, cfg.Hash())
+	fmt.Fprintf(g.Stdout, "%s is valid (config_hash %s)\n", escaped(what), cfg.Hash())
 	return nil
 }
 
@@ -96,8 +97,10 @@ func (c *configPrintCmd) Run(g *Globals) error {
 	if err != nil {
 		return err
 	}
-	if _, err := g.Stdout.Write(out); err != nil {
-		return fmt.Errorf("print config: %w", err)
-	}
-	return nil
+	return g.printVisible(func(w io.Writer) error {
+		if _, err := w.Write(out); err != nil {
+			return fmt.Errorf("print config: %w", err)
+		}
+		return nil
+	})
 }

@@ -33,6 +33,7 @@ func (c *console) every() time.Duration {
 
 // progress shows how far a command has come.
 func (c *console) progress(text string) {
+	text = escaped(text)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.terminal {
@@ -45,6 +46,7 @@ func (c *console) progress(text string) {
 
 // line writes a line that stays.
 func (c *console) line(text string) {
+	text = escaped(text)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clearLocked()
@@ -63,7 +65,7 @@ func (c *console) say(topic, text string) {
 	}
 	c.said[topic] = time.Now()
 	c.clearLocked()
-	fmt.Fprintln(c.w, "plumbline: "+text)
+	fmt.Fprintln(c.w, "plumbline: "+escaped(text))
 }
 
 // clear takes the progress line off the terminal.

@@ -82,7 +82,9 @@ func (c *decodeCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(g.Stdout)
+	shown := &visible{w: g.Stdout}
+	defer shown.flush()
+	out := bufio.NewWriter(shown)
 	defer func() { err = errors.Join(err, out.Flush()) }()
 	s := newShower(d, out, c)
 	for _, name := range c.Files {

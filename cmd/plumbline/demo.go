@@ -47,6 +47,7 @@ func (c *demoCmd) Run(ctx context.Context, g *Globals) error {
 		Out: g.Stdout, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		Width: columns(), Quiet: c.Output == OutputJSON,
 	}
+	privateFiles()
 	summary, err := demo.Run(ctx, o)
 	if err != nil {
 		return setupError(err)

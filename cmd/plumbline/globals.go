@@ -54,7 +54,11 @@ func (g *Globals) LoadWithDataDir(dir string) (*config.Config, error) {
 
 // Logger returns the logger of the config, on standard error.
 func (g *Globals) Logger(cfg *config.Config) (zerolog.Logger, error) {
-	logger, err := telemetry.NewLogger(cfg.Log, g.Stderr)
+	out := g.Stderr
+	if v, ok := out.(*visible); ok && cfg.Log.Format == config.LogConsole {
+		out = v.w // which quotes by itself, and has to see whether it is a terminal
+	}
+	logger, err := telemetry.NewLogger(cfg.Log, out)
 	if err != nil {
 		return logger, usageError{err}
 	}
@@ -63,11 +67,25 @@ func (g *Globals) Logger(cfg *config.Config) (zerolog.Logger, error) {
 
 // printJSON prints v on one line.
 func (g *Globals) printJSON(v any) error {
-	if err := json.NewEncoder(g.Stdout).Encode(v); err != nil {
-		return fmt.Errorf("print the result: %w", err)
-	}
-	return nil
+	return g.printVisible(func(w io.Writer) error {
+		if err := json.NewEncoder(w).Encode(v); err != nil {
+			return fmt.Errorf("print the result: %w", err)
+		}
+		return nil
+	})
+}
+
+// printVisible calls print with standard output for a result that others chose parts of.
+func (g *Globals) printVisible(print func(w io.Writer) error) error {
+	v := &visible{w: g.Stdout}
+	defer v.flush()
+	return print(v)
 }
 
 // isTerminal reports whether a person looks at w.
-func isTerminal(w io.Writer) bool { return telemetry.IsTerminal(w) }
+func isTerminal(w io.Writer) bool {
+	if v, ok := w.(*visible); ok {
+		w = v.w
+	}
+	return telemetry.IsTerminal(w)
+}

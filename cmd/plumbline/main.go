@@ -55,6 +55,16 @@ func main() {
 
 // run runs one command and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	shown := &visible{w: stderr}
+	defer shown.flush()
+	stderr = shown
+	if isTerminal(stdout) {
+		// Elsewhere what a command writes is data, byte for byte: those that print a
+		// result make it visible themselves.
+		shown := &visible{w: stdout}
+		defer shown.flush()
+		stdout = shown
+	}
 	c := &cli{Globals: Globals{Stdin: stdin, Stdout: stdout, Stderr: stderr}}
 	helped := false
 	parser, err := kong.New(c,
@@ -74,7 +84,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitGood
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "plumbline: %s; see plumbline %s--help\n", err, commandOf(err))
+		fmt.Fprintf(stderr, "plumbline: %s; see plumbline %s--help\n", escaped(err.Error()), commandOf(err))
 		return exitUsage
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
@@ -119,7 +129,11 @@ func report(stderr io.Writer, err error) int {
 		return exitFailed
 	case errors.As(err, &mistakes):
 		for _, m := range mistakes.Mistakes {
-			fmt.Fprintln(stderr, "plumbline: "+m.Error())
+			lines := strings.Split(m.Error(), "\n") // the line of the config, and where in it
+			for i := range lines {
+				lines[i] = escaped(lines[i])
+			}
+			fmt.Fprintln(stderr, "plumbline: "+strings.Join(lines, "\n"))
 		}
 		return exitUsage
 	case errors.As(err, &usage):
@@ -136,5 +150,5 @@ func oneLine(err error) string {
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return strings.Join(lines, "; ")
+	return escaped(strings.Join(lines, "; "))
 }

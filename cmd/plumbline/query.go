@@ -65,7 +65,7 @@ func (c *queryCmd) Run(ctx context.Context, g *Globals) error {
 		format = clickhouse.FormatJSON
 	}
 	return withClickHouse(ctx, cfg, false, func(db *clickhouse.DB) error {
-		return db.Query(ctx, sql, format, g.Stdout, g.Stderr)
+		return g.printVisible(func(w io.Writer) error { return db.Query(ctx, sql, format, w, g.Stderr) })
 	})
 }
 
@@ -107,6 +107,7 @@ func embeddedEngine(ctx context.Context, cfg *config.Config, create bool) (addr 
 	if err != nil {
 		return "", nil, setupError(err)
 	}
+	privateFiles()
 	// A free port: the configured one may belong to another service.
 	server, err := chdb.Start(ctx, chdb.Config{DataDir: dir, Listen: "127.0.0.1:0", Lib: lib, Logger: zerolog.Nop()})
 	if err != nil {

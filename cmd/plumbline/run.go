@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/datadir"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
@@ -37,6 +39,7 @@ func (c *runCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
+	privateFiles()
 	service, err := app.New(cfg, app.Options{
 		Roles: c.Roles, Version: Version(),
 		Ready: func(at app.Addresses) { c.welcome(g, at) },
@@ -51,6 +54,11 @@ func (c *runCmd) Run(ctx context.Context, g *Globals) error {
 	}
 	return setupError(err)
 }
+
+// privateFiles has every file that this process and its children make be their
+// owner's alone: the embedded Kafka and ClickHouse would let everybody read events.
+// Commands that write files for others to read don't call it.
+func privateFiles() { syscall.Umask(0o077) }
 
 // welcome tells a person at a terminal what to do next.
 func (c *runCmd) welcome(g *Globals, at app.Addresses) {
@@ -74,9 +82,10 @@ func setupError(err error) error {
 		port   *claim.PortError
 		held   *claim.HeldError
 		topics *kafka.TopicsError
+		file   *datadir.FileError
 	)
 	switch {
-	case errors.As(err, &port), errors.As(err, &held), errors.As(err, &topics),
+	case errors.As(err, &port), errors.As(err, &held), errors.As(err, &topics), errors.As(err, &file),
 		errors.Is(err, chdb.ErrMissing), errors.Is(err, chdb.ErrUnsupported):
 		return usageError{err}
 	}

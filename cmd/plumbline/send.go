@@ -99,7 +99,7 @@ func (c *sendCmd) print(g *Globals, topic string, sum sendSummary) error {
 		return g.printJSON(sum)
 	}
 	fmt.Fprintf(g.Stdout, "sent %d lines (%s) to %s in %.1f s, %.0f/s; refused %d\n",
-		sum.Sent, bytesText(sum.Bytes), topic, sum.Seconds, sum.Rate, sum.Refused)
+		sum.Sent, bytesText(sum.Bytes), escaped(topic), sum.Seconds, sum.Rate, sum.Refused)
 	return nil
 }
 

@@ -130,11 +130,11 @@ func printStates(g *Globals, rows []partitionState) error {
 	fmt.Fprintln(w, "PARTITION\tEPOCH\tCHECKPOINTS\tOFFSET\tBEHIND\tAGENTS\tSIZE\tWATERMARK\tVERSION\tCONFIG\tSTATE")
 	for _, r := range rows {
 		if r.Error != "" {
-			fmt.Fprintf(w, "%d\t%s\n", r.Partition, r.Error)
+			fmt.Fprintf(w, "%d\t%s\n", r.Partition, escaped(r.Error))
 			continue
 		}
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Partition, r.Epoch, r.Checkpoints, r.Offset, r.Behind,
-			r.Agents, bytesText(r.Bytes), r.Watermark, r.DetectorVersion, r.ConfigHash, r.State)
+			r.Agents, bytesText(r.Bytes), r.Watermark, escaped(r.DetectorVersion), escaped(r.ConfigHash), r.State)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)

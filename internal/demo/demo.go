@@ -22,6 +22,7 @@ import (
 	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -51,7 +52,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	if err := prepare(o.DataDir); err != nil {
 		return nil, err
 	}
-	logFile, err := os.Create(filepath.Join(o.DataDir, "service.log"))
+	logFile, err := claim.Create(filepath.Join(o.DataDir, "service.log"))
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
@@ -100,10 +101,15 @@ func prepare(dir string) error {
 			return fmt.Errorf("demo: remove the data of an earlier demo: %w", err)
 		}
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, marker), []byte("The data of a demo: the next one in this directory removes it.\n"), 0o600); err != nil {
+	f, err := claim.Create(filepath.Join(dir, marker))
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	_, err = f.WriteString("The data of a demo: the next one in this directory removes it.\n")
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	return nil

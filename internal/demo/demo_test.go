@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
 
@@ -69,8 +70,11 @@ func TestWhatIsShownFitsTheWidthAndMovesNoCursor(t *testing.T) {
 	s := newScreen(Options{Out: &out, Terminal: true, Width: 80})
 	s.alert(&schemas.Alert{
 		Status: schemas.StatusOpen, Severity: schemas.SeverityHigh, Title: strings.Repeat("title ", 40),
-		Agent: schemas.AlertAgent{ID: "evil\x1b[2J\rname"}, Summary: strings.Repeat("word ", 60) + "\u202e",
+		Agent: schemas.AlertAgent{ID: "evil\x1b[2J\rname"}, Summary: strings.Repeat("word ", 60) + "\u202e\u0085\u009b2J\ufeff\u200b\u2028",
 	})
+	for _, r := range out.String() {
+		require.True(t, unicode.IsPrint(r) || r == '\n' || r == '\r' || r == '\x1b', "%U", r)
+	}
 	require.NotContains(t, out.String(), "\x1b[2J")
 	require.NotContains(t, out.String(), "\u202e")
 	for l := range strings.Lines(out.String()) {

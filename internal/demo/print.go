@@ -42,9 +42,9 @@ func (s *Summary) printFindings(w io.Writer, p *screen) {
 
 // printNext ends with what to look at; the lines work as they are pasted.
 func (s *Summary) printNext(w io.Writer, p *screen) {
-	fmt.Fprintf(w, "%s The data stays in %s.\n\n", p.paint(bold, "Look at it yourself."), s.DataDir)
+	fmt.Fprintf(w, "%s The data stays in %s.\n\n", p.paint(bold, "Look at it yourself."), clean(s.DataDir))
 	for _, q := range s.Queries() {
-		fmt.Fprintf(w, "  %s\n  %s\n\n", p.paint(dim, q.What), q.Command)
+		fmt.Fprintf(w, "  %s\n  %s\n\n", p.paint(dim, q.What), clean(q.Command))
 	}
 }
 

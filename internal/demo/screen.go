@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/generator"
@@ -201,7 +202,7 @@ func (s *screen) indented(text string, by int, color string) {
 }
 
 func (s *screen) severity(v string) string {
-	text := pad(strings.ToUpper(v), 8)
+	text := pad(strings.ToUpper(clean(v)), 8)
 	switch v {
 	case schemas.SeverityCritical:
 		return s.paint(redBG, text)
@@ -249,10 +250,11 @@ func cut(text string, n int) string {
 	return b.String()
 }
 
-// clean replaces what would move the cursor: names are the agent's to choose.
+// clean replaces what would move the cursor, turn text around or hide in it: names
+// are the agent's to choose.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

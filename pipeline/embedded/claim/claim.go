@@ -8,7 +8,12 @@
 //     file's existence: a process that was killed leaves nothing to clean up.
 //  2. The claim follows the open file, not the process: a child that inherits
 //     File keeps the directory claimed after its parent died.
-//  3. The note inside the lock file is a hint for people and for tools that look
+//  3. The lock file is a file of this directory and nothing else: a link that somebody
+//     put in its place is refused, or the note would be written over what it leads to.
+//  4. What is in a directory is for its owner: one that is made is closed to all
+//     others, and one that was open to everybody is closed to those whom neither its
+//     owner nor its group is.
+//  5. The note inside the lock file is a hint for people and for tools that look
 //     for a running service. It is read only while somebody holds the lock; a
 //     note without a holder means nothing.
 package claim
@@ -63,10 +68,10 @@ const lockName = "lock.json"
 // notice), it waits for the lock up to patience; a living holder is reported at
 // once, as *HeldError.
 func Directory(dir string, patience time.Duration) (*Dir, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("create data directory: %w", err)
+	if err := private(dir); err != nil {
+		return nil, err
 	}
-	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := openLock(dir, os.O_CREATE)
 	if err != nil {
 		return nil, fmt.Errorf("open lock of data directory: %w", err)
 	}
@@ -85,6 +90,57 @@ func Directory(dir string, patience time.Duration) (*Dir, error) {
 			return nil, &HeldError{Dir: dir, Note: note}
 		}
 	}
+}
+
+// private makes dir where it is missing, and closes it to others.
+func private(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create data directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("look at data directory: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o007 != 0 {
+		if err := os.Chmod(dir, mode&^0o007); err != nil {
+			return fmt.Errorf("close data directory %s to others, who may read or write in it (mode %o): %w", dir, mode, err)
+		}
+	}
+	return nil
+}
+
+// openLock opens the lock file, if it is one.
+func openLock(dir string, flags int) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	// Without O_NONBLOCK a pipe in its place would be waited for.
+	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|flags, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link, which a lock file never is: look who put it there, and remove it", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || !ok || stat.Nlink > 1 {
+		return nil, errors.Join(fmt.Errorf("%s (%s) is no file or has another name as well, which a lock file never has: look who put it there, and remove it", path, info.Mode()), file.Close())
+	}
+	return file, nil
+}
+
+// Create makes a file that its owner alone may read, in the place of whatever has its
+// name: a link there is replaced, never followed.
+func Create(path string) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("replace %s: %w", path, err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", path, err)
+	}
+	return file, nil
 }
 
 // Publish writes the note that others read while the claim stands.
@@ -113,7 +169,7 @@ func (d *Dir) Release() error { return d.file.Close() }
 // Holder returns the note of the process that holds dir now, and false where
 // nobody does.
 func Holder(dir string) (Note, bool) {
-	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
+	file, err := openLock(dir, 0)
 	if err != nil {
 		return Note{}, false
 	}

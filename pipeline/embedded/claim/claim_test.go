@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,4 +107,81 @@ func TestAPortThatIsTakenIsNamedWithItsSetting(t *testing.T) {
 	ln, err := claim.Port("the thing", "127.0.0.1:0", "thing.listen")
 	require.NoError(t, err)
 	require.NoError(t, ln.Close())
+}
+
+func TestALinkInThePlaceOfTheLockIsRefusedAndItsTargetLeftAlone(t *testing.T) {
+	for name, put := range map[string]func(target, lock string) error{
+		"a symbolic link":            os.Symlink,
+		"a symbolic link to nothing": func(target, lock string) error { return os.Symlink(target+"-missing", lock) },
+		"another name of a file":     os.Link,
+		"a pipe":                     func(_, lock string) error { return syscall.Mkfifo(lock, 0o600) },
+		"a directory":                func(_, lock string) error { return os.Mkdir(lock, 0o700) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			target := filepath.Join(t.TempDir(), "precious")
+			require.NoError(t, os.WriteFile(target, []byte("what nobody else may write over"), 0o600))
+			lock := filepath.Join(dir, "lock.json")
+			require.NoError(t, put(target, lock))
+			_, err := claim.Directory(dir, 0)
+			require.ErrorContains(t, err, lock)
+			_, held := claim.Holder(dir)
+			assert.False(t, held)
+			data, err := os.ReadFile(target)
+			require.NoError(t, err)
+			assert.Equal(t, "what nobody else may write over", string(data))
+			_, err = os.Stat(target + "-missing")
+			require.ErrorIs(t, err, os.ErrNotExist)
+
+			require.NoError(t, os.Remove(lock))
+			d, err := claim.Directory(dir, 0)
+			require.NoError(t, err)
+			require.NoError(t, d.Release())
+		})
+	}
+}
+
+func TestADirectoryIsClosedToOthers(t *testing.T) {
+	for name, tc := range map[string]struct{ before, after os.FileMode }{
+		"a new one":            {0, 0o700},
+		"one open to all":      {0o755, 0o750},
+		"one open to a group":  {0o770, 0o770},
+		"one of its owner":     {0o700, 0o700},
+		"one all may write to": {0o777, 0o770},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			if tc.before != 0 {
+				require.NoError(t, os.Mkdir(dir, 0o700))
+				require.NoError(t, os.Chmod(dir, tc.before))
+			}
+			d, err := claim.Directory(dir, 0)
+			require.NoError(t, err)
+			defer func() { assert.NoError(t, d.Release()) }()
+			info, err := os.Stat(dir)
+			require.NoError(t, err)
+			assert.Equal(t, tc.after, info.Mode().Perm())
+			lock, err := os.Stat(filepath.Join(dir, "lock.json"))
+			require.NoError(t, err)
+			assert.Equal(t, os.FileMode(0o600), lock.Mode().Perm())
+		})
+	}
+}
+
+func TestAFileIsCreatedInThePlaceOfALinkAndForItsOwner(t *testing.T) {
+	dir := t.TempDir()
+	target, path := filepath.Join(dir, "precious"), filepath.Join(dir, "service.log")
+	require.NoError(t, os.WriteFile(target, []byte("precious"), 0o600))
+	require.NoError(t, os.Symlink(target, path))
+	f, err := claim.Create(path)
+	require.NoError(t, err)
+	_, err = f.WriteString("a line")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	data, err := os.ReadFile(target)
+	require.NoError(t, err)
+	assert.Equal(t, "precious", string(data))
+	info, err := os.Lstat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode(), "a file, its owner's")
 }
