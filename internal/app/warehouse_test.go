@@ -3,6 +3,11 @@ package app
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -279,4 +284,48 @@ func TestAnEngineThatIsDownFailsReadinessWithTheReason(t *testing.T) {
 
 	h.engine = nil // as a server of somebody else
 	require.ErrorContains(t, h.answers(t.Context()), "cannot reach")
+}
+
+// refusing passes statements on to the engine, except those that name what a user
+// has no right to see.
+func refusing(t *testing.T, engine, what string) (addr string) {
+	t.Helper()
+	to, err := url.Parse("http://" + engine)
+	require.NoError(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		if bytes.Contains(body, []byte(what)) {
+			w.Header().Set("X-ClickHouse-Exception-Code", "497")
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, "Code: 497. DB::Exception: plumb: Not enough privileges. To execute this query, it's necessary to have the grant SELECT ON "+what+". (ACCESS_DENIED)")
+			return
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+func TestAServerThatHidesItsPartsIsSaidOnceWithTheGrant(t *testing.T) {
+	for _, table := range []string{"parts", "errors", "detached_parts"} {
+		t.Run(table, func(t *testing.T) {
+			engine := chdbtest.StartServer(t)
+			openDB(t, engine)
+			db, err := clickhouse.Open(clickhouse.Config{Addrs: []string{refusing(t, engine.Addr(), "system."+table)}, Compression: clickhouse.CompressionNone})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, db.Close()) }()
+			log := &bytes.Buffer{}
+			w := newWarehouse(db, nil, prometheus.NewRegistry(), zerolog.New(log))
+			w.look(t.Context())
+			w.look(t.Context())
+			assert.Equal(t, 1, strings.Count(log.String(), "grant SELECT ON system."+table+`"`), log.String())
+			require.NoError(t, w.answers(t.Context()))
+			require.NoError(t, w.readable())
+		})
+	}
 }
