@@ -228,4 +228,9 @@ func TestAnAnswerIsBoundedWhateverAFetchAsksFor(t *testing.T) {
 	assert.Zero(t, res.ErrorCode)
 	assert.LessOrEqual(t, len(res.Topics[0].Partitions[0].RecordBatches), 55<<20)
 	assert.GreaterOrEqual(t, len(res.Topics[0].Partitions[0].RecordBatches), 50<<20)
+
+	share := kmsg.NewPtrShareFetchRequest()
+	share.SetVersion(1)
+	share.MaxRecords = 1<<31 - 1
+	assert.Equal(t, kerr.UnsupportedVersion.Code, w.ask(share).(*kmsg.ShareFetchResponse).ErrorCode)
 }

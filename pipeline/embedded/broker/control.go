@@ -73,6 +73,14 @@ func interceptAll(cluster *kfake.Cluster, dir string, in *inspector, log zerolog
 		}
 		return nil
 	})
+	intercept(cluster, func(req *kmsg.ShareFetchRequest) kmsg.Response {
+		// What it answers is bounded by a number of records, each of which may be in a
+		// batch of its own, and by nothing else.
+		msg := "the embedded broker has no share groups"
+		res := req.ResponseKind().(*kmsg.ShareFetchResponse) //nolint:forcetypeassert // by construction
+		res.ErrorCode, res.ErrorMessage = kerr.UnsupportedVersion.Code, &msg
+		return res
+	})
 	intercept(cluster, boundCreateTopics)
 	intercept(cluster, boundCreatePartitions)
 	intercept(cluster, boundListOffsets)

@@ -33,6 +33,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -112,6 +113,9 @@ func Mend(dir, clusterID string, log zerolog.Logger) error {
 	return nil
 }
 
+// partitionName is a directory that kfake may have made.
+var partitionName = regexp.MustCompile(`-[0-9]+$`)
+
 // partitionDir is where kfake keeps a partition.
 func partitionDir(dir, topic string, part int) string {
 	return filepath.Join(dir, "partitions", fmt.Sprintf("%s-%d", url.PathEscape(topic), part))
@@ -166,7 +170,7 @@ func checkOrphans(dir string, topics []topic, partitions []os.DirEntry) error {
 		}
 	}
 	for _, p := range partitions {
-		if !known[p.Name()] {
+		if p.IsDir() && partitionName.MatchString(p.Name()) && !known[p.Name()] {
 			return &FileError{
 				Path: filepath.Join(dir, "topics.json"), Reason: "it has no topic for the directory partitions/" + p.Name(),
 				Do: "put back a copy of it; or, if these records are not needed, move that directory out of " + dir,
