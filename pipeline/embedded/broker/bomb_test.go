@@ -172,6 +172,27 @@ func TestARequestThatClaimsMoreThanItHasEndsItsConnectionAndTakesNoMemory(t *tes
 	require.NoError(t, err)
 }
 
+func TestWhatIsOnlyClaimedTakesNoRoomFromOthers(t *testing.T) {
+	addr := brokertest.Start(t)
+	c := client(t, addr, nil, nil)
+	createTopic(t, c, "events", map[string]string{"max.message.bytes": fmt.Sprint(11 << 20)})
+	grew := heapOf(func() {
+		for range 50 {
+			w := dial(t, addr)
+			head := binary.BigEndian.AppendUint32(nil, 100<<20)
+			_, err := w.Write(append(head, make([]byte, 200<<10)...)) // a produce request, to begin with
+			require.NoError(t, err)
+		}
+		w := dial(t, addr)
+		for range 5 {
+			at := time.Now()
+			require.Zero(t, w.produceRaw("events", batch(0, packed(t, 0, plainRecord(0, 10<<20)), 1)).ErrorCode)
+			assert.Less(t, time.Since(at), 10*time.Second)
+		}
+	})
+	assert.Less(t, grew, uint64(400<<20))
+}
+
 func TestASmallRequestMakesNoMillionPartitions(t *testing.T) {
 	addr := brokertest.Start(t)
 	c := client(t, addr, nil, nil)

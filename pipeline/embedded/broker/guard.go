@@ -39,7 +39,7 @@ const (
 	// maxConnections bounds goroutines and buffers; a connection that waits costs
 	// some 30 KiB. Whoever uses an embedded broker has tens.
 	maxConnections = 1024
-	// idleTime is Kafka's connections.max.idle.ms.
+	// idleTime is Kafka's connections.max.idle.ms, for a connection that was used.
 	idleTime = 10 * time.Minute
 	// frameTime is how long a request may take from its first byte to its last, and
 	// how long it may wait for its turn: Kafka's request.timeout.ms.
@@ -116,6 +116,7 @@ type guardedConn struct {
 	held  int64  // of the room
 	err   error
 
+	used   bool // a whole request was read
 	joined bool // a JoinGroup was read
 	once   sync.Once
 	ctx    context.Context // ends with the connection
@@ -198,10 +199,15 @@ func (c *guardedConn) next() error {
 		return c.ctx.Err()
 	}
 	var head [headerSize]byte
-	if err := c.fill(head[:1], idleTime); err != nil {
+	idle := c.l.frame
+	if c.used { // whoever has asked for nothing yet has no reason to wait
+		idle = idleTime
+	}
+	if err := c.fill(head[:1], time.Now().Add(idle)); err != nil {
 		return err
 	}
-	if err := c.fill(head[1:], c.l.frame); err != nil {
+	deadline := time.Now().Add(c.l.frame)
+	if err := c.fill(head[1:], deadline); err != nil {
 		return err
 	}
 	size := int(binary.BigEndian.Uint32(head[0:4]))
@@ -212,26 +218,12 @@ func (c *guardedConn) next() error {
 		return err
 	}
 	c.joined = c.joined || key == keyJoinGroup
-	// What is read is held here and in kfake; what is parsed comes on top of it.
-	cost := int64(2 * size)
-	if key != keyProduce {
-		cost = parseFactor * int64(size)
-	}
-	if size > smallRequest {
-		if err := c.enter(cost); err != nil {
-			return err
-		}
-	}
-	if c.frame == nil {
-		c.frame = make([]byte, 0, size+4)
-	}
 	c.frame = append(c.frame[:0], head[:]...)
-	body := size + 4 - headerSize
-	c.frame = append(c.frame, make([]byte, body)...)
-	if err := c.fill(c.frame[headerSize:], c.l.frame); err != nil {
+	if err := c.rest(size+4, key, deadline); err != nil {
 		c.frame = c.frame[:0]
 		return err
 	}
+	c.used = true
 	if key == keyProduce {
 		if err := c.l.inspector.produce(c.ctx, c.frame[4:]); err != nil {
 			c.l.log.Warn().Stringer("remote", c.RemoteAddr()).Err(err).Msg("embedded kafka: connection closed")
@@ -243,9 +235,31 @@ func (c *guardedConn) next() error {
 	return nil
 }
 
+// rest reads a request to its end, in steps of as much as has come already: what a
+// client only claims to send takes no room from others.
+func (c *guardedConn) rest(size int, key int16, deadline time.Time) error {
+	for have := len(c.frame); have < size; {
+		n := min(size-have, max(have, smallRequest))
+		if have >= smallRequest {
+			if err := c.enter(2 * int64(n)); err != nil { // it is held here and in kfake
+				return err
+			}
+		}
+		c.frame = append(c.frame, make([]byte, n)...)
+		if err := c.fill(c.frame[have:have+n], deadline); err != nil {
+			return err
+		}
+		have += n
+	}
+	if key != keyProduce && size > smallRequest {
+		return c.enter(parseFactor * int64(size))
+	}
+	return nil
+}
+
 // fill reads into p to its end.
-func (c *guardedConn) fill(p []byte, within time.Duration) error {
-	if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
+func (c *guardedConn) fill(p []byte, deadline time.Time) error {
+	if err := c.SetReadDeadline(deadline); err != nil {
 		return err
 	}
 	_, err := io.ReadFull(c.r, p)
@@ -265,7 +279,7 @@ func (c *guardedConn) enter(cost int64) error {
 		_ = c.Close()
 		return err
 	}
-	c.held = min(cost, c.l.room.most)
+	c.held += min(cost, c.l.room.most)
 	return nil
 }
 
