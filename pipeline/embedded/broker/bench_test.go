@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -31,7 +32,7 @@ func BenchmarkCheckBatch(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		batch := append(batchOf(0)[:atRecords], packed...)
+		batch := slices.Concat(batchOf(0)[:atRecords], packed)
 		batch[atAttrs+1] = byte(codec)
 		binary.BigEndian.PutUint32(batch[atCount:], n)
 		batch = seal(batch)
