@@ -10,7 +10,7 @@
 //  1. A request that a page of another site or port sends is refused, whatever its method:
 //     a GET that changes nothing still tells, and may be read as a script.
 //  2. A request over the loopback interface is answered only under a name of this machine:
-//     an IP address, localhost or a name below localhost.
+//     its loopback address, localhost or a name below localhost.
 //  3. No answer is taken for another type than it says, shown in a frame, or embedded by
 //     another site.
 //
@@ -57,7 +57,10 @@ func localName(host string) bool {
 		host = name
 	}
 	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-	return host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback() // 0.0.0.0 gets here too, without the headers that tell of a page
+	}
+	return host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // otherSite says by which header the request is one of a page of another site or port,

@@ -72,6 +72,7 @@ func TestProgramsAndTheServicesOwnPagesAreAnswered(t *testing.T) {
 		{"Host": "plumbline.localhost:8123"},
 		{"Host": "[::1]:8123"},
 		{"Host": "127.0.0.1"},
+		{"Host": "127.1.2.3:80"},
 	} {
 		resp := send(t, http.MethodGet, host, head)
 		assert.Equal(t, http.StatusOK, resp.StatusCode, "%v", head)
@@ -82,7 +83,7 @@ func TestProgramsAndTheServicesOwnPagesAreAnswered(t *testing.T) {
 
 func TestANameThatWasMadeToResolveToThisMachineIsRefused(t *testing.T) {
 	host, done := serve(t)
-	for _, name := range []string{"evil.example", "evil.example:8123", "localhost.evil.example", "127.0.0.1.evil.example:80", "notlocalhost"} {
+	for _, name := range []string{"evil.example", "evil.example:8123", "localhost.evil.example", "127.0.0.1.evil.example:80", "notlocalhost", "0.0.0.0:8123", "192.0.2.1"} {
 		// The page is of the same origin as what it asks: its browser sees nothing wrong.
 		resp := send(t, http.MethodGet, host, map[string]string{"Host": name, "Origin": "http://" + name, "Sec-Fetch-Site": "same-origin"})
 		assert.Equal(t, http.StatusMisdirectedRequest, resp.StatusCode, name)
