@@ -48,6 +48,9 @@ var heldToTheEnd []*os.File
 // ServeMain runs the engine in this process and serves it until ctx ends, SIGTERM
 // comes or cfg.Stdin ends. It may be called once in a process.
 func ServeMain(ctx context.Context, cfg ChildConfig) error {
+	if err := lockIn(cfg); err != nil {
+		return fmt.Errorf("embedded clickhouse: %w", err)
+	}
 	// Ctrl-C reaches every process of a terminal. Whether to stop is the
 	// parent's decision: it has rows to store before.
 	signal.Ignore(syscall.SIGINT)
@@ -70,27 +73,36 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 	heldToTheEnd = append(heldToTheEnd, dir)
 	defer func() { _ = ln.Close() }()
 
-	data, err := filepath.Abs(cfg.DataDir)
-	if err != nil {
+	if err := refuseCalls(); err != nil {
 		return fmt.Errorf("embedded clickhouse: %w", err)
 	}
-	lib, err := filepath.Abs(cfg.Lib)
-	if err != nil {
-		return fmt.Errorf("embedded clickhouse: %w", err)
-	}
-	config, err := writeConfig(data)
-	if err != nil {
-		return fmt.Errorf("embedded clickhouse: %w", err)
-	}
-	// The engine takes relative paths from here.
-	if err := os.Chdir(data); err != nil {
-		return fmt.Errorf("embedded clickhouse: %w", err)
-	}
-	engine, err := startEngine(lib, filepath.Join(data, "engine"), config)
+	engine, err := bootEngine(cfg)
 	if err != nil {
 		return fmt.Errorf("embedded clickhouse: %w", err)
 	}
 	return serve(ctx, engine, ln, cfg.Logger)
+}
+
+// bootEngine starts the engine in its directory, which nobody else may look into.
+func bootEngine(cfg ChildConfig) (*engine, error) {
+	data, err := filepath.Abs(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	lib, err := filepath.Abs(cfg.Lib)
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Chmod(data, 0o700) //nolint:gosec // a directory; whoever it belongs to, if not to us, has decided
+	config, err := writeConfig(data)
+	if err != nil {
+		return nil, err
+	}
+	// The engine takes relative paths from here.
+	if err := os.Chdir(data); err != nil {
+		return nil, err
+	}
+	return startEngine(lib, filepath.Join(data, "engine"), config)
 }
 
 // childFiles returns the listener and the claimed directory.
@@ -120,7 +132,7 @@ func childFiles(cfg ChildConfig) (net.Listener, *os.File, error) {
 
 // serve answers requests until ctx ends, then lets those in progress end.
 func serve(ctx context.Context, engine *engine, ln net.Listener, log zerolog.Logger) error {
-	h := newHandler(engine, ln.Addr(), log)
+	h := newHandler(engine, log)
 	requests, killAll := context.WithCancel(context.WithoutCancel(ctx))
 	defer killAll()
 	server := &http.Server{

@@ -42,12 +42,19 @@ const engineXML = `<clickhouse>
 </clickhouse>
 `
 
-// Whoever reaches the port is the user default, without a password, as in a
-// fresh server; but that user has none of the sources. In a server, file() is
-// confined to one directory. Here it would read whatever this process may read,
-// and url() and remote() would reach whatever it may reach.
+// Whoever reaches the port is the user default, without a password, as in a fresh
+// server; but that user may do only what a warehouse needs. It has none of the sources
+// (file, url, remote): in a server, file() is confined to one directory, here it would
+// read whatever this process may read. Of SYSTEM it has what holds back and catches up,
+// not what ends or reconfigures the engine.
+//
+// check.go looks at statements before they come here; what is not granted is refused
+// even where something got past it.
 const usersXML = `<clickhouse>
-    <profiles><default></default></profiles>
+    <profiles><default>
+        <input_format_values_interpret_expressions>0</input_format_values_interpret_expressions>
+        <input_format_values_deduce_templates_of_expressions>0</input_format_values_deduce_templates_of_expressions>
+    </default></profiles>
     <quotas><default></default></quotas>
     <users>
         <default>
@@ -56,30 +63,34 @@ const usersXML = `<clickhouse>
             <profile>default</profile>
             <quota>default</quota>
             <grants>
-                <query>GRANT SHOW, SELECT, INSERT, ALTER, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, KILL QUERY, SYSTEM, INTROSPECTION, dictGet ON *.*</query>
-                <query>GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, CREATE ARBITRARY TEMPORARY TABLE, CREATE FUNCTION ON *.*</query>
 %s            </grants>
         </default>
     </users>
 </clickhouse>
 `
 
-// engines are the table engines that keep to the data directory.
-var engines = []string{
-	"MergeTree", "ReplacingMergeTree", "SummingMergeTree", "AggregatingMergeTree", "CollapsingMergeTree",
-	"VersionedCollapsingMergeTree", "CoalescingMergeTree", "GraphiteMergeTree",
-	"Memory", "Null", "Set", "Join", "Buffer", "Merge", "Log", "TinyLog", "StripeLog", "GenerateRandom",
-	"View", "MaterializedView",
+// grants are what the user may do.
+var grants = []string{
+	"GRANT SHOW, SELECT, INSERT, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, CHECK, KILL QUERY ON *.*",
+	"GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, CREATE ARBITRARY TEMPORARY TABLE ON *.*",
+	"GRANT ALTER UPDATE, ALTER DELETE, ALTER COLUMN, ALTER MODIFY COMMENT, ALTER ORDER BY, ALTER SAMPLE BY, ALTER INDEX, ALTER STATISTICS, ALTER PROJECTION, " +
+		"ALTER CONSTRAINT, ALTER TTL, ALTER MATERIALIZE TTL, ALTER SETTINGS, ALTER MOVE PARTITION, ALTER VIEW MODIFY QUERY ON *.*",
+	"GRANT SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM CLEANUP, SYSTEM VIEWS, SYSTEM WAIT LOADING PARTS, SYSTEM FLUSH LOGS, SYSTEM FLUSH ASYNC INSERT QUEUE, " +
+		"SYSTEM DROP MARK CACHE, SYSTEM DROP UNCOMPRESSED CACHE, SYSTEM DROP QUERY CACHE, SYSTEM DROP QUERY CONDITION CACHE, SYSTEM DROP COMPILED EXPRESSION CACHE ON *.*",
 }
 
 // writeConfig writes the engine's configuration into dir and returns the file.
 func writeConfig(dir string) (string, error) {
-	var grants strings.Builder
-	for _, engine := range engines {
-		fmt.Fprintf(&grants, "                <query>GRANT TABLE ENGINE ON %s</query>\n", engine)
+	var queries strings.Builder
+	grant := func(query string) { fmt.Fprintf(&queries, "                <query>%s</query>\n", query) }
+	for _, query := range grants {
+		grant(query)
+	}
+	for _, engine := range readLists().engines.permitted {
+		grant("GRANT TABLE ENGINE ON " + engine)
 	}
 	users := filepath.Join(dir, "users.xml")
-	if err := os.WriteFile(users, fmt.Appendf(nil, usersXML, grants.String()), 0o600); err != nil {
+	if err := os.WriteFile(users, fmt.Appendf(nil, usersXML, queries.String()), 0o600); err != nil {
 		return "", fmt.Errorf("write the engine's users: %w", err)
 	}
 	var path strings.Builder

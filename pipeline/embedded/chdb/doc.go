@@ -24,11 +24,15 @@
 //  5. Output that is sent in pieces is the same bytes as output sent whole. What
 //     cannot be cut (JSON, formats with a header) is held in memory, bounded by
 //     max_result_bytes.
-//  6. The body of an INSERT is never held in memory as a whole. One that breaks
-//     off is not an insert of what came of it.
-//  7. A request reaches neither files nor the network of this machine: the user
-//     has no grant for sources, and what the library would do as a client
-//     (INTO OUTFILE, FROM INFILE, \i) is refused before it sees it.
+//  6. The body of an INSERT is never held in memory as a whole, but for a first
+//     MiB of VALUES. One that breaks off is not an insert of what came of it.
+//  7. A request reaches neither files nor the network of this machine, nor the
+//     process itself. Three walls say so, each without the others: what is not on
+//     a list of the harmless is refused (check.go); the user has grants for what
+//     a warehouse needs (config.go); the child has locked itself into its data
+//     directory, without sockets, programs, privileges and secrets
+//     (sandbox_linux.go, seccomp_linux_amd64.go, environment.go). Pages in a
+//     browser are not answered (package browser).
 //  8. The library that is loaded is the pinned one: its sum and its package's sum
 //     are in the code.
 //
@@ -39,13 +43,20 @@
 //     closing the last one shuts the engine down, which it does not survive twice.
 //   - The library hands an INSERT's rows over apart from its text, streams only
 //     SELECT, and runs several statements in one call, which a server refuses.
-//     statement.go looks at the text for that, and for nothing else.
+//     statement.go looks at the text for that.
+//   - What the engine has is in lists/, each name with a decision. A test fails
+//     where the pinned engine has a name that stands in none.
+//   - The engine gets a statement with blanks for comments, and positions in its
+//     errors stay. query in system.processes shows none either.
+//   - To be locked in, the child runs its program again (lockIn): Landlock binds
+//     the thread that asks, and Go has several by then.
 //   - The library writes Native blocks without what a protocol revision adds.
 //     Clients that name their revision get the blocks re-encoded by the driver's
 //     own code.
 //   - A statement is killed, when its client has gone, by a comment in its text:
 //     the library gives no handle before there are rows.
 //   - chDB's default database is an overlay of tables and of the files in the
-//     working directory; the grants keep the files out.
+//     working directory; the grants keep the files out, and check.go the answer
+//     whether there is one.
 //   - purego makes the binary load glibc: it is not a static one.
 package chdb

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/browser"
 )
 
 // handler speaks ClickHouse's HTTP interface.
@@ -23,7 +24,6 @@ type handler struct {
 	sessions *sessions
 	slots    chan struct{} // one for each running request
 	log      zerolog.Logger
-	loopback bool // the listener is reachable from this machine alone
 	handler  http.Handler
 }
 
@@ -31,23 +31,14 @@ type handler struct {
 // while it is in the engine.
 const maxRequests = 100
 
-func newHandler(e *engine, addr net.Addr, log zerolog.Logger) *handler {
+func newHandler(e *engine, log zerolog.Logger) *handler {
 	h := &handler{engine: e, sessions: newSessions(e), slots: make(chan struct{}, maxRequests), log: log}
-	if tcp, ok := addr.(*net.TCPAddr); ok {
-		h.loopback = tcp.IP.IsLoopback()
-	}
-	// A page in a browser on this machine can post to this port, where nobody
-	// asks for a password. Requests from other sites are refused, and so are
-	// those for a name that somebody made resolve to this address.
-	h.handler = http.NewCrossOriginProtection().Handler(http.HandlerFunc(h.serve))
+	// Nobody asks for a password here, and pages in a browser reach this port.
+	h.handler = browser.Guard(http.HandlerFunc(h.serve))
 	return h
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
-	if h.loopback && !localName(r.Host) {
-		http.Error(w, "this service answers to localhost, not to "+strconv.Quote(r.Host), http.StatusMisdirectedRequest)
-		return
-	}
 	switch {
 	case r.URL.Path == "/ping", r.URL.Path == "/replicas_status":
 		_, _ = io.WriteString(w, "Ok.\n")
@@ -62,19 +53,6 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.query(w, r)
 	}
-}
-
-// localName reports whether a Host header names this machine's loopback.
-func localName(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") || host == "" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil
 }
 
 // query answers one statement.
@@ -147,6 +125,9 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 	if format == "" {
 		format = req.format
 	}
+	if err := h.permitted(req, st, source, format); err != nil {
+		return err
+	}
 	streams := st.kind == selects && !st.totals && !req.whole && joinable[strings.ToLower(format)]
 	if !streams && st.kind != insertRows {
 		req.boundResult()
@@ -159,6 +140,10 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 	count, readOnly := 1, false
 	if st.kind != insertRows {
 		count, readOnly = s.analyse(source)
+	}
+	// Before anything else is said of it: what is refused is refused for what it is.
+	if err := st.check(req.readonly, count > 0); err != nil {
+		return err
 	}
 	switch {
 	case count > 1:
@@ -180,6 +165,26 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 	})
 	defer stop()
 	return unmark(h.answer(ctx, s, source[:st.end]+mark, format, streams, req, out), mark)
+}
+
+// permitted refuses what a request asks for beside its statement: settings, formats,
+// names as parameters, expressions among rows.
+func (h *handler) permitted(req *request, st statement, source, format string) error {
+	for _, s := range req.settings {
+		if err := checkSetting(s.name); err != nil {
+			return err
+		}
+	}
+	if err := st.checkParameters(req.params); err != nil {
+		return err
+	}
+	if st.kind != insertRows {
+		return checkFormat(format)
+	}
+	if format = req.rowsFormat(st); !strings.EqualFold(format, "Values") {
+		return checkFormat(format)
+	}
+	return req.readExpressions(source[st.data:])
 }
 
 // answer runs a statement without rows and sends its output.
@@ -262,11 +267,7 @@ const insertPiece = 256 << 10
 
 // insert gives the rows that follow the statement to the engine.
 func (h *handler) insert(ctx context.Context, s *session, st statement, source string, req *request, out *output) error {
-	format := st.format
-	if format == "" {
-		format = req.inputFormat()
-	}
-	in, err := s.insert(st.text, format, req.params)
+	in, err := s.insert(st.text, req.rowsFormat(st), req.params)
 	if err != nil {
 		return err
 	}

@@ -219,16 +219,21 @@ func TestErrorsHaveTheStatusAndTheCodeOfAServer(t *testing.T) {
 		"an output file":                   {func() answer { return w.post("SELECT 1 INTO OUTFILE '/tmp/out'") }, 500, 358, "INTO OUTFILE"},
 		"an input file":                    {func() answer { return w.post("INSERT INTO t FROM INFILE '/etc/passwd' FORMAT CSV") }, 404, 78, "infile"},
 		"a command of the client":          {func() answer { return w.post(`\i /etc/passwd`) }, 400, 62, "position 1"},
-		"a file of the machine":            {func() answer { return w.post("SELECT * FROM file('/etc/passwd', LineAsString)") }, 403, 497, "READ ON FILE"},
-		"a URL":                            {func() answer { return w.post("SELECT * FROM url('http://127.0.0.1/', LineAsString)") }, 403, 497, "READ ON URL"},
-		"a program":                        {func() answer { return w.post("SELECT * FROM executable('id', TSV, 'a String')") }, 500, 1, ""},
-		"a table over a file":              {func() answer { return w.post("CREATE TABLE f (a String) ENGINE = File(CSV, '/etc/passwd')") }, 403, 497, "TABLE ENGINE ON File"},
-		"a file as a table":                {func() answer { return w.post("SELECT * FROM `/etc/passwd`") }, 403, 497, "READ ON FILE"},
+		"a file of the machine":            {func() answer { return w.post("SELECT * FROM file('/etc/passwd', LineAsString)") }, 403, 497, "The function file"},
+		"a URL":                            {func() answer { return w.post("SELECT * FROM url('http://127.0.0.1/', LineAsString)") }, 403, 497, "The function url"},
+		"a program":                        {func() answer { return w.post("SELECT * FROM executable('id', TSV, 'a String')") }, 403, 497, "The function executable"},
+		"a table over a file":              {func() answer { return w.post("CREATE TABLE f (a String) ENGINE = File(CSV, '/etc/passwd')") }, 403, 497, "The table engine File"},
+		"a file as a table":                {func() answer { return w.post("SELECT * FROM `/etc/passwd`") }, 403, 497, "a path is not the name"},
 		"more than fits in memory":         {func() answer { return w.post("SELECT number, toString(number) FROM numbers(100000000) FORMAT JSON") }, 500, 396, "(TOO_MANY_ROWS_OR_BYTES)"},
 		"a statement that is too long":     {func() answer { return w.post("SELECT '" + strings.Repeat("x", 300<<10) + "'") }, 400, 62, "Max query size exceeded"},
 		"a body that is not compressed":    {func() answer { return w.post("1\t2\n", "query", "INSERT INTO t FORMAT TSV", "decompress", "1") }, 500, 271, "CANNOT_DECOMPRESS"},
 		"a body of an unknown compression": {func() answer { return w.post("x", "header:Content-Encoding", "rar") }, 501, 48, "rar"},
 		"external tables":                  {func() answer { return w.post("x", "header:Content-Type", "multipart/form-data; boundary=x") }, 501, 48, "External tables"},
+		"a refused setting":                {func() answer { return w.post("SELECT 1", "dialect", "kusto") }, 403, 497, "The setting dialect"},
+		"a refused format":                 {func() answer { return w.post("SELECT 1 FORMAT Template") }, 403, 497, "The format Template"},
+		"a refused statement":              {func() answer { return w.post("GRANT ALL ON *.* TO default") }, 403, 497, "The statement GRANT"},
+		"a kill by GET":                    {func() answer { return w.get("query", "KILL QUERY WHERE 1") }, 500, 164, "(READONLY)"},
+		"a quote of a word processor":      {func() answer { return w.post("SELECT “a”") }, 400, 62, "failed at position 8 (\"“\")"},
 		"a timeout": {func() answer {
 			return w.post("SELECT sleepEachRow(0.1) FROM numbers(30) FORMAT JSON", "max_execution_time", "0.3", "max_block_size", "1")
 		}, 408, 159, "(TIMEOUT_EXCEEDED)"},
@@ -368,8 +373,12 @@ func TestOtherSitesAndOtherNamesAreRefused(t *testing.T) {
 	w := newWeb(t, chdbtest.Start(t))
 	assert.Equal(t, http.StatusForbidden, w.post("SELECT 1", "header:Origin", "http://evil.example").status)
 	assert.Equal(t, http.StatusForbidden, w.post("SELECT 1", "header:Sec-Fetch-Site", "cross-site").status)
+	assert.Equal(t, http.StatusForbidden, w.get("query", "SELECT 1", "header:Sec-Fetch-Site", "cross-site", "header:Sec-Fetch-Dest", "script").status)
+	assert.Equal(t, http.StatusForbidden, w.do(http.MethodGet, "/ping", "", "header:Referer", "http://evil.example/").status)
 	assert.Equal(t, http.StatusMisdirectedRequest, w.do(http.MethodGet, "/", "", "query", "SELECT 1", "header:Host", "evil.example").status)
-	assert.Equal(t, "1\n", w.post("SELECT 1", "header:Host", "localhost:8123").body)
+	a := w.post("SELECT 1", "header:Host", "localhost:8123")
+	assert.Equal(t, "1\n", a.body)
+	assert.Equal(t, "nosniff", a.head.Get("X-Content-Type-Options"))
 }
 
 func TestTheServersDayIsUTC(t *testing.T) {

@@ -17,7 +17,13 @@ import (
 // killed: a parent that is to die must not be the test.
 const parentEnv = "PLUMBLINE_TEST_CHDB_PARENT"
 
+// rawEnv makes it an engine without handler and list.
+const rawEnv = "PLUMBLINE_TEST_CHDB_RAW"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(rawEnv) != "" {
+		os.Exit(chdb.RawMain(os.Args[1:]))
+	}
 	if dir := os.Getenv(parentEnv); dir != "" {
 		os.Exit(parent(dir))
 	}

@@ -13,29 +13,34 @@ import (
 
 // request is what a request asks for.
 type request struct {
-	id        string
-	text      string // the statement of the URL
-	database  string
-	format    string
-	formatSet bool
-	revision  uint64 // client_protocol_version
-	compress  bool   // the body is in ClickHouse's own compressed blocks
-	method    string // of those: LZ4, ZSTD
-	level     int
-	encoding  string // Content-Encoding of the answer
-	whole     bool   // wait_end_of_query
-	session   string
-	timeout   time.Duration
-	settings  []pair
-	params    []pair
-	maxQuery  int
-	bounded   bool // the client sets max_result_bytes itself
-	readonly  bool
-	body      io.Reader
+	id          string
+	text        string // the statement of the URL
+	database    string
+	format      string
+	formatSet   bool
+	revision    uint64 // client_protocol_version
+	compress    bool   // the body is in ClickHouse's own compressed blocks
+	method      string // of those: LZ4, ZSTD
+	level       int
+	encoding    string // Content-Encoding of the answer
+	whole       bool   // wait_end_of_query
+	session     string
+	timeout     time.Duration
+	settings    []pair
+	params      []pair
+	maxQuery    int
+	bounded     bool // the client sets max_result_bytes itself
+	readonly    bool
+	expressions bool // of INSERT ... VALUES: they are run
+	body        io.Reader
 }
 
 // defaultMaxQuery is max_query_size of a server.
 const defaultMaxQuery = 256 << 10
+
+// maxMaxQuery bounds what a client may make of it: a statement is held in memory as
+// tokens too.
+const maxMaxQuery = 8 << 20
 
 // maxWhole bounds the output that has to be held in memory, that of a statement
 // whose format cannot be sent in pieces: its size as columns, of which JSON makes
@@ -136,12 +141,36 @@ func (req *request) setting(name, value string) {
 	req.settings = append(req.settings, pair{name, value})
 }
 
-// inputFormat is the format of rows whose INSERT names none.
-func (req *request) inputFormat() string {
-	if req.formatSet {
+// rowsFormat is the format of an INSERT's rows, where it names none too.
+func (req *request) rowsFormat(st statement) string {
+	switch {
+	case st.format != "":
+		return st.format
+	case req.formatSet:
 		return req.format
 	}
 	return "Values"
+}
+
+// maxExpressions bounds the rows of INSERT ... VALUES in which expressions may stand.
+// They are looked at as a whole, and more is not held in memory.
+const maxExpressions = 1 << 20
+
+// readExpressions looks at the rows in the format Values: those that stand behind the
+// statement, and the body. It refuses them for what they call. Where there are too many,
+// or they are not understood, they are taken as values: no expression is then run.
+func (req *request) readExpressions(rows string) error {
+	var head bytes.Buffer
+	n, err := io.Copy(&head, io.LimitReader(req.body, maxExpressions+1))
+	if err != nil {
+		return fmt.Errorf("read rows: %w", err)
+	}
+	req.body = io.MultiReader(bytes.NewReader(head.Bytes()), req.body)
+	if n > maxExpressions {
+		return nil
+	}
+	req.expressions, err = checkRows(rows + head.String())
+	return err
 }
 
 // boundResult limits an output that is held in memory as a whole.
@@ -159,12 +188,12 @@ func (req *request) statement() (string, statement, error) {
 	if req.text != "" {
 		source = req.text + "\n"
 		if st := parseStatement(source); st.kind == insertRows {
-			return source, st, st.refusal()
+			return st.source, st, st.refusal()
 		}
 	}
 	limit := req.maxQuery
-	if limit == 0 {
-		limit = 64 << 20
+	if limit == 0 || limit > maxMaxQuery {
+		limit = maxMaxQuery
 	}
 	var body bytes.Buffer
 	n, err := io.Copy(&body, io.LimitReader(req.body, int64(max(limit-len(source), 0))+1))
@@ -179,5 +208,5 @@ func (req *request) statement() (string, statement, error) {
 	if n > 0 && len(source) > limit && (st.kind != insertRows || st.data == len(source)) {
 		return "", statement{}, newException(62, "SYNTAX_ERROR", fmt.Sprintf("Max query size exceeded (limit is %d bytes; the setting max_query_size changes it)", limit))
 	}
-	return source, st, st.refusal()
+	return st.source, st, st.refusal()
 }

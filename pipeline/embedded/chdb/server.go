@@ -98,6 +98,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		cfg: cfg, addr: reachable(ln.Addr()), dir: dir, ln: ln,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	if missing := missingWall(); missing != "" {
+		cfg.Logger.Warn().Str("missing", missing).Msg("embedded clickhouse runs with one wall less")
+	}
 	first, err := s.begin(ctx)
 	if err == nil {
 		err = dir.Publish(claim.Note{PID: os.Getpid(), Addr: s.addr})
@@ -172,8 +175,7 @@ func (s *Server) launch() (*child, error) {
 	args := append(append([]string{}, s.cfg.Argv[1:]...), "--data-dir", s.cfg.DataDir, "--listen", inherited+s.addr, "--lib", s.cfg.Lib)
 	cmd := exec.Command(s.cfg.Argv[0], args...) //nolint:gosec,noctx // the command is this program; its life is supervise's business
 	cmd.Args[0] = shownAs(s.cfg.Argv[0])
-	// Days are UTC days everywhere: a partition must not depend on the machine.
-	cmd.Env = append(append(os.Environ(), "TZ=UTC"), s.cfg.Env...)
+	cmd.Env = append(childEnv(), s.cfg.Env...)
 	cmd.ExtraFiles = []*os.File{lnFile, s.dir.File()}
 	cmd.SysProcAttr = childAttributes()
 	c := &child{cmd: cmd, ended: make(chan struct{}), tail: &tail{log: s.cfg.Logger}}

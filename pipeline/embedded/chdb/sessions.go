@@ -1,6 +1,7 @@
 package chdb
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,10 +18,15 @@ type sessions struct {
 }
 
 type keptSession struct {
-	session *session
-	busy    bool
-	expire  *time.Timer
+	session     *session
+	busy        bool
+	expire      *time.Timer
+	expressions bool // expressionSettings are on
 }
+
+// expressionSettings run what stands among the rows of INSERT ... VALUES. The profile of
+// the user has them off; they are on where the rows have been looked at.
+var expressionSettings = []string{"input_format_values_interpret_expressions", "input_format_values_deduce_templates_of_expressions"}
 
 // maxSessions bounds the kept sessions.
 const maxSessions = 1000
@@ -32,7 +38,12 @@ func newSessions(e *engine) *sessions {
 // take returns the request's connection and what gives it back.
 func (p *sessions) take(req *request) (*session, func(), error) {
 	if req.session == "" {
-		settings := req.settings
+		settings := slices.Clone(req.settings)
+		if req.expressions {
+			for _, name := range expressionSettings {
+				settings = append(settings, pair{name, "1"})
+			}
+		}
 		if req.readonly {
 			settings = append(settings, pair{"readonly", "2"})
 		}
@@ -46,7 +57,7 @@ func (p *sessions) take(req *request) (*session, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := prepare(k.session, req); err != nil {
+	if err := k.prepare(req); err != nil {
 		p.give(req, k)
 		return nil, nil, err
 	}
@@ -55,7 +66,15 @@ func (p *sessions) take(req *request) (*session, func(), error) {
 
 // prepare applies a request's database and settings to a kept session. They stay,
 // as in a server's session SET does.
-func prepare(s *session, req *request) error {
+func (k *keptSession) prepare(req *request) error {
+	s := k.session
+	if k.expressions != req.expressions {
+		value := map[bool]string{false: "0", true: "1"}[req.expressions]
+		if _, err := s.text("SET " + strings.Join(expressionSettings, " = "+value+", ") + " = " + value); err != nil {
+			return err
+		}
+		k.expressions = req.expressions
+	}
 	if req.database != "" {
 		if _, err := s.text("USE " + quoteIdentifier(req.database)); err != nil {
 			return err

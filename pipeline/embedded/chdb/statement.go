@@ -1,12 +1,12 @@
 package chdb
 
-import "strings"
-
 // statement is what must be known of a statement before the engine sees it: the
 // library takes an INSERT's rows apart from its text, and gives a SELECT's
-// output in pieces only in formats where pieces can be joined. Everything else
-// about a statement is the engine's business.
+// output in pieces only in formats where pieces can be joined. What it may do is
+// decided over its tokens, in check.go.
 type statement struct {
+	tokens []token // what was read of it; the rows of an INSERT are not
+	source string  // the source, comments blanked
 	kind   kind
 	format string // of the FORMAT clause; of an INSERT with VALUES: Values
 	text   string // of an INSERT with rows: what stands before FORMAT or VALUES
@@ -39,7 +39,16 @@ const (
 
 // parseStatement looks at the source text.
 func parseStatement(src string) statement {
-	l := &lexer{src: src}
+	l := &lexer{src: src, tokens: make([]token, 0, 32)}
+	st := l.statement()
+	st.tokens, st.source = l.tokens, l.blanked()
+	if st.kind == insertRows {
+		st.text = st.source[:len(st.text)]
+	}
+	return st
+}
+
+func (l *lexer) statement() statement {
 	tok := l.next()
 	depth := 0
 	for ; tok.is("("); tok = l.next() {
@@ -48,7 +57,7 @@ func parseStatement(src string) statement {
 	switch {
 	case tok.kind != name:
 		// A client has commands of its own (\i reads a file, ?? asks a model).
-		return statement{refuse: tok.text, end: len(src)}
+		return statement{refuse: tok.text, end: len(l.src)}
 	case tok.word("INSERT"):
 		return parseInsert(l)
 	case tok.word("SELECT"), tok.word("WITH"), tok.word("FROM"):
@@ -72,8 +81,8 @@ func scan(l *lexer, depth int) statement {
 			st.refuse = "OUTFILE"
 		case tok.word("INFILE") && before.word("FROM"):
 			st.refuse = "INFILE"
-		case depth == 0 && before.word("FORMAT") && tok.kind == name:
-			st.format = tok.text
+		case depth == 0 && before.word("FORMAT") && tok.names():
+			st.format = tok.value
 		}
 		if !tok.is(";") {
 			st.end = l.pos
@@ -95,13 +104,13 @@ func parseInsert(l *lexer) statement {
 			return statement{kind: insertRows, text: l.src, data: len(l.src)}
 		case depth != 0 || named:
 		case tok.word("SELECT"), tok.word("WITH"), tok.word("FROM"), tok.word("WATCH"):
-			l.pos = tok.start
+			l.unread(tok)
 			return scan(l, 0)
 		case tok.word("VALUES"):
 			return statement{kind: insertRows, format: "Values", text: l.src[:tok.start], data: l.pos}
 		case tok.word("FORMAT"):
 			format := l.next()
-			return statement{kind: insertRows, format: format.text, text: l.src[:tok.start], data: skipLine(l.src, l.pos)}
+			return statement{kind: insertRows, format: format.value, text: l.src[:tok.start], data: skipLine(l.src, l.pos)}
 		}
 		before = tok
 	}
@@ -120,132 +129,6 @@ func skipLine(src string, pos int) int {
 		pos++
 	}
 	return pos
-}
-
-type tokenKind int
-
-const (
-	eof    tokenKind = iota
-	name             // a bare word
-	quoted           // a string, a quoted name, a number
-	sign             // one character
-)
-
-type token struct {
-	kind  tokenKind
-	text  string
-	start int
-}
-
-func (t token) word(upper string) bool { return t.kind == name && strings.EqualFold(t.text, upper) }
-func (t token) is(s string) bool       { return t.kind == sign && t.text == s }
-
-func (t token) nesting() int {
-	if t.kind != sign {
-		return 0
-	}
-	switch t.text {
-	case "(", "[", "{":
-		return 1
-	case ")", "]", "}":
-		return -1
-	}
-	return 0
-}
-
-// lexer cuts ClickHouse SQL into tokens, without comments and blanks.
-type lexer struct {
-	src string
-	pos int
-}
-
-func (l *lexer) next() token {
-	l.skipBlanks()
-	start := l.pos
-	if start >= len(l.src) {
-		return token{kind: eof, start: start}
-	}
-	c := l.src[start]
-	switch {
-	case c == '\'' || c == '"' || c == '`':
-		l.skipQuoted(c)
-		return token{kind: quoted, text: l.src[start:l.pos], start: start}
-	case c == '$' && l.skipHeredoc():
-		return token{kind: quoted, text: l.src[start:l.pos], start: start}
-	case isWord(c):
-		for l.pos < len(l.src) && (isWord(l.src[l.pos]) || l.src[l.pos] == '$') {
-			l.pos++
-		}
-		kind := name
-		if c >= '0' && c <= '9' {
-			kind = quoted
-		}
-		return token{kind: kind, text: l.src[start:l.pos], start: start}
-	}
-	l.pos++
-	return token{kind: sign, text: l.src[start:l.pos], start: start}
-}
-
-func isWord(c byte) bool {
-	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= 0x80
-}
-
-func (l *lexer) skipBlanks() {
-	for l.pos < len(l.src) {
-		rest := l.src[l.pos:]
-		switch {
-		case rest[0] == ' ' || rest[0] >= '\t' && rest[0] <= '\r':
-			l.pos++
-		case strings.HasPrefix(rest, "--"), strings.HasPrefix(rest, "# "), strings.HasPrefix(rest, "#!"):
-			l.pos += lengthTo(rest, "\n")
-		case strings.HasPrefix(rest, "/*"):
-			l.pos += 2 + lengthTo(rest[2:], "*/")
-		default:
-			return
-		}
-	}
-}
-
-// lengthTo is the length up to and with end, or all of s.
-func lengthTo(s, end string) int {
-	if i := strings.Index(s, end); i >= 0 {
-		return i + len(end)
-	}
-	return len(s)
-}
-
-// skipQuoted skips a literal. A doubled quote needs no care: it ends one literal
-// and starts the next, with the same text skipped.
-func (l *lexer) skipQuoted(quote byte) {
-	for l.pos++; l.pos < len(l.src); l.pos++ {
-		switch l.src[l.pos] {
-		case '\\':
-			l.pos++
-		case quote:
-			l.pos++
-			return
-		}
-	}
-	l.pos = len(l.src) // a backslash at the end may have stepped over it
-}
-
-// skipHeredoc skips $tag$ ... $tag$, and reports whether there is one.
-func (l *lexer) skipHeredoc() bool {
-	rest := l.src[l.pos:]
-	tag := 1
-	for tag < len(rest) && isWord(rest[tag]) {
-		tag++
-	}
-	if tag >= len(rest) || rest[tag] != '$' {
-		return false
-	}
-	tag++
-	end := strings.Index(rest[tag:], rest[:tag])
-	if end < 0 {
-		return false
-	}
-	l.pos += tag + end + tag
-	return true
 }
 
 // joinable are the formats whose output of a table is the output of its parts

@@ -1,6 +1,7 @@
 package chdb
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,7 +79,7 @@ func TestAStatementIsReadAsFarAsItMustBe(t *testing.T) {
 
 // FuzzParseStatement: whatever comes, the parser ends, and cuts within the text.
 func FuzzParseStatement(f *testing.F) {
-	for _, seed := range []string{"SELECT 1 FORMAT JSON", "INSERT INTO t (a) FORMAT CSV\n1", "INSERT INTO t VALUES (1)", "/*", "--", "'\\", "$a$b$a$", "((", "\\i", "INSERT INTO"} {
+	for _, seed := range []string{"SELECT 1 FORMAT JSON", "INSERT INTO t (a) FORMAT CSV\n1", "INSERT INTO t VALUES (1)", "/*", "--", "'\\", "$a$b$a$", "((", "\\i", "INSERT INTO", "SELECT a SETTINGS x = 1e-5, y = {'a':1}, z", "CREATE TABLE a.b (c Int8) ENGINE = Log", "/* /* */ */ SELECT x'41' # c\n, $t$ $t$"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, src string) {
@@ -86,9 +87,19 @@ func FuzzParseStatement(f *testing.F) {
 		if st.end < 0 || st.end > len(src) || st.data < 0 || st.data > len(src) {
 			t.Fatalf("cut at %d and %d of %d", st.end, st.data, len(src))
 		}
-		if st.kind == insertRows && !strings.HasPrefix(src, st.text) {
-			t.Fatalf("the text %q is not the start of %q", st.text, src)
+		if st.kind == insertRows && !strings.HasPrefix(st.source, st.text) {
+			t.Fatalf("the text %q is not the start of %q", st.text, st.source)
 		}
+		if len(st.source) != len(src) || st.kind == insertRows && st.source[st.data:] != src[st.data:] {
+			t.Fatalf("%q became %q", src, st.source)
+		}
+		// What the engine reads has no comments left, and is cut as the source was.
+		understood := !slices.ContainsFunc(st.tokens, func(tok token) bool { return tok.kind == broken })
+		if again := parseStatement(st.source); understood && len(again.tokens) != len(st.tokens) {
+			t.Fatalf("%q has %d tokens, with its comments %d", st.source, len(again.tokens), len(st.tokens))
+		}
+		_ = st.check(true, true)
+		_, _ = checkRows(src)
 		if tail := src[min(st.end, len(src)):]; st.refuse == "" && st.kind != insertRows && strings.Trim(tail, "; \t\n\v\f\r") != "" {
 			// Only comments and semicolons may be left away.
 			l := lexer{src: tail}
