@@ -72,6 +72,9 @@ func TestABatchThatUnpacksToMoreThanAReaderTakesIsRefusedInLittleMemory(t *testi
 }
 
 func TestABatchJustWithinTheBoundIsStampedInBoundedMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("packs 600 MiB")
+	}
 	addr := brokertest.Start(t)
 	c := client(t, addr, nil, nil)
 	createTopic(t, c, "appended", map[string]string{"message.timestamp.type": "LogAppendTime", "max.message.bytes": fmt.Sprint(11 << 20)})
