@@ -70,6 +70,7 @@ var legitimate = []string{
 	"SELECT * FROM generateRandom('a UInt8, b Array(String)') LIMIT 1",
 	"SELECT * FROM generate_series(1, 3) AS a, zeros(1) AS b, numbers(1) AS c, view(SELECT 1 AS one) AS d, null('x Int8') AS e",
 	"SELECT * FROM format(JSONEachRow, 'a UInt8', '{\"a\": 1}')",
+	"SELECT untuple((1, 2))",
 	"SELECT settings, `format` FROM (SELECT 1 AS settings, 2 AS `format`)",
 	"SELECT joinGet('w.j', 'v', toUInt64(1))",
 	"SELECT name, engine, total_rows FROM system.tables WHERE database = 'w' AND engine = 'Memory'",
