@@ -144,7 +144,7 @@ func (w *warehouse) readable() error {
 		names = append(names, fmt.Sprintf("part %s of %s (%d rows, since %s): %s; %s",
 			p.Name, p.Table, p.Rows, p.since.UTC().Format(time.RFC3339), shortened(p.err), w.advice(p)))
 	}
-	return fmt.Errorf("%d parts can't be read, queries over them fail: %s", len(broken), strings.Join(names, "; "))
+	return fmt.Errorf("queries fail over parts that can't be read (%d): %s", len(broken), strings.Join(names, "; "))
 }
 
 func (w *warehouse) advice(p *partState) string {

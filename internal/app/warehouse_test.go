@@ -134,7 +134,7 @@ func TestACorruptPartFailsReadinessByNameUntilItIsSetAside(t *testing.T) {
 	h.look(t.Context())
 	h.look(t.Context())
 	err := h.readable()
-	require.ErrorContains(t, err, "1 parts can't be read, queries over them fail: part "+p.Name+" of activity_rows (20000 rows, since 2")
+	require.ErrorContains(t, err, "queries fail over parts that can't be read (1): part "+p.Name+" of activity_rows (20000 rows, since 2")
 	require.ErrorContains(t, err, "ALTER TABLE `plumbline`.activity_rows DETACH PART '"+p.Name+"'")
 	require.NoError(t, h.answers(t.Context()), "the server itself works")
 	assert.InDelta(t, 1, testutil.ToFloat64(h.broken.WithLabelValues("activity_rows")), 0)
