@@ -81,6 +81,7 @@ type segment struct {
 // scan reads a segment whose first batch begins at base.
 func (s *segment) scan(compacted bool) {
 	next := s.base
+	var open *gap // before the batch at pos
 	for pos := 0; pos < len(s.raw); {
 		size := s.soundAt(pos)
 		if size == 0 {
@@ -93,14 +94,20 @@ func (s *segment) scan(compacted bool) {
 					s.tail = &g
 					return
 				}
-				g.to = s.baseAt(found)
-				s.gaps = append(s.gaps, g)
-				next, pos = g.to, found
+				open, pos = &g, found
 				continue
 			}
 		}
 		b := batch{pos: pos, size: size, delta: s.deltaAt(pos), epoch: s.epochAt(pos)}
-		b.base = s.baseOf(b, next, compacted)
+		if open != nil {
+			b.base = s.baseBehind(b, next, compacted)
+		} else if b.base = s.baseOf(b, next, compacted); b.base > next && !compacted {
+			open = &gap{pos: pos, from: next, before: len(s.batches)} // somebody took it out
+		}
+		if open != nil {
+			open.to = b.base
+			s.gaps, open = append(s.gaps, *open), nil
+		}
 		b.mended = b.base != s.baseAt(pos) || s.raw[pos+atMagic] != 2 || size != s.lengthAt(pos)
 		s.batches = append(s.batches, b)
 		next, pos = b.end(), pos+size
@@ -127,6 +134,24 @@ func (s *segment) baseOf(b batch, next int64, compacted bool) int64 {
 		return behind - int64(b.delta) - 1
 	}
 	return next
+}
+
+// baseBehind is the first offset of a sound batch behind a lost one. Its own word is
+// believed unless the batches behind it agree on another.
+func (s *segment) baseBehind(b batch, next int64, compacted bool) int64 {
+	base := s.baseAt(b.pos)
+	if compacted || s.soundAt(b.pos+b.size) == 0 {
+		return base
+	}
+	succ := b.pos + b.size
+	want := s.baseAt(succ) - int64(b.delta) - 1
+	end := s.baseAt(succ) + int64(s.deltaAt(succ)) + 1
+	third := succ + s.lengthAt(succ)
+	agrees := third == len(s.raw) && (s.limit == math.MaxInt64 || end == s.limit) || s.soundAt(third) > 0 && s.baseAt(third) == end
+	if want > next && agrees {
+		return want
+	}
+	return base
 }
 
 func (s *segment) baseAt(pos int) int64 { return int64(binary.BigEndian.Uint64(s.raw[pos+atBase:])) }

@@ -151,3 +151,24 @@ func TestASnapshotThatCantBeRightIsSetAside(t *testing.T) {
 		})
 	}
 }
+
+func TestABatchBehindALostOneTakesItsOffsetFromThoseBehindIt(t *testing.T) {
+	raw := logOf(4, 3, 2, 2)
+	s := segment{limit: math.MaxInt64, raw: bytes.Clone(raw)}
+	s.scan(false)
+	second := s.batches[1].pos
+	raw[second-1] ^= 1     // the end of the first
+	raw[second+7] ^= 4 ^ 2 // the offset of the second: 2 in the place of 4
+	damaged := segment{limit: math.MaxInt64, raw: raw}
+	damaged.scan(false)
+	require.Len(t, damaged.gaps, 1)
+	assert.Equal(t, int64(4), damaged.gaps[0].to)
+	require.Len(t, damaged.batches, 3)
+	assert.Equal(t, s.batches[1].base, damaged.batches[0].base)
+
+	// One that was taken out as a whole is a loss as well.
+	holed := segment{limit: math.MaxInt64, raw: append(bytes.Clone(s.raw[:second]), s.raw[s.batches[2].pos:]...)}
+	holed.scan(false)
+	require.Len(t, holed.gaps, 1)
+	assert.Equal(t, []int64{4, 7}, []int64{holed.gaps[0].from, holed.gaps[0].to})
+}
