@@ -23,11 +23,14 @@ type agent struct {
 	id, name, version string
 
 	born schemas.Millis
-	// lived is on how many days of its tenant's clock it was active and not alerted on,
-	// livedDay the last of them, opened how many episodes it has had (vouch.go).
+	// came is the day of its tenant's clock on which it was first seen, lived on how many
+	// days it was active and not alerted on, livedDay the last of them, opened how many
+	// episodes it has had (vouch.go).
+	came     int64
 	lived    uint32
 	livedDay int64
 	opened   uint32
+	alarms   float32 // the same, decayed
 	// claim is the peer group that it has named instead of its own on so many days.
 	claim    string
 	claimed  uint8

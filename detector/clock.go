@@ -104,7 +104,7 @@ func (d *Detector) heal(now schemas.Millis) {
 		if a.win.Open && a.win.Hour > hour {
 			d.closeWindow(a)
 		}
-		a.born = min(a.born, now)
+		a.born, a.came = min(a.born, now), min(a.came, int64(now)/dayMillis)
 		p.SetBack(hour)
 		if a.silent.seq != 0 && a.silent.next > hour {
 			a.endSilence()
@@ -120,7 +120,7 @@ func (d *Detector) heal(now schemas.Millis) {
 		t.day = min(t.day, int64(now)/dayMillis)
 		t.fleet.SetBack(int64(now))
 		for _, g := range t.groups {
-			g.day = min(g.day, int64(now)/dayMillis)
+			g.day, g.came = min(g.day, int64(now)/dayMillis), min(g.came, int64(now)/dayMillis)
 			g.peers.SetBack(int64(now))
 			clear(g.pauses[:])
 		}

@@ -249,6 +249,7 @@ func (d *Detector) agent(t *tenant, ev *schemas.Activity, at schemas.Millis) *ag
 	}
 	hour := int64(at) / hourMillis
 	a := &agent{tenant: t, id: strings.Clone(ev.AgentID), born: at, group: t.group(ev.PeerGroup, len(d.signals))}
+	a.came = int64(t.clock) / dayMillis
 	a.policy = d.policyOf(a)
 	a.profile.Metrics = make([]baseline.Metric, len(d.metrics))
 	a.profile.Born, a.profile.At = hour, hour

@@ -86,6 +86,8 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 		e = &episode{id: d.episodeID(a, ev), first: at, severity: -1}
 		d.episodes++
 		a.opened++
+		a.alarms++
+		a.tenant.opened++
 		a.episode = e
 	}
 	e.first, e.last = min(e.first, at), max(e.last, at)

@@ -260,9 +260,10 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	if c.Version >= 2 {
 		codeMillis(c, &t.clock)
 		c.Bool(&t.loads)
+		c.F64(&t.opened)
 	}
 	c.F64(&t.outliers)
-	if c.Reading() && t.outliers < 0 {
+	if c.Reading() && (t.outliers < 0 || t.opened < 0) {
 		c.Fail("negative count of outliers")
 	}
 	t.fleet.Code(c)
@@ -286,7 +287,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 		}
 		c.I64(&g.day)
 		if c.Version >= 2 {
-			c.U32(&g.lived)
+			c.I64(&g.came)
 		}
 		for i := range g.pauses {
 			c.I64(&g.pauses[i])
@@ -336,9 +337,14 @@ func (a *agent) codeLife(c *wire.Coder) {
 		return
 	}
 	codeMillis(c, &a.due)
+	c.I64(&a.came)
 	c.U32(&a.lived)
 	c.I64(&a.livedDay)
 	c.U32(&a.opened)
+	c.F32(&a.alarms)
+	if c.Reading() && a.alarms < 0 {
+		c.Fail("negative alarms of an agent")
+	}
 	c.Bool(&a.profile.Novelty.Vouches)
 	c.String(&a.claim, maxString)
 	c.U8(&a.claimed)
@@ -493,8 +499,9 @@ func (d *Detector) restoreAgent(record []byte) error {
 	a.policy = d.policyOf(a)
 	if c.Version < 2 {
 		a.due = schemas.Millis((a.win.Hour+1)*hourMillis + grace)
+		a.came = int64(a.born) / dayMillis
 		a.lived, a.livedDay = a.profile.Days, unsettled
-		a.group.lived = max(a.group.lived, a.lived)
+		a.group.came = min(a.group.came, a.came)
 	}
 	d.room.Used += a.seen.Extra()
 	d.index.add(a)
@@ -532,7 +539,7 @@ func (d *Detector) link() error {
 			a.group.peers.Vouching++
 		case a.livedDay == unsettled:
 			a.livedDay = int64(a.tenant.clock) / dayMillis
-			if 2*a.lived >= min(2*vouchDays, a.group.lived) {
+			if a.isPeer(a.livedDay) {
 				a.vouch()
 			}
 		}

@@ -24,6 +24,7 @@ type tenant struct {
 	fleet                  *baseline.Peers
 	calibration            *score.Calibration // of the fleet
 	outliers               float64            // hours that calibration counted a tenth, decayed
+	opened                 float64            // episodes, decayed
 	newcomers, established agentList
 	day                    int64
 
@@ -44,7 +45,7 @@ type group struct {
 	// should: they follow from the agents.
 	active, silent int
 	late           int    // those that vouch and are late in their open hour: likewise
-	lived          uint32 // the most days that one of its agents has
+	came           int64  // the day on which its first agent was seen
 	pauses         pauses
 }
 
@@ -79,7 +80,7 @@ func (t *tenant) group(name string, signals int) *group {
 }
 
 func (t *tenant) addGroup(name string, signals int) *group {
-	g := &group{name: name, peers: baseline.NewPeers(t.fleet), calibration: score.NewCalibration(signals)}
+	g := &group{name: name, came: int64(t.clock) / dayMillis, peers: baseline.NewPeers(t.fleet), calibration: score.NewCalibration(signals)}
 	t.groups = append(t.groups, g)
 	t.byName[name] = g
 	return g
@@ -90,7 +91,9 @@ func (t *tenant) advance(g *group) {
 	day := int64(t.clock) / dayMillis
 	if day != t.day {
 		if t.day != 0 {
-			t.outliers *= math.Exp2(-float64(day-t.day) / score.HalfLife)
+			fade := math.Exp2(-float64(day-t.day) / score.HalfLife)
+			t.outliers *= fade
+			t.opened *= fade
 		}
 		endDays(&t.day, day, t.calibration)
 	}
@@ -116,6 +119,15 @@ func (t *tenant) trust(surprise float64, b score.Budget) float64 {
 	}
 	t.outliers++
 	return outlierTrust
+}
+
+// overspent is by how much more the tenant's alerts are than its budget, at most
+// 1.6 times: what one agent is alerted on again counts less and less in calibration
+// (again), and all of them together pay for it with that much.
+func (t *tenant) overspent(b score.Budget) float64 {
+	const worth, most = 10, 1.6 // alerts; two points of score
+	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
+	return min(max((t.opened+worth)/(b.Alerts*days+worth), 1), most)
 }
 
 const (

@@ -220,7 +220,7 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verd
 		return Verdict{Surprise: score.Floor, Score: p.budget.Score(score.Floor)}
 	}
 	slices.SortStableFunc(d.ranked, func(a, b rankedSignal) int { return cmp.Compare(b.evidence, a.evidence) })
-	surprise := max(-math.Log10(pair.Fused(class, y)), score.Floor)
+	surprise := max(-math.Log10(pair.Fused(class, y)*a.tenant.overspent(p.budget)), score.Floor)
 	if w.Open {
 		w.Fused = max(w.Fused, float32(y))
 		w.Surprise = max(w.Surprise, surprise)
@@ -304,7 +304,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 		case baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemKinds:
 		}
 	}
-	if reached && !withTool {
+	if reached && !withTool && calm {
 		peers.Reached(c.StepChance, withStep)
 	}
 	for i := range d.fresh {

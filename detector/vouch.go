@@ -1,13 +1,16 @@
 package detector
 
 // Names cost nothing: whoever can write events can invent agents. So what agents know,
-// and how they behave, counts among their peers only when they have lived there for a
-// while: for a week of active days without an alert, or for half of the days of the one
-// that has lived there longest, where a fleet is young. An agent that was never alerted
-// on then brings what it has come to know.
+// and how they behave, counts among their peers only when they have been there for a
+// while: for a week, or for half the age of their group where that is young, and on some
+// of those days at work without an alert. An agent that was never alerted on then brings
+// what it has come to know.
 
-// vouchDays is how many calm active days make a peer.
-const vouchDays = 7
+// vouchDays is the age that makes a peer, vouchLived on how many days it was at work.
+const (
+	vouchDays  = 7
+	vouchLived = 3
+)
 
 // live notes that an agent is active on the day of its tenant's clock.
 func (a *agent) live() {
@@ -15,16 +18,21 @@ func (a *agent) live() {
 	if day != a.livedDay && a.episode == nil {
 		a.livedDay = day
 		a.lived++
-		a.group.lived = max(a.group.lived, a.lived)
 	}
 	n := &a.profile.Novelty
-	if n.Vouches || 2*a.lived < min(2*vouchDays, a.group.lived) {
+	if n.Vouches || !a.isPeer(day) {
 		return
 	}
 	a.vouch()
 	if a.lived > 1 && a.opened == 0 {
 		n.Known.Each(func(item uint64) { a.group.peers.Learnt(item, int64(a.tenant.clock)) })
 	}
+}
+
+// isPeer reports whether an agent has been there for long enough.
+func (a *agent) isPeer(day int64) bool {
+	group := day - a.group.came
+	return 2*(day-a.came) >= min(2*vouchDays, group) && int64(a.lived) >= min(vouchLived, 1+group/3)
 }
 
 func (a *agent) vouch() {
@@ -44,6 +52,7 @@ func (a *agent) leave() {
 func (d *Detector) join(a *agent, g *group) {
 	a.leave()
 	a.group = g
+	g.came = min(g.came, a.came)
 	a.policy = d.policyOf(a)
 	a.tenant.advance(g)
 }

@@ -3,6 +3,7 @@ package detector
 import (
 	"math"
 
+	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -66,7 +67,7 @@ func (d *Detector) enter(a *agent, ev *schemas.Activity, at schemas.Millis) (whe
 const (
 	lateBy     = 10 * 60 * 1000 // milliseconds
 	lateLeast  = 3              // events that make an agent late
-	lateOthers = 3 // late peers, where they are a fifth of those at work
+	lateOthers = 3              // late peers, where they are a fifth of those at work
 )
 
 // lateTogether reports whether more of the group than the agent a are late.
@@ -112,6 +113,7 @@ func (d *Detector) turnDay(a *agent, day int64) {
 		}
 	}
 	p.Begin(a.group.peers, day-p.Day)
+	a.alarms *= float32(math.Exp2(-float64(max(day-p.Day, 0)) / score.HalfLife))
 	p.Day, p.Counted = day, 0
 	a.seen.Settle(&d.room)
 	a.dayFused = noFused
@@ -167,7 +169,7 @@ func (d *Detector) record(a *agent, young bool) {
 	if w.InEpisode {
 		return
 	}
-	weight := a.tenant.trust(w.Surprise, a.policy.budget)
+	weight := a.tenant.trust(w.Surprise, a.policy.budget) / a.again()
 	g, t := a.group.calibration, a.tenant.calibration
 	for i := range d.signals {
 		from, to := 0.0, float64(w.Max[i])
@@ -181,6 +183,15 @@ func (d *Detector) record(a *agent, young bool) {
 	g.RecordFused(class, float64(a.dayFused), float64(w.Fused), weight)
 	t.RecordFused(class, float64(a.dayFused), float64(w.Fused), weight)
 	a.dayFused = max(a.dayFused, w.Fused)
+}
+
+// again is by how much less the hour of an alert says of the agent's group: whoever is
+// alerted on over and over would make it usual for all.
+func (a *agent) again() float64 {
+	if a.episode == nil {
+		return 1
+	}
+	return max(1, float64(a.alarms))
 }
 
 // describe makes the public window.

@@ -179,16 +179,19 @@ func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float
 // peers. Zero: it is not new.
 type Worth struct{ Own, Peers float32 }
 
-// freely is how many new things a day, of one kind, an agent teaches in full. The k-th
-// beyond counts 2^-k of what was taught: an agent that reaches new places all day makes
-// them usual neither for its peers nor, in an episode, for itself.
-const freely = 4
+// freely is how many new things a day, of one kind, an agent teaches in full; the k-th
+// beyond counts 2^-k of what was taught. In an episode the first counts a tenth, and each
+// further one less by a factor of two for every tenth that was taught: an agent that
+// reaches new places all day makes them usual neither for its peers nor for itself.
+const freely = 30
 
 // Worth returns what the next new incidence of the day counts; weight is less than 1 in
 // an episode.
 func (n *Novelty) Worth(kind ItemKind, weight float64) Worth {
-	w := Worth{1, float32(weight * math.Exp2(min(0, float64(freely-n.taught[kind]))))}
+	taught := float64(n.taught[kind])
+	w := Worth{1, float32(math.Exp2(min(0, freely-taught)))}
 	if weight < 1 {
+		w.Peers = float32(weight * math.Exp2(-taught/weight))
 		w.Own = w.Peers
 	}
 	n.taught[kind] += w.Peers
@@ -219,7 +222,9 @@ func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, worth W
 		p.learn(kind, young, n.Sessions, weight, fresh)
 		if n.Vouches { // the others say how the young are, and no more
 			p.inc[kind]++
-			p.df[kind][dfBin(peers)] += fresh
+			if worth.Own == 1 { // nor does what is alerted on say how widely new things are known
+				p.df[kind][dfBin(peers)] += fresh
+			}
 		}
 	}
 }
