@@ -31,6 +31,14 @@ type agent struct {
 	livedDay int64
 	opened   uint32
 	alarms   float32 // the same, decayed
+	// foldedIn is the number of the episode of its tenant's swarm that it is part of; of a
+	// swarm, crowd is how many are part of its last one, flooded how many names were given
+	// up in floodHour.
+	foldedIn, crowd uint32
+	flooded         uint32
+	floodHour       int64
+	own             bool // its episode counts among those of newcomers
+
 	// claim is the peer group that it has named instead of its own on so many days.
 	claim    string
 	claimed  uint8

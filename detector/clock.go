@@ -117,7 +117,7 @@ func (d *Detector) heal(now schemas.Millis) {
 	}
 	for _, t := range d.tenants {
 		t.clock = min(t.clock, now)
-		t.day = min(t.day, int64(now)/dayMillis)
+		t.day, t.came = min(t.day, int64(now)/dayMillis), min(t.came, int64(now)/dayMillis)
 		t.fleet.SetBack(int64(now))
 		for _, g := range t.groups {
 			g.day, g.came = min(g.day, int64(now)/dayMillis), min(g.came, int64(now)/dayMillis)

@@ -16,6 +16,8 @@ type Config struct {
 	QuietTime time.Duration
 	// MaxAgents bounds the agents of one partition.
 	MaxAgents int
+	// MaxTenants bounds the tenants of one partition.
+	MaxTenants int
 	// Signals overrides single signals by name.
 	Signals map[string]SignalConfig
 	// Metrics are numbers of events that become signals, metric:NAME.
@@ -50,6 +52,7 @@ func DefaultConfig() Config {
 		AlertsPerAgentDay: 0.01,
 		QuietTime:         6 * time.Hour,
 		MaxAgents:         2_000_000,
+		MaxTenants:        4096,
 		Version:           "dev",
 	}
 }

@@ -25,9 +25,9 @@
 package detector
 
 import (
+	"container/heap"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
@@ -92,7 +92,12 @@ type Detector struct {
 	watermark schemas.Millis // the highest of all tenants
 	arrival   schemas.Millis // of the events at hand; 0: not known
 	tenants   []*tenant
-	sweep     int                // the tenant that was settled beside the last event's
+	sweep     int           // the tenant that was settled beside the last event's
+	uses      uint64        // of tenants, counted: orders them
+	tenantsIn [2]tenantList // the young and the established, the longest unused first
+	bySize    tenantHeap
+	groups    int                // of all tenants
+	floods    int                // the number of that signal
 	byName    map[string]*tenant // never walked
 	agents    int
 	index     index
@@ -111,6 +116,7 @@ type Detector struct {
 	ctx    signal.Context
 	items  []baseline.Item
 	fresh  []signal.Fresh
+	moved  bool // the event makes another place the one to which the most went
 	ranked []rankedSignal
 	out    []schemas.AlertSignal
 	values []signal.MetricValue
@@ -127,8 +133,8 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 	if !(cfg.AlertsPerAgentDay > 0 && cfg.AlertsPerAgentDay <= 100) {
 		return nil, fmt.Errorf("new detector: %v alerts per agent-day is no budget: write a number above 0", cfg.AlertsPerAgentDay)
 	}
-	if cfg.QuietTime <= 0 || cfg.MaxAgents <= 0 {
-		return nil, fmt.Errorf("new detector: quiet time %v and max agents %d must be above 0", cfg.QuietTime, cfg.MaxAgents)
+	if cfg.QuietTime <= 0 || cfg.MaxAgents <= 0 || cfg.MaxTenants <= 0 {
+		return nil, fmt.Errorf("new detector: quiet time %v, max agents %d and max tenants %d must be above 0", cfg.QuietTime, cfg.MaxAgents, cfg.MaxTenants)
 	}
 	d := &Detector{
 		cfg: cfg, sink: sink, index: newIndex(), room: baseline.Room{Limit: recognised},
@@ -137,7 +143,7 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 	if err := d.addMetrics(cfg.Metrics); err != nil {
 		return nil, err
 	}
-	d.drift, d.silence = -1, -1
+	d.drift, d.silence, d.floods = -1, -1, -1
 	for i, s := range d.signals {
 		info := s.Info()
 		d.infos = append(d.infos, info)
@@ -147,6 +153,8 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 			d.drift = i
 		case schemas.SignalSilence:
 			d.silence = i
+		case schemas.SignalNameFlood:
+			d.floods = i
 		}
 	}
 	var err error
@@ -228,35 +236,37 @@ func (d *Detector) tenant(name string) *tenant {
 	if t == nil || t.name != name {
 		var ok bool
 		if t, ok = d.byName[name]; !ok {
+			if !d.makeRoom() {
+				return d.shared()
+			}
 			t = d.addTenant(strings.Clone(name))
 		}
 		d.last = t
 	}
+	d.use(t)
 	return t
 }
 
 // agent returns the event's agent, a new one where it was not known.
 func (d *Detector) agent(t *tenant, ev *schemas.Activity, at schemas.Millis) *agent {
-	if a := d.index.find(t, ev.AgentID); a != nil {
+	id := ev.AgentID
+	if t.name == floodTenant {
+		id = lodged(ev.TenantID, ev.AgentID)
+	}
+	if a := d.index.find(t, id); a != nil {
 		return a
 	}
-	if d.agents >= d.cfg.MaxAgents {
-		d.evict()
+	for d.agents >= d.cfg.MaxAgents && d.evict() {
 	}
 	// Nobody has a history from before there was anything: who says so begins now.
 	if t.clock-at > oldest {
 		at = t.clock
 	}
-	hour := int64(at) / hourMillis
-	a := &agent{tenant: t, id: strings.Clone(ev.AgentID), born: at, group: t.group(ev.PeerGroup, len(d.signals))}
-	a.came = int64(t.clock) / dayMillis
-	a.policy = d.policyOf(a)
-	a.profile.Metrics = make([]baseline.Metric, len(d.metrics))
-	a.profile.Born, a.profile.At = hour, hour
-	d.touches++
-	a.touched = d.touches
-	d.add(a)
-	return a
+	if t.name == floodTenant {
+		d.flood(d.swarm(t, schemas.DefaultPeerGroup), "tenants", t.clock)
+		return d.newAgent(t, id, schemas.DefaultPeerGroup, at)
+	}
+	return d.newAgent(t, strings.Clone(id), ev.PeerGroup, at)
 }
 
 func (d *Detector) add(a *agent) {
@@ -264,38 +274,38 @@ func (d *Detector) add(a *agent) {
 	a.listOf().push(a)
 	d.agents++
 	d.cutting.add(a)
-}
-
-func (d *Detector) addTenant(name string) *tenant {
-	t := newTenant(name, len(d.signals), len(d.metrics))
-	t.hash = maphash.String(d.index.seed, name)
-	d.tenants = append(d.tenants, t)
-	d.byName[name] = t
-	return t
+	heap.Fix(&d.bySize, a.tenant.heapAt)
 }
 
 // evict forgets one agent: of the tenant that holds the most, the newcomer that
 // has been silent for the longest, and an established agent only where there is
 // no newcomer. A tenant that holds no more than its equal share never loses an
 // agent to another. Agents with an open episode are passed over where they can be.
-func (d *Detector) evict() {
-	t := d.tenants[0]
-	for _, o := range d.tenants[1:] {
-		if o.size() > t.size() {
-			t = o
+// false: there is nobody to forget.
+func (d *Detector) evict() bool {
+	t := d.bySize[0]
+	var victim *agent
+	look := 32
+	for _, l := range [...]*agentList{&t.newcomers, &t.established} {
+		for a := l.first; a != nil && look > 0 && (victim == nil || victim.episode != nil); a = a.next {
+			if look--; a != t.swarm && (victim == nil || a.episode == nil) {
+				victim = a
+			}
 		}
-	}
-	victim := t.newcomers.first
-	if victim == nil {
-		victim = t.established.first
-	}
-	const look = 32
-	for a, i := victim, 0; a != nil && i < look; a, i = a.next, i+1 {
-		if a.episode == nil {
-			victim = a
+		if victim != nil {
 			break
 		}
 	}
+	if victim == nil {
+		return false
+	}
+	d.flood(d.swarm(t, victim.group.name), "agents", t.clock)
+	d.forget(victim)
+	return true
+}
+
+// forget takes an agent out.
+func (d *Detector) forget(victim *agent) {
 	d.cutting.change(victim)
 	if victim.win.Open {
 		d.closeWindow(victim)
@@ -308,10 +318,16 @@ func (d *Detector) evict() {
 	d.cutting.remove(victim)
 	victim.unlink()
 	victim.leave()
+	d.quit(victim)
 	d.index.remove(victim)
+	t := victim.tenant
+	if victim == t.swarm {
+		t.swarm = nil
+	}
 	victim.tenant = nil // what still queues for it finds it gone
 	d.agents--
 	d.evicted++
+	heap.Fix(&d.bySize, t.heapAt)
 }
 
 // Stats are the numbers that a service exports as metrics.
@@ -321,6 +337,7 @@ type Stats struct {
 	Watermark    schemas.Millis
 	OpenEpisodes int
 	Evicted      uint64 // agents, since New
+	Tenants      int
 	Late         uint64 // events, since New
 	Duplicates   uint64 // events, since New
 	Clamped      uint64 // events whose time was later than their arrival, since New
@@ -334,7 +351,7 @@ const agentBytes = 3400
 // Stats returns the detector's numbers.
 func (d *Detector) Stats() Stats {
 	s := Stats{
-		Agents: d.agents, Watermark: d.watermark,
+		Agents: d.agents, Tenants: len(d.tenants), Watermark: d.watermark,
 		Evicted: d.evicted, Late: d.late, Duplicates: d.duplicates, Clamped: d.clamped, Healed: d.healed,
 	}
 	s.StateBytes = int64(d.agents)*agentBytes + d.room.Used

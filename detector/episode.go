@@ -3,6 +3,7 @@ package detector
 import (
 	"container/heap"
 	"slices"
+	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -31,6 +32,11 @@ type episode struct {
 	suppressed int   // crossings since the last alert
 	crossings  int64 // all
 	evidence   schemas.Evidence
+	places     []place // what moved (places.go)
+	toldPlace  uint64  // to which the most had gone when that was news, and how much
+	toldSent   uint64
+	// The resources of the last crossing.
+	lastResources []string
 	// worst is the alert with the highest score; the closing one repeats it.
 	worst              schemas.Alert
 	session, principal string // of the last crossing
@@ -79,7 +85,9 @@ func (d *Detector) closeEpisodes(t *tenant) {
 }
 
 // cross takes an event that crossed the budget.
-func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Verdict) {
+//
+// a is whose episode it belongs to, by is who crossed (swarm.go).
+func (d *Detector) cross(a, by *agent, ev *schemas.Activity, at schemas.Millis, v Verdict) {
 	e := a.episode
 	opened := e == nil
 	if opened {
@@ -89,6 +97,9 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 		a.alarms++
 		a.tenant.opened++
 		a.episode = e
+		if a.own = a.newcomer() && a != a.tenant.swarm; a.own {
+			a.tenant.ownEpisodes++
+		}
 	}
 	e.first, e.last = min(e.first, at), max(e.last, at)
 	e.due = a.tenant.clock + a.policy.quiet
@@ -97,10 +108,13 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 	if opened {
 		e.queued = e.due
 		heap.Push(&a.tenant.open, a)
-		a.trail.each(func(id, tool, resource string) { e.prove(id, tool, resource) })
+		by.trail.each(func(id, tool, resource string) { e.prove(id, tool, resource) })
 	}
 	e.proveEvent(ev)
-	worse := e.grow(d, a.policy, ev, v)
+	if opened {
+		e.moved(ev, d.fresh)
+	}
+	worse := e.grow(d, a.policy, ev, v) || d.moved
 	if !opened && !worse {
 		e.suppressed++
 		return
@@ -109,11 +123,12 @@ func (d *Detector) cross(a *agent, ev *schemas.Activity, at schemas.Millis, v Ve
 	if opened {
 		status = schemas.StatusOpen
 	}
-	al := d.explain(a, ev, at, v)
+	al := d.explain(a, by, ev, at, v)
 	al.Status = status
 	d.raise(a, al)
 	if e.worst.AlertID == "" || al.Score >= e.worst.Score {
 		e.worst = *al
+		e.worst.Summary = strings.TrimSuffix(al.Summary, e.most()) // the closing one has its own
 	}
 }
 
@@ -163,11 +178,12 @@ func (e *episode) proveEvent(ev *schemas.Activity) {
 	if len(ev.EventID) > 0 {
 		e.prove(text(ev.EventID), text(ev.Tool), "")
 	}
-	for _, r := range ev.Resources {
-		if len(e.evidence.Resources) >= schemas.MaxEvidence {
-			break
+	e.lastResources = e.lastResources[:0]
+	for _, r := range ev.Resources[:min(len(ev.Resources), schemas.MaxEvidence)] {
+		e.lastResources = append(e.lastResources, short(r))
+		if len(e.evidence.Resources) < schemas.MaxEvidence {
+			e.prove("", "", short(r))
 		}
-		e.prove("", "", text(r))
 	}
 }
 
@@ -204,6 +220,10 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 		heap.Remove(&a.tenant.open, i)
 	}
 	a.episode = nil
+	if a.own {
+		a.own = false
+		a.tenant.ownEpisodes--
+	}
 }
 
 // raise numbers the alert and hands it out.
@@ -212,9 +232,10 @@ func (d *Detector) raise(a *agent, al *schemas.Alert) {
 	al.EpisodeID = e.id
 	al.AlertID = alertID(e.id, e.updates)
 	al.FirstSeen, al.LastSeen = e.first, e.last
+	ids, resources := e.proofs()
 	al.Evidence = schemas.Evidence{
-		EventIDs: clone(e.evidence.EventIDs), Resources: clone(e.evidence.Resources), Tools: clone(e.evidence.Tools),
-		EventCount: e.crossings,
+		EventIDs: ids, Resources: append(make([]string, 0, len(resources)), resources...), Tools: clone(e.evidence.Tools),
+		Places: e.totals(), EventCount: e.crossings,
 	}
 	al.Suppressed = e.suppressed
 	e.updates++

@@ -42,15 +42,16 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 }
 
 // explain writes the alert of a crossing.
-func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v Verdict) *schemas.Alert {
+// It is that of a's episode; by is who crossed.
+func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis, v Verdict) *schemas.Alert {
 	e, top := a.episode, d.ranked[0]
-	d.ctx.BeforeName = a.trail.tool(d.ctx.Before)
+	d.ctx.BeforeName = by.trail.tool(d.ctx.Before)
 	al := &schemas.Alert{
-		Kind: schemas.KindBehavior, TenantID: text(a.tenant.name),
-		Agent:     schemas.AlertAgent{ID: text(a.id), Name: a.name, Version: a.version, PeerGroup: a.group.name},
+		Kind: schemas.KindBehavior, TenantID: tenantShown(a),
+		Agent:     schemas.AlertAgent{ID: a.shown(), Name: a.name, Version: a.version, PeerGroup: by.group.name},
 		SessionID: e.session, OnBehalfOf: e.principal, Time: at,
 		Severity: severities[max(e.severity, 0)], Score: round4(v.Score),
-		ExpectedPerAgentDay: round4(math.Pow(10, -v.Surprise)), Confidence: d.confidence(a),
+		ExpectedPerAgentDay: round4(math.Pow(10, -v.Surprise)), Confidence: d.confidence(by),
 		Title:    d.infos[top.index].Title,
 		Detector: schemas.DetectorInfo{Version: d.cfg.Version, ConfigHash: d.cfg.Hash},
 	}
@@ -64,7 +65,7 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 			det.FirstSeen[j] = text(det.FirstSeen[j])
 		}
 		al.Signals = append(al.Signals, d.alertSignal(r, det))
-		if i == 0 || a.policy.strong(r) {
+		if i == 0 || by.policy.strong(r) {
 			names = append(names, d.names[r.index])
 			// A new destination that is also a new resource or tool, or was reached out of
 			// order, is said once.
@@ -74,14 +75,23 @@ func (d *Detector) explain(a *agent, ev *schemas.Activity, at schemas.Millis, v 
 			}
 		}
 	}
-	al.Summary = d.summary(a, texts, v)
+	al.Summary = d.summary(a, by, texts, v) + e.most()
 	al.Tags = d.cfg.Tags.For(names, ev.Access)
-	al.Counterfactual = d.counterfactual(a, top)
-	al.Query = query(al, e, at)
+	al.Counterfactual = d.counterfactual(by, top)
+	al.Query = query(al, e, at, a)
 	if d.cfg.Runbook != "" {
 		al.Runbook = d.cfg.Runbook + d.names[top.index]
 	}
 	return al
+}
+
+// tenantShown is what alerts call the tenant of an agent.
+func tenantShown(a *agent) string {
+	if a.id == swarmID && a.tenant.name == floodTenant {
+		return "(all)"
+	}
+	tenantID, _ := a.names()
+	return text(tenantID)
 }
 
 // thing is a text without for whom it is new and how much else was.
@@ -90,11 +100,16 @@ func thing(text string) string {
 	return before
 }
 
-func (d *Detector) summary(a *agent, texts []string, v Verdict) string {
+func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
 	var b strings.Builder
-	b.WriteString("Agent ")
-	b.WriteString(signal.Quote(text(a.id)))
-	b.WriteByte(' ')
+	switch {
+	case a != by:
+		b.WriteString("Agent " + signal.Quote(by.shown()) + ", one of " + signal.Plural(float64(a.crowd), "new agent", "new agents") + " that stand out in this episode, ")
+	case a.id == swarmID:
+		b.WriteString("New names ")
+	default:
+		b.WriteString("Agent " + signal.Quote(a.shown()) + " ")
+	}
 	b.WriteString(texts[0])
 	for _, t := range texts[1:] {
 		b.WriteString("; it also ")
@@ -122,7 +137,7 @@ func often(surprise float64) string {
 
 func closing(al *schemas.Alert, e *episode) string {
 	return "Ended after a quiet time: " + signal.Plural(float64(e.crossings), "crossing", "crossings") + " from " +
-		e.first.String() + " to " + e.last.String() + ". " + al.Summary
+		e.first.String() + " to " + e.last.String() + ". " + al.Summary + e.most()
 }
 
 // confidence is how much history stands behind the verdict: the agent's own days,
@@ -144,10 +159,13 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 	for _, r := range d.ranked[1:] {
 		rest = max(rest, r.evidence)
 	}
-	if p.budget.Crossed(-math.Log10(pair.Fused(class, max(rest, -3))*a.tenant.overspent(p.budget))) {
+	if p.budget.Crossed(-math.Log10(pair.Fused(class, max(rest, -3)) * a.tenant.overspent(p.budget))) {
 		return "no change of this signal alone: another one crosses by itself"
 	}
 	s := d.signals[top.index]
+	if c.Flood.What != "" {
+		return "fewer new " + c.Flood.What + " in this hour"
+	}
 	if c.Silence.Hours > 0 {
 		return "a call in these hours"
 	}
@@ -167,7 +185,7 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 		}
 		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
 		y := max(rest, p.fuse.Evidence(top.index, lambda))
-		return !p.budget.Crossed(-math.Log10(pair.Fused(class, y)*a.tenant.overspent(p.budget)))
+		return !p.budget.Crossed(-math.Log10(pair.Fused(class, y) * a.tenant.overspent(p.budget)))
 	}
 	det := s.Observe(c)
 	low, high := 0.0, det.Observed
@@ -206,7 +224,7 @@ func fresh(c *signal.Context) string {
 }
 
 // query is ClickHouse SQL for the proving events.
-func query(al *schemas.Alert, e *episode, at schemas.Millis) string {
+func query(al *schemas.Alert, e *episode, at schemas.Millis, a *agent) string {
 	start, end := at, at
 	for _, s := range al.Signals {
 		if s.WindowStart > 0 {
@@ -216,15 +234,25 @@ func query(al *schemas.Alert, e *episode, at schemas.Millis) string {
 	start = min(start, e.first)
 	end = max(end, e.last)
 	var b strings.Builder
+	if a.id == swarmID && a.tenant.name == floodTenant { // who they are, the newest first
+		b.WriteString("SELECT tenant_id, count() AS events, min(time) AS first_seen FROM activity WHERE time BETWEEN ")
+		sqlTime(&b, start)
+		b.WriteString(" AND ")
+		sqlTime(&b, end)
+		b.WriteString(" GROUP BY tenant_id ORDER BY first_seen DESC LIMIT 1000")
+		return b.String()
+	}
 	b.WriteString("SELECT * FROM activity WHERE tenant_id = ")
 	sqlString(&b, al.TenantID)
-	b.WriteString(" AND agent_id = ")
-	sqlString(&b, al.Agent.ID)
+	if a.id != swarmID {
+		b.WriteString(" AND agent_id = ")
+		sqlString(&b, al.Agent.ID)
+	}
 	b.WriteString(" AND time BETWEEN ")
 	sqlTime(&b, start)
 	b.WriteString(" AND ")
 	sqlTime(&b, end)
-	if lead := al.Signals[0]; len(lead.FirstSeen) > 0 && len(e.evidence.EventIDs) > 0 && lead.WindowSeconds == 0 {
+	if lead := al.Signals[0]; len(e.evidence.EventIDs) > 0 && (a.id == swarmID || len(lead.FirstSeen) > 0 && lead.WindowSeconds == 0) {
 		b.WriteString(" AND event_id IN (")
 		for i, id := range e.evidence.EventIDs {
 			if i > 0 {

@@ -193,7 +193,7 @@ func (d *Detector) judgeSilence(a *agent) {
 	}
 	pair, class := a.group.pair(a.tenant), classOf(young)
 	lambda := d.lambda(pair, i, class, x)
-	d.ranked, d.fresh = d.ranked[:0], d.fresh[:0]
+	d.ranked, d.fresh, d.moved = d.ranked[:0], d.fresh[:0], false
 	before := s.x
 	s.x = max(s.x, float32(x))
 	if lambda >= score.NoEvidence {
@@ -221,6 +221,6 @@ func (d *Detector) judgeSilence(a *agent) {
 	}
 	if may && p.budget.Crossed(surprise) {
 		at := schemas.Millis(s.next * hourMillis)
-		d.cross(a, &schemas.Activity{TenantID: a.tenant.name, AgentID: a.id, Time: at}, at, v)
+		d.cross(a, a, &schemas.Activity{TenantID: a.tenant.name, AgentID: a.id, Time: at}, at, v)
 	}
 }

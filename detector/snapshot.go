@@ -169,7 +169,9 @@ func (d *Detector) code(c *wire.Coder) {
 	c.U64(&d.duplicates)
 	if c.Version >= 2 {
 		d.sweep = int(c.Uint(uint64(d.sweep), maxTenants))
+		c.U64(&d.uses)
 	}
+	uses := d.uses
 	d.codeSignals(c)
 	d.codeMetrics(c)
 	n := c.Len(len(d.tenants), maxTenants, 16)
@@ -190,6 +192,9 @@ func (d *Detector) code(c *wire.Coder) {
 			c.String(&t.name, maxString)
 		}
 		t.code(c, d.names)
+		if c.Reading() {
+			d.groups += len(t.groups)
+		}
 		if c.Version < 2 {
 			t.clock = d.watermark
 		}
@@ -199,6 +204,9 @@ func (d *Detector) code(c *wire.Coder) {
 		if c.Err() != nil {
 			return
 		}
+	}
+	if c.Reading() && c.Version >= 2 {
+		d.uses = uses
 	}
 }
 
@@ -260,6 +268,8 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	if c.Version >= 2 {
 		codeMillis(c, &t.clock)
 		c.Bool(&t.loads)
+		c.U64(&t.used)
+		c.Bool(&t.settled)
 		c.F64(&t.opened)
 	}
 	c.F64(&t.outliers)
@@ -297,6 +307,9 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 		if c.Err() != nil {
 			return
 		}
+	}
+	if c.Version >= 2 {
+		c.I64(&t.came) // behind the groups: the first one sets it
 	}
 }
 
@@ -346,6 +359,11 @@ func (a *agent) codeLife(c *wire.Coder) {
 		c.Fail("negative alarms of an agent")
 	}
 	c.Bool(&a.profile.Novelty.Vouches)
+	c.U32(&a.foldedIn)
+	c.U32(&a.crowd)
+	c.U32(&a.flooded)
+	c.I64(&a.floodHour)
+	c.Bool(&a.own)
 	c.String(&a.claim, maxString)
 	c.U8(&a.claimed)
 	c.I64(&a.claimDay)
@@ -387,6 +405,7 @@ func (e *episode) code(c *wire.Coder) {
 	for _, l := range []*[]string{&e.evidence.EventIDs, &e.evidence.Resources, &e.evidence.Tools} {
 		c.Strings(l, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
 	}
+	e.codePlaces(c)
 	c.String(&e.session, 3*schemas.MaxStringBytes)
 	c.String(&e.principal, 3*schemas.MaxStringBytes)
 	// The worst alert as its public JSON: its numbers and strings survive that
@@ -489,7 +508,9 @@ func (d *Detector) restoreAgent(record []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: of tenant %.40q, which is not there", wire.ErrCorrupt, tenantName)
 	}
-	if a.group, ok = t.byName[groupName]; !ok {
+	if a.group, ok = t.byName[groupName]; ok {
+		a.group.agents++
+	} else {
 		return fmt.Errorf("%w: of group %.40q, which is not there", wire.ErrCorrupt, groupName)
 	}
 	if d.index.find(t, a.id) != nil {
@@ -501,13 +522,19 @@ func (d *Detector) restoreAgent(record []byte) error {
 		a.due = schemas.Millis((a.win.Hour+1)*hourMillis + grace)
 		a.came = int64(a.born) / dayMillis
 		a.lived, a.livedDay = a.profile.Days, unsettled
-		a.group.came = min(a.group.came, a.came)
+		a.group.came, t.came = min(a.group.came, a.came), min(t.came, a.came)
 	}
 	d.room.Used += a.seen.Extra()
 	d.index.add(a)
 	d.agents++
 	d.cutting.restore(a)
 	a.listOf().push(a)
+	if a.id == swarmID {
+		t.swarm = a
+	}
+	if a.own {
+		t.ownEpisodes++
+	}
 	return nil
 }
 
@@ -547,9 +574,7 @@ func (d *Detector) link() error {
 			a.group.late++
 		}
 	}
-	for _, t := range d.tenants {
-		heap.Init(&t.open)
-	}
+	d.linkTenants()
 	slices.SortFunc(all, func(a, b *agent) int { return cmp.Compare(a.silent.seq, b.silent.seq) })
 	for _, a := range all {
 		switch s := a.silent.seq; {
@@ -561,4 +586,20 @@ func (d *Detector) link() error {
 		}
 	}
 	return nil
+}
+
+// linkTenants rebuilds the orders of tenants.
+func (d *Detector) linkTenants() {
+	order := slices.Clone(d.tenants)
+	slices.SortStableFunc(order, func(a, b *tenant) int { return cmp.Compare(a.used, b.used) })
+	d.tenantsIn = [2]tenantList{}
+	for _, t := range order {
+		heap.Init(&t.open)
+		l := &d.tenantsIn[0]
+		if t.settled {
+			l = &d.tenantsIn[1]
+		}
+		l.push(t)
+	}
+	heap.Init(&d.bySize)
 }

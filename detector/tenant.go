@@ -2,16 +2,18 @@ package detector
 
 import (
 	"math"
+	"slices"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// maxGroups bounds the peer groups of a tenant; agents of further ones are held
-// against the group of that name.
+// maxGroups bounds the peer groups of a tenant, mostGroups those of a partition; agents of
+// further ones are held against the group of that name.
 const (
 	maxGroups  = 512
+	mostGroups = 8192
 	otherGroup = "(other)"
 )
 
@@ -28,6 +30,17 @@ type tenant struct {
 	newcomers, established agentList
 	day                    int64
 
+	// Its place among the tenants (tenants.go).
+	at, heapAt int
+	used       uint64
+	list       *tenantList
+	prev, next *tenant
+	settled    bool  // it stands among the established
+	came       int64 // the day of its first event
+
+	swarm       *agent // stands for its newcomers; nil: there was no need (swarm.go)
+	ownEpisodes int    // open episodes of newcomers
+
 	clock   schemas.Millis // see clock.go
 	loads   bool           // its last event lay far behind the partition: a history
 	windows agentQueue
@@ -43,9 +56,10 @@ type group struct {
 	day         int64
 	// How many of its agents have an open hour, and how many make no call where they
 	// should: they follow from the agents.
+	agents         int
 	active, silent int
-	late           int    // those that vouch and are late in their open hour: likewise
-	came           int64  // the day on which its first agent was seen
+	late           int   // those that vouch and are late in their open hour: likewise
+	came           int64 // the day on which its first agent was seen
 	pauses         pauses
 }
 
@@ -62,24 +76,38 @@ func newTenant(name string, signals, metrics int) *tenant {
 func (t *tenant) size() int { return t.newcomers.n + t.established.n }
 
 // group returns the peer group of that name.
-func (t *tenant) group(name string, signals int) *group {
+func (d *Detector) group(t *tenant, name string) *group {
 	if name == "" {
 		name = schemas.DefaultPeerGroup
 	}
 	if g, ok := t.byName[name]; ok {
 		return g
 	}
-	if len(t.groups) >= maxGroups {
+	if len(t.groups) >= maxGroups || d.groups >= mostGroups && len(t.groups) > 0 {
 		name = otherGroup
 		if g, ok := t.byName[name]; ok {
 			return g
 		}
 	}
-	g := t.addGroup(text(name), signals)
-	return g
+	d.groups++
+	return t.addGroup(text(name), len(d.signals))
+}
+
+// quit takes an agent out of its group, which goes with its last one while it is young.
+func (d *Detector) quit(a *agent) {
+	g, t := a.group, a.tenant
+	if g.agents--; g.agents > 0 || int64(t.clock)/dayMillis-g.came >= vouchDays {
+		return
+	}
+	t.groups = slices.DeleteFunc(t.groups, func(o *group) bool { return o == g })
+	delete(t.byName, g.name)
+	d.groups--
 }
 
 func (t *tenant) addGroup(name string, signals int) *group {
+	if len(t.groups) == 0 {
+		t.came = int64(t.clock) / dayMillis
+	}
 	g := &group{name: name, came: int64(t.clock) / dayMillis, peers: baseline.NewPeers(t.fleet), calibration: score.NewCalibration(signals)}
 	t.groups = append(t.groups, g)
 	t.byName[name] = g

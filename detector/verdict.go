@@ -20,7 +20,7 @@ type rankedSignal struct {
 }
 
 func newWindow(a *agent, hour int64) baseline.Window {
-	w := baseline.Window{Open: true, Hour: hour, Surprise: score.Floor, InEpisode: a.episode != nil, Fused: noFused}
+	w := baseline.Window{Open: true, Hour: hour, Surprise: score.Floor, InEpisode: a.alerted(), Fused: noFused}
 	w.Expect(&a.profile, a.group.peers)
 	return w
 }
@@ -195,7 +195,13 @@ func tally(w *baseline.Window, kind baseline.ItemKind) {
 func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verdict {
 	c, w := &d.ctx, &a.win
 	pair, class, p := a.group.pair(a.tenant), classOf(c.Young), a.policy
-	d.ranked = d.ranked[:0]
+	d.ranked, d.moved = d.ranked[:0], false
+	if a.episode != nil {
+		d.moved = a.episode.moved(ev, d.fresh)
+	} else if a.folded() {
+		d.cutting.change(a.tenant.swarm)
+		d.moved = a.tenant.swarm.episode.moved(ev, d.fresh)
+	}
 	y := math.Inf(-1)
 	for i, s := range d.signals {
 		if !p.fuse.On(i) {
@@ -228,7 +234,7 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verd
 	v := Verdict{Surprise: surprise, Score: p.budget.Score(surprise)}
 	if p.budget.Crossed(surprise) {
 		w.Crossings++
-		d.cross(a, ev, at, v)
+		d.cross(d.folds(a), a, ev, at, v)
 	}
 	v.Signals = d.contributions()
 	return v
@@ -284,7 +290,7 @@ func round4(x float64) float64 {
 // not lived long enough among them (vouches), nor a call that failed.
 func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	c, p, peers, now := &d.ctx, &a.profile, a.group.peers, int64(a.tenant.clock)
-	calm, weight := a.episode == nil, 1.0
+	calm, weight := !a.alerted(), 1.0
 	if !calm {
 		weight = inEpisode
 	}
@@ -307,7 +313,8 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	if reached && !withTool && calm {
 		peers.Reached(c.StepChance, withStep)
 	}
-	for i := range d.fresh {
+	// An event of a thousand new things teaches no more than those that can be on probation.
+	for i := range d.fresh[:min(len(d.fresh), mostLearnt)] {
 		f := &d.fresh[i]
 		if p.Novelty.Pending(f.Item.Hash) { // counted when it was first touched
 			continue
@@ -348,6 +355,8 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	}
 	a.trail.add(ev.EventID, ev.Tool, resource)
 }
+
+const mostLearnt = 48
 
 // inEpisode is what an agent's acts teach while it is alerted on.
 const inEpisode = 0.1

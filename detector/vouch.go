@@ -15,7 +15,7 @@ const (
 // live notes that an agent is active on the day of its tenant's clock.
 func (a *agent) live() {
 	day := int64(a.tenant.clock) / dayMillis
-	if day != a.livedDay && a.episode == nil {
+	if day != a.livedDay && !a.alerted() {
 		a.livedDay = day
 		a.lived++
 	}
@@ -29,10 +29,14 @@ func (a *agent) live() {
 	}
 }
 
-// isPeer reports whether an agent has been there for long enough.
-func (a *agent) isPeer(day int64) bool {
-	group := day - a.group.came
-	return 2*(day-a.came) >= min(2*vouchDays, group) && int64(a.lived) >= min(vouchLived, 1+group/3)
+// isPeer reports whether an agent has been in its group for long enough.
+func (a *agent) isPeer(day int64) bool { return a.settledIn(day, a.group.came) }
+
+// settledIn reports whether the agent has been there for long enough, among those that
+// began to come on some day.
+func (a *agent) settledIn(day, began int64) bool {
+	all := day - began
+	return 2*(day-a.came) >= min(2*vouchDays, all) && int64(a.lived) >= min(vouchLived, 1+all/3)
 }
 
 func (a *agent) vouch() {
@@ -51,6 +55,8 @@ func (a *agent) leave() {
 // join moves an agent to another peer group.
 func (d *Detector) join(a *agent, g *group) {
 	a.leave()
+	g.agents++
+	d.quit(a)
 	a.group = g
 	g.came = min(g.came, a.came)
 	a.policy = d.policyOf(a)
@@ -63,7 +69,7 @@ const moveDays = 3
 
 // regroup takes the peer group that an agent's event names.
 func (d *Detector) regroup(a *agent, name string) {
-	g := a.tenant.group(name, len(d.signals))
+	g := d.group(a.tenant, name)
 	if g == a.group {
 		a.claim, a.claimed = "", 0
 		return

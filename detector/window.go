@@ -152,7 +152,7 @@ func (d *Detector) closeWindow(a *agent) {
 	d.record(a, c.Young)
 	drifted := a.episode != nil && d.drift >= 0 && a.policy.fuse.On(d.drift) &&
 		a.policy.budget.Crossed(a.policy.fuse.Evidence(d.drift, math.Pow(10, -float64(w.Max[d.drift]))))
-	a.profile.Close(a.group.peers, w, a.episode != nil, drifted)
+	a.profile.Close(a.group.peers, w, a.alerted(), drifted)
 	if a.isLate() {
 		a.group.late--
 	}
@@ -188,17 +188,21 @@ func (d *Detector) record(a *agent, young bool) {
 // again is by how much less the hour of an alert says of the agent's group: whoever is
 // alerted on over and over would make it usual for all.
 func (a *agent) again() float64 {
-	if a.episode == nil {
-		return 1
+	switch {
+	case a.episode != nil:
+		return max(1, float64(a.alarms))
+	case a.folded():
+		return max(1, float64(a.tenant.swarm.crowd))
 	}
-	return max(1, float64(a.alarms))
+	return 1
 }
 
 // describe makes the public window.
 func (d *Detector) describe(a *agent, c *signal.Context) *schemas.Window {
 	w := &a.win
+	tenantID, agentID := a.names()
 	out := &schemas.Window{
-		TenantID: a.tenant.name, AgentID: a.id, PeerGroup: a.group.name,
+		TenantID: tenantID, AgentID: agentID, PeerGroup: a.group.name,
 		Start: schemas.Millis(w.Hour * hourMillis), Seconds: hourMillis / 1000,
 		Events: w.Events, Late: w.Late, Failures: w.Failures, Denied: w.Denied,
 		BytesSent: w.Sent, BytesReceived: w.Received, Tools: w.Tools, Resources: w.Resources,

@@ -34,6 +34,7 @@ const (
 	SignalFailureRatio    = "failure_ratio"
 	SignalMalformed       = "malformed"
 	SignalLate            = "late"
+	SignalNameFlood       = "name_flood"
 	SignalMetric          = "metric:" // and the name that the config gives it
 )
 
@@ -102,6 +103,17 @@ type Evidence struct {
 	Resources  []string `json:"resources"` // at most MaxEvidence
 	Tools      []string `json:"tools"`     // at most MaxEvidence
 	EventCount int64    `json:"event_count"`
+	// Places are what the episode moved so far by resource, where the most was sent first;
+	// at most MaxEvidence.
+	Places []Place `json:"places,omitempty"`
+}
+
+// Place is what an episode moved to and from one resource.
+type Place struct {
+	Resource      string `json:"resource"`
+	Events        uint64 `json:"events"`
+	BytesSent     uint64 `json:"bytes_sent"`
+	BytesReceived uint64 `json:"bytes_received"`
 }
 
 // MaxEvidence bounds each list of Evidence.

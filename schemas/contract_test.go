@@ -87,7 +87,7 @@ func FuzzParseOrigin(f *testing.F) {
 var signals = []string{
 	schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence, schemas.SignalBytesSent,
 	schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource, schemas.SignalNewDestination,
-	schemas.SignalResourceBreadth, schemas.SignalToolSequence, schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, "metric:x",
+	schemas.SignalResourceBreadth, schemas.SignalToolSequence, schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood, "metric:x",
 }
 
 func TestEverySignalHasTags(t *testing.T) {

@@ -103,6 +103,7 @@ var signalTags = map[string]Tags{
 	SignalFailureRatio:    {OwaspASI: []string{"ASI03"}, ATLAS: []string{"AML.T0084"}, Attack: []string{"T1087", "T1526"}},
 	SignalMalformed:       {OwaspASI: []string{"ASI10"}, Attack: []string{"T1562"}},
 	SignalLate:            {OwaspASI: []string{"ASI10"}, Attack: []string{"T1562"}},
+	SignalNameFlood:       {OwaspASI: []string{"ASI03", "ASI10"}, Attack: []string{"T1499"}},
 }
 
 // metricTags are those of a signal "metric:NAME", of which only its owner knows
@@ -158,7 +159,7 @@ func (g Tagging) For(signals []string, access string) Tags {
 	acted := false
 	for _, s := range signals {
 		add(g.signal(s))
-		acted = acted || (s != SignalSilence && s != SignalMalformed && s != SignalLate && !strings.HasPrefix(s, "metric:"))
+		acted = acted || (s != SignalSilence && s != SignalMalformed && s != SignalLate && s != SignalNameFlood && !strings.HasPrefix(s, "metric:"))
 	}
 	if own, ok := g.Access[access]; acted && ok {
 		add(own)

@@ -24,7 +24,9 @@ const HalfLife = 14
 // Beyond the data it goes on as an exponential, never steeper than the model
 // itself (one decade of lambda for one of evidence).
 type Curve struct {
-	over  [curveBins]float32 // over[i]: blocks with evidence of at least firstBin + i*binWidth
+	// over[i]: blocks with evidence of at least firstBin + i*binWidth; nil: none. A tenant
+	// that an attacker made up has hundreds of curves and records nothing in them.
+	over  *[curveBins]float32
 	days  float64
 	slope float64 // of the tail; derived
 	from  int     // bin in which the tail starts; derived
@@ -42,10 +44,16 @@ func bin(x float64) int {
 // Record counts a block whose evidence rose from 'from' (0: it is new) to 'to'.
 func (c *Curve) Record(from, to, weight float64) {
 	a, b := bin(from), bin(to)
+	if a >= b {
+		return
+	}
+	if c.over == nil {
+		c.over = new([curveBins]float32)
+	}
 	for i := a + 1; i <= b; i++ {
 		c.over[i] += float32(weight)
 	}
-	c.fresh = c.fresh && (a >= b || b < c.bulk)
+	c.fresh = c.fresh && b < c.bulk
 }
 
 // Expose adds agent-days that were watched.
@@ -58,6 +66,9 @@ func (c *Curve) Days() float64 { return c.days }
 func (c *Curve) EndDay() {
 	d := math.Exp2(-1.0 / HalfLife)
 	c.days *= d
+	if c.over == nil {
+		return
+	}
 	for i := range c.over {
 		c.over[i] = float32(float64(c.over[i]) * d)
 	}
@@ -65,7 +76,10 @@ func (c *Curve) EndDay() {
 }
 
 func (c *Curve) fit() {
-	c.fresh, c.from, c.slope = true, 0, 1
+	c.fresh, c.from, c.bulk, c.slope = true, 0, 0, 1
+	if c.over == nil {
+		return
+	}
 	for i := curveBins - 1; i > 0; i-- {
 		if c.over[i] >= tailFrom {
 			c.from = i
@@ -97,6 +111,9 @@ func (c *Curve) fit() {
 // Exceedances returns the recorded number of blocks with evidence of at least x,
 // smoothed by the tail.
 func (c *Curve) exceedances(x float64) float64 {
+	if c.over == nil {
+		return 0
+	}
 	if !c.fresh {
 		c.fit()
 	}
@@ -132,7 +149,7 @@ func (c *Curve) Edge() float64 {
 // The prior is given at x and at c's edge, and is worth some agent-days.
 func (c *Curve) Like(x, prior, atEdge, worth float64) float64 {
 	n := 0.0
-	if edge := c.Edge(); x > edge && atEdge > 0 {
+	if edge := c.Edge(); c.over != nil && x > edge && atEdge > 0 {
 		n = float64(c.over[c.from]) * min(prior/atEdge, 1)
 	} else {
 		n = c.exceedances(x)
@@ -150,20 +167,29 @@ func (c *Curve) Raw(x float64) float64 {
 
 // Code encodes or decodes c.
 func (c *Curve) Code(w *wire.Coder) {
-	n := curveBins
+	n := 0
+	if c.over != nil {
+		n = curveBins
+	}
 	for n > 0 && c.over[n-1] == 0 {
 		n--
 	}
-	n = w.Len(n, curveBins, 4)
-	w.F32s(c.over[:n])
+	if n = w.Len(n, curveBins, 4); n > 0 {
+		if c.over == nil {
+			c.over = new([curveBins]float32)
+		}
+		w.F32s(c.over[:n])
+	}
 	w.F64(&c.days)
 	if !w.Reading() {
 		return
 	}
 	c.fresh = false
 	low := c.days
-	for _, v := range c.over {
-		low = min(low, float64(v))
+	if c.over != nil {
+		for _, v := range c.over {
+			low = min(low, float64(v))
+		}
 	}
 	if low < 0 {
 		w.Fail("negative calibration")

@@ -30,6 +30,7 @@ type Context struct {
 	Tool                   *baseline.Tool // of the event, nil where the group does not know it
 	Sent, Received         baseline.VolumeAt
 	SentCall, ReceivedCall baseline.Call // what the event moves
+	Flood                  Flood         // where names are given up
 	Silence                Silence       // where an hour has ended without a call
 	Metrics                []MetricValue // of the event, by the config's order
 	Fresh                  []Fresh       // what the event touches for the first time
@@ -106,6 +107,7 @@ func All() []Signal {
 		ratio{of: ofFailed},
 		ratio{of: ofMalformed},
 		ratio{of: ofLate},
+		nameFlood{},
 	}
 }
 

@@ -51,7 +51,7 @@ var signalNames = []string{
 	schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence,
 	schemas.SignalBytesSent, schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource,
 	schemas.SignalNewDestination, schemas.SignalResourceBreadth, schemas.SignalToolSequence,
-	schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate,
+	schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood,
 }
 
 // ownTopics is the prefix of the topics that Plumbline writes itself.

@@ -1,6 +1,10 @@
 package siem
 
-import "github.com/plumbline-sec/plumbline/schemas"
+import (
+	"math"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
 
 // JSON is the alert itself, as it stands in plumbline.alerts.
 var JSON Encoder = jsonForm{}
@@ -48,6 +52,13 @@ func (w *writer) alert(a *schemas.Alert) {
 		w.list("resources", a.Evidence.Resources, schemas.MaxEvidence)
 		w.list("tools", a.Evidence.Tools, schemas.MaxEvidence)
 		w.integer("event_count", a.Evidence.EventCount)
+		if len(a.Evidence.Places) > 0 {
+			w.array("places", func() {
+				for _, p := range a.Evidence.Places[:min(len(a.Evidence.Places), schemas.MaxEvidence)] {
+					w.object("", func() { w.place(p) })
+				}
+			})
+		}
 	})
 	w.object("tags", func() {
 		w.list("owasp_asi", a.Tags.OwaspASI, maxTags)
@@ -63,6 +74,13 @@ func (w *writer) alert(a *schemas.Alert) {
 		w.text("config_hash", a.Detector.ConfigHash)
 	})
 	w.buf = append(w.buf, '}')
+}
+
+func (w *writer) place(p schemas.Place) {
+	w.text("resource", p.Resource)
+	w.integer("events", int64(min(p.Events, math.MaxInt64)))
+	w.integer("bytes_sent", int64(min(p.BytesSent, math.MaxInt64)))
+	w.integer("bytes_received", int64(min(p.BytesReceived, math.MaxInt64)))
 }
 
 func (w *writer) signal(s *schemas.AlertSignal) {

@@ -298,7 +298,7 @@ func TestFindingsFollowOCSFsOwnSchema(t *testing.T) {
 	for _, signal := range []string{
 		schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence, schemas.SignalBytesSent, schemas.SignalBytesReceived,
 		schemas.SignalNewTool, schemas.SignalNewResource, schemas.SignalNewDestination, schemas.SignalResourceBreadth, schemas.SignalToolSequence,
-		schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, "metric:x",
+		schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood, "metric:x",
 	} {
 		a := silence()
 		a.Signals[0].Name = signal

@@ -1,0 +1,170 @@
+package detector
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+	"github.com/plumbline-sec/plumbline/detector/signal"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// What moved in an episode is added up by place, the events that crossed nothing by
+// themselves included. An attacker can reach eighty harmless places first: where there are
+// more than maxPlaces, the one that moved the least makes room, and of those that moved as
+// little the one that is least rare.
+const maxPlaces = 32
+
+// place is what an episode moved to and from one place, or with one resource of the house.
+type place struct {
+	hash           uint64
+	name           string
+	events         uint64
+	sent, received uint64
+	rarity         float32 // the highest evidence of its novelty
+	eventID        string  // of the call that moved the most
+	largest        uint64
+}
+
+// told is from which size, bytes, a place is news by how much went there.
+const toldFrom = 64 << 10
+
+// moved adds an event to the totals of its places, and reports whether more went to
+// another place than to any that was told of.
+func (e *episode) moved(ev *schemas.Activity, fresh []signal.Fresh) (news bool) {
+	for _, r := range ev.Resources {
+		if p := e.placeOf(r); p != nil {
+			p.add(ev)
+			for i := range fresh {
+				if fresh[i].Item.Name == r {
+					p.rarity = max(p.rarity, float32(fresh[i].X))
+				}
+			}
+			if p.sent >= toldFrom && p.sent/2 >= e.toldSent && (p.hash != e.toldPlace || p.sent/10 >= e.toldSent) {
+				e.toldPlace, e.toldSent, news = p.hash, p.sent, true
+			}
+		}
+	}
+	return news
+}
+
+func (p *place) add(ev *schemas.Activity) {
+	p.events++
+	p.sent += ev.BytesSent
+	p.received += ev.BytesReceived
+	if n := ev.BytesSent + ev.BytesReceived; (p.eventID == "" || n > p.largest) && len(ev.EventID) <= trailField {
+		p.eventID, p.largest = text(ev.EventID), n
+	}
+}
+
+// placeOf returns the totals of a resource, in place of the least of them where there
+// are too many.
+func (e *episode) placeOf(resource string) *place {
+	h := baseline.Hash(4, resource)
+	for i := range e.places {
+		if e.places[i].hash == h {
+			return &e.places[i]
+		}
+	}
+	p := place{hash: h, name: short(resource)}
+	if len(e.places) < maxPlaces {
+		e.places = append(e.places, p)
+		return &e.places[len(e.places)-1]
+	}
+	least := slices.MinFunc(e.places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.sent+a.received, b.sent+b.received), cmp.Compare(a.rarity, b.rarity))
+	})
+	i := slices.IndexFunc(e.places, func(o place) bool { return o.hash == least.hash })
+	e.places[i] = p
+	return &e.places[i]
+}
+
+// topPlaces returns the places by what was sent there, then by how rare they are.
+func (e *episode) topPlaces() []place {
+	out := slices.Clone(e.places)
+	slices.SortStableFunc(out, func(a, b place) int {
+		return cmp.Or(cmp.Compare(b.sent, a.sent), cmp.Compare(b.rarity, a.rarity), cmp.Compare(b.received, a.received), cmp.Compare(a.name, b.name))
+	})
+	return out
+}
+
+// totals are the places of an alert.
+func (e *episode) totals() []schemas.Place {
+	top := e.topPlaces()
+	out := make([]schemas.Place, 0, min(len(top), schemas.MaxEvidence))
+	for _, p := range top[:cap(out)] {
+		out = append(out, schemas.Place{Resource: p.name, Events: p.events, BytesSent: p.sent, BytesReceived: p.received})
+	}
+	return out
+}
+
+// most says where most of what an episode sent went, where there is more than one place.
+func (e *episode) most() string {
+	if len(e.places) < 2 {
+		return ""
+	}
+	p := e.topPlaces()[0]
+	if p.sent < toldFrom {
+		return ""
+	}
+	return " Most of what it sent went to " + signal.Quote(p.name) + ": " + signal.Bytes(float64(p.sent)) + " in " +
+		signal.Plural(float64(p.events), "call", "calls") + "."
+}
+
+// proofs returns the events and resources of an alert: those of the last crossing and of
+// where the most went before those that came first.
+func (e *episode) proofs() (ids, resources []string) {
+	add := func(list *[]string, s string) {
+		if s != "" && len(*list) < schemas.MaxEvidence && !slices.Contains(*list, s) {
+			*list = append(*list, s)
+		}
+	}
+	const each = 6
+	for _, r := range e.lastResources[:min(len(e.lastResources), each)] {
+		add(&resources, r)
+	}
+	for i, p := range e.topPlaces() {
+		if i == each {
+			break
+		}
+		add(&resources, p.name)
+	}
+	for _, r := range e.evidence.Resources {
+		add(&resources, r)
+	}
+	ids = clone(e.evidence.EventIDs)
+	for i, p := range e.topPlaces() {
+		if i == each || p.eventID == "" || slices.Contains(ids, p.eventID) {
+			continue
+		}
+		if len(ids) >= schemas.MaxEvidence { // from the middle: the first and the newest stay
+			ids = slices.Delete(ids, schemas.MaxEvidence/2, schemas.MaxEvidence/2+1)
+		}
+		ids = append(ids, p.eventID)
+	}
+	return ids, resources
+}
+
+func (e *episode) codePlaces(c *wire.Coder) {
+	if c.Version < 2 {
+		return
+	}
+	n := c.Len(len(e.places), maxPlaces, 16)
+	if c.Reading() {
+		e.places = make([]place, n)
+	}
+	for i := range e.places {
+		p := &e.places[i]
+		c.Fixed64(&p.hash)
+		c.String(&p.name, maxString)
+		for _, v := range []*uint64{&p.events, &p.sent, &p.received, &p.largest} {
+			c.U64(v)
+		}
+		c.F32(&p.rarity)
+		c.String(&p.eventID, maxString)
+	}
+	c.Fixed64(&e.toldPlace)
+	c.U64(&e.toldSent)
+	c.Strings(&e.lastResources, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
+}
