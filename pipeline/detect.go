@@ -336,6 +336,11 @@ func (h *detectHandler) export() {
 	m.Watermark.WithLabelValues(h.label).Set(float64(s.Watermark) / 1000)
 	m.Evicted.WithLabelValues(h.label).Add(float64(s.Evicted - last.Evicted))
 	m.Late.WithLabelValues(h.label).Add(float64(s.Late - last.Late))
+	m.Clamped.WithLabelValues(h.label).Add(float64(s.Clamped - last.Clamped))
+	m.Healed.WithLabelValues(h.label).Add(float64(s.Healed - last.Healed))
+	if s.Healed > last.Healed {
+		h.logger.Warn().Msg("the clock of this partition was ahead of the broker's: it was set back, with what had been put off until then")
+	}
 	m.Duplicates.WithLabelValues(h.label).Add(float64(s.Duplicates - last.Duplicates))
 	*last = s
 }

@@ -34,6 +34,8 @@ type Metrics struct {
 	ModelRatio   *prometheus.GaugeVec // partition, signal
 	Evicted      *prometheus.CounterVec
 	Late         *prometheus.CounterVec
+	Clamped      *prometheus.CounterVec
+	Healed       *prometheus.CounterVec
 	Duplicates   *prometheus.CounterVec
 	StateLost    prometheus.Counter
 
@@ -85,8 +87,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Watermark:    r.gauge("watermark_seconds", "Event time that detection has reached, Unix seconds.", "partition"),
 		ModelRatio:   r.gauge("model_alert_ratio", "How often a signal's model alone, uncalibrated, would have crossed its part of the budget, over that part: 1 is a model that is right.", "partition", "signal"),
 		Evicted:      r.counter("evicted_agents_total", "Baselines given up for lack of room.", "partition"),
-		Late:         r.counter("late_events_total", "Events whose window was closed already.", "partition"),
-		Duplicates:   r.counter("duplicate_events_total", "Events with an event_id seen a moment ago; not counted again.", "partition"),
+		Late:         r.counter("late_events_total", "Events whose hour was over when they came.", "partition"),
+		Clamped:      r.counter("clamped_events_total", "Events with a time later than the broker's when they were appended; held for that.", "partition"),
+		Healed:       r.counter("clock_healed_total", "Times that the clock of a partition was ahead of the broker's and was set back.", "partition"),
+		Duplicates:   r.counter("duplicate_events_total", "Events that came before, with the same id and content; not counted again.", "partition"),
 		StateLost:    r.counter("baselines_restarted_total", "Partitions whose baselines started anew although events were read before.").WithLabelValues(),
 
 		Checkpoints:       r.counter("checkpoints_total", "Checkpoints of detector state: confirmed, or given up.", "result"),

@@ -110,7 +110,7 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 	out := detector.DefaultConfig()
 	out.AlertsPerAgentDay = d.AlertsPerAgentDay
 	out.QuietTime = d.QuietTime.Std()
-	out.MaxAgents = d.MaxAgents
+	out.MaxAgents, out.MaxTenants = d.MaxAgents, d.MaxTenants
 	out.Runbook = d.Runbook
 	out.Version = version
 	out.Hash = cfg.Hash()

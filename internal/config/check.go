@@ -236,6 +236,7 @@ func (k *checker) detector(c *Detector) {
 	between(k, "detector.checkpoint_every", c.CheckpointEvery, Duration(time.Second), Duration(10*time.Minute))
 	k.oneOf("detector.on_lost_state", c.OnLostState, LostStateRefuse, LostStateFresh)
 	between(k, "detector.max_agents", c.MaxAgents, 1, 100_000_000)
+	between(k, "detector.max_tenants", c.MaxTenants, 1, 100_000)
 	for _, name := range slices.Sorted(maps.Keys(c.Signals)) {
 		key, s := "detector.signals."+name, c.Signals[name]
 		k.tuning(c, key, name, OverrideSignal{Off: s.Off, Weight: s.Weight, AtLeast: s.AtLeast})

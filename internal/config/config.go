@@ -147,6 +147,9 @@ type Detector struct {
 	// Most agents that one partition keeps baselines of, 1 to 100,000,000; the least
 	// valuable are given up first. An agent costs up to 4 KiB of memory.
 	MaxAgents int `yaml:"max_agents" example:"500000"`
+	// Most tenants that one partition tells apart, 1 to 100,000. Agents of further ones
+	// share one until there is room: a tenant that has said nothing for a day gives way.
+	MaxTenants int `yaml:"max_tenants" example:"500"`
 	// How often the baselines of a partition are written to Kafka, 1 s to 10 min: so
 	// much is read again after a crash. Detection goes on meanwhile.
 	CheckpointEvery Duration `yaml:"checkpoint_every" example:"1m"`
@@ -364,6 +367,7 @@ func Default() *Config {
 			CheckpointEvery:   Duration(30 * time.Second),
 			OnLostState:       LostStateRefuse,
 			MaxAgents:         2_000_000,
+			MaxTenants:        4096,
 		},
 		Outputs: []Output{{Topic: "siem.ocsf", Format: "ocsf", MinSeverity: schemas.SeverityLow}},
 		Archive: Archive{

@@ -21,6 +21,9 @@ func (c *Config) Hash() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "partitions=%d\nalerts_per_agent_day=%s\nquiet_time=%d\nmax_agents=%d\n",
 		c.Kafka.Partitions, number(c.Detector.AlertsPerAgentDay), c.Detector.QuietTime, c.Detector.MaxAgents)
+	if n := Default().Detector.MaxTenants; c.Detector.MaxTenants != n { // as it was before the key was there
+		fmt.Fprintf(&b, "max_tenants=%d\n", c.Detector.MaxTenants)
+	}
 	var signals []string
 	for name, s := range c.Detector.Signals {
 		if s.Off || s.Weight != 0 || s.AtLeast != 0 {
