@@ -214,7 +214,7 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 	al.Status = schemas.StatusClose
 	al.Time = at
 	al.SessionID, al.OnBehalfOf = e.session, e.principal
-	al.Summary = closing(&al, e)
+	al.Summary = closing(&al, a)
 	d.raise(a, &al)
 	if i := slices.Index(a.tenant.open, a); i >= 0 {
 		heap.Remove(&a.tenant.open, i)

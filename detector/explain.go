@@ -104,7 +104,7 @@ func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
 	var b strings.Builder
 	switch {
 	case a != by:
-		b.WriteString("Agent " + signal.Quote(by.shown()) + ", one of " + signal.Plural(float64(a.crowd), "new agent", "new agents") + " that stand out in this episode, ")
+		b.WriteString("Agent " + signal.Quote(text(by.id)) + ", one of " + signal.Count(float64(int(a.crowd)+a.tenant.ownEpisodes)) + " new agents that stand out at once, ")
 	case a.id == swarmID:
 		b.WriteString("New names ")
 	default:
@@ -135,8 +135,13 @@ func often(surprise float64) string {
 	}
 }
 
-func closing(al *schemas.Alert, e *episode) string {
-	return "Ended after a quiet time: " + signal.Plural(float64(e.crossings), "crossing", "crossings") + " from " +
+func closing(al *schemas.Alert, a *agent) string {
+	e := a.episode
+	by := ""
+	if a.crowd > 0 {
+		by = " by " + signal.Plural(float64(a.crowd), "new agent", "new agents")
+	}
+	return "Ended after a quiet time: " + signal.Plural(float64(e.crossings), "crossing", "crossings") + by + " from " +
 		e.first.String() + " to " + e.last.String() + ". " + al.Summary + e.most()
 }
 

@@ -99,13 +99,13 @@ func (e *episode) totals() []schemas.Place {
 	return out
 }
 
-// most says where most of what an episode sent went, where there is more than one place.
+// most says where most of what an episode sent went, where it was more than one call.
 func (e *episode) most() string {
-	if len(e.places) < 2 {
+	if len(e.places) == 0 {
 		return ""
 	}
 	p := e.topPlaces()[0]
-	if p.sent < toldFrom {
+	if p.sent < toldFrom || len(e.places) == 1 && p.events < 2 {
 		return ""
 	}
 	return " Most of what it sent went to " + signal.Quote(p.name) + ": " + signal.Bytes(float64(p.sent)) + " in " +

@@ -35,14 +35,14 @@ import (
 //	expect silence         no alert since the last expect
 //	expect alert KEY=VALUE ...  the next alert not yet expected has: status, agent, severity, lead
 //	                       (its first signal), signal (repeatable), title, summary, counterfactual,
-//	                       query, first_seen, suppressed; texts by what they contain
+//	                       query, first_seen, resource (of the evidence), suppressed; texts by what they contain
 //	expect updates 3..5    that many alerts with status update come next
 //	expect only            no further alert than those expected
 //	expect score 60..100   of the last event
 //	expect surprise below 1    of the last event; or above
 //	expect duplicate | late    of the last event
 //	expect stats duplicates=1 late=0 open=0 agents=2
-//	config max_agents=3 budget=0.01   before the first step; metric=NAME:FIELD:TAKE:UNIT
+//	config max_agents=3 max_tenants=2 budget=0.01   before the first step; metric=NAME:FIELD:TAKE:UNIT
 //	override KEY=VALUE ...     before the first step: tenant, group, agent (patterns), budget, quiet,
 //	                       off (a signal), least (SIGNAL:VALUE)
 type scenario struct {
@@ -162,6 +162,8 @@ func (s *scenario) step(verb string, args []string) {
 		for _, kv := range args {
 			k, v, _ := strings.Cut(kv, "=")
 			switch k {
+			case "max_tenants":
+				s.cfg.MaxTenants = int(s.number(v))
 			case "max_agents":
 				s.cfg.MaxAgents = int(s.number(v))
 			case "budget":
@@ -382,6 +384,7 @@ func (s *scenario) stats(args []string) {
 	st := s.d.Stats()
 	got := map[string]uint64{
 		"duplicates": st.Duplicates, "late": st.Late, "open": uint64(st.OpenEpisodes), "agents": uint64(st.Agents), "evicted": st.Evicted,
+		"tenants": uint64(st.Tenants),
 	}
 	for _, kv := range args {
 		k, v, _ := strings.Cut(kv, "=")
@@ -423,6 +426,8 @@ func (s *scenario) alert(a *schemas.Alert, args []string) {
 			has(a.Query)
 		case "first_seen":
 			has(strings.Join(a.Signals[0].FirstSeen, " "))
+		case "resource":
+			got, ok = strings.Join(a.Evidence.Resources, " "), slices.Contains(a.Evidence.Resources, v)
 		case "evidence":
 			has(strings.Join(a.Evidence.EventIDs, " "))
 		case "suppressed":
