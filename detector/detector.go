@@ -116,6 +116,7 @@ type Detector struct {
 	ctx    signal.Context
 	items  []baseline.Item
 	fresh  []signal.Fresh
+	added  bool // the event counts in the totals of an episode
 	moved  bool // the event makes another place the one to which the most went
 	ranked []rankedSignal
 	out    []schemas.AlertSignal

@@ -111,8 +111,8 @@ func (d *Detector) cross(a, by *agent, ev *schemas.Activity, at schemas.Millis, 
 		by.trail.each(func(id, tool, resource string) { e.prove(id, tool, resource) })
 	}
 	e.proveEvent(ev)
-	if opened {
-		e.moved(ev, d.fresh)
+	if !d.added { // it is the first event of an agent in this episode
+		d.moved = e.moved(ev, d.fresh) && !opened
 	}
 	worse := e.grow(d, a.policy, ev, v) || d.moved
 	if !opened && !worse {

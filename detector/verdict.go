@@ -195,10 +195,10 @@ func tally(w *baseline.Window, kind baseline.ItemKind) {
 func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verdict {
 	c, w := &d.ctx, &a.win
 	pair, class, p := a.group.pair(a.tenant), classOf(c.Young), a.policy
-	d.ranked, d.moved = d.ranked[:0], false
+	d.ranked, d.moved, d.added = d.ranked[:0], false, a.alerted()
 	if a.episode != nil {
 		d.moved = a.episode.moved(ev, d.fresh)
-	} else if a.folded() {
+	} else if d.added {
 		d.cutting.change(a.tenant.swarm)
 		d.moved = a.tenant.swarm.episode.moved(ev, d.fresh)
 	}
