@@ -153,9 +153,13 @@ func (t *tenant) trust(surprise float64, b score.Budget) float64 {
 // 1.6 times: what one agent is alerted on again counts less and less in calibration
 // (again), and all of them together pay for it with that much.
 func (t *tenant) overspent(b score.Budget) float64 {
-	const worth, most = 10, 1.6 // alerts; two points of score
+	const worth, gain, most = 10, 2.5, 1.6 // alerts; what is left is a third of it; two points of score
 	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
-	return min(max((t.opened+worth)/(b.Alerts*days+worth), 1), most)
+	over := (t.opened + worth) / (b.Alerts*days + worth)
+	if over <= 1 {
+		return 1
+	}
+	return min(math.Pow(over, gain), most)
 }
 
 const (

@@ -25,9 +25,12 @@ type lookahead struct {
 }
 
 type heldEvent struct {
-	ev    schemas.Activity
-	agent uint64
-	bytes int
+	ev         schemas.Activity
+	resources  []string // what its lists are copied to
+	attributes []schemas.Attribute
+	invalid    []string
+	agent      uint64
+	bytes      int
 }
 
 // Bounds of the lookahead, and how far a time may lie ahead of others.
@@ -49,11 +52,11 @@ func (l *lookahead) push(ev *schemas.Activity) {
 	}
 	h := &l.ring[(l.first+l.n)%aheadEvents]
 	h.agent = maphash.String(l.seed, ev.TenantID)*31 + maphash.String(l.seed, ev.AgentID)
-	resources, attributes, invalid := h.ev.Resources[:0], h.ev.Attributes[:0], h.ev.Flags.FieldsInvalid[:0]
+	h.resources = append(h.resources[:0], ev.Resources...)
+	h.attributes = append(h.attributes[:0], ev.Attributes...)
+	h.invalid = append(h.invalid[:0], ev.Flags.FieldsInvalid...)
 	h.ev = *ev
-	h.ev.Resources = append(resources, ev.Resources...)
-	h.ev.Attributes = append(attributes, ev.Attributes...)
-	h.ev.Flags.FieldsInvalid = append(invalid, ev.Flags.FieldsInvalid...)
+	h.ev.Resources, h.ev.Attributes, h.ev.Flags.FieldsInvalid = h.resources, h.attributes, h.invalid
 	h.bytes = 512
 	for _, r := range ev.Resources {
 		h.bytes += len(r)

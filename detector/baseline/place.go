@@ -41,11 +41,11 @@ func eachSite(kin, id string, f func(at string, read bool)) {
 		}
 		f(number[:min(len(number), 8)], true)
 	default:
-		if i := strings.IndexByte(id, '/'); i >= 0 {
-			f(id[:i], true)
-			return
+		at, _, lies := strings.Cut(id, "/")
+		if !lies {
+			at = "" // the kind is all there is
 		}
-		f("", true) // the kind is all there is
+		f(at, true)
 	}
 }
 

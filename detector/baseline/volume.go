@@ -54,10 +54,11 @@ const (
 	volumeStartVar = 1.5 * 1.5 // within an agent
 	volumeBetween  = 1.2 * 1.2 // between agents
 	minVolumeScale = 0.05
-	// volumeDF are the degrees of freedom of an agent that has shown nothing yet: how its
+	// newbornDF are the degrees of freedom of an agent that has shown nothing yet: how its
 	// calls spread is known from its peers, and how it differs from them. With few of them a
-	// newborn could send whatever it likes, the tail has no end.
-	volumeDF = 40
+	// newborn could send whatever it likes, the tail has no end. With each call of its own
+	// there is one less, until those of its own spread are more.
+	newbornDF = 40
 )
 
 // At returns what is expected of the agent's next call.
@@ -70,7 +71,7 @@ func (v *Volume) At(p *VolumePrior) VolumeAt {
 	return VolumeAt{
 		Mean:  (float64(n*float64(v.mean)) + float64(k*g)) / (n + k),
 		Scale: max(math.Sqrt(s2*(1+1/(n+k))), minVolumeScale),
-		DF:    min(60, n+volumeDF), // score.StudentT is quickest there
+		DF:    min(60, max(n+worth, newbornDF-n)), // score.StudentT is quickest at 60
 		Known: true,
 	}
 }
