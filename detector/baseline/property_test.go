@@ -21,7 +21,7 @@ func TestAVolumeIsTheWeightedMeanAndVarianceOfItsCalls(t *testing.T) {
 		var p baseline.VolumePrior
 		var v baseline.Volume
 		var sizes, weights []float64
-		level, spread := 1+3*rng.Float64(), 0.05+2*rng.Float64()
+		level, spread := 2.1+2*rng.Float64(), 0.05+2*rng.Float64()
 		for range 1 + rng.IntN(300) {
 			if rng.IntN(10) == 0 {
 				hours := int64(1 + rng.IntN(200))
