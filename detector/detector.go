@@ -211,8 +211,15 @@ func (d *Detector) repeated(a *agent, ev *schemas.Activity, at schemas.Millis) V
 // another one.
 func contentOf(ev *schemas.Activity) uint64 {
 	h := baseline.Hash(3, ev.Tool)
-	for _, s := range [...]string{ev.SessionID, ev.Access, ev.TargetAgentID, ev.Outcome, ev.OnBehalfOf, ev.Model, ev.CredentialID, ev.SourceIP} {
-		h = baseline.Hash(h, s)
+	for i, s := range [...]string{ev.SessionID, ev.TargetAgentID, ev.OnBehalfOf, ev.Model, ev.CredentialID, ev.SourceIP} {
+		if s != "" {
+			h = baseline.Hash(h+uint64(i), s)
+		}
+	}
+	for _, s := range [...]string{ev.Access, ev.Outcome} { // of a few words that begin differently
+		if h = baseline.Mix(h*31 + uint64(len(s))); s != "" {
+			h += uint64(s[0])
+		}
 	}
 	for _, r := range ev.Resources {
 		h = baseline.Hash(h, r)
