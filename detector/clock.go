@@ -2,7 +2,6 @@ package detector
 
 import (
 	"container/heap"
-	"slices"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -61,7 +60,9 @@ func (d *Detector) time(ev *schemas.Activity) schemas.Millis {
 func (d *Detector) advance(t *tenant, at schemas.Millis) {
 	d.watermark = max(d.watermark, at)
 	t.clock = max(t.clock, at)
-	t.loads = d.watermark-at > loading
+	t.last = d.watermark
+	lag := d.watermark - at
+	t.loads = lag > loading || t.loads && lag > follows // to the end of the history
 	d.settle(t)
 	// The others follow, one with each event, so that who has gone quiet is closed too.
 	if n := len(d.tenants); n > 1 {
@@ -74,6 +75,9 @@ func (d *Detector) advance(t *tenant, at schemas.Millis) {
 
 // settle does what is due by the tenant's clock.
 func (d *Detector) settle(t *tenant) {
+	if t.loads && t.last < d.watermark-follows {
+		t.loads = false // it has stopped
+	}
 	if !t.loads {
 		t.clock = max(t.clock, d.watermark-follows)
 	}
@@ -94,16 +98,15 @@ func (d *Detector) heal(now schemas.Millis) {
 	d.healed++
 	d.watermark = now
 	hour := int64(now) / hourMillis
-	for _, a := range slices.Clone(d.cutting.all) {
+	for _, a := range d.inOrder() {
 		t := a.tenant
 		p := &a.profile
-		if p.At <= hour+1 && (a.episode == nil || a.episode.due <= now+a.policy.quiet) && a.born <= now {
-			continue
-		}
 		d.cutting.change(a)
 		if a.win.Open && a.win.Hour > hour {
 			d.closeWindow(a)
 		}
+		a.due = min(a.due, max(schemas.Millis((a.win.Hour+1)*hourMillis), now)+grace)
+		a.livedDay, a.claimDay = min(a.livedDay, hour/24), min(a.claimDay, hour/24)
 		a.born, a.came = min(a.born, now), min(a.came, int64(now)/dayMillis)
 		p.SetBack(hour)
 		if a.silent.seq != 0 && a.silent.next > hour {
@@ -116,7 +119,7 @@ func (d *Detector) heal(now schemas.Millis) {
 		}
 	}
 	for _, t := range d.tenants {
-		t.clock = min(t.clock, now)
+		t.clock, t.last = min(t.clock, now), min(t.last, now)
 		t.day, t.came = min(t.day, int64(now)/dayMillis), min(t.came, int64(now)/dayMillis)
 		t.fleet.SetBack(int64(now))
 		for _, g := range t.groups {

@@ -224,7 +224,6 @@ func TestALiveTenantClosesNoWindowOfOneThatLoadsAHistory(t *testing.T) {
 
 // Where a history reaches the last day, its tenant's clock follows the partition again.
 func TestTheLastDayOfAHistoryFallsIntoItsHoursToo(t *testing.T) {
-	t.Skip("the clock leaps over the last day and closes the hour that an agent is in: the rest of its day counts in the last hour")
 	f := calm(seeded.Rand(t).Uint64(), 10)
 	history := honestLog(f, 12)
 	for _, batch := range []int{7, 200} {
@@ -356,7 +355,6 @@ func TestWhatComesBehindItsOwnHoursCountsWhereItArrives(t *testing.T) {
 // Whose own hour lies behind the others' keeps that open as long as it brings something;
 // the hours of the others end all the same.
 func TestAnOldHourThatIsKeptOpenHoldsNobodyElsesOpen(t *testing.T) {
-	t.Skip("the queue of open windows waits for the one that was opened first, and that one's end moves")
 	begin := fleetStart + 6*hourMS
 	log := pulse(schemas.DefaultTenant, "old", begin, begin+1) // one event, then hours of nothing
 	slow := pulse(schemas.DefaultTenant, "old", begin+4*hourMS+30_000, begin+8*hourMS)
@@ -373,15 +371,11 @@ func TestClocksSurviveASnapshot(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		heal bool
-		skip string
 	}{
-		{"that believes no lie", false, ""},
-		{"that heals", true, "agents are set back in the order in which they came into memory, which a snapshot does not keep"},
+		{"that believes no lie", false},
+		{"that heals", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.skip != "" {
-				t.Skip(c.skip)
-			}
 			rng := seeded.Rand(t)
 			log, blind := clockTroubles(rng.Uint64())
 			if c.heal {

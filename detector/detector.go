@@ -178,8 +178,8 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	if ev.EventID != "" {
 		sighting = a.seen.See(baseline.Hash(1, ev.EventID), contentOf(ev), &d.room)
 	}
-	if sighting == baseline.SeenRepeated {
-		v := d.repeated(a, ev, at)
+	if sighting == baseline.SeenRepeated || sighting == baseline.SeenAgain {
+		v := d.repeated(a, ev, at, sighting == baseline.SeenAgain)
 		v.Clamped = clamped
 		return v
 	}
@@ -197,10 +197,15 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	return v
 }
 
-// repeated judges an event that came before by what it touches and moves itself.
-func (d *Detector) repeated(a *agent, ev *schemas.Activity, at schemas.Millis) Verdict {
+// repeated judges an event that came before by what it touches and moves itself. One that
+// comes again and again is not counted either, but for being irregular.
+func (d *Detector) repeated(a *agent, ev *schemas.Activity, at schemas.Millis, again bool) Verdict {
 	d.duplicates++
 	d.gatherRepeated(a, ev, at)
+	if again && a.win.Open {
+		a.win.Malformed++
+		d.ctx.Win, d.ctx.Irregular = &a.win, true
+	}
 	v := d.judge(a, ev, at)
 	v.Duplicate = true
 	return v

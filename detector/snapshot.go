@@ -196,7 +196,7 @@ func (d *Detector) code(c *wire.Coder) {
 			d.groups += len(t.groups)
 		}
 		if c.Version < 2 {
-			t.clock = d.watermark
+			t.clock, t.last = d.watermark, d.watermark
 		}
 		if c.Reading() {
 			t.place(d.places, len(d.metrics))
@@ -267,6 +267,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	c.I64(&t.day)
 	if c.Version >= 2 {
 		codeMillis(c, &t.clock)
+		codeMillis(c, &t.last)
 		c.Bool(&t.loads)
 		c.U64(&t.used)
 		c.Bool(&t.settled)

@@ -99,6 +99,9 @@ func (d *Detector) flood(s *agent, what string, now schemas.Millis) {
 	if !s.policy.fuse.On(d.floods) || s.flooded < least || s.flooded&(s.flooded-1) != 0 && s.flooded != least {
 		return
 	}
+	if s.episode == nil {
+		s.crowd = 0
+	}
 	d.ctx = signal.Context{Own: &s.profile, Peers: s.group.peers, At: now, Flood: signal.Flood{What: what, Names: float64(s.flooded), From: hour}}
 	d.ranked, d.fresh, d.moved, d.added = d.ranked[:0], d.fresh[:0], false, true
 	x := math.Log10(float64(s.flooded) / least)

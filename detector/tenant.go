@@ -9,11 +9,13 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// maxGroups bounds the peer groups of a tenant, mostGroups those of a partition; agents of
-// further ones are held against the group of that name.
+// maxGroups bounds the peer groups of a tenant, mostGroups those of a partition, but that a
+// tenant may always have a few; agents of further ones are held against the group of that
+// name.
 const (
 	maxGroups  = 512
 	mostGroups = 8192
+	fewGroups  = 8
 	otherGroup = "(other)"
 )
 
@@ -42,6 +44,7 @@ type tenant struct {
 	ownEpisodes int    // open episodes of newcomers
 
 	clock   schemas.Millis // see clock.go
+	last    schemas.Millis // the partition's clock at its last event
 	loads   bool           // its last event lay far behind the partition: a history
 	windows agentQueue
 	silents agentQueue
@@ -83,7 +86,7 @@ func (d *Detector) group(t *tenant, name string) *group {
 	if g, ok := t.byName[name]; ok {
 		return g
 	}
-	if len(t.groups) >= maxGroups || d.groups >= mostGroups && len(t.groups) > 0 {
+	if len(t.groups) >= maxGroups || d.groups >= mostGroups && len(t.groups) >= fewGroups {
 		name = otherGroup
 		if g, ok := t.byName[name]; ok {
 			return g

@@ -112,7 +112,7 @@ func (d *Detector) makeRoom() bool {
 		if t != nil && t.name == floodTenant {
 			t = t.next
 		}
-		if t != nil && t.clock < d.watermark-dayMillis {
+		if t != nil && t.last < d.watermark-dayMillis {
 			d.forgetTenant(t)
 			return true
 		}

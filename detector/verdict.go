@@ -31,9 +31,8 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 	hour := int64(at) / hourMillis
 	d.touch(a, ev, at)
 	c.Win, c.Late, c.Irregular = w, late, ev.Flags.Malformed() || reused
-	if c.LateTogether = late && a.group.lateTogether(a); !c.LateTogether {
-		count(w, ev, at, c.Irregular)
-	}
+	c.LateTogether = late && a.group.lateTogether(a)
+	count(w, ev, at, c.Irregular)
 	d.measure(a, ev, hour)
 	session := baseline.Hash(2, ev.SessionID)
 	if ev.SessionID == "" {

@@ -1,5 +1,7 @@
 package detector
 
+import "github.com/plumbline-sec/plumbline/schemas"
+
 // Names cost nothing: whoever can write events can invent agents. So what agents know,
 // and how they behave, counts among their peers only when they have been there for a
 // while: for a week, or for half the age of their group where that is young, and on some
@@ -69,15 +71,17 @@ const moveDays = 3
 
 // regroup takes the peer group that an agent's event names.
 func (d *Detector) regroup(a *agent, name string) {
-	g := d.group(a.tenant, name)
-	if g == a.group {
+	if name == "" {
+		name = schemas.DefaultPeerGroup
+	}
+	if name == a.group.name || a.tenant.name == floodTenant {
 		a.claim, a.claimed = "", 0
 		return
 	}
 	if a.lived > moveDays {
-		if day := int64(a.tenant.clock) / dayMillis; a.claim != g.name || day != a.claimDay {
-			if a.claim != g.name {
-				a.claim, a.claimed = g.name, 0
+		if day := int64(a.tenant.clock) / dayMillis; a.claim != short(name) || day != a.claimDay {
+			if a.claim != short(name) {
+				a.claim, a.claimed = short(name), 0
 			}
 			a.claimed++
 			a.claimDay = day
@@ -87,5 +91,7 @@ func (d *Detector) regroup(a *agent, name string) {
 		}
 	}
 	a.claim, a.claimed = "", 0
-	d.join(a, g)
+	if g := d.group(a.tenant, name); g != a.group {
+		d.join(a, g)
+	}
 }

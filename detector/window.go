@@ -10,13 +10,22 @@ import (
 
 // closeWindows closes what the tenant's clock has passed, the longest open first.
 func (d *Detector) closeWindows(t *tenant) {
+	putOff := 0
 	for range closesPerEvent {
 		a := t.windows.front()
-		if a == nil || a.due > t.clock {
+		if a == nil || a.due > t.clock && !t.over(a.win.Hour) {
 			return
 		}
 		t.windows.pop()
 		d.cutting.change(a)
+		if a.due > t.clock {
+			// A window in the past that still gets events holds nobody up: it goes behind.
+			d.stand(a)
+			if putOff++; putOff == 2 {
+				return
+			}
+			continue
+		}
 		t.advance(a.group)
 		d.closeWindow(a)
 	}
@@ -62,11 +71,11 @@ func (d *Detector) enter(a *agent, ev *schemas.Activity, at schemas.Millis) (whe
 }
 
 // Where many of a group send late in the same hour it is their source that brings what
-// it held back: then being late says nothing, and what comes late is not held against
-// the hour in which it comes. Only agents whose word counts are many.
+// it held back: then being late says nothing. (That they all send so much at once does.) Only
+// agents whose word counts are many, and only those that are late enough to be told of.
 const (
 	lateBy     = 10 * 60 * 1000 // milliseconds
-	lateLeast  = 3              // events that make an agent late
+	lateLeast  = signal.MinLate // events that make an agent late
 	lateOthers = 3              // late peers, where they are a fifth of those at work
 )
 
@@ -96,6 +105,11 @@ func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
 	a.win = newWindow(a, hour)
 	a.due = schemas.Millis((hour+1)*hourMillis + grace)
 	a.group.active++
+	d.stand(a)
+}
+
+// stand puts an agent with an open window behind all others of its tenant.
+func (d *Detector) stand(a *agent) {
 	d.touches++
 	a.touched = d.touches
 	a.unlink()

@@ -20,7 +20,8 @@ type lookahead struct {
 	bytes int
 	clock schemas.Millis // the arrival of the last event
 
-	voters []uint64 // scratch
+	since  map[uint64]schemas.Millis // when an agent was first seen
+	voters []uint64                  // scratch
 	times  []schemas.Millis
 }
 
@@ -45,10 +46,11 @@ const (
 	allVoters = 33
 )
 
-// push takes an event; it keeps the memory of its strings.
-func (l *lookahead) push(ev *schemas.Activity) {
+// push takes an event; it keeps the memory of its strings, that of the record of size
+// bytes among it.
+func (l *lookahead) push(ev *schemas.Activity, size int) {
 	if l.ring == nil {
-		l.ring, l.seed = make([]heldEvent, aheadEvents), maphash.MakeSeed()
+		l.ring, l.seed, l.since = make([]heldEvent, aheadEvents), maphash.MakeSeed(), make(map[uint64]schemas.Millis)
 	}
 	h := &l.ring[(l.first+l.n)%aheadEvents]
 	h.agent = maphash.String(l.seed, ev.TenantID)*31 + maphash.String(l.seed, ev.AgentID)
@@ -57,13 +59,7 @@ func (l *lookahead) push(ev *schemas.Activity) {
 	h.invalid = append(h.invalid[:0], ev.Flags.FieldsInvalid...)
 	h.ev = *ev
 	h.ev.Resources, h.ev.Attributes, h.ev.Flags.FieldsInvalid = h.resources, h.attributes, h.invalid
-	h.bytes = 512
-	for _, r := range ev.Resources {
-		h.bytes += len(r)
-	}
-	for i := range ev.Attributes {
-		h.bytes += len(ev.Attributes[i].Key) + len(ev.Attributes[i].Value)
-	}
+	h.bytes = 512 + size
 	l.bytes += h.bytes
 	l.n++
 }
@@ -71,13 +67,20 @@ func (l *lookahead) push(ev *schemas.Activity) {
 func (l *lookahead) empty() bool { return l.n == 0 }
 func (l *lookahead) full() bool  { return l.n == aheadEvents || l.bytes > aheadBytes }
 
-// pop returns the oldest event; it is valid until the next push.
-func (l *lookahead) pop() *schemas.Activity {
+// pop takes the oldest event out, and hands it to f.
+func (l *lookahead) pop(f func(ev *schemas.Activity)) {
 	h := &l.ring[l.first]
+	if _, known := l.since[h.agent]; !known {
+		l.since[h.agent] = l.clock
+	}
+	f(&h.ev)
+	h.ev = schemas.Activity{}
+	clear(h.resources)
+	clear(h.attributes)
+	clear(h.invalid)
 	l.first = (l.first + 1) % aheadEvents
 	l.n--
 	l.bytes -= h.bytes
-	return &h.ev
 }
 
 // arrival returns when the oldest event arrived, as far as the others tell.
@@ -97,18 +100,17 @@ func (l *lookahead) arrival() schemas.Millis {
 }
 
 // believe returns the time where half of so many agents that follow have got as far,
-// else the time that half of them have reached.
+// else the time that three quarters of them have reached.
 func (l *lookahead) believe(at schemas.Millis, voters int) schemas.Millis {
 	l.ask(voters)
 	if len(l.times) == 0 {
 		return at // nobody is left whom it could harm
 	}
 	slices.Sort(l.times)
-	most := l.times[(len(l.times)-1)/2]
-	if most >= at-aheadBy {
+	if l.times[(len(l.times)-1)/2] >= at-aheadBy {
 		return at
 	}
-	return most
+	return l.times[(len(l.times)-1)/4] // what nearly all of them have reached
 }
 
 // alone reports whether hardly anybody who follows has got near the clock.
@@ -123,19 +125,31 @@ func (l *lookahead) alone() bool {
 	return len(l.times) > 0 && 5*near < len(l.times)
 }
 
-// ask collects the next time of up to so many agents that follow the oldest event, its
-// own agent's only where there is no other.
+// ask collects the next time of up to so many agents that follow the oldest event: of those
+// that have been there for an hour, since names cost nothing; where there are hardly any, of
+// all, and its own agent's only where there is no other.
 func (l *lookahead) ask(voters int) {
+	if l.collect(voters, true); len(l.times) < 3 {
+		l.collect(voters, false)
+	}
+}
+
+func (l *lookahead) collect(voters int, known bool) {
 	l.voters, l.times = l.voters[:0], l.times[:0]
 	own := l.ring[l.first].agent
 	for i := 1; i < l.n && len(l.times) < voters; i++ {
 		h := &l.ring[(l.first+i)%aheadEvents]
+		if known {
+			if since, seen := l.since[h.agent]; !seen || l.clock-since < aheadLeap {
+				continue
+			}
+		}
 		if h.agent != own && !slices.Contains(l.voters, h.agent) {
 			l.voters = append(l.voters, h.agent)
 			l.times = append(l.times, h.ev.Time)
 		}
 	}
-	for i := 1; i < l.n && len(l.voters) == 0 && len(l.times) < fewVoters; i++ {
+	for i := 1; i < l.n && !known && len(l.voters) == 0 && len(l.times) < fewVoters; i++ {
 		l.times = append(l.times, l.ring[(l.first+i)%aheadEvents].ev.Time)
 	}
 }

@@ -162,7 +162,7 @@ func (r *Replay) record(line []byte, cut bool) {
 			r.refused(refusal.Reason)
 			return
 		}
-		if r.ahead.push(ev); r.ahead.full() {
+		if r.ahead.push(ev, len(line)); r.ahead.full() {
 			r.next()
 		}
 	})
@@ -171,7 +171,7 @@ func (r *Replay) record(line []byte, cut bool) {
 // next takes the oldest event that is held.
 func (r *Replay) next() {
 	arrived := r.ahead.arrival()
-	r.event(r.ahead.pop(), arrived)
+	r.ahead.pop(func(ev *schemas.Activity) { r.event(ev, arrived) })
 }
 
 func (r *Replay) refused(reason decode.Reason) {

@@ -81,7 +81,10 @@ func AppendItems(dst []Item, t Touch) []Item {
 	for _, r := range t.Resources {
 		kin, id := "other", r
 		if i := strings.IndexByte(r, ':'); i > 0 {
-			kin, id = r[:i], r[i+1:]
+			kin, id = plainHost(r[:i]), r[i+1:]
+			if strings.HasPrefix(id, "//") { // a URL without its kind
+				kin, id = "url", r
+			}
 		}
 		b.resource(r, kin, id)
 	}

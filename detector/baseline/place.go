@@ -3,6 +3,7 @@ package baseline
 import (
 	"net/mail"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -55,21 +56,8 @@ func eachMailSite(id string, f func(at string, read bool)) {
 		f(plainHost(id[at+1:]), true)
 		return
 	}
-	if rest, ok := strings.CutPrefix(id, "mailto:"); ok { // RFC 6068
-		to, query, _ := strings.Cut(rest, "?")
-		list := []string{to}
-		values, err := url.ParseQuery(query)
-		for _, key := range [...]string{"to", "cc", "bcc"} {
-			list = append(list, values[key]...)
-		}
-		if err != nil {
-			f(id, false)
-		}
-		for _, l := range list {
-			if l != "" && !strings.HasPrefix(l, "mailto:") {
-				eachMailSite(l, f)
-			}
-		}
+	if len(id) > len(mailto) && strings.EqualFold(id[:len(mailto)], mailto) {
+		eachMailtoSite(id, f)
 		return
 	}
 	list, err := mail.ParseAddressList(strings.ReplaceAll(id, ";", ","))
@@ -78,6 +66,38 @@ func eachMailSite(id string, f func(at string, read bool)) {
 	}
 	for _, a := range list[:min(len(list), maxAddresses)] {
 		f(plainHost(a.Address[strings.LastIndexByte(a.Address, '@')+1:]), true)
+	}
+}
+
+const mailto = "mailto:"
+
+// eachMailtoSite does the same for a mailto: URL (RFC 6068), whose header fields may hold
+// addresses too.
+func eachMailtoSite(id string, f func(at string, read bool)) {
+	to, query, _ := strings.Cut(id[len(mailto):], "?")
+	lists, found := []string{to}, false
+	values, err := url.ParseQuery(strings.ReplaceAll(query, ";", "%3B"))
+	for key, list := range values {
+		switch strings.ToLower(key) {
+		case "to", "cc", "bcc":
+			lists = append(lists, list...)
+		}
+	}
+	slices.Sort(lists) // the keys of a map have no order
+	for _, l := range lists {
+		if plain, bad := url.PathUnescape(l); bad == nil {
+			l = plain
+		}
+		for len(l) >= len(mailto) && strings.EqualFold(l[:len(mailto)], mailto) {
+			l = l[len(mailto):]
+		}
+		if l != "" {
+			found = true
+			eachMailSite(l, f)
+		}
+	}
+	if err != nil || !found {
+		f(id, false)
 	}
 }
 
@@ -105,6 +125,20 @@ func plainMail(s string) int {
 // blanks for its end, and a backslash for a slash.
 func eachURLSite(id string, f func(at string, read bool)) {
 	eachField(id, func(s string) {
+		for from := strings.Index(s, "://"); from >= 0; { // a list of them
+			next := strings.Index(s[from+3:], "://")
+			if next < 0 {
+				break
+			}
+			at := from + 3 + strings.LastIndexAny(s[from+3:from+3+next], ",;|")
+			if at < from+3 || strings.ContainsAny(s[at+1:from+3+next], "/?#@=&") {
+				from += 3 + next
+				continue
+			}
+			eachURLSite(s[:at], f)
+			eachURLSite(s[at+1:], f)
+			return
+		}
 		if strings.IndexByte(s, '\\') >= 0 {
 			s = strings.ReplaceAll(s, `\`, "/")
 		}

@@ -78,7 +78,7 @@ func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 	}
 	p.Failed.Learn(&g.Failed, float64(w.Events), float64(w.Failures+w.Denied), weight)
 	p.Malformed.Learn(&g.Malformed, float64(w.Events), float64(w.Malformed), weight)
-	p.Late.Learn(&g.Late, float64(max(w.Events, w.Late)), float64(w.Late), weight)
+	p.Late.Learn(&g.Late, float64(max(w.Events, w.Late)), float64(w.Late), 1) // in an episode too: a clock may be wrong for good
 	p.Rate.Fade()
 	p.fade(1)
 	p.At = w.Hour + 1

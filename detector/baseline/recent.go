@@ -9,6 +9,7 @@ type Sighting uint8
 const (
 	SeenNew      Sighting = iota // an event of its own
 	SeenRepeated                 // the same event once more: the same id, the same content
+	SeenAgain                    // and more often than a producer repeats one
 	SeenReused                   // an event of its own under the id of another
 )
 
@@ -20,7 +21,8 @@ const (
 	// mostRepeats is how often one event is taken for a repetition: a producer that did
 	// not hear the acknowledgement sends it again a few times. What is still sent after
 	// that is activity.
-	mostRepeats = 7
+	mostRepeats = 3
+	fewRepeats  = 1 // are nothing unusual
 	repeatsMask = 7
 )
 
@@ -75,7 +77,9 @@ func (r *Recent) See(id, content uint64, room *Room) Sighting {
 			if o.content&repeatsMask == mostRepeats {
 				return SeenNew
 			}
-			o.content++
+			if o.content++; o.content&repeatsMask > fewRepeats {
+				return SeenAgain
+			}
 			return SeenRepeated
 		}
 		says = SeenReused

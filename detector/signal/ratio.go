@@ -26,9 +26,9 @@ const (
 
 const (
 	minRatio = 3 // calls
-	// minLate is for who sends late for the first time: what was lost for a moment and
+	// MinLate is for who sends late for the first time: what was lost for a moment and
 	// sent again is no more than that.
-	minLate = 10
+	MinLate = 10
 )
 
 func (s ratio) Info() Info {
@@ -98,7 +98,7 @@ func (s ratio) Score(c *Context) float64 {
 		return 0
 	}
 	n := s.count(c.Win)
-	if n < minRatio || s.of == ofLate && n < minLate {
+	if n < minRatio || s.of == ofLate && n < MinLate {
 		return 0
 	}
 	return s.Tail(c, n)
