@@ -248,6 +248,11 @@ func containsFold(s, word string) bool {
 
 // domainsIn returns what stands behind the @ and :// signs in a text that is no address.
 func domainsIn(s string) (hosts []string) {
+	for range 2 {
+		if plain, err := url.PathUnescape(s); err == nil {
+			s = plain
+		}
+	}
 	for len(hosts) < maxAddresses {
 		at, behind := strings.IndexByte(s, '@'), 1
 		if i := strings.Index(s, "://"); i >= 0 && (at < 0 || i < at) {
