@@ -1,0 +1,182 @@
+package detector
+
+import (
+	"cmp"
+	"container/heap"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+	"github.com/plumbline-sec/plumbline/schemas"
+)
+
+// Restore returns the detector that wrote the snapshot. It goes on exactly as that
+// one would have, with cfg in place of the config of then. A snapshot that is
+// corrupt or of a newer format is refused, whole.
+func Restore(cfg Config, sink Sink, snapshot []byte) (*Detector, error) {
+	d, err := New(cfg, sink)
+	if err != nil {
+		return nil, err
+	}
+	if len(snapshot) < len(magic)+1+4 || string(snapshot[:len(magic)]) != magic {
+		return nil, fmt.Errorf("restore snapshot: %w: no snapshot of a detector", wire.ErrCorrupt)
+	}
+	if v := snapshot[len(magic)]; v > SnapshotVersion {
+		return nil, fmt.Errorf("restore snapshot: %w: it has version %d, this release reads up to %d: "+
+			"start the release that wrote it, or a later one", ErrNewerSnapshot, v, SnapshotVersion)
+	} else if v == 0 {
+		return nil, fmt.Errorf("restore snapshot: %w: version 0", wire.ErrCorrupt)
+	}
+	body, sum := snapshot[:len(snapshot)-4], snapshot[len(snapshot)-4:]
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(sum) {
+		return nil, fmt.Errorf("restore snapshot: %w: the checksum differs", wire.ErrCorrupt)
+	}
+	c := wire.Decoder(body[len(magic)+1:])
+	var partition []byte
+	c.Raw(&partition, len(body))
+	p := wire.Decoder(partition)
+	d.code(p)
+	if err := finished(p); err != nil {
+		return nil, fmt.Errorf("restore snapshot: partition: %w", err)
+	}
+	n := c.Len(0, maxAgents, 1)
+	var record []byte
+	for i := range n {
+		c.Raw(&record, len(body))
+		if err := d.restoreAgent(record); err != nil {
+			return nil, fmt.Errorf("restore snapshot: agent %d: %w", i, err)
+		}
+	}
+	if err := finished(c); err != nil {
+		return nil, fmt.Errorf("restore snapshot: %w", err)
+	}
+	if err := d.link(); err != nil {
+		return nil, fmt.Errorf("restore snapshot: %w", err)
+	}
+	return d, nil
+}
+
+func finished(c *wire.Coder) error {
+	if c.Err() == nil && len(c.Bytes()) > 0 {
+		c.Fail("%d bytes too many", len(c.Bytes()))
+	}
+	return c.Err()
+}
+
+// restoreAgent takes one agent record.
+func (d *Detector) restoreAgent(record []byte) error {
+	c := wire.Decoder(record)
+	codeVersion(c)
+	a := &agent{}
+	var tenantName, groupName string
+	c.String(&tenantName, maxString)
+	c.String(&a.id, maxString)
+	c.String(&groupName, maxString)
+	a.code(c)
+	reorder(&a.win.Max, d.order)
+	reorder(&a.dayMax, d.order)
+	a.profile.Metrics = placed(a.profile.Metrics, d.places, len(d.metrics))
+	if err := finished(c); err != nil {
+		return err
+	}
+	t, ok := d.byName[tenantName]
+	if !ok {
+		return fmt.Errorf("%w: of tenant %.40q, which is not there", wire.ErrCorrupt, tenantName)
+	}
+	if a.group, ok = t.byName[groupName]; ok {
+		a.group.agents++
+	} else {
+		return fmt.Errorf("%w: of group %.40q, which is not there", wire.ErrCorrupt, groupName)
+	}
+	if d.index.find(t, a.id) != nil {
+		return fmt.Errorf("%w: agent %.40q twice", wire.ErrCorrupt, a.id)
+	}
+	a.tenant = t
+	a.policy = d.policyOf(a)
+	if c.Version < 2 {
+		a.due = schemas.Millis((a.win.Hour+1)*hourMillis + grace)
+		a.came = int64(a.born) / dayMillis
+		a.lived, a.livedDay = a.profile.Days, unsettled
+		a.group.came, t.came = min(a.group.came, a.came), min(t.came, a.came)
+	}
+	d.room.Used += a.seen.Extra()
+	d.index.add(a)
+	d.agents++
+	d.cutting.restore(a)
+	a.listOf().push(a)
+	if a.id == swarmID {
+		t.swarm = a
+	}
+	if a.own {
+		t.ownEpisodes++
+	}
+	return nil
+}
+
+// unsettled is the last day of an agent whose record, of format 1, does not know it.
+const unsettled = -1
+
+// link rebuilds what follows from the agents: the order of eviction, the queue of
+// open windows, the heap of open episodes.
+func (d *Detector) link() error {
+	all := d.inOrder()
+	for _, a := range all {
+		a.unlink()
+	}
+	for i, a := range all {
+		if i > 0 && all[i-1].touched == a.touched || a.touched > d.touches {
+			return fmt.Errorf("%w: agent %.40q out of order", wire.ErrCorrupt, a.id)
+		}
+		a.listOf().push(a)
+		if a.win.Open {
+			a.tenant.windows.push(a)
+			a.group.active++
+		}
+		a.group.silent += a.silent.missed()
+		if a.episode != nil {
+			a.tenant.open = append(a.tenant.open, a)
+		}
+		switch {
+		case a.profile.Novelty.Vouches:
+			a.group.peers.Vouching++
+		case a.livedDay == unsettled:
+			a.livedDay = int64(a.tenant.clock) / dayMillis
+			if a.isPeer(a.livedDay) {
+				a.vouch()
+			}
+		}
+		if a.isLate() {
+			a.group.late++
+		}
+	}
+	d.linkTenants()
+	slices.SortFunc(all, func(a, b *agent) int { return cmp.Compare(a.silent.seq, b.silent.seq) })
+	for _, a := range all {
+		switch s := a.silent.seq; {
+		case s == 0:
+		case s > d.silences || a.win.Open:
+			return fmt.Errorf("%w: agent %.40q is silent out of order", wire.ErrCorrupt, a.id)
+		default:
+			a.tenant.silents.push(a)
+		}
+	}
+	return nil
+}
+
+// linkTenants rebuilds the orders of tenants.
+func (d *Detector) linkTenants() {
+	order := slices.Clone(d.tenants)
+	slices.SortStableFunc(order, func(a, b *tenant) int { return cmp.Compare(a.used, b.used) })
+	d.tenantsIn = [2]tenantList{}
+	for _, t := range order {
+		heap.Init(&t.open)
+		l := &d.tenantsIn[0]
+		if t.settled {
+			l = &d.tenantsIn[1]
+		}
+		l.push(t)
+	}
+	heap.Init(&d.bySize)
+}
