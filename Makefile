@@ -40,7 +40,7 @@ test-short: ## the tests that need no engine and no minutes
 	$(GO) test -short -count=$(COUNT) $(PKGS)
 
 test-race: setup ## the tests under the race detector
-	$(GO) test -race -count=$(COUNT) $(PKGS)
+	$(GO) test -race -timeout 25m -count=$(COUNT) $(PKGS)
 
 lint: $(GOLANGCI) ## golangci-lint, the import arrows included
 	$(GOLANGCI) run $(PKGS)
