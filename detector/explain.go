@@ -164,7 +164,7 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 	for _, r := range d.ranked[1:] {
 		rest = max(rest, r.evidence)
 	}
-	if p.budget.Crossed(-math.Log10(pair.Fused(class, max(rest, -3)) * a.tenant.overspent(p.budget))) {
+	if p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, max(rest, -3))), p.budget)) {
 		return "no change of this signal alone: another one crosses by itself"
 	}
 	s := d.signals[top.index]
@@ -190,7 +190,7 @@ func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
 		}
 		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
 		y := max(rest, p.fuse.Evidence(top.index, lambda))
-		return !p.budget.Crossed(-math.Log10(pair.Fused(class, y) * a.tenant.overspent(p.budget)))
+		return !p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, y)), p.budget))
 	}
 	det := s.Observe(c)
 	low, high := 0.0, det.Observed

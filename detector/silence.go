@@ -201,7 +201,7 @@ func (d *Detector) judgeSilence(a *agent) {
 	}
 	y := p.fuse.Evidence(i, lambda)
 	d.ranked = append(d.ranked, rankedSignal{i, x, lambda, y})
-	surprise := max(-math.Log10(pair.Fused(class, y)*a.tenant.overspent(p.budget)), score.Floor)
+	surprise := max(a.tenant.steer(-math.Log10(pair.Fused(class, y)), p.budget), score.Floor)
 	v := Verdict{Surprise: surprise, Score: p.budget.Score(surprise)}
 	may := c.Silence.Hours >= silentAlert && float64(a.profile.Rate.Hours) >= silentKnown*silentFaded
 	if grew && a.episode == nil {

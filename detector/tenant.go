@@ -152,17 +152,19 @@ func (t *tenant) trust(surprise float64, b score.Budget) float64 {
 	return outlierTrust
 }
 
-// overspent is by how much more the tenant's alerts are than its budget, at most
-// 1.6 times: what one agent is alerted on again counts less and less in calibration
-// (again), and all of them together pay for it with that much.
-func (t *tenant) overspent(b score.Budget) float64 {
-	const worth, gain, most = 10, 2.5, 1.6 // alerts; what is left is a third of it; two points of score
+// steer returns a surprise less what the tenant has spent over its budget of alerts, three
+// points of score at most: what one agent is alerted on again counts less and less in
+// calibration (again), and what lies at the threshold pays for it. A decade beyond it
+// nothing is taken.
+func (t *tenant) steer(surprise float64, b score.Budget) float64 {
+	const worth, gain, most = 10, 4, 0.3 // alerts; what is left is a fifth of it; decades
 	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
 	over := (t.opened + worth) / (b.Alerts*days + worth)
-	if over <= 1 {
-		return 1
+	beyond := surprise - b.Threshold()
+	if over <= 1 || beyond >= 1 {
+		return surprise
 	}
-	return min(math.Pow(over, gain), most)
+	return surprise - float64(min(gain*math.Log10(over), most)*min(1, 1-beyond))
 }
 
 const (

@@ -225,7 +225,7 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verd
 		return Verdict{Surprise: score.Floor, Score: p.budget.Score(score.Floor)}
 	}
 	slices.SortStableFunc(d.ranked, func(a, b rankedSignal) int { return cmp.Compare(b.evidence, a.evidence) })
-	surprise := max(-math.Log10(pair.Fused(class, y)*a.tenant.overspent(p.budget)), score.Floor)
+	surprise := max(a.tenant.steer(-math.Log10(pair.Fused(class, y)), p.budget), score.Floor)
 	if w.Open {
 		w.Fused = max(w.Fused, float32(y))
 		w.Surprise = max(w.Surprise, surprise)
