@@ -204,7 +204,9 @@ func (d *Detector) record(a *agent, young bool) {
 func (a *agent) again() float64 {
 	switch {
 	case a.episode != nil:
-		return max(1, float64(a.alarms))
+		// What the budget grants an agent in that time, twice, is no repetition.
+		granted := math.Floor(2 * a.policy.budget.Alerts * score.HalfLife / math.Ln2)
+		return max(1, float64(a.alarms)-granted)
 	case a.folded():
 		return max(1, float64(a.tenant.swarm.crowd))
 	}
