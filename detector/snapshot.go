@@ -188,14 +188,12 @@ func (d *Detector) code(c *wire.Coder) {
 			t = d.tenants[i]
 			c.String(&t.name, maxString)
 		}
+		if c.Version < 2 { // before its groups are made: they begin today, until an agent says more
+			t.clock, t.last = d.watermark, d.watermark
+		}
 		t.code(c, d.names)
 		if c.Reading() {
 			d.groups += len(t.groups)
-		}
-		if c.Version < 2 {
-			t.clock, t.last = d.watermark, d.watermark
-		}
-		if c.Reading() {
 			t.place(d.places, len(d.metrics))
 		}
 		if c.Err() != nil {

@@ -212,6 +212,22 @@ func TestSnapshotsOfReleasedFormatsLoad(t *testing.T) {
 	}
 }
 
+// Format 1 did not know who vouches. Of a group that was four days old when a release with
+// that format wrote its state, all four agents do.
+func TestAgentsOfAnOlderFormatAreStillPeers(t *testing.T) {
+	golden, err := os.ReadFile(filepath.Join("testdata", "snapshot-v1-young.bin"))
+	require.NoError(t, err)
+	r := &recorder{}
+	d, err := detector.Restore(detector.DefaultConfig(), r, golden)
+	require.NoError(t, err)
+	d.Process(&schemas.Activity{
+		EventID: "odd", Time: fleetStart + 4*24*hourMS, TenantID: "acme", AgentID: "agent-1", PeerGroup: "crm", SessionID: "odd", Tool: "mail",
+		Access: schemas.AccessSend, Resources: []string{"email:drop@evil.example"}, BytesSent: 1 << 30, Outcome: schemas.OutcomeSuccess,
+	})
+	require.NotEmpty(t, r.alerts)
+	require.Contains(t, r.alerts[0].Summary, "the first time for it or any of its 3 peers")
+}
+
 func TestTheSameEventsGiveTheSameBytes(t *testing.T) {
 	events := troubled(5, 10, 4)
 	var runs [3]string
