@@ -18,8 +18,8 @@ const (
 	// ownEpisodes is how many newcomers of a tenant have episodes of their own at once.
 	ownEpisodes = 2
 	// swarmID is what the swarm of a tenant is called inside: no agent_id has a control
-	// character. SwarmName is what alerts call it, floodTenant the tenant of the flood of
-	// tenants.
+	// character. swarmName is what alerts call it; floodTenant is the tenant that those
+	// without room share, floodName its swarm.
 	swarmID     = "\x00swarm"
 	swarmName   = "(new agents)"
 	floodName   = "(new tenants)"

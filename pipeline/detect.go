@@ -331,6 +331,7 @@ func (h *detectHandler) stillMine(ctx context.Context, now time.Time) error {
 func (h *detectHandler) export() {
 	m, s, last := h.role.metrics, h.state.detector.Stats(), &h.state.stats
 	m.Agents.WithLabelValues(h.label).Set(float64(s.Agents))
+	m.Tenants.WithLabelValues(h.label).Set(float64(s.Tenants))
 	m.StateBytes.WithLabelValues(h.label).Set(float64(s.StateBytes))
 	m.OpenEpisodes.WithLabelValues(h.label).Set(float64(s.OpenEpisodes))
 	m.Watermark.WithLabelValues(h.label).Set(float64(s.Watermark) / 1000)
@@ -352,7 +353,7 @@ func (h *detectHandler) done() int64 { return 0 }
 func (h *detectHandler) close() {
 	h.abandon()
 	m := h.role.metrics
-	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.StateBytes, m.OpenEpisodes, m.Watermark, m.CheckpointOffset} {
+	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.Tenants, m.StateBytes, m.OpenEpisodes, m.Watermark, m.CheckpointOffset} {
 		gauge.DeleteLabelValues(h.label) // somebody else may report them from now on
 	}
 	m.ModelRatio.DeletePartialMatch(prometheus.Labels{"partition": h.label})

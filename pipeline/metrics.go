@@ -28,6 +28,7 @@ type Metrics struct {
 	Alerts       *prometheus.CounterVec // status, severity
 	Windows      prometheus.Counter
 	Agents       *prometheus.GaugeVec // partition
+	Tenants      *prometheus.GaugeVec
 	StateBytes   *prometheus.GaugeVec
 	OpenEpisodes *prometheus.GaugeVec
 	Watermark    *prometheus.GaugeVec
@@ -82,6 +83,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Alerts:       r.counter("alerts_total", "Alerts published.", "status", "severity"),
 		Windows:      r.counter("windows_total", "Agent-hours closed.").WithLabelValues(),
 		Agents:       r.gauge("agents", "Agents with a baseline.", "partition"),
+		Tenants:      r.gauge("tenants", "Tenants with baselines of their own, at most detector.max_tenants.", "partition"),
 		StateBytes:   r.gauge("state_bytes", "Estimated memory of the baselines.", "partition"),
 		OpenEpisodes: r.gauge("open_episodes", "Episodes that are open.", "partition"),
 		Watermark:    r.gauge("watermark_seconds", "Event time that detection has reached, Unix seconds.", "partition"),
