@@ -2,6 +2,7 @@ package detector
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -197,6 +198,21 @@ func (a *agent) identify(ev *schemas.Activity) {
 }
 
 const maxName = 128
+
+// maxResource bounds the resources that alerts name, bytes: what is longer ends with an
+// ellipsis.
+const maxResource = 512
+
+func resource(s string) string {
+	if len(s) <= maxResource {
+		return text(s)
+	}
+	n := maxResource - len("…")
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return text(s[:n]) + "…"
+}
 
 func short(s string) string {
 	if len(s) > maxName {

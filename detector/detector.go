@@ -191,7 +191,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	at, behind := d.enter(a, ev, at)
 	a.profile.Novelty.Promote(int64(at))
 	d.gather(a, ev, at, behind, sighting == baseline.SeenReused)
-	v := d.judge(a, ev, at)
+	v := d.judge(a, ev, at, false)
 	v.Late, v.Clamped = late, clamped
 	d.learn(a, ev, at)
 	return v
@@ -206,7 +206,7 @@ func (d *Detector) repeated(a *agent, ev *schemas.Activity, at schemas.Millis, a
 		a.win.Malformed++
 		d.ctx.Win, d.ctx.Irregular = &a.win, true
 	}
-	v := d.judge(a, ev, at)
+	v := d.judge(a, ev, at, true)
 	v.Duplicate = true
 	return v
 }

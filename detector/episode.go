@@ -3,7 +3,6 @@ package detector
 import (
 	"container/heap"
 	"slices"
-	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -11,13 +10,18 @@ import (
 
 // Bounds of an episode.
 const (
-	maxEpisodeItems    = 64 // destinations and sessions that are told apart
+	maxEpisodeItems    = schemas.MaxTotalSessions // destinations and sessions that are told apart
 	maxEpisodeFamilies = 8
 )
 
+// deeper is by how many decades a crossing must be less likely than the worst of its episode
+// to take its place.
+const deeper = 0.5
+
 // episode is what goes on with one agent from the first crossing of the budget
-// until a quiet time has passed without one. It raises an alert when it opens,
-// when it gets worse, and when it ends; what crosses in between is counted.
+// until a quiet time has passed without one. It raises an alert when it opens, when
+// what crosses is worth another look (grow), and when it ends; what crosses in between is
+// counted.
 type episode struct {
 	id         string
 	updates    uint64         // alerts raised; the next one's number
@@ -26,19 +30,24 @@ type episode struct {
 	first      schemas.Millis // event times of the first and last crossing
 	last       schemas.Millis
 	severity   int
+	beyondTool bool // something crossed that no new tool explains
 	families   []string
 	dests      []uint64
 	sessions   []uint64
 	suppressed int   // crossings since the last alert
 	crossings  int64 // all
+	proofs     int64 // events that prove it: those that crossed, and those of an hour that did
 	evidence   schemas.Evidence
+	totals     schemas.Totals
 	places     []place // what moved (places.go)
 	toldPlace  uint64  // to which the most had gone when that was news, and how much
 	toldSent   uint64
 	// The resources of the last crossing.
 	lastResources []string
-	// worst is the alert with the highest score; the closing one repeats it.
+	// worst is what the closing alert repeats: of the highest severity the least likely.
 	worst              schemas.Alert
+	worstSurprise      float64
+	risk               int    // that was told
 	session, principal string // of the last crossing
 }
 
@@ -108,70 +117,109 @@ func (d *Detector) cross(a, by *agent, ev *schemas.Activity, at schemas.Millis, 
 	if opened {
 		e.queued = e.due
 		heap.Push(&a.tenant.open, a)
-		by.trail.each(func(id, tool, resource string) { e.prove(id, tool, resource) })
+		e.totals.Since = at
+		d.precede(e, by)
 	}
-	e.proveEvent(ev)
-	if !d.added { // it is the first event of an agent in this episode
-		d.moved = e.moved(ev, d.fresh) && !opened
+	if d.ctx.Ev != nil {
+		e.proofs++
+		e.proveEvent(ev)
+		if !d.added { // it is the first event of an agent in this episode
+			d.moved = e.add(d, ev) && !opened
+		}
 	}
-	worse := e.grow(d, a.policy, ev, v) || d.moved
-	if !opened && !worse {
+	severity := d.severity(e, by.policy, v)
+	reason := e.grow(d, by.policy, severity)
+	if opened {
+		reason = schemas.ReasonOpened
+	}
+	worst := severity > severityOf(e.worst.Severity) || severity == severityOf(e.worst.Severity) && v.Surprise > e.worstSurprise+deeper
+	if reason == "" && !worst {
 		e.suppressed++
 		return
 	}
-	status := schemas.StatusUpdate
-	if opened {
-		status = schemas.StatusOpen
-	}
 	al := d.explain(a, by, ev, at, v)
-	al.Status = status
-	d.raise(a, al)
-	if e.worst.AlertID == "" || al.Score >= e.worst.Score {
-		e.worst = *al
-		e.worst.Summary = strings.TrimSuffix(al.Summary, e.most()) // the closing one has its own
+	al.Severity = severities[severity]
+	if worst {
+		e.worst, e.worstSurprise = *al, v.Surprise
 	}
+	if reason == "" {
+		e.suppressed++
+		return
+	}
+	al.Status = schemas.StatusUpdate
+	if opened {
+		al.Status = schemas.StatusOpen
+	}
+	al.Episode.Reason = reason
+	al.Summary += e.most()
+	d.raise(a, al)
 }
 
-// grow notes what this crossing adds, and reports whether it is worse than what
-// was alerted: severity up, a new family, a new destination, another session.
-func (e *episode) grow(d *Detector, p *policy, ev *schemas.Activity, v Verdict) bool {
-	worse := false
+// precede takes what came before the event that opens an episode: where an hour as a whole
+// crossed, the events of that hour prove it too.
+func (d *Detector) precede(e *episode, by *agent) {
+	w := d.ctx.Win
+	if w == nil || d.ctx.Ev == nil || d.signals[d.ranked[0].index].Observe(&d.ctx).Seconds == 0 {
+		return
+	}
+	before := int64(w.Events) - 1
+	e.proofs = before
+	skip := int64(0)
+	by.trail.each(func(string, string, string) { skip++ })
+	skip -= before
+	by.trail.each(func(id, tool, resource string) {
+		if skip--; skip < 0 {
+			e.prove(id, tool, resource)
+		}
+	})
+}
+
+// severityOf is the number of a severity; -1: none yet.
+func severityOf(name string) int { return slices.Index(severities, name) }
+
+// grow notes what a crossing adds, and returns why it is worth another look: it is of a
+// higher severity, of another kind, to another place, or the most went to another place
+// than was told. Empty: it is more of the same, which is counted.
+func (e *episode) grow(d *Detector, p *policy, severity int) (reason string) {
+	if d.moved {
+		reason = schemas.ReasonMoved
+	}
+	reached := false
 	for _, r := range d.ranked {
 		if !p.strong(r) {
 			continue
 		}
 		f := d.infos[r.index].Family
+		reached = reached || d.names[r.index] == schemas.SignalNewDestination
 		if !slices.Contains(e.families, f) && len(e.families) < maxEpisodeFamilies {
 			e.families = append(e.families, f)
-			worse = true
+			if p.crosses(r) {
+				reason = schemas.ReasonNewKind
+			}
 		}
 	}
 	for i := range d.fresh {
 		it := &d.fresh[i].Item
-		if it.Kind == baseline.ItemDestination && note(&e.dests, it.Hash) {
-			worse = true
+		if reached && it.Kind == baseline.ItemDestination && note(&e.dests, it.Hash) {
+			reason = schemas.ReasonNewPlace
 		}
 	}
-	if ev.SessionID != "" && note(&e.sessions, baseline.Hash(2, ev.SessionID)) {
-		worse = true
+	if severity > e.severity {
+		e.severity = severity
+		reason = schemas.ReasonWorse
 	}
-	if s := d.severity(e, p, v); s > e.severity {
-		e.severity = s
-		worse = true
-	}
-	return worse
+	return reason
 }
 
 // note adds a hash to a bounded list and reports whether that is worth an update:
-// the first eight are, then every doubling, so that a flood of names is not a
-// flood of alerts.
+// whenever there are twice as many, so that a flood of names is not a flood of alerts.
 func note(list *[]uint64, h uint64) bool {
 	if slices.Contains(*list, h) || len(*list) >= maxEpisodeItems {
 		return false
 	}
 	*list = append(*list, h)
 	n := len(*list)
-	return n <= 8 || n&(n-1) == 0
+	return n&(n-1) == 0
 }
 
 func (e *episode) proveEvent(ev *schemas.Activity) {
@@ -180,9 +228,9 @@ func (e *episode) proveEvent(ev *schemas.Activity) {
 	}
 	e.lastResources = e.lastResources[:0]
 	for _, r := range ev.Resources[:min(len(ev.Resources), schemas.MaxEvidence)] {
-		e.lastResources = append(e.lastResources, short(r))
+		e.lastResources = append(e.lastResources, resource(r))
 		if len(e.evidence.Resources) < schemas.MaxEvidence {
-			e.prove("", "", short(r))
+			e.prove("", "", resource(r))
 		}
 	}
 }
@@ -211,7 +259,7 @@ func (e *episode) prove(id, tool, resource string) {
 func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 	e := a.episode
 	al := e.worst
-	al.Status = schemas.StatusClose
+	al.Status, al.Episode.Reason = schemas.StatusClose, schemas.ReasonEnded
 	al.Time = at
 	al.SessionID, al.OnBehalfOf = e.session, e.principal
 	al.Summary = closing(&al, a)
@@ -226,20 +274,28 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 	}
 }
 
-// raise numbers the alert and hands it out.
+// raise numbers the alert and hands it out, with what the episode has come to.
 func (d *Detector) raise(a *agent, al *schemas.Alert) {
 	e := a.episode
 	al.EpisodeID = e.id
 	al.AlertID = alertID(e.id, e.updates)
 	al.FirstSeen, al.LastSeen = e.first, e.last
-	ids, resources := e.proofs()
+	ids, resources := e.proof()
+	totals := e.totals
+	totals.Sessions = uint64(len(e.sessions))
 	al.Evidence = schemas.Evidence{
 		EventIDs: ids, Resources: append(make([]string, 0, len(resources)), resources...), Tools: clone(e.evidence.Tools),
-		Places: e.totals(), EventCount: e.crossings,
+		CompletedBy: al.Evidence.CompletedBy, Totals: &totals, Places: e.byPlace(), EventCount: e.proofs,
 	}
 	al.Suppressed = e.suppressed
 	e.updates++
 	e.suppressed = 0
+	x := &al.Episode
+	x.Severity, x.Score = e.worst.Severity, e.worst.Score
+	x.Risk = schemas.Risk(x.Severity)
+	x.RiskAdded = x.Risk - e.risk
+	x.Alerts = int(e.updates)
+	e.risk = x.Risk
 	out := *al
 	d.sink.Alert(&out)
 }

@@ -18,44 +18,131 @@ var severities = []string{
 // within a decade of an alert.
 func (p *policy) strong(r rankedSignal) bool { return r.evidence >= p.budget.Threshold()-1 }
 
-// severity starts from the score and is raised where data leaves. Critical takes
-// more than one family of signals: a lone deviation is at most high.
+// crosses reports whether a signal by itself, with its share of the budget, opens an alert.
+func (p *policy) crosses(r rankedSignal) bool { return p.budget.Crossed(r.evidence) }
+
+// novelty is the family, for severity, of all that is new of a call.
+const novelty = "novelty"
+
+// Steps of Verdict.Score at which severity rises.
+const (
+	mediumScore = 55
+	highScore   = 75
+)
+
+// severity is that of a crossing. It starts from the score and is raised where data leave:
+// by their size, or to a place outside that is new, or new to the tool; and once more where
+// they are many. A new tool is mostly deployed by those who run the agents, and brings its
+// places with it: an episode of nothing else is at most medium. Critical takes two families
+// that cross by themselves: a lone deviation is at most high.
 func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	s := 0
 	switch {
-	case v.Score >= 75:
+	case v.Score >= highScore:
 		s = 2
-	case v.Score >= 60:
+	case v.Score >= mediumScore:
 		s = 1
 	}
-	leaving := false
+	newTool := d.usesNewTool()
+	leaving, bulk, families := false, false, 0
+	var seen [signal.MaxFamilies]string
 	for _, r := range d.ranked {
-		leaving = leaving || p.strong(r) && d.infos[r.index].Leaves
+		if !p.strong(r) {
+			continue
+		}
+		info := &d.infos[r.index]
+		switch {
+		case !info.Leaves:
+		case info.Novelty:
+			leaving = leaving || d.gives() && d.reachesOutside()
+		default:
+			leaving, bulk = true, bulk || p.crosses(r) && d.bulk(r.index)
+		}
+		if newTool && info.Novelty {
+			continue
+		}
+		f := info.Family
+		if info.Novelty {
+			f = novelty // a tool and a place of one call are one thing
+		}
+		if p.crosses(r) && !slices.Contains(seen[:families], f) {
+			seen[families] = f
+			families++
+		}
 	}
 	if leaving {
 		s++
 	}
-	if len(e.families) < 2 {
+	if bulk {
+		s++
+	}
+	e.beyondTool = e.beyondTool || families > 0
+	switch {
+	case !e.beyondTool && newTool:
+		s = min(s, 1)
+	case families < 2:
 		s = min(s, 2)
 	}
 	return min(s, len(severities)-1)
+}
+
+// What is much, whoever sends it: so many bytes, and so many times what is usual.
+const (
+	bulkBytes = 1 << 20
+	bulkTimes = 100
+)
+
+// bulk reports whether the event sends somewhere what makes a leak a large one, by the
+// value of the signal that shows it.
+func (d *Detector) bulk(i int) bool {
+	det := d.signals[i].Observe(&d.ctx)
+	return det.Observed >= bulkBytes && det.Observed >= bulkTimes*det.Expected && d.reachesOutside()
+}
+
+// gives reports whether the event gives more than it gets: who reads a page for the first
+// time contacts a place, and gives it little more than its name.
+func (d *Detector) gives() bool {
+	ev := d.ctx.Ev
+	return ev.Access != schemas.AccessRead || ev.BytesSent > ev.BytesReceived
+}
+
+// usesNewTool reports whether the tool of the event is new to the agent, or was of late.
+func (d *Detector) usesNewTool() bool {
+	return d.ctx.Ev != nil && slices.ContainsFunc(d.items, func(it baseline.Item) bool {
+		return it.Kind == baseline.ItemTool && !d.ctx.Own.Novelty.Known.Has(it.Hash)
+	})
+}
+
+// reachesOutside reports whether the event touches a place that is outside of the house, or
+// is sent to one.
+func (d *Detector) reachesOutside() bool {
+	ev := d.ctx.Ev
+	return slices.ContainsFunc(d.items, func(it baseline.Item) bool {
+		return it.Kind == baseline.ItemDestination || it.Kind == baseline.ItemSite && (baseline.Outside(it.Kin) || ev.Access == schemas.AccessSend)
+	})
 }
 
 // explain writes the alert of a crossing.
 // It is that of a's episode; by is who crossed.
 func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis, v Verdict) *schemas.Alert {
 	e, top := a.episode, d.ranked[0]
+	done := d.completedBy(ev, at)
+	if done != nil {
+		d.ctx.Target = done.Target
+	}
 	d.ctx.BeforeName = by.trail.tool(d.ctx.Before)
 	al := &schemas.Alert{
 		Kind: schemas.KindBehavior, TenantID: tenantShown(a),
 		Agent:     schemas.AlertAgent{ID: a.shown(), Name: a.name, Version: a.version, PeerGroup: by.group.name},
 		SessionID: e.session, OnBehalfOf: e.principal, Time: at,
-		Severity: severities[max(e.severity, 0)], Score: round4(v.Score),
+		Score:               round4(v.Score),
 		ExpectedPerAgentDay: round4(math.Pow(10, -v.Surprise)), Confidence: d.confidence(by),
 		Title:    d.infos[top.index].Title,
+		Evidence: schemas.Evidence{CompletedBy: done},
 		Detector: schemas.DetectorInfo{Version: d.cfg.Version, ConfigHash: d.cfg.Hash},
 	}
-	var names, texts []string
+	var telling []schemas.AlertSignal
+	var texts []string
 	for i, r := range d.ranked {
 		if i > 0 && r.lambda > contributes {
 			continue
@@ -65,8 +152,11 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 			det.FirstSeen[j] = text(det.FirstSeen[j])
 		}
 		al.Signals = append(al.Signals, d.alertSignal(r, det))
+		if i == 0 && det.Title != "" {
+			al.Title = det.Title
+		}
 		if i == 0 || by.policy.strong(r) {
-			names = append(names, d.names[r.index])
+			telling = append(telling, al.Signals[len(al.Signals)-1])
 			// A new destination that is also a new resource or tool, or was reached out of
 			// order, is said once.
 			said := func(text string) bool { return strings.Contains(text, thing(det.Text)) }
@@ -75,9 +165,9 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 			}
 		}
 	}
-	al.Summary = d.summary(a, by, texts, v) + e.most()
-	al.Tags = d.cfg.Tags.For(names, ev.Access)
-	al.Counterfactual = d.counterfactual(by, top)
+	al.Summary = d.summary(a, by, texts, v)
+	al.Tags = d.cfg.Tags.For(telling, d.act(done))
+	al.Counterfactual = d.counterfactual(by)
 	al.Query = query(al, e, at, a)
 	if d.cfg.Runbook != "" {
 		al.Runbook = d.cfg.Runbook + d.names[top.index]
@@ -116,22 +206,25 @@ func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
 		b.WriteString(t)
 	}
 	b.WriteString(". ")
-	b.WriteString(often(v.Surprise))
+	b.WriteString(often(v.Surprise, d.ctx.Young))
 	return b.String()
 }
 
 // often says a rate per agent-day the way people count.
-func often(surprise float64) string {
-	days := math.Pow(10, surprise)
+func often(surprise float64, young bool) string {
+	days, of := math.Pow(10, surprise), "Expected of a normal agent "
+	if young {
+		of = "Expected of a normal agent in its first days "
+	}
 	switch {
 	case days < 2:
-		return "Expected of a normal agent about " + signal.Count(1/days) + " times a day."
+		return of + "about " + signal.Count(1/days) + " times a day."
 	case days < 730:
-		return "Expected of a normal agent once in " + signal.Count(days) + " days."
+		return of + "once in " + signal.Count(days) + " days."
 	case days < 1e6*365:
-		return "Expected of a normal agent once in " + signal.Count(days/365) + " years."
+		return of + "once in " + signal.Count(days/365) + " years."
 	default:
-		return "Expected of a normal agent less than once in a million years."
+		return of + "less than once in a million years."
 	}
 }
 
@@ -145,155 +238,11 @@ func closing(al *schemas.Alert, a *agent) string {
 		e.first.String() + " to " + e.last.String() + ". " + al.Summary + e.most()
 }
 
-// confidence is how much history stands behind the verdict: the agent's own days,
+// confidence is how much history stands behind the verdict: the agent's own whole days,
 // and where they are few the days of its peers, which count half.
 func (d *Detector) confidence(a *agent) float64 {
-	own := min(1, float64(a.profile.Days)/14)
+	own := min(1, float64(max(a.profile.Days, 1)-1)/14)
 	days := a.group.calibration.Fused[0].Days() + a.group.calibration.Fused[1].Days()
 	peers := 0.5 * min(1, days/100)
 	return round4(own + float64((1-own)*peers))
-}
-
-// counterfactual says what would have stayed silent: the largest value of the
-// leading signal that keeps the whole verdict under the budget, the other signals
-// as they are.
-func (d *Detector) counterfactual(a *agent, top rankedSignal) string {
-	c, pair := &d.ctx, a.group.pair(a.tenant)
-	class, p := classOf(c.Young), a.policy
-	rest := math.Inf(-1)
-	for _, r := range d.ranked[1:] {
-		rest = max(rest, r.evidence)
-	}
-	if p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, max(rest, -3))), p.budget)) {
-		return "no change of this signal alone: another one crosses by itself"
-	}
-	s := d.signals[top.index]
-	if c.Flood.What != "" {
-		return "fewer new " + c.Flood.What + " in this hour"
-	}
-	if c.Silence.Hours > 0 {
-		return "a call in these hours"
-	}
-	if s.Tail(c, 0) < 0 {
-		if len(c.Fresh) == 0 {
-			det := s.Observe(c)
-			return "had it stayed near " + signal.Count(det.Expected) + " " + d.infos[top.index].Unit + " in such an hour"
-		}
-		if d.names[top.index] == schemas.SignalToolSequence {
-			return "had this agent called its tools in this order before"
-		}
-		return fresh(c)
-	}
-	silent := func(v float64) bool {
-		if !p.heard(top.index, v) {
-			return true
-		}
-		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
-		y := max(rest, p.fuse.Evidence(top.index, lambda))
-		return !p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, y)), p.budget))
-	}
-	det := s.Observe(c)
-	low, high := 0.0, det.Observed
-	for range 60 {
-		mid := low + (high-low)/2
-		if silent(mid) {
-			low = mid
-		} else {
-			high = mid
-		}
-	}
-	if d.infos[top.index].Unit == "bytes" {
-		where := "in this window"
-		if det.Seconds == 0 {
-			where = "in this call"
-		}
-		return "under " + signal.Bytes(high) + " " + where
-	}
-	return "up to " + signal.Count(math.Floor(low)) + " " + d.infos[top.index].Unit + " in this window"
-}
-
-// fresh is the counterfactual of novelty.
-func fresh(c *signal.Context) string {
-	it := signal.Newest(c)
-	name := signal.Quote(text(it.Name))
-	switch it.Kind {
-	case baseline.ItemTool:
-		name = "tool " + name
-	case baseline.ItemToolKind:
-		name = "tool " + name + " on " + signal.Quote(text(it.Kin))
-	case baseline.ItemSite:
-		name = strings.TrimSpace(it.Kin + " " + text(it.Name))
-	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemStep, baseline.ItemKinds:
-	}
-	return "had this agent used " + name + " before"
-}
-
-// query is ClickHouse SQL for the proving events.
-func query(al *schemas.Alert, e *episode, at schemas.Millis, a *agent) string {
-	start, end := at, at
-	for _, s := range al.Signals {
-		if s.WindowStart > 0 {
-			start = min(start, s.WindowStart)
-		}
-	}
-	start = min(start, e.first)
-	end = max(end, e.last)
-	var b strings.Builder
-	if a.id == swarmID && a.tenant.name == floodTenant { // who they are, the newest first
-		b.WriteString("SELECT tenant_id, count() AS events, min(time) AS first_seen FROM activity WHERE time BETWEEN ")
-		sqlTime(&b, start)
-		b.WriteString(" AND ")
-		sqlTime(&b, end)
-		b.WriteString(" GROUP BY tenant_id ORDER BY first_seen DESC LIMIT 1000")
-		return b.String()
-	}
-	b.WriteString("SELECT * FROM activity WHERE tenant_id = ")
-	sqlString(&b, al.TenantID)
-	if a.id != swarmID {
-		b.WriteString(" AND agent_id = ")
-		sqlString(&b, al.Agent.ID)
-	}
-	b.WriteString(" AND time BETWEEN ")
-	sqlTime(&b, start)
-	b.WriteString(" AND ")
-	sqlTime(&b, end)
-	if lead := al.Signals[0]; len(e.evidence.EventIDs) > 0 && (a.id == swarmID || len(lead.FirstSeen) > 0 && lead.WindowSeconds == 0) {
-		b.WriteString(" AND event_id IN (")
-		for i, id := range e.evidence.EventIDs {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			sqlString(&b, id)
-		}
-		b.WriteByte(')')
-	}
-	b.WriteString(" ORDER BY time")
-	return b.String()
-}
-
-func sqlTime(b *strings.Builder, t schemas.Millis) {
-	b.WriteString("toDateTime64('")
-	b.WriteString(t.Time().Format("2006-01-02 15:04:05.000"))
-	b.WriteString("', 3, 'UTC')")
-}
-
-// sqlString writes a ClickHouse string literal. Quotes, backslashes and what is
-// not printable ASCII or a letter are escaped: no name breaks out of its literal.
-func sqlString(b *strings.Builder, s string) {
-	const hex = "0123456789abcdef"
-	b.WriteByte('\'')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '\'' || c == '\\':
-			b.WriteByte('\\')
-			b.WriteByte(c)
-		case c < 0x20 || c == 0x7f:
-			b.WriteString(`\x`)
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
-		default:
-			b.WriteByte(c)
-		}
-	}
-	b.WriteByte('\'')
 }

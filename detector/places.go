@@ -3,6 +3,7 @@ package detector
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
@@ -30,29 +31,70 @@ type place struct {
 // told is from which size, bytes, a place is news by how much went there.
 const toldFrom = 64 << 10
 
-// moved adds an event to the totals of its places, and reports whether more went to
-// another place than to any that was told of.
-func (e *episode) moved(ev *schemas.Activity, fresh []signal.Fresh) (news bool) {
-	for _, r := range ev.Resources {
-		if p := e.placeOf(r); p != nil {
-			p.add(ev)
-			for i := range fresh {
-				if fresh[i].Item.Name == r {
-					p.rarity = max(p.rarity, float32(fresh[i].X))
-				}
-			}
-			if p.sent >= toldFrom && p.sent/2 >= e.toldSent && (p.hash != e.toldPlace || p.sent/10 >= e.toldSent) {
-				e.toldPlace, e.toldSent, news = p.hash, p.sent, true
-			}
+// add adds an event to the totals and to those of its places, and reports whether more
+// went to another place than to any that was told of.
+func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
+	t, fresh := &e.totals, d.fresh
+	t.Events++
+	t.BytesSent += ev.BytesSent
+	t.BytesReceived += ev.BytesReceived
+	for i := range fresh {
+		switch fresh[i].Item.Kind {
+		case baseline.ItemTool:
+			t.NewTools++
+		case baseline.ItemSource, baseline.ItemWrite:
+			t.NewResources++
+		case baseline.ItemDestination, baseline.ItemAgent:
+			t.NewDestinations++
+		case baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 		}
+	}
+	if ev.SessionID != "" && len(e.sessions) < schemas.MaxTotalSessions {
+		if h := baseline.Hash(2, ev.SessionID); !slices.Contains(e.sessions, h) {
+			e.sessions = append(e.sessions, h)
+		}
+	}
+	main := d.heaviest(ev)
+	for i, r := range ev.Resources {
+		if r != main && !slices.Contains(ev.Resources[:i], r) {
+			e.placeOf(r).touch(ev, fresh)
+		}
+	}
+	if main == "" {
+		return false
+	}
+	p := e.placeOf(main)
+	p.touch(ev, fresh)
+	p.sent += ev.BytesSent
+	p.received += ev.BytesReceived
+	if p.sent >= toldFrom && p.sent/2 >= e.toldSent && (p.hash != e.toldPlace || p.sent/10 >= e.toldSent) {
+		e.toldPlace, e.toldSent, news = p.hash, p.sent, true
 	}
 	return news
 }
 
-func (p *place) add(ev *schemas.Activity) {
+// heaviest is the one place to which all that an event moves is put down, so that places add
+// up: the rarest that is new, else what its target would be.
+func (d *Detector) heaviest(ev *schemas.Activity) string {
+	best, x := -1, -1.0
+	for i := range d.fresh {
+		if f := &d.fresh[i]; f.Item.Kind == baseline.ItemDestination && f.X > x {
+			best, x = i, f.X
+		}
+	}
+	if best >= 0 {
+		return named(&d.fresh[best].Item)
+	}
+	return d.usualTarget(ev)
+}
+
+func (p *place) touch(ev *schemas.Activity, fresh []signal.Fresh) {
 	p.events++
-	p.sent += ev.BytesSent
-	p.received += ev.BytesReceived
+	for i := range fresh {
+		if resource(fresh[i].Item.Name) == p.name {
+			p.rarity = max(p.rarity, float32(fresh[i].X))
+		}
+	}
 	if n := ev.BytesSent + ev.BytesReceived; (p.eventID == "" || n > p.largest) && len(ev.EventID) <= trailField {
 		p.eventID, p.largest = text(ev.EventID), n
 	}
@@ -60,14 +102,14 @@ func (p *place) add(ev *schemas.Activity) {
 
 // placeOf returns the totals of a resource, in place of the least of them where there
 // are too many.
-func (e *episode) placeOf(resource string) *place {
-	h := baseline.Hash(4, resource)
+func (e *episode) placeOf(of string) *place {
+	h := baseline.Hash(4, of)
 	for i := range e.places {
 		if e.places[i].hash == h {
 			return &e.places[i]
 		}
 	}
-	p := place{hash: h, name: short(resource)}
+	p := place{hash: h, name: resource(of)}
 	if len(e.places) < maxPlaces {
 		e.places = append(e.places, p)
 		return &e.places[len(e.places)-1]
@@ -89,12 +131,12 @@ func (e *episode) topPlaces() []place {
 	return out
 }
 
-// totals are the places of an alert.
-func (e *episode) totals() []schemas.Place {
+// byPlace are the places of an alert.
+func (e *episode) byPlace() []schemas.Place {
 	top := e.topPlaces()
 	out := make([]schemas.Place, 0, min(len(top), schemas.MaxEvidence))
 	for _, p := range top[:cap(out)] {
-		out = append(out, schemas.Place{Resource: p.name, Events: p.events, BytesSent: p.sent, BytesReceived: p.received})
+		out = append(out, schemas.Place{Resource: p.name, EventID: p.eventID, Events: p.events, BytesSent: p.sent, BytesReceived: p.received})
 	}
 	return out
 }
@@ -112,9 +154,9 @@ func (e *episode) most() string {
 		signal.Plural(float64(p.events), "call", "calls") + "."
 }
 
-// proofs returns the events and resources of an alert: those of the last crossing and of
+// proof returns the events and resources of an alert: those of the last crossing and of
 // where the most went before those that came first.
-func (e *episode) proofs() (ids, resources []string) {
+func (e *episode) proof() (ids, resources []string) {
 	add := func(list *[]string, s string) {
 		if s != "" && len(*list) < schemas.MaxEvidence && !slices.Contains(*list, s) {
 			*list = append(*list, s)
@@ -128,22 +170,14 @@ func (e *episode) proofs() (ids, resources []string) {
 		if i == each {
 			break
 		}
-		add(&resources, p.name)
+		if !strings.HasPrefix(p.name, agentKind) { // an agent is no resource
+			add(&resources, p.name)
+		}
 	}
 	for _, r := range e.evidence.Resources {
 		add(&resources, r)
 	}
-	ids = clone(e.evidence.EventIDs)
-	for i, p := range e.topPlaces() {
-		if i == each || p.eventID == "" || slices.Contains(ids, p.eventID) {
-			continue
-		}
-		if len(ids) >= schemas.MaxEvidence { // from the middle: the first and the newest stay
-			ids = slices.Delete(ids, schemas.MaxEvidence/2, schemas.MaxEvidence/2+1)
-		}
-		ids = append(ids, p.eventID)
-	}
-	return ids, resources
+	return clone(e.evidence.EventIDs), resources
 }
 
 func (e *episode) codePlaces(c *wire.Coder) {

@@ -430,6 +430,23 @@ func (s *scenario) alert(a *schemas.Alert, args []string) {
 			got, ok = strings.Join(a.Evidence.Resources, " "), slices.Contains(a.Evidence.Resources, v)
 		case "evidence":
 			has(strings.Join(a.Evidence.EventIDs, " "))
+		case "target":
+			if c := a.Evidence.CompletedBy; c != nil {
+				got = c.Target
+			}
+			ok = got == v
+		case "count":
+			got = strconv.FormatInt(a.Evidence.EventCount, 10)
+			ok = got == v
+		case "reason":
+			got, ok = a.Episode.Reason, a.Episode.Reason == v
+		case "led":
+			got, ok = a.Signals[0].LedBy, a.Signals[0].LedBy == v
+		case "baseline":
+			got, ok = a.Signals[0].Baseline, a.Signals[0].Baseline == v
+		case "attack":
+			got = strings.Join(a.Tags.Attack, " ")
+			ok = got == v || v == "none" && got == ""
 		case "suppressed":
 			got = strconv.Itoa(a.Suppressed)
 			ok = got == v || v == "some" && a.Suppressed > 0

@@ -185,7 +185,7 @@ func (d *Detector) judgeSilence(a *agent) {
 	s, i, p := &a.silent, d.silence, a.policy
 	c := &d.ctx
 	young := a.profile.Young(s.next)
-	*c = signal.Context{Own: &a.profile, Peers: a.group.peers, Young: young, Silence: s.now()}
+	*c = signal.Context{Own: &a.profile, Peers: a.group.peers, Young: young, Silence: s.now(), Born: a.born}
 	x := d.signals[i].Score(c)
 	grew := x > float64(s.x)
 	if !grew && c.Silence.Hours != silentAlert || p.least != nil && float64(s.mu) < p.least[i] {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/crc32"
+	"math"
 	"slices"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
@@ -402,6 +403,7 @@ func (e *episode) code(c *wire.Coder) {
 		c.Strings(l, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
 	}
 	e.codePlaces(c)
+	e.codeTotals(c)
 	c.String(&e.session, 3*schemas.MaxStringBytes)
 	c.String(&e.principal, 3*schemas.MaxStringBytes)
 	// The worst alert as its public JSON: its numbers and strings survive that
@@ -415,7 +417,28 @@ func (e *episode) code(c *wire.Coder) {
 		if err := json.Unmarshal(worst, &e.worst); err != nil {
 			c.Fail("alert of an episode: %v", err)
 		}
+		if c.Version < 3 {
+			e.risk = schemas.Risk(e.worst.Severity)
+			e.worstSurprise = -math.Log10(max(e.worst.ExpectedPerAgentDay, math.SmallestNonzeroFloat64))
+		}
 	}
+}
+
+// codeTotals codes what format 3 knows of an episode beside its crossings.
+func (e *episode) codeTotals(c *wire.Coder) {
+	if c.Version < 3 {
+		e.proofs, e.totals.Since, e.beyondTool = e.crossings, e.first, true
+		return
+	}
+	c.I64(&e.proofs)
+	t := &e.totals
+	codeMillis(c, &t.Since)
+	for _, v := range []*uint64{&t.Events, &t.BytesSent, &t.BytesReceived, &t.NewTools, &t.NewResources, &t.NewDestinations} {
+		c.U64(v)
+	}
+	c.F64(&e.worstSurprise)
+	e.risk = int(c.Uint(uint64(e.risk), 1000))
+	c.Bool(&e.beyondTool)
 }
 
 func codeHashes(c *wire.Coder, list *[]uint64) {

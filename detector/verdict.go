@@ -80,7 +80,7 @@ func (d *Detector) gatherRepeated(a *agent, ev *schemas.Activity, at schemas.Mil
 // touch begins the context of an event: what it touches, and what it moves.
 func (d *Detector) touch(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
-	*c = signal.Context{Ev: ev, At: at, Own: p, Peers: peers, Young: p.Young(int64(at) / hourMillis)}
+	*c = signal.Context{Ev: ev, At: at, Born: a.born, Own: p, Peers: peers, Young: p.Young(int64(at) / hourMillis)}
 	d.items, d.fresh = baseline.AppendItems(d.items[:0], baseline.Touch{
 		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources, Attributes: ev.Attributes,
 		Failed: !ev.Succeeded(),
@@ -191,15 +191,17 @@ func tally(w *baseline.Window, kind baseline.ItemKind) {
 }
 
 // judge scores the event and raises what alerts follow from it.
-func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis) Verdict {
+func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis, repeated bool) Verdict {
 	c, w := &d.ctx, &a.win
 	pair, class, p := a.group.pair(a.tenant), classOf(c.Young), a.policy
 	d.ranked, d.moved, d.added = d.ranked[:0], false, a.alerted()
-	if a.episode != nil {
-		d.moved = a.episode.moved(ev, d.fresh)
-	} else if d.added {
+	switch {
+	case repeated: // counted when it first came
+	case a.episode != nil:
+		d.moved = a.episode.add(d, ev)
+	case d.added:
 		d.cutting.change(a.tenant.swarm)
-		d.moved = a.tenant.swarm.episode.moved(ev, d.fresh)
+		d.moved = a.tenant.swarm.episode.add(d, ev)
 	}
 	y := math.Inf(-1)
 	for i, s := range d.signals {
@@ -262,7 +264,7 @@ func (d *Detector) alertSignal(r rankedSignal, det signal.Detail) schemas.AlertS
 		Name: d.names[r.index], Unit: d.infos[r.index].Unit,
 		Observed: round4(det.Observed), Expected: round4(det.Expected), Low: round4(det.Low), High: round4(det.High),
 		P: round4(r.lambda), WindowStart: det.Start, WindowSeconds: det.Seconds,
-		BaselineSamples: round4(det.Samples), FirstSeen: det.FirstSeen,
+		BaselineSamples: round4(det.Samples), Baseline: cmp.Or(det.Baseline, schemas.BaselineAgent), FirstSeen: det.FirstSeen, LedBy: det.LedBy,
 	}
 }
 

@@ -54,10 +54,14 @@ type Alert struct {
 	FirstSeen Millis `json:"first_seen"`
 	LastSeen  Millis `json:"last_seen"`
 
+	// Severity and Score are those of what completed this alert; what the episode has come
+	// to stands in Episode. Of a close they are the worst of the episode.
 	Severity            string  `json:"severity"`
 	Score               float64 `json:"score"`                  // 0-100, 50 is the budget's threshold
 	ExpectedPerAgentDay float64 `json:"expected_per_agent_day"` // of a normal agent
 	Confidence          float64 `json:"confidence"`             // 0-1, how much history stands behind it
+
+	Episode Episode `json:"episode"`
 
 	Title   string `json:"title"`   // one line without values
 	Summary string `json:"summary"` // one or two plain sentences with them
@@ -73,6 +77,45 @@ type Alert struct {
 	Detector DetectorInfo `json:"detector"`
 }
 
+// Values of Episode.Reason: why an alert was raised.
+const (
+	ReasonOpened   = "opened"
+	ReasonWorse    = "worse"     // a higher severity
+	ReasonNewKind  = "new_kind"  // another kind of deviation
+	ReasonNewPlace = "new_place" // another place that data can leave to
+	ReasonMoved    = "moved"     // the most has gone to another place than was told
+	ReasonEnded    = "ended"
+)
+
+// Episode is what an episode has come to, this alert included.
+type Episode struct {
+	Reason   string  `json:"reason"`
+	Severity string  `json:"severity"` // the highest so far
+	Score    float64 `json:"score"`    // likewise
+	// Risk is that of the highest severity (Risk), RiskAdded what this alert adds to
+	// it: over the alerts of an episode it sums to its risk, once.
+	Risk      int `json:"risk"`
+	RiskAdded int `json:"risk_added"`
+	Alerts    int `json:"alerts"` // of the episode, this one included
+}
+
+// Risk is what an episode of this severity is worth in points, of which 100 are worth
+// looking at whatever else there is: an agent that only wears out its alert budget does
+// not get there in a month.
+func Risk(severity string) int {
+	switch severity {
+	case SeverityCritical:
+		return 100
+	case SeverityHigh:
+		return 60
+	case SeverityMedium:
+		return 15
+	case SeverityLow:
+		return 5
+	}
+	return 0
+}
+
 // AlertAgent is the agent that an alert is about.
 type AlertAgent struct {
 	ID        string `json:"id"`
@@ -84,33 +127,93 @@ type AlertAgent struct {
 
 // AlertSignal explains one signal: what was seen, what was expected.
 type AlertSignal struct {
-	Name            string   `json:"name"`
-	Observed        float64  `json:"observed"`
-	Expected        float64  `json:"expected"`
-	Low             float64  `json:"low"`  // the interval that a normal agent keeps within
-	High            float64  `json:"high"` // 99.9 % of the time
-	Unit            string   `json:"unit"`
-	P               float64  `json:"p"` // expected exceedances per agent-day, calibrated
-	WindowStart     Millis   `json:"window_start"`
-	WindowSeconds   int64    `json:"window_seconds"`
-	BaselineSamples float64  `json:"baseline_samples"`
-	FirstSeen       []string `json:"first_seen,omitempty"`
+	Name            string  `json:"name"`
+	Observed        float64 `json:"observed"`
+	Expected        float64 `json:"expected"`
+	Low             float64 `json:"low"`  // the interval that a normal agent keeps within
+	High            float64 `json:"high"` // 99.9 % of the time
+	Unit            string  `json:"unit"`
+	P               float64 `json:"p"` // expected exceedances per agent-day, calibrated
+	WindowStart     Millis  `json:"window_start"`
+	WindowSeconds   int64   `json:"window_seconds"`
+	BaselineSamples float64 `json:"baseline_samples"`
+	// Baseline says whose history the expectation is.
+	Baseline  string   `json:"baseline"`
+	FirstSeen []string `json:"first_seen,omitempty"`
+	// LedBy is the kind of the new thing that led, where it can be of several kinds.
+	LedBy string `json:"led_by,omitempty"`
 }
+
+// Values of AlertSignal.Baseline.
+const (
+	BaselineAgent   = "agent"   // its own, corrected by its peers'
+	BaselinePeers   = "peers"   // the first days of its peers: it has hardly any of its own
+	BaselineAssumed = "assumed" // nobody's: neither it nor a peer has a history
+)
+
+// Values of AlertSignal.LedBy.
+const (
+	LedByDestination = "destination" // a place outside, or one that was sent to
+	LedByStore       = "store"       // a place inside that was written to
+	LedByAgent       = "agent"       // another agent
+	LedByTool        = "tool"        // a tool
+	LedByToolUse     = "tool_use"    // a tool on a kind of resource
+	LedByResource    = "resource"    // a resource that was read
+	LedBySequence    = "sequence"    // a tool after another one
+)
 
 // Evidence names what proves an alert.
 type Evidence struct {
-	EventIDs   []string `json:"event_ids"` // at most MaxEvidence
+	// EventIDs are ids of the EventCount events that prove it: at most MaxEvidence, and
+	// none of an event without an id. Proof is what crossed the budget, and where an hour as a
+	// whole did, that hour's events before.
+	EventIDs   []string `json:"event_ids"`
 	Resources  []string `json:"resources"` // at most MaxEvidence
 	Tools      []string `json:"tools"`     // at most MaxEvidence
 	EventCount int64    `json:"event_count"`
-	// Places are what the episode moved so far by resource, where the most was sent first;
-	// at most MaxEvidence.
+	// CompletedBy is the event that completed the alert: none where an hour without events
+	// did. Of a close it is that of the episode's worst.
+	CompletedBy *CompletedBy `json:"completed_by,omitempty"`
+	// Totals are of the episode so far.
+	Totals *Totals `json:"totals,omitempty"`
+	// Places are the same by resource, where the most was sent first; at most MaxEvidence.
 	Places []Place `json:"places,omitempty"`
 }
+
+// CompletedBy is the event that completed an alert.
+type CompletedBy struct {
+	EventID       string   `json:"event_id"`
+	Time          Millis   `json:"time"`
+	Tool          string   `json:"tool,omitempty"`
+	Access        string   `json:"access,omitempty"`
+	Outcome       string   `json:"outcome,omitempty"`
+	Target        string   `json:"target,omitempty"` // the resource, or the agent, that it is most about
+	TargetAgentID string   `json:"target_agent_id,omitempty"`
+	Resources     []string `json:"resources,omitempty"` // at most MaxEvidence
+	BytesSent     uint64   `json:"bytes_sent"`
+	BytesReceived uint64   `json:"bytes_received"`
+}
+
+// Totals are what an agent did since the event that opened the episode, that one
+// included, whether it crossed the budget or not.
+type Totals struct {
+	Since           Millis `json:"since"`
+	Events          uint64 `json:"events"`
+	BytesSent       uint64 `json:"bytes_sent"`
+	BytesReceived   uint64 `json:"bytes_received"`
+	Sessions        uint64 `json:"sessions"` // at most MaxTotalSessions are told apart
+	NewTools        uint64 `json:"new_tools"`
+	NewResources    uint64 `json:"new_resources"`
+	NewDestinations uint64 `json:"new_destinations"`
+}
+
+// MaxTotalSessions bounds Totals.Sessions.
+const MaxTotalSessions = 64
 
 // Place is what an episode moved to and from one resource.
 type Place struct {
 	Resource      string `json:"resource"`
+	EventID       string `json:"event_id,omitempty"` // of the event that moved the most
 	Events        uint64 `json:"events"`
 	BytesSent     uint64 `json:"bytes_sent"`
 	BytesReceived uint64 `json:"bytes_received"`

@@ -90,33 +90,82 @@ var signals = []string{
 	schemas.SignalResourceBreadth, schemas.SignalToolSequence, schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood, "metric:x",
 }
 
-func TestEverySignalHasTags(t *testing.T) {
+func signalsOf(names ...string) (list []schemas.AlertSignal) {
+	for _, n := range names {
+		list = append(list, schemas.AlertSignal{Name: n})
+	}
+	return list
+}
+
+var accesses = []string{"", schemas.AccessRead, schemas.AccessWrite, schemas.AccessDelete, schemas.AccessSend, schemas.AccessExecute, "later"}
+
+// everyTags calls f on the tags of each signal, whatever leads it and completes it.
+func everyTags(f func(schemas.Tags)) {
 	for _, s := range signals {
-		for _, access := range []string{"", schemas.AccessRead, schemas.AccessWrite, schemas.AccessDelete, schemas.AccessSend, schemas.AccessExecute, "later"} {
-			tags := schemas.Tagging{}.For([]string{s, s}, access)
-			require.NotEmpty(t, tags.OwaspASI, s)
-			for _, list := range [][]string{tags.OwaspASI, tags.ATLAS, tags.Attack} {
-				require.NotNil(t, list)
-				require.True(t, slices.IsSorted(list))
-				require.Equal(t, list, slices.Compact(slices.Clone(list)), "each once")
+		for _, led := range []string{
+			"", schemas.LedByDestination, schemas.LedByStore, schemas.LedByAgent, schemas.LedByTool, schemas.LedByToolUse, schemas.LedByResource, schemas.LedBySequence,
+		} {
+			for _, access := range accesses {
+				for _, kind := range []string{"", "url", "email", "db", "s3"} {
+					f(schemas.Tagging{}.For([]schemas.AlertSignal{{Name: s, LedBy: led}, {Name: s}}, &schemas.Act{Access: access, Kind: kind}))
+				}
 			}
 		}
 	}
 }
 
+func TestEverySignalHasTags(t *testing.T) {
+	everyTags(func(tags schemas.Tags) {
+		require.NotEmpty(t, tags.OwaspASI)
+		for _, list := range [][]string{tags.OwaspASI, tags.ATLAS, tags.Attack} {
+			require.NotNil(t, list)
+			require.True(t, slices.IsSorted(list))
+			require.Equal(t, list, slices.Compact(slices.Clone(list)), "each once")
+		}
+	})
+}
+
 func TestTagsJoinWhatSignalsAndAccessSay(t *testing.T) {
+	led := signalsOf(schemas.SignalToolSequence, schemas.SignalNewDestination)
+	led[1].LedBy = schemas.LedByDestination
 	require.Equal(t, schemas.Tags{
 		OwaspASI: []string{"ASI01", "ASI02", "ASI05"},
 		ATLAS:    []string{"AML.T0050", "AML.T0053", "AML.T0086"},
 		Attack:   []string{"T1059", "T1567"},
-	}, schemas.Tagging{}.For([]string{schemas.SignalToolSequence, schemas.SignalNewDestination}, schemas.AccessExecute))
-	require.Equal(t, schemas.Tagging{}.For([]string{schemas.SignalSilence}, ""), schemas.Tagging{}.For([]string{schemas.SignalSilence}, schemas.AccessDelete),
-		"an agent that did nothing did not delete")
-	require.Equal(t, schemas.Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}}, schemas.Tagging{}.For(nil, schemas.AccessSend))
+	}, schemas.Tagging{}.For(led, &schemas.Act{Access: schemas.AccessExecute, Kind: "url"}))
+	require.Equal(t, schemas.Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}}, schemas.Tagging{}.For(nil, &schemas.Act{Access: schemas.AccessSend}))
 
-	tags := schemas.Tagging{}.For([]string{schemas.SignalNewDestination}, "")
+	tags := schemas.Tagging{}.For(signalsOf(schemas.SignalNewDestination), nil)
 	tags.OwaspASI[0] = "changed"
-	require.Equal(t, "ASI01", schemas.Tagging{}.For([]string{schemas.SignalNewDestination}, "").OwaspASI[0], "what is returned is the caller's")
+	require.Equal(t, "ASI01", schemas.Tagging{}.For(signalsOf(schemas.SignalNewDestination), nil).OwaspASI[0], "what is returned is the caller's")
+}
+
+func TestATechniqueOfATTACKIsNamedOnlyWhereItsDefinitionFits(t *testing.T) {
+	for _, c := range []struct {
+		name, signal, led, access, kind string
+		want                            []string
+	}{
+		{"data sent to a web service", schemas.SignalNewDestination, schemas.LedByDestination, schemas.AccessSend, "url", []string{"T1567"}},
+		{"data mailed out", schemas.SignalNewDestination, schemas.LedByDestination, schemas.AccessSend, "email", []string{"T1048"}},
+		{"a page read for the first time", schemas.SignalNewDestination, schemas.LedByDestination, schemas.AccessRead, "url", nil},
+		{"a new tool on a database inside", schemas.SignalNewDestination, schemas.LedByTool, schemas.AccessWrite, "db", nil},
+		{"a first message to another agent", schemas.SignalNewDestination, schemas.LedByAgent, schemas.AccessSend, "", nil},
+		{"a first write to a store inside", schemas.SignalNewDestination, schemas.LedByStore, schemas.AccessWrite, "db", []string{"T1565"}},
+		{"much sent to a ticket inside", schemas.SignalBytesSent, "", schemas.AccessSend, "ticket", nil},
+		{"much mailed to a customer", schemas.SignalBytesSent, "", schemas.AccessSend, "email", []string{"T1048"}},
+		{"much read from a bucket", schemas.SignalBytesReceived, "", schemas.AccessRead, "s3", []string{"T1119", "T1530"}},
+		{"much read from the web", schemas.SignalBytesReceived, "", schemas.AccessRead, "url", nil},
+		{"a sweep across documents", schemas.SignalResourceBreadth, "", schemas.AccessRead, "file", []string{"T1119", "T1213"}},
+		{"a tool never used", schemas.SignalNewTool, schemas.LedByTool, schemas.AccessRead, "db", nil},
+		{"many calls", schemas.SignalCallRate, "", schemas.AccessExecute, "db", nil},
+		{"many calls that delete", schemas.SignalCallRate, "", schemas.AccessDelete, "db", []string{"T1485"}},
+		{"many failures", schemas.SignalFailureRatio, "", schemas.AccessRead, "db", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tags := schemas.Tagging{}.For([]schemas.AlertSignal{{Name: c.signal, LedBy: c.led}}, &schemas.Act{Access: c.access, Kind: c.kind})
+			require.ElementsMatch(t, c.want, tags.Attack)
+		})
+	}
 }
 
 func TestTagsAreNamedAsTheirPublishersNameThem(t *testing.T) {
@@ -153,39 +202,36 @@ func TestTagsAreNamedAsTheirPublishersNameThem(t *testing.T) {
 	for _, t := range atlas.Tactics {
 		tacticNames[t.ID] = t.Name
 	}
-	for _, s := range signals {
-		for _, access := range []string{schemas.AccessRead, schemas.AccessWrite, schemas.AccessDelete, schemas.AccessSend, schemas.AccessExecute} {
-			tags := schemas.Tagging{}.For([]string{s}, access)
-			for _, id := range tags.OwaspASI {
-				require.Equal(t, taxonomy.ASI[id], schemas.OwaspASIName(id), id)
-				require.NotEmpty(t, schemas.OwaspASIName(id), id)
-			}
-			for _, id := range tags.Attack {
+	everyTags(func(tags schemas.Tags) {
+		for _, id := range tags.OwaspASI {
+			require.Equal(t, taxonomy.ASI[id], schemas.OwaspASIName(id), id)
+			require.NotEmpty(t, schemas.OwaspASIName(id), id)
+		}
+		for _, id := range tags.Attack {
+			got, ok := schemas.LookupTechnique(id)
+			require.True(t, ok, id)
+			require.Equal(t, attack.Techniques[id], got.Name, id)
+		}
+		for _, id := range tags.ATLAS {
+			for id != "" {
 				got, ok := schemas.LookupTechnique(id)
 				require.True(t, ok, id)
-				require.Equal(t, attack.Techniques[id], got.Name, id)
-			}
-			for _, id := range tags.ATLAS {
-				for id != "" {
-					got, ok := schemas.LookupTechnique(id)
-					require.True(t, ok, id)
-					require.Equal(t, names[id], got.Name, id)
-					require.Equal(t, parents[id], got.Parent, id)
-					of := tactics[id]
-					if got.Parent != "" {
-						of = tactics[got.Parent]
-					}
-					if len(of) == 1 {
-						require.Equal(t, of[0], got.Tactic, id)
-						require.Equal(t, tacticNames[of[0]], got.TacticName, id)
-					} else {
-						require.Empty(t, got.Tactic, id)
-					}
-					id = got.Parent
+				require.Equal(t, names[id], got.Name, id)
+				require.Equal(t, parents[id], got.Parent, id)
+				of := tactics[id]
+				if got.Parent != "" {
+					of = tactics[got.Parent]
 				}
+				if len(of) == 1 {
+					require.Equal(t, of[0], got.Tactic, id)
+					require.Equal(t, tacticNames[of[0]], got.TacticName, id)
+				} else {
+					require.Empty(t, got.Tactic, id)
+				}
+				id = got.Parent
 			}
 		}
-	}
+	})
 	_, ok := schemas.LookupTechnique("T0000")
 	require.False(t, ok)
 }
@@ -229,10 +275,11 @@ func TestTagsOfAnOverrideTakeThePlaceOfOurOwn(t *testing.T) {
 		Access:  map[string]schemas.Tags{schemas.AccessSend: of("none")},
 	}
 	require.Equal(t, schemas.Tags{OwaspASI: []string{"ASI02"}, ATLAS: []string{"AML.T0034", "AML.T0086"}, Attack: []string{"T1567.002"}},
-		g.For([]string{schemas.SignalBytesSent, "metric:cost"}, schemas.AccessSend))
+		g.For(signalsOf(schemas.SignalBytesSent, "metric:cost"), &schemas.Act{Access: schemas.AccessSend, Kind: "url"}))
 	own := schemas.Tagging{}
-	require.Equal(t, own.For([]string{schemas.SignalNewTool, "metric:other"}, schemas.AccessDelete),
-		g.For([]string{schemas.SignalNewTool, "metric:other"}, schemas.AccessDelete), "what is not overridden stays")
+	deletes := &schemas.Act{Access: schemas.AccessDelete, Kind: "db"}
+	require.Equal(t, own.For(signalsOf(schemas.SignalNewTool, "metric:other"), deletes),
+		g.For(signalsOf(schemas.SignalNewTool, "metric:other"), deletes), "what is not overridden stays")
 
 	for _, bad := range []string{"T15", "ASI11", "AML.0086", "t1567", "T1567.2", "none"} {
 		_, err := schemas.ParseTags([]string{"T1567", bad})

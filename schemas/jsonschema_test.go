@@ -33,10 +33,21 @@ func document(name, title, description string, n node) node {
 	return n
 }
 
+var severities = []string{schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical}
+
 // enums are the fields that take one of few values.
 var enums = map[string][]string{
 	"Alert.status":     {schemas.StatusOpen, schemas.StatusUpdate, schemas.StatusClose},
-	"Alert.severity":   {schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical},
+	"Alert.severity":   severities,
+	"Episode.severity": severities,
+	"Episode.reason": {
+		schemas.ReasonOpened, schemas.ReasonWorse, schemas.ReasonNewKind, schemas.ReasonNewPlace, schemas.ReasonMoved, schemas.ReasonEnded,
+	},
+	"AlertSignal.baseline": {schemas.BaselineAgent, schemas.BaselinePeers, schemas.BaselineAssumed},
+	"AlertSignal.led_by": {
+		schemas.LedByDestination, schemas.LedByStore, schemas.LedByAgent, schemas.LedByTool, schemas.LedByToolUse,
+		schemas.LedByResource, schemas.LedBySequence,
+	},
 	"activity.access":  {schemas.AccessRead, schemas.AccessWrite, schemas.AccessDelete, schemas.AccessSend, schemas.AccessExecute},
 	"activity.outcome": {schemas.OutcomeSuccess, schemas.OutcomeFailure, schemas.OutcomeDenied},
 }
@@ -48,6 +59,8 @@ func ofType(t *testing.T, ty reflect.Type) node {
 		return node{"type": "string", "format": "date-time"}
 	}
 	switch ty.Kind() { //nolint:exhaustive // the rest fails the test
+	case reflect.Pointer:
+		return ofType(t, ty.Elem())
 	case reflect.String:
 		return node{"type": "string"}
 	case reflect.Float64:
@@ -213,7 +226,8 @@ func TestEventsFollowTheActivitySchemaAsSentAndAsRouteWritesThem(t *testing.T) {
 func TestAlertsAndWindowsFollowTheirSchemas(t *testing.T) {
 	for name, v := range map[string]any{
 		"alert.schema.json": schemas.Alert{
-			Status: schemas.StatusOpen, Severity: schemas.SeverityHigh, Time: 1, FirstSeen: 1, LastSeen: 1, Signals: []schemas.AlertSignal{{Name: "drift", WindowStart: 1, FirstSeen: []string{"x"}}},
+			Status: schemas.StatusOpen, Severity: schemas.SeverityHigh, Time: 1, FirstSeen: 1, LastSeen: 1, Signals: []schemas.AlertSignal{{Name: "drift", WindowStart: 1, Baseline: schemas.BaselineAgent, FirstSeen: []string{"x"}}},
+			Episode:  schemas.Episode{Reason: schemas.ReasonOpened, Severity: schemas.SeverityHigh},
 			Evidence: schemas.Evidence{EventIDs: []string{}, Resources: []string{}, Tools: []string{}}, Tags: schemas.Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}},
 		},
 		"window.schema.json": schemas.Window{Start: 1, Signals: map[string]schemas.WindowSignal{"drift": {}}},

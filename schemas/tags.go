@@ -37,6 +37,7 @@ var techniques = map[string]Technique{
 	"AML.T0086":     {Name: "Exfiltration via AI Agent Tool Invocation", Tactic: "AML.TA0010", TacticName: "Exfiltration"},
 	"AML.T0101":     {Name: "Data Destruction via AI Agent Tool Invocation", Tactic: "AML.TA0011", TacticName: "Impact"},
 
+	"T1048": {Name: "Exfiltration Over Alternative Protocol", Tactic: "TA0010", TacticName: "Exfiltration"},
 	"T1059": {Name: "Command and Scripting Interpreter", Tactic: "TA0002", TacticName: "Execution"},
 	"T1078": {Name: "Valid Accounts"},
 	"T1087": {Name: "Account Discovery", Tactic: "TA0007", TacticName: "Discovery"},
@@ -46,6 +47,7 @@ var techniques = map[string]Technique{
 	"T1489": {Name: "Service Stop", Tactic: "TA0040", TacticName: "Impact"},
 	"T1499": {Name: "Endpoint Denial of Service", Tactic: "TA0040", TacticName: "Impact"},
 	"T1526": {Name: "Cloud Service Discovery", Tactic: "TA0007", TacticName: "Discovery"},
+	"T1530": {Name: "Data from Cloud Storage", Tactic: "TA0009", TacticName: "Collection"},
 	"T1562": {Name: "Impair Defenses"},
 	"T1565": {Name: "Data Manipulation", Tactic: "TA0040", TacticName: "Impact"},
 	"T1567": {Name: "Exfiltration Over Web Service", Tactic: "TA0010", TacticName: "Exfiltration"},
@@ -86,21 +88,22 @@ var (
 // Applications, or the empty string.
 func OwaspASIName(id string) string { return owaspASI[id] }
 
-// signalTags say what a deviation may be a sign of. A deviation proves no
-// technique: the tags are where an analyst begins to look.
+// signalTags say what a deviation may be a sign of. A deviation proves no technique: the
+// tags are where an analyst begins to look. A technique of ATT&CK is named only where what was
+// seen is what its definition describes, which mostly takes more than the signal (Act).
 var signalTags = map[string]Tags{
-	SignalCallRate:        {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0029", "AML.T0034.002"}, Attack: []string{"T1499"}},
-	SignalCallRateLong:    {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0029", "AML.T0034.002"}, Attack: []string{"T1499"}},
+	SignalCallRate:        {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0034.002"}},
+	SignalCallRateLong:    {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0034.002"}},
 	SignalDrift:           {OwaspASI: []string{"ASI10"}, ATLAS: []string{"AML.T0034.002"}},
 	SignalSilence:         {OwaspASI: []string{"ASI08"}, Attack: []string{"T1489", "T1562"}},
-	SignalBytesSent:       {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0086"}, Attack: []string{"T1567"}},
-	SignalBytesReceived:   {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0085.001"}, Attack: []string{"T1119", "T1213"}},
-	SignalNewTool:         {OwaspASI: []string{"ASI02", "ASI04"}, ATLAS: []string{"AML.T0053"}, Attack: []string{"T1078"}},
-	SignalNewResource:     {OwaspASI: []string{"ASI02", "ASI03"}, ATLAS: []string{"AML.T0053", "AML.T0085.001"}, Attack: []string{"T1078", "T1213"}},
-	SignalNewDestination:  {OwaspASI: []string{"ASI01", "ASI02"}, ATLAS: []string{"AML.T0086"}, Attack: []string{"T1567"}},
-	SignalResourceBreadth: {OwaspASI: []string{"ASI02", "ASI03"}, ATLAS: []string{"AML.T0085.001"}, Attack: []string{"T1087", "T1119"}},
+	SignalBytesSent:       {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0086"}},
+	SignalBytesReceived:   {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0085.001"}},
+	SignalNewTool:         {OwaspASI: []string{"ASI02", "ASI04"}, ATLAS: []string{"AML.T0053"}},
+	SignalNewResource:     {OwaspASI: []string{"ASI02", "ASI03"}, ATLAS: []string{"AML.T0085.001"}},
+	SignalNewDestination:  {OwaspASI: []string{"ASI01", "ASI02"}},
+	SignalResourceBreadth: {OwaspASI: []string{"ASI02", "ASI03"}, ATLAS: []string{"AML.T0085.001"}},
 	SignalToolSequence:    {OwaspASI: []string{"ASI01", "ASI02"}, ATLAS: []string{"AML.T0053"}},
-	SignalFailureRatio:    {OwaspASI: []string{"ASI03"}, ATLAS: []string{"AML.T0084"}, Attack: []string{"T1087", "T1526"}},
+	SignalFailureRatio:    {OwaspASI: []string{"ASI03", "ASI08"}},
 	SignalMalformed:       {OwaspASI: []string{"ASI10"}, Attack: []string{"T1562"}},
 	SignalLate:            {OwaspASI: []string{"ASI10"}, Attack: []string{"T1562"}},
 	SignalNameFlood:       {OwaspASI: []string{"ASI03", "ASI10"}, Attack: []string{"T1499"}},
@@ -112,10 +115,83 @@ var metricTags = Tags{OwaspASI: []string{"ASI10"}}
 
 // accessTags are added where a call that did this completed the alert.
 var accessTags = map[string]Tags{
-	AccessWrite:   {Attack: []string{"T1565"}},
 	AccessDelete:  {ATLAS: []string{"AML.T0101"}, Attack: []string{"T1485"}},
-	AccessSend:    {ATLAS: []string{"AML.T0086"}, Attack: []string{"T1567"}},
 	AccessExecute: {OwaspASI: []string{"ASI05"}, ATLAS: []string{"AML.T0050"}, Attack: []string{"T1059"}},
+}
+
+// exfiltration is the technique by which data leave to a place of this kind: over the web,
+// or over a protocol that is not the web's. Of an address that is neither, and of places
+// inside, ATT&CK says nothing.
+var exfiltration = map[string]string{
+	"url": "T1567", "http": "T1567", "https": "T1567", "domain": "T1567", "host": "T1567",
+	"email": "T1048",
+}
+
+// outside are the kinds of resources that are not the house's own.
+func outside(kind string) bool {
+	switch kind {
+	case "url", "http", "https", "domain", "host", "ip", "email", "phone", "iban", "":
+		return true
+	}
+	return false
+}
+
+// collection is the technique by which data are read from a place inside.
+func collection(kind string) string {
+	switch kind {
+	case "s3", "gs", "gcs", "azure", "blob", "bucket":
+		return "T1530"
+	}
+	return "T1213"
+}
+
+// Act is what tags are told by, of the call that completed an alert, beside its signals.
+type Act struct {
+	Access string
+	Kind   string // of its target: the part of a resource before the colon
+}
+
+// of returns the tags of a signal that this call completed.
+func (act Act) of(s *AlertSignal) (t Tags) {
+	reads := act.Access == AccessRead
+	switch s.Name {
+	case SignalNewDestination, SignalNewTool:
+		switch s.LedBy {
+		case LedByDestination:
+			if !reads { // who reads a page sends nothing there to speak of
+				t.ATLAS = append(t.ATLAS, "AML.T0086")
+				t.Attack = some(exfiltration[act.Kind])
+			}
+		case LedByAgent:
+			t.OwaspASI = append(t.OwaspASI, "ASI07")
+		case LedByTool, LedByToolUse:
+			t.OwaspASI = append(t.OwaspASI, "ASI04")
+			t.ATLAS = append(t.ATLAS, "AML.T0053")
+		case LedByStore:
+			t.Attack = some("T1565")
+		}
+	case SignalNewResource:
+		switch {
+		case s.LedBy == LedByStore:
+			t.Attack = some("T1565")
+		case !outside(act.Kind):
+			t.Attack = some(collection(act.Kind))
+		}
+	case SignalBytesSent:
+		t.Attack = some(exfiltration[act.Kind])
+	case SignalBytesReceived, SignalResourceBreadth:
+		if (reads || act.Access == "") && !outside(act.Kind) {
+			t.Attack = append(some(collection(act.Kind)), "T1119")
+		}
+	}
+	return t
+}
+
+func some(id string) []string {
+	if id == "" {
+		return nil
+	}
+	return []string{id}
 }
 
 // NoTags stands, alone in a list for ParseTags, for an empty one.
@@ -147,24 +223,40 @@ type Tagging struct {
 	Access  map[string]Tags
 }
 
-// For returns the tags of an alert with these signals, completed by a call with
-// this access (empty: unknown, or no call at all): sorted, each once, no list nil.
-func (g Tagging) For(signals []string, access string) Tags {
+// For returns the tags of an alert with these signals, completed by this call (nil: by no
+// call): sorted, each once, no list nil.
+func (g Tagging) For(signals []AlertSignal, act *Act) Tags {
 	t := Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}}
 	add := func(more Tags) {
 		t.OwaspASI = append(t.OwaspASI, more.OwaspASI...)
 		t.ATLAS = append(t.ATLAS, more.ATLAS...)
 		t.Attack = append(t.Attack, more.Attack...)
 	}
-	acted := false
-	for _, s := range signals {
-		add(g.signal(s))
-		acted = acted || (s != SignalSilence && s != SignalMalformed && s != SignalLate && s != SignalNameFlood && !strings.HasPrefix(s, "metric:"))
+	acted, called := false, false // that it acted says something; likewise what it called
+	for i := range signals {
+		s := &signals[i]
+		if own, ok := g.Signals[s.Name]; ok {
+			add(own)
+		} else {
+			add(tagsOf(s.Name))
+			if act != nil {
+				add(act.of(s))
+			}
+		}
+		switch s.Name {
+		case SignalMalformed, SignalLate, SignalSilence, SignalNameFlood:
+		case SignalCallRate, SignalCallRateLong, SignalDrift, SignalFailureRatio:
+			acted = true
+		default:
+			called = called || !strings.HasPrefix(s.Name, SignalMetric)
+		}
 	}
-	if own, ok := g.Access[access]; acted && ok {
-		add(own)
-	} else if acted {
-		add(accessTags[access])
+	if act != nil && (called || acted && act.Access == AccessDelete) {
+		if own, ok := g.Access[act.Access]; ok {
+			add(own)
+		} else {
+			add(accessTags[act.Access])
+		}
 	}
 	for _, list := range []*[]string{&t.OwaspASI, &t.ATLAS, &t.Attack} {
 		slices.Sort(*list)
@@ -173,12 +265,9 @@ func (g Tagging) For(signals []string, access string) Tags {
 	return t
 }
 
-func (g Tagging) signal(name string) Tags {
-	if own, ok := g.Signals[name]; ok {
-		return own
-	}
-	if strings.HasPrefix(name, "metric:") {
+func tagsOf(signal string) Tags {
+	if strings.HasPrefix(signal, SignalMetric) {
 		return metricTags
 	}
-	return signalTags[name]
+	return signalTags[signal]
 }

@@ -134,6 +134,7 @@ func runSeed(o options, seed uint64, tails generator.Tails, cfg detector.Config)
 	r.Attacked = rates(attacked, attacked.detector, attacked.labels)
 	r.EWMA, r.ZScore = rates(honest, honest.ewma, nil), rates(honest, honest.zscore, nil)
 	r.Changes, r.SettledChanges = nearChanges(honest)
+	r.Severity = useOf(attacked)
 	for _, l := range attacked.labels {
 		credit(r.Attacks, l, attacked.detector, honest.detector)
 		credit(r.EWMAAttacks, l, attacked.ewma, honest.ewma)
@@ -159,6 +160,7 @@ func sum(seeds []report) report {
 		s.Attacked.add(r.Attacked)
 		s.EWMA.add(r.EWMA)
 		s.ZScore.add(r.ZScore)
+		s.Severity.plus(&r.Severity)
 		for kind, t := range r.Attacks {
 			s.Attacks[kind] = s.Attacks[kind].plus(t)
 		}

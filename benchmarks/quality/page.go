@@ -115,6 +115,7 @@ func writeFleets(b *strings.Builder, o options, r *report) {
 		fmt.Fprintf(b, "| %s | %s | %.0f | %.2f | %s | %d of %d | %d of %d |\n", kind, wilson(t.Found, t.Attacks), median(t.Events), median(t.Hours), names(t.Signals), e.Found, e.Attacks, z.Found, z.Attacks)
 	}
 	fmt.Fprintf(b, "| **all** | %s | | | | %d of %d | %d of %d |\n", wilson(total[0].Found, total[0].Attacks), total[1].Found, total[1].Attacks, total[2].Found, total[2].Attacks)
+	writeSeverity(b, r)
 	fmt.Fprintf(b, "\n%.1f µs an event in the detector, on a machine that others use too.\n", 1e6*r.Seconds/float64(r.Events))
 }
 

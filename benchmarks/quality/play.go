@@ -19,10 +19,12 @@ type who struct{ tenant, agent string }
 
 // alarm is one alert, open or update.
 type alarm struct {
-	at      schemas.Millis
-	open    bool
-	signal  string
-	attacks int // events of the attack on this agent that had passed
+	at       schemas.Millis
+	open     bool
+	signal   string
+	attacks  int // events of the attack on this agent that had passed
+	severity string
+	episode  string
 }
 
 // alarms are those of one fleet, by agent, in order of time.
@@ -44,7 +46,7 @@ func (r *recorder) Alert(a *schemas.Alert) {
 	if len(a.Signals) > 0 {
 		name = a.Signals[0].Name
 	}
-	r.alarms[id] = append(r.alarms[id], alarm{a.Time, a.Status == schemas.StatusOpen, name, r.passed[id]})
+	r.alarms[id] = append(r.alarms[id], alarm{a.Time, a.Status == schemas.StatusOpen, name, r.passed[id], a.Severity, a.EpisodeID})
 }
 
 func (r *recorder) Window(w *schemas.Window) {
@@ -123,10 +125,10 @@ func play(o generator.Options, cfg detector.Config, windows bool) (*played, erro
 				naive.passed[id]++
 			}
 			if naive.see(id, ev.Time) {
-				p.zscore[id] = append(p.zscore[id], alarm{ev.Time, true, "z", naive.passed[id]})
+				p.zscore[id] = append(p.zscore[id], alarm{at: ev.Time, open: true, signal: "z", attacks: naive.passed[id]})
 			}
 			if simple.see(id, ev.Time) {
-				p.ewma[id] = append(p.ewma[id], alarm{ev.Time, true, "ewma", simple.passed[id]})
+				p.ewma[id] = append(p.ewma[id], alarm{at: ev.Time, open: true, signal: "ewma", attacks: simple.passed[id]})
 			}
 		}
 	}

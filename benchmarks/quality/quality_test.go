@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -102,6 +103,45 @@ func TestAnAttackIsFoundByAnAlertInItsTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestSeveritiesAreSortedByWhatTheyBelongTo(t *testing.T) {
+	bot, other := who{"default", "bot"}, who{"default", "other"}
+	p := &played{
+		labels: []generator.Label{{TenantID: "default", AgentID: "bot", Kind: generator.KindExfilFast, Start: 10 * hour, End: 12 * hour}},
+		detector: alarms{
+			bot: {
+				{at: 9 * hour, episode: "a", severity: schemas.SeverityLow},
+				{at: 11 * hour, episode: "a", severity: schemas.SeverityHigh},
+				{at: 20 * hour, episode: "b", severity: schemas.SeverityMedium},
+			},
+			other: {{at: 11 * hour, episode: "c", severity: schemas.SeverityHigh}},
+		},
+	}
+	assert.Equal(t, severityUse{
+		Alerts:   [4]split{{0, 1}, {0, 1}, {1, 1}, {}},
+		Episodes: [4]split{{}, {0, 1}, {1, 1}, {}},
+		Worst:    [4]int{0, 0, 1, 0},
+	}, useOf(p))
+}
+
+// An analyst who looks at the critical alerts first must not find a rollout there.
+func TestSeverityMeansSomething(t *testing.T) {
+	var sum severityUse
+	for seed := uint64(201); seed <= 204; seed++ {
+		p, err := play(generator.Options{Agents: 120, Days: 35, Seed: seed, Tails: generator.TailsNB, Kinds: generator.Kinds()}, detector.DefaultConfig(), false)
+		require.NoError(t, err)
+		u := useOf(p)
+		sum.plus(&u)
+	}
+	t.Logf("%+v", sum)
+	part := func(s split) float64 { return float64(s.Attacks) / float64(s.Attacks+s.Others) }
+	for _, of := range [][4]split{sum.Alerts, sum.Episodes} {
+		assert.Greater(t, part(of[3]), 0.9, "critical")
+		assert.Greater(t, part(of[2]), 0.8, "high")
+	}
+	w := sum.Worst
+	assert.Greater(t, float64(w[2]+w[3])/float64(w[0]+w[1]+w[2]+w[3]), 0.9, "attacks that move data out")
 }
 
 func TestTheReportHoldsEveryAttackAndEveryAgentDay(t *testing.T) {

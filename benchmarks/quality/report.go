@@ -120,6 +120,7 @@ type report struct {
 	Changes        int                       `json:"honest_alerts_near_changes"`
 	SettledChanges int                       `json:"honest_alerts_near_changes_after_day_14"`
 	Attacks        map[generator.Kind]*tally `json:"attacks"`
+	Severity       severityUse               `json:"severity"`
 
 	ZScore        budgetUse                 `json:"z_score_honest"`
 	ZScoreAttacks map[generator.Kind]*tally `json:"z_score_attacks"`
@@ -291,6 +292,10 @@ func printAttacks(w io.Writer, reports []report) {
 		fmt.Fprintf(tab, "\t%d/%d", total[i].Found, total[i].Attacks)
 	}
 	fmt.Fprintf(tab, "\t%d\t\t\t\t%d/%d\n", total[0].Luck, total[len(reports)].Found, total[len(reports)-1].Attacks)
+	for i, name := range severities {
+		fmt.Fprintf(tab, "%s: alerts %s of attacks, episodes %s\n", name, last.Severity.Alerts[i].share(), last.Severity.Episodes[i].share())
+	}
+	fmt.Fprintf(tab, "attacks that move data out, by their highest severity: %v\n", last.Severity.Worst)
 	fmt.Fprintf(tab, "false alerts by signal: %s\n", names(last.Honest.Signals))
 	for _, a := range generator.Archetypes() {
 		fmt.Fprintf(tab, "  %s, after day 14: %s\n", a, names(last.Honest.Causes[a.String()]))

@@ -35,9 +35,9 @@ type Item struct {
 	Unread bool
 }
 
-// leaves are the kinds of resources outside of the house: touching one moves
-// data to it, whatever the call is named.
-func leaves(kind string) bool {
+// Outside reports whether a resource of this kind is outside of the house: touching one
+// moves data to it, whatever the call is named.
+func Outside(kind string) bool {
 	switch kind {
 	case "url", "email", "iban", "domain", "ip", "phone", "host":
 		return true
@@ -148,7 +148,7 @@ func (b *itemBuilder) resource(r, kin, id string) {
 	}
 	k := ItemSource
 	switch {
-	case b.access == schemas.AccessSend || leaves(kin):
+	case b.access == schemas.AccessSend || Outside(kin):
 		k = ItemDestination
 	case b.access != "" && b.access != schemas.AccessRead:
 		k = ItemWrite

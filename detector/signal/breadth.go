@@ -42,7 +42,7 @@ func (resourceBreadth) Observe(c *Context) Detail {
 	mean, _ := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
 	return Detail{
 		Observed: float64(c.Win.NewResources + c.Win.NewDestinations), Expected: mean,
-		Start: c.hour(), Seconds: hourSeconds, Samples: c.Own.Breadth.Hours(),
+		Start: c.hour(), Seconds: hourSeconds, Samples: c.Own.Breadth.Hours(), Baseline: c.whose(c.Own.Breadth.Hours()),
 	}
 }
 
@@ -50,7 +50,7 @@ func (s resourceBreadth) Explain(c *Context) Detail {
 	d := s.Observe(c)
 	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
 	d.Text = "touched " + Count(d.Observed) + " resources for the first time since " + c.hour().Time().Format("15:04") +
-		" UTC; 99.9 % of its hours stay under " + Count(d.High) + ", " + Count(d.Expected) + " expected"
+		" UTC" + c.usually(d.Baseline, "its hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
 	for i := range c.Fresh {
 		if len(d.FirstSeen) < schemas.MaxEvidence && c.Fresh[i].Item.Kin != "" {
 			d.FirstSeen = append(d.FirstSeen, itemName(c.Fresh[i].Item))

@@ -55,14 +55,14 @@ func (s callRate) Explain(c *Context) Detail {
 		d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
 	}
 	d.Text = "made " + Plural(d.Observed, "call", "calls") + " since " + c.hour().Time().Format("15:04") +
-		" UTC; 99.9 % of such hours stay under " + Count(d.High) + ", " + Count(d.Expected) + " expected"
+		" UTC" + c.usually(d.Baseline, "such hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
 	return d
 }
 
 func (callRate) Observe(c *Context) Detail {
 	return Detail{
 		Observed: float64(c.Win.Events), Expected: c.Win.Rate.Mu,
-		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours),
+		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours), Baseline: c.whose(float64(c.Own.Rate.Hours)),
 	}
 }
 

@@ -55,8 +55,7 @@ func (s callRateLong) Observe(c *Context) Detail {
 
 func (s callRateLong) Explain(c *Context) Detail {
 	d, _ := s.Close(c)
-	d.Text = "made about " + Count(d.Observed) + " calls over the last day (recent hours weigh more); 99.9 % stay under " +
-		Count(d.High) + ", " + Count(d.Expected) + " expected"
+	d.Text = "made about " + Count(d.Observed) + " calls over the last day (recent hours weigh more)" + c.usually(d.Baseline, "its days") + Count(d.High) + ", " + Count(d.Expected) + " expected"
 	return d
 }
 
@@ -69,5 +68,6 @@ func (callRateLong) Close(c *Context) (Detail, bool) {
 	return Detail{
 		Observed: seen, Expected: mean, High: math.Ceil(score.GammaQuantile(interval, mean, variance)),
 		Start: c.hour() - (seconds-hourSeconds)*1000, Seconds: seconds, Samples: float64(c.Own.Rate.Hours),
+		Baseline: c.whose(float64(c.Own.Rate.Hours)),
 	}, true
 }

@@ -38,6 +38,7 @@ func (drift) Observe(c *Context) Detail {
 	return Detail{
 		Observed: level, Expected: ref, High: ref,
 		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours),
+		Baseline: c.whose(float64(c.Own.Rate.Hours)),
 	}
 }
 

@@ -126,7 +126,7 @@ func (s metric) Observe(c *Context) Detail {
 		return Detail{}
 	}
 	m, a := &c.Own.Metrics[s.index], &v.At
-	d := Detail{Observed: v.X, Expected: a.X(a.Mean), Start: c.At, Samples: m.Values()}
+	d := Detail{Observed: v.X, Expected: a.X(a.Mean), Start: c.At, Samples: m.Values(), Baseline: c.whose(m.Values())}
 	switch by, _ := s.test(c, v); {
 	case by == byJump:
 		d.Expected = a.X(a.Mean + a.Recent)
@@ -173,9 +173,9 @@ func (s metric) Explain(c *Context) Detail {
 	d.Low = 0
 	if by == byHour {
 		d.High = max(score.LogNormalQuantile(interval, v.Sum.Mean, v.Sum.RelVar), 2*v.Sum.Mean)
-		d.Text = "had " + what + since + "; 99.9 % of such hours stay under " + number(d.High) + ", " + number(d.Expected) + " expected"
+		d.Text = "had " + what + since + c.usually(d.Baseline, "such hours") + number(d.High) + ", " + number(d.Expected) + " expected"
 	} else {
-		d.Text = "had " + what + " in one call; 99.9 % of its calls stay under " + number(d.High) + ", " + number(d.Expected) + " expected"
+		d.Text = "had " + what + " in one call" + c.usually(d.Baseline, "its calls") + number(d.High) + ", " + number(d.Expected) + " expected"
 	}
 	return d
 }

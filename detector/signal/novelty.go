@@ -25,7 +25,7 @@ type newTool struct{}
 
 func (newTool) Info() Info {
 	return Info{
-		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Share: 0.3, Blocks: perDay,
+		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Share: 0.3, Blocks: perDay, Novelty: true, Leaves: true,
 		Title: "Tool that this agent has not used before",
 	}
 }
@@ -37,11 +37,11 @@ func (newTool) Score(c *Context) float64 {
 func (newTool) Tail(*Context, float64) float64 { return -1 }
 
 func (newTool) Observe(c *Context) Detail {
-	return countFresh(c, baseline.ItemTool, baseline.ItemToolKind)
+	return countFresh(c, novelties[schemas.SignalNewTool]...)
 }
 
 func (newTool) Explain(c *Context) Detail {
-	return explainFresh(c, "used", baseline.ItemTool, baseline.ItemToolKind)
+	return explainFresh(c, "used", novelties[schemas.SignalNewTool]...)
 }
 
 func (newTool) Close(*Context) (Detail, bool) { return Detail{}, false }
@@ -51,7 +51,7 @@ type newResource struct{}
 
 func (newResource) Info() Info {
 	return Info{
-		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Share: 0.1, Blocks: perDay,
+		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Share: 0.1, Blocks: perDay, Novelty: true,
 		Title: "Resource that this agent has not touched before",
 	}
 }
@@ -63,11 +63,11 @@ func (newResource) Score(c *Context) float64 {
 func (newResource) Tail(*Context, float64) float64 { return -1 }
 
 func (newResource) Observe(c *Context) Detail {
-	return countFresh(c, baseline.ItemSource, baseline.ItemWrite)
+	return countFresh(c, novelties[schemas.SignalNewResource]...)
 }
 
 func (newResource) Explain(c *Context) Detail {
-	return explainFresh(c, "touched", baseline.ItemSource, baseline.ItemWrite)
+	return explainFresh(c, "touched", novelties[schemas.SignalNewResource]...)
 }
 
 func (newResource) Close(c *Context) (Detail, bool) {
@@ -84,7 +84,7 @@ type newDestination struct{}
 
 func (newDestination) Info() Info {
 	return Info{
-		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Share: 20, Blocks: perDay, Leaves: true,
+		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Share: 20, Blocks: perDay, Novelty: true, Leaves: true,
 		Title: "First contact with a destination",
 	}
 }
@@ -175,11 +175,11 @@ func has(c *Context, kind baseline.ItemKind) bool {
 func (newDestination) Tail(*Context, float64) float64 { return -1 }
 
 func (newDestination) Observe(c *Context) Detail {
-	return countFresh(c, baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind)
+	return countFresh(c, novelties[schemas.SignalNewDestination]...)
 }
 
 func (newDestination) Explain(c *Context) Detail {
-	d := explainFresh(c, "reached", baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind)
+	d := explainFresh(c, "reached", novelties[schemas.SignalNewDestination]...)
 	switch {
 	case offCourse(c):
 		d.Text += ", and called tool " + Quote(c.Ev.Tool) + stepText(c) + ", which is new too"
@@ -208,36 +208,105 @@ func strongest(c *Context, kinds ...baseline.ItemKind) float64 {
 }
 
 func countFresh(c *Context, kinds ...baseline.ItemKind) Detail {
-	d := Detail{Start: c.At, Samples: float64(c.Own.Novelty.Sessions)}
+	sessions := float64(c.Own.Novelty.Sessions)
+	d := Detail{Start: c.At, Samples: sessions, Baseline: c.whose(sessions)}
 	for i := range c.Fresh {
 		if is(c.Fresh[i].Item.Kind, kinds) {
 			d.Observed++
 			d.Expected += c.Fresh[i].Rarity.Incidence
 		}
 	}
+	if i := leading(c, kinds); i >= 0 {
+		d.LedBy = ledBy(c, c.Fresh[i].Item)
+	}
 	d.High = d.Expected
 	return d
 }
 
-func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
-	d := countFresh(c, kinds...)
+// leading is the number of the new thing that is told of; -1: there is none.
+func leading(c *Context, kinds []baseline.ItemKind) int {
 	best := -1
+	newTool := is(baseline.ItemTool, kinds) && has(c, baseline.ItemTool)
 	for i := range c.Fresh {
 		f := &c.Fresh[i]
-		if !is(f.Item.Kind, kinds) {
-			continue
+		if newTool && f.Item.Kind == baseline.ItemSite && ledBy(c, f.Item) == schemas.LedByStore {
+			continue // where a new tool keeps its data is no other thing than the tool
 		}
-		if len(d.FirstSeen) < schemas.MaxEvidence {
-			d.FirstSeen = append(d.FirstSeen, itemName(f.Item))
-		}
-		if best < 0 || told(f) > told(&c.Fresh[best]) {
+		if is(f.Item.Kind, kinds) && (best < 0 || told(c, f) > told(c, &c.Fresh[best])) {
 			best = i
 		}
 	}
+	return best
+}
+
+func ledBy(c *Context, it baseline.Item) string {
+	switch it.Kind {
+	case baseline.ItemTool:
+		return schemas.LedByTool
+	case baseline.ItemToolKind:
+		return schemas.LedByToolUse
+	case baseline.ItemSource:
+		return schemas.LedByResource
+	case baseline.ItemWrite:
+		return schemas.LedByStore
+	case baseline.ItemAgent:
+		return schemas.LedByAgent
+	case baseline.ItemStep:
+		return schemas.LedBySequence
+	case baseline.ItemSite:
+		if !baseline.Outside(it.Kin) && c.Ev.Access != schemas.AccessSend {
+			return schemas.LedByStore
+		}
+	case baseline.ItemDestination, baseline.ItemKinds:
+	}
+	return schemas.LedByDestination
+}
+
+// Led returns the new thing that leads a signal of that name.
+func Led(c *Context, name string) (it baseline.Item, ok bool) {
+	kinds, ok := novelties[name]
+	if !ok {
+		return it, false
+	}
+	i := leading(c, kinds)
+	if i < 0 {
+		return it, false
+	}
+	return named(c, c.Fresh[i].Item), true
+}
+
+// novelties are the kinds of things that the signals of novelty are about.
+var novelties = map[string][]baseline.ItemKind{
+	schemas.SignalNewTool:        {baseline.ItemTool, baseline.ItemToolKind},
+	schemas.SignalNewResource:    {baseline.ItemSource, baseline.ItemWrite},
+	schemas.SignalNewDestination: {baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind},
+}
+
+// titles are of alerts that a new thing of this kind leads.
+var titles = map[string]string{
+	schemas.LedByDestination: "First contact with a destination",
+	schemas.LedByStore:       "First write to a place new to this agent",
+	schemas.LedByAgent:       "First contact with another agent",
+	schemas.LedByTool:        "Tool that this agent has not used before",
+	schemas.LedByToolUse:     "Tool used on a kind of resource new to this agent",
+}
+
+func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
+	d := countFresh(c, kinds...)
+	best := leading(c, kinds)
 	if best < 0 {
 		return d
 	}
+	d.Title = titles[d.LedBy]
+	for i := range c.Fresh {
+		if it := c.Fresh[i].Item; is(it.Kind, kinds) && len(d.FirstSeen) < schemas.MaxEvidence {
+			d.FirstSeen = append(d.FirstSeen, itemName(it))
+		}
+	}
 	f := &c.Fresh[best]
+	if d.LedBy == schemas.LedByStore {
+		verb = "wrote to"
+	}
 	d.Text = verbOf(verb, named(c, f.Item))
 	if f.Item.Kind == baseline.ItemStep {
 		d.Text += stepText(c)
@@ -251,8 +320,8 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 
 // told is what an explanation goes by: where data went is asked first, and named unless
 // how it went is rarer by more than a decade.
-func told(f *Fresh) float64 {
-	if f.Item.Kind.Place() {
+func told(c *Context, f *Fresh) float64 {
+	if f.Item.Kind.Place() && ledBy(c, f.Item) != schemas.LedByStore {
 		return f.X + 1
 	}
 	return f.X
@@ -291,7 +360,9 @@ func verbOf(verb string, it baseline.Item) string {
 		return "used tool " + Quote(it.Name) + " on " + Quote(it.Kin)
 	case baseline.ItemSite:
 		return verb + " " + Quote(siteName(it))
-	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemKinds:
+	case baseline.ItemAgent:
+		return "contacted agent " + Quote(it.Name)
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemKinds:
 	}
 	return verb + " " + Quote(it.Name)
 }

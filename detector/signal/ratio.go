@@ -113,7 +113,7 @@ func (s ratio) Observe(c *Context) Detail {
 	own, _ := s.baseline(c)
 	return Detail{
 		Observed: s.count(c.Win), Expected: s.at(c).Mu,
-		Start: c.hour(), Seconds: hourSeconds, Samples: own.Calls(),
+		Start: c.hour(), Seconds: hourSeconds, Samples: own.Calls(), Baseline: c.whose(own.Calls()),
 	}
 }
 
@@ -132,7 +132,7 @@ func (s ratio) Explain(c *Context) Detail {
 		kind = "denied"
 	}
 	d.Text = "had " + Count(d.Observed) + " of its " + Plural(float64(c.Win.Events), "call", "calls") + " " + kind + " since " +
-		c.hour().Time().Format("15:04") + " UTC; 99.9 % of such hours stay under " + Count(d.High) + ", " + Count(d.Expected) + " expected"
+		c.hour().Time().Format("15:04") + " UTC" + c.usually(d.Baseline, "such hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
 	return d
 }
 

@@ -14,7 +14,7 @@ type toolSequence struct{}
 
 func (toolSequence) Info() Info {
 	return Info{
-		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Share: 0.3, Blocks: perDay,
+		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Share: 0.3, Blocks: perDay, Novelty: true,
 		Title: "Tools in an order in which this agent has not used them before",
 	}
 }

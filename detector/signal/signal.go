@@ -22,6 +22,7 @@ import (
 type Context struct {
 	Ev    *schemas.Activity // nil when an hour closes
 	At    schemas.Millis    // when it happened, as far as its time is believed
+	Born  schemas.Millis    // when the agent was first seen
 	Win   *baseline.Window  // the open hour, the event in it; nil for a repeated event
 	Own   *baseline.Profile
 	Peers *baseline.Peers
@@ -41,6 +42,7 @@ type Context struct {
 	StepChance             float64       // that a call is a new step; 0 where nothing is fresh
 	Before                 uint32        // baseline.ToolTag of the tool before it in the session; 0: none
 	BeforeName             string        // and its name, for Explain, where it is still known
+	Target                 string        // what the event is most about, for Explain; empty where it touches nothing
 }
 
 // Fresh is an item that is new to the agent.
@@ -60,6 +62,7 @@ type Info struct {
 	Daily   bool    // calibrated on the day's maximum, not on the hour's
 	Nominal bool    // the model is believed: its evidence is not calibrated by rank
 	Leaves  bool    // it shows data on its way out
+	Novelty bool    // it shows something new
 	Title   string  // of an alert that it leads; one line without values
 }
 
@@ -69,7 +72,10 @@ type Detail struct {
 	Start                         schemas.Millis
 	Seconds                       int64
 	Samples                       float64 // how many observations stand behind Expected
+	Baseline                      string  // whose history that is: schemas.BaselineAgent, ...
 	FirstSeen                     []string
+	LedBy                         string // schemas.LedByTool, ...: the kind of the new thing that leads
+	Title                         string // in place of the signal's, where what leads says more
 	Text                          string // one plain sentence without subject and stop
 }
 
@@ -120,6 +126,8 @@ const (
 	FamilyFailure  = "failure"
 	FamilyInput    = "input"
 	FamilyMetric   = "metric"
+
+	MaxFamilies = 7
 )
 
 const (

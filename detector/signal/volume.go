@@ -128,26 +128,29 @@ func (s volume) Observe(c *Context) Detail {
 	call := s.call(c)
 	return Detail{
 		Observed: float64(call.Bytes), Expected: baseline.BytesOf(at.Mean + call.Offset), Start: c.At, Samples: float64(own.N),
+		Baseline: c.whose(float64(own.N)),
 	}
 }
 
 func (s volume) Explain(c *Context) Detail {
-	verb := "received "
+	verb, where := "received ", " from "
 	if s.out {
-		verb = "sent "
+		verb, where = "sent ", " to "
 	}
 	if s.whole(c) {
 		d, _ := s.Close(c)
 		d.High = score.Quantile(func(v float64) float64 { return s.hourTail(c, v) }, interval, d.Expected, 40)
-		d.Text = verb + Bytes(d.Observed) + " since " + c.hour().Time().Format("15:04") + " UTC; 99.9 % of such hours stay under " +
-			Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
+		d.Text = verb + Bytes(d.Observed) + " since " + c.hour().Time().Format("15:04") + " UTC" + c.usually(d.Baseline, "such hours") + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
 		return d
 	}
 	_, at, _, _ := s.pick(c)
 	q := score.Quantile(func(t float64) float64 { return score.StudentT(t, at.DF) }, interval, 1, 40)
 	d := s.Observe(c)
 	d.High = baseline.BytesOf(at.Mean + s.call(c).Offset + float64(q*at.Scale))
-	d.Text = verb + Bytes(d.Observed) + " in one call; 99.9 % of its calls stay under " + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
+	if c.Target == "" {
+		where = ""
+	}
+	d.Text = verb + Bytes(d.Observed) + " in one call" + where + Quote(c.Target) + c.usually(d.Baseline, "its calls") + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
 	return d
 }
 
@@ -159,6 +162,6 @@ func (s volume) Close(c *Context) (Detail, bool) {
 	}
 	return Detail{
 		Observed: float64(total), Expected: h.Mean, High: max(score.LogNormalQuantile(interval, h.Mean, h.RelVar), 2*h.Mean),
-		Start: c.hour(), Seconds: hourSeconds, Samples: float64(own.N),
+		Start: c.hour(), Seconds: hourSeconds, Samples: float64(own.N), Baseline: c.whose(float64(own.N)),
 	}, true
 }

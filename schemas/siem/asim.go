@@ -17,6 +17,7 @@ type asimForm struct{}
 func (asimForm) Name() string { return "asim" }
 
 func (asimForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	s := subjectOf(a)
 	return bounded(dst, func(w *writer) {
 		status, severity := "Active", "Low"
 		if a.Status == schemas.StatusClose {
@@ -51,7 +52,8 @@ func (asimForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 		w.text("DetectionMethod", "Behavioral Analytics")
 		w.text("RuleName", ruleID(a))
 		w.integer("ThreatConfidence", percent(w.int32("confidence", a.Confidence*100)))
-		w.integer("ThreatRiskLevel", percent(w.int32("score", a.Score)))
+		w.integer("ThreatRiskLevel", percent(int64(a.Episode.Risk)))
+		w.some("ThreatOriginalRiskLevel", a.Episode.Severity)
 		w.asimAttack(a.Tags.Attack)
 		w.some("AttackRemediationSteps", a.Runbook)
 		w.text("Username", cmp.Or(a.Agent.Name, a.Agent.ID))
@@ -61,15 +63,51 @@ func (asimForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 		w.text("UserType", "Application")
 		w.id("UserScopeId", a.TenantID)
 		w.some("UserSessionId", a.SessionID)
+		w.asimPlace(s)
 		w.text("IndicatorType", "Application")
 		w.text("IndicatorAssociation", "Associated")
 		w.object("AdditionalFields", func() {
 			w.text("peer_group", a.Agent.PeerGroup)
 			w.array("tags", func() { w.tagValues(a) })
+			w.asimPivots(s)
 			w.own(a)
 		})
 		w.buf = append(w.buf, '}')
 	})
+}
+
+// asimPlace: the schema has columns for a URL and a file. Its host and address are those of the
+// device that reports.
+func (w *writer) asimPlace(s *subject) {
+	if p := s.link(); p != nil {
+		w.text("Url", p.url())
+	}
+	if p := s.file(); p != nil {
+		w.some("FileName", fileName(p.file))
+		w.text("FilePath", p.file)
+	}
+}
+
+// asimPivots are in AdditionalFields, for entity mappings and for searches.
+func (w *writer) asimPivots(s *subject) {
+	if s.target != "" {
+		w.object("target", func() {
+			to := s.dest()
+			domain, _ := to.domain()
+			w.text("resource", s.target)
+			w.some("agent", s.agent)
+			w.some("host", to.host)
+			w.some("domain", domain)
+			w.some("ip", to.ip())
+			w.port(to.port)
+			w.some("email", to.mail)
+			w.some("url", to.url())
+		})
+	}
+	w.list("hosts", s.all(hostOf), maxAlertPivots)
+	w.list("ips", s.all((*pivot).ip), maxAlertPivots)
+	w.list("emails", s.all(func(p *pivot) string { return p.mail }), maxAlertPivots)
+	w.list("urls", s.all((*pivot).url), maxAlertPivots)
 }
 
 func percent(v int64) int64 { return min(max(v, 0), 100) }

@@ -56,6 +56,42 @@ func TestTheSentinelTableHasEveryColumnInItsType(t *testing.T) {
 	}
 }
 
+// What the template leaves to Elasticsearch becomes a keyword, or what its first number is.
+func TestTheElasticTemplateHasECSsTypes(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "siem", "ecs", "ecs-9.4.0-compact.json"))
+	if err != nil {
+		t.Skipf("SKIPPED, the template is not checked against ECS: %v", err)
+	}
+	var ecs struct{ Fields map[string]struct{ T string } }
+	require.NoError(t, json.Unmarshal(raw, &ecs))
+	var template struct {
+		Template struct{ Mappings map[string]any }
+	}
+	require.NoError(t, json.Unmarshal(deployed(t, "elastic/index-template.json"), &template))
+	types := make(map[string]string)
+	var walk func(prefix string, properties any)
+	walk = func(prefix string, properties any) {
+		for name, v := range properties.(map[string]any) {
+			v := v.(map[string]any)
+			if inner, ok := v["properties"]; ok {
+				walk(prefix+name+".", inner)
+			} else {
+				types[prefix+name] = v["type"].(string)
+			}
+		}
+	}
+	walk("", template.Template.Mappings["properties"])
+	for _, target := range []string{"url:https://h.example:8443/p?q", "ip:203.0.113.9:443"} {
+		for path := range flat(t, check(t, siem.ECS, to(target))) {
+			switch want := ecs.Fields[path].T; want {
+			case "", "keyword": // plumbline.*, and what strings become
+			default:
+				require.Equal(t, want, types[path], path)
+			}
+		}
+	}
+}
+
 func TestWhatIsDeployedForSplunkNamesWhatAlertsHave(t *testing.T) {
 	var record struct {
 		Sourcetype string

@@ -2,7 +2,6 @@ package siem
 
 import (
 	"cmp"
-	"net/netip"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -19,6 +18,7 @@ const ecsVersion = "9.4.0"
 func (ecsForm) Name() string { return "ecs" }
 
 func (ecsForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	s := subjectOf(a)
 	return bounded(dst, func(w *writer) {
 		w.buf = append(w.buf, '{')
 		w.time("@timestamp", a.Time)
@@ -39,7 +39,8 @@ func (ecsForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 			w.text("type", "anomaly-detector")
 			w.some("version", a.Detector.Version)
 		})
-		w.ecsActor(a)
+		w.ecsActor(a, s)
+		w.ecsPlace(s)
 		w.array("tags", func() { w.tagValues(a) })
 		w.object("plumbline", func() { w.own(a) })
 		w.buf = append(w.buf, '}')
@@ -66,7 +67,8 @@ func ecsSeverity(severity string) int64 {
 	return 21
 }
 
-// ecsEvent: the end of an episode is an event, not one more alert.
+// ecsEvent: the end of an episode is an event, not one more alert. Elastic adds up the risk of
+// alerts: each says what it adds to its episode.
 func (w *writer) ecsEvent(a *schemas.Alert) {
 	kind := "alert"
 	if a.Status == schemas.StatusClose {
@@ -82,8 +84,8 @@ func (w *writer) ecsEvent(a *schemas.Alert) {
 	w.text("provider", "plumbline")
 	w.id("id", a.AlertID)
 	w.integer("severity", ecsSeverity(a.Severity))
-	w.float("risk_score", a.Score)
-	w.float("risk_score_norm", a.Score)
+	w.integer("risk_score", int64(a.Episode.RiskAdded))
+	w.integer("risk_score_norm", int64(a.Episode.RiskAdded))
 	w.text("reason", a.Summary)
 	w.time("start", a.FirstSeen)
 	w.time("end", a.LastSeen)
@@ -143,7 +145,7 @@ func (w *writer) ecsThreat(ids []string) {
 	})
 }
 
-func (w *writer) ecsActor(a *schemas.Alert) {
+func (w *writer) ecsActor(a *schemas.Alert, s *subject) {
 	w.object("organization", func() { w.id("id", a.TenantID) })
 	w.object("user", func() {
 		w.id("id", a.Agent.ID)
@@ -165,31 +167,55 @@ func (w *writer) ecsActor(a *schemas.Alert) {
 	})
 	w.object("related", func() {
 		w.array("user", func() {
-			for _, v := range []string{a.Agent.ID, a.Agent.Name, a.OnBehalfOf, a.Agent.Owner} {
+			for _, v := range []string{a.Agent.ID, a.Agent.Name, a.OnBehalfOf, a.Agent.Owner, s.agent} {
 				if v != "" {
 					w.element(v)
 				}
 			}
 		})
-		resources := a.Evidence.Resources[:min(len(a.Evidence.Resources), schemas.MaxEvidence)]
-		w.array("ip", func() {
-			for _, r := range resources {
-				// Elastic refuses the whole document for an ip that is none.
-				if kind, id := splitResource(r); kind == "ip" {
-					if ip, err := netip.ParseAddr(id); err == nil && ip.Zone() == "" {
-						w.element(ip.String())
-					}
-				}
-			}
-		})
-		w.array("hosts", func() {
-			for _, r := range resources {
-				if kind, id := splitResource(r); kind == "host" || kind == "domain" {
-					w.element(id)
-				}
-			}
-		})
+		w.list("ip", s.all((*pivot).ip), maxAlertPivots)
+		w.list("hosts", s.all(hostOf), maxAlertPivots)
 	})
+}
+
+// ecsPlace is where the call that completed the alert went. Only what was read as an address
+// stands in a field for addresses: Elastic refuses the whole document for an ip that is none.
+func (w *writer) ecsPlace(s *subject) {
+	if to := s.dest(); to.name() != "" {
+		registered, _ := to.domain()
+		w.object("destination", func() {
+			w.text("address", to.name())
+			w.some("domain", to.host)
+			w.some("ip", to.ip())
+			w.some("registered_domain", registered)
+			w.port(to.port)
+		})
+	}
+	if p := s.link(); p != nil {
+		registered, suffix := p.domain()
+		w.object("url", func() {
+			w.text("original", p.link.original)
+			w.some("full", p.link.full)
+			w.some("scheme", p.link.scheme)
+			w.text("domain", p.name())
+			w.some("registered_domain", registered)
+			w.some("top_level_domain", suffix)
+			w.port(p.port)
+			w.some("path", p.link.path)
+			w.some("query", p.link.query)
+		})
+	}
+	if to := s.recipients(); len(to) > 0 {
+		w.object("email", func() {
+			w.object("to", func() { w.list("address", to, maxAlertPivots) })
+		})
+	}
+	if p := s.file(); p != nil {
+		w.object("file", func() {
+			w.text("path", p.file)
+			w.some("name", fileName(p.file))
+		})
+	}
 }
 
 // tagValues are the techniques of all taxonomies, with the taxonomy before them.
@@ -210,6 +236,7 @@ func (w *writer) own(a *schemas.Alert) {
 	w.text("status", a.Status)
 	w.text("kind", a.Kind)
 	w.text("severity", a.Severity)
+	w.float("score", a.Score)
 	w.some("session_id", a.SessionID)
 	w.some("on_behalf_of", a.OnBehalfOf)
 	w.some("owner", a.Agent.Owner)
@@ -221,12 +248,8 @@ func (w *writer) own(a *schemas.Alert) {
 			w.object("", func() { w.signal(&a.Signals[i]) })
 		}
 	})
-	w.object("evidence", func() {
-		w.list("event_ids", a.Evidence.EventIDs, schemas.MaxEvidence)
-		w.list("resources", a.Evidence.Resources, schemas.MaxEvidence)
-		w.list("tools", a.Evidence.Tools, schemas.MaxEvidence)
-		w.integer("event_count", a.Evidence.EventCount)
-	})
+	w.object("episode", func() { w.episode(&a.Episode) })
+	w.object("evidence", func() { w.evidence(&a.Evidence) })
 	w.some("counterfactual", a.Counterfactual)
 	w.some("query", a.Query)
 	w.integer("suppressed", int64(a.Suppressed))

@@ -86,7 +86,7 @@ func TestLinesCarryTheirValues(t *testing.T) {
 	require.Equal(t, a.Summary, cef["msg"])
 	require.Equal(t, "a|b usrName=root", cef["suid"])
 	require.Equal(t, a.Title, cef["name"])
-	require.Equal(t, "email:bob@x.example", cef["cs5"], "what was new is what it is about")
+	require.Equal(t, "https://paste.example/x", cef["cs5"])
 	require.Equal(t, "43201822", parseCEF(t, string(check(t, siem.CEF, &schemas.Alert{Signals: a.Signals[1:]})))["cfp3"])
 	require.Equal(t, "resource", cef["cs5Label"])
 	leef := parseLEEF(t, string(check(t, siem.LEEF, a)))
@@ -259,7 +259,9 @@ func TestSplunksEnvelopeAndModel(t *testing.T) {
 		for _, recommended := range []string{"app", "severity", "signature_id", "src", "type", "user", "id", "description"} {
 			require.NotNil(t, record.Event[recommended], recommended)
 		}
-		require.Equal(t, a.Status != schemas.StatusClose, record.Event["risk_score"] != nil)
+		for _, field := range []string{"risk_score", "risk_object", "risk_object_type", "risk_message"} {
+			require.Equal(t, a.Episode.RiskAdded > 0, record.Event[field] != nil, field)
+		}
 	}
 	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "siem", "splunk", "splunk-cim-8.5-alerts.yaml"))
 	if err != nil {
@@ -271,7 +273,9 @@ func TestSplunksEnvelopeAndModel(t *testing.T) {
 		}
 	}
 	require.NoError(t, yaml.Unmarshal(raw, &model))
-	own := map[string]bool{"annotations": true, "risk_object": true, "risk_object_type": true, "risk_score": true, "risk_message": true, "threat_object": true, "threat_object_type": true, "plumbline": true}
+	own := map[string]bool{
+		"dest_host": true, "dest_ip": true, "dest_resource": true, "url": true, "annotations": true, "risk_object": true, "risk_object_type": true, "risk_score": true, "risk_message": true, "threat_object": true, "threat_object_type": true, "plumbline": true,
+	}
 	var record struct{ Event map[string]any }
 	require.NoError(t, json.Unmarshal(check(t, siem.Splunk, exfiltration()), &record))
 	for name := range record.Event {

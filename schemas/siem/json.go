@@ -40,6 +40,7 @@ func (w *writer) alert(a *schemas.Alert) {
 	w.float("score", a.Score)
 	w.float("expected_per_agent_day", a.ExpectedPerAgentDay)
 	w.float("confidence", a.Confidence)
+	w.object("episode", func() { w.episode(&a.Episode) })
 	w.text("title", a.Title)
 	w.text("summary", a.Summary)
 	w.array("signals", func() {
@@ -47,19 +48,7 @@ func (w *writer) alert(a *schemas.Alert) {
 			w.object("", func() { w.signal(&a.Signals[i]) })
 		}
 	})
-	w.object("evidence", func() {
-		w.list("event_ids", a.Evidence.EventIDs, schemas.MaxEvidence)
-		w.list("resources", a.Evidence.Resources, schemas.MaxEvidence)
-		w.list("tools", a.Evidence.Tools, schemas.MaxEvidence)
-		w.integer("event_count", a.Evidence.EventCount)
-		if len(a.Evidence.Places) > 0 {
-			w.array("places", func() {
-				for _, p := range a.Evidence.Places[:min(len(a.Evidence.Places), schemas.MaxEvidence)] {
-					w.object("", func() { w.place(p) })
-				}
-			})
-		}
-	})
+	w.object("evidence", func() { w.evidence(&a.Evidence) })
 	w.object("tags", func() {
 		w.list("owasp_asi", a.Tags.OwaspASI, maxTags)
 		w.list("atlas", a.Tags.ATLAS, maxTags)
@@ -76,11 +65,73 @@ func (w *writer) alert(a *schemas.Alert) {
 	w.buf = append(w.buf, '}')
 }
 
+func (w *writer) episode(e *schemas.Episode) {
+	w.text("reason", e.Reason)
+	w.text("severity", e.Severity)
+	w.float("score", e.Score)
+	w.integer("risk", int64(e.Risk))
+	w.integer("risk_added", int64(e.RiskAdded))
+	w.integer("alerts", int64(e.Alerts))
+}
+
+func (w *writer) evidence(e *schemas.Evidence) {
+	w.list("event_ids", e.EventIDs, schemas.MaxEvidence)
+	w.list("resources", e.Resources, schemas.MaxEvidence)
+	w.list("tools", e.Tools, schemas.MaxEvidence)
+	w.integer("event_count", e.EventCount)
+	if c := e.CompletedBy; c != nil {
+		w.object("completed_by", func() { w.completedBy(c) })
+	}
+	w.sums(e)
+}
+
+func (w *writer) completedBy(c *schemas.CompletedBy) {
+	w.text("event_id", c.EventID)
+	w.time("time", c.Time)
+	w.some("tool", c.Tool)
+	w.some("access", c.Access)
+	w.some("outcome", c.Outcome)
+	w.some("target", c.Target)
+	w.some("target_agent_id", c.TargetAgentID)
+	if len(c.Resources) > 0 {
+		w.list("resources", c.Resources, schemas.MaxEvidence)
+	}
+	w.count("bytes_sent", c.BytesSent)
+	w.count("bytes_received", c.BytesReceived)
+}
+
+// sums are what the episode has come to, and of that what by place.
+func (w *writer) sums(e *schemas.Evidence) {
+	if t := e.Totals; t != nil {
+		w.object("totals", func() {
+			w.time("since", t.Since)
+			w.count("events", t.Events)
+			w.count("bytes_sent", t.BytesSent)
+			w.count("bytes_received", t.BytesReceived)
+			w.count("sessions", t.Sessions)
+			w.count("new_tools", t.NewTools)
+			w.count("new_resources", t.NewResources)
+			w.count("new_destinations", t.NewDestinations)
+		})
+	}
+	if len(e.Places) > 0 {
+		w.array("places", func() {
+			for _, p := range e.Places[:min(len(e.Places), schemas.MaxEvidence)] {
+				w.object("", func() { w.place(p) })
+			}
+		})
+	}
+}
+
+// count writes a number of things or bytes; no SIEM takes more than a signed integer.
+func (w *writer) count(name string, n uint64) { w.integer(name, int64(min(n, math.MaxInt64))) }
+
 func (w *writer) place(p schemas.Place) {
 	w.text("resource", p.Resource)
-	w.integer("events", int64(min(p.Events, math.MaxInt64)))
-	w.integer("bytes_sent", int64(min(p.BytesSent, math.MaxInt64)))
-	w.integer("bytes_received", int64(min(p.BytesReceived, math.MaxInt64)))
+	w.some("event_id", p.EventID)
+	w.count("events", p.Events)
+	w.count("bytes_sent", p.BytesSent)
+	w.count("bytes_received", p.BytesReceived)
 }
 
 func (w *writer) signal(s *schemas.AlertSignal) {
@@ -94,7 +145,9 @@ func (w *writer) signal(s *schemas.AlertSignal) {
 	w.time("window_start", s.WindowStart)
 	w.integer("window_seconds", s.WindowSeconds)
 	w.float("baseline_samples", s.BaselineSamples)
+	w.text("baseline", s.Baseline)
 	if len(s.FirstSeen) > 0 {
 		w.list("first_seen", s.FirstSeen, schemas.MaxEvidence)
 	}
+	w.some("led_by", s.LedBy)
 }

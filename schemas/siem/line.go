@@ -3,7 +3,6 @@ package siem
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -73,7 +72,7 @@ func finite(a *schemas.Alert) error {
 		}
 		return nil
 	}
-	if err := check("score, confidence or expectation", a.Score, a.Confidence, a.ExpectedPerAgentDay); err != nil {
+	if err := check("score, confidence or expectation", a.Score, a.Confidence, a.ExpectedPerAgentDay, a.Episode.Score); err != nil {
 		return err
 	}
 	for i := range a.Signals {
@@ -117,23 +116,6 @@ func techniques(a *schemas.Alert) string {
 		all = append(all, ids[:min(len(ids), maxTags)]...)
 	}
 	return strings.Join(all, ",")
-}
-
-// target is the resource that the alert is most about: the last one that was
-// touched for the first time, else the last one.
-func target(a *schemas.Alert) string {
-	resources := a.Evidence.Resources[:min(len(a.Evidence.Resources), schemas.MaxEvidence)]
-	for _, r := range slices.Backward(resources) {
-		for i := range a.Signals[:min(len(a.Signals), maxSignals)] {
-			if slices.Contains(a.Signals[i].FirstSeen, r) {
-				return r
-			}
-		}
-	}
-	if len(resources) == 0 {
-		return ""
-	}
-	return resources[len(resources)-1]
 }
 
 func tools(a *schemas.Alert) string {

@@ -2,7 +2,6 @@ package siem
 
 import (
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -38,15 +37,16 @@ const (
 func (f ocsfForm) Name() string { return f.name }
 
 func (f ocsfForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	s := subjectOf(a)
 	return bounded(dst, func(w *writer) {
 		w.ocsf = f.version
 		w.buf = append(w.buf, '{')
 		w.ocsfHead(a)
 		w.object("finding_info", func() { w.findingInfo(a) })
 		w.anomalies(a)
-		w.evidences(a)
-		w.ocsfResources(a)
-		w.observables(a)
+		w.evidences(a, s)
+		w.ocsfResources(a, s)
+		w.observables(a, s)
 		if a.Runbook != "" {
 			w.object("remediation", func() {
 				w.text("desc", "Follow the runbook.")
@@ -124,9 +124,11 @@ func confidenceOf(c float64) caption {
 	return caption{1, "Low"}
 }
 
+// ocsfHead: a finding is an episode, so its severity and risk are what that has come to: no
+// update makes a finding milder.
 func (w *writer) ocsfHead(a *schemas.Alert) {
 	life := lifecycleOf(a.Status)
-	severity, risk := severityOf(a.Severity)
+	severity, risk := severityOf(a.Episode.Severity)
 	w.caption("activity_id", "activity_name", life.activity)
 	w.caption("category_uid", "category_name", caption{2, "Findings"})
 	w.caption("class_uid", "class_name", caption{ocsfClass, "Detection Finding"})
@@ -141,7 +143,7 @@ func (w *writer) ocsfHead(a *schemas.Alert) {
 	w.caption("confidence_id", "confidence", confidenceOf(a.Confidence))
 	w.integer("confidence_score", w.int32("confidence", a.Confidence*100))
 	w.caption("risk_level_id", "risk_level", risk)
-	w.integer("risk_score", w.int32("score", a.Score))
+	w.integer("risk_score", int64(a.Episode.Risk))
 	w.boolean("is_alert", life.alert)
 	w.caption("action_id", "action", caption{3, "Observed"})
 	w.caption("disposition_id", "disposition", life.disposition)
@@ -300,50 +302,6 @@ func (w *writer) actor(a *schemas.Alert) {
 	})
 }
 
-// evidences are the tools that were called; the events themselves are
-// finding_info.related_events.
-func (w *writer) evidences(a *schemas.Alert) {
-	w.array("evidences", func() {
-		if len(a.Evidence.Tools) == 0 {
-			w.object("", func() {
-				w.text("name", "agent")
-				w.actor(a)
-			})
-		}
-		for _, tool := range a.Evidence.Tools[:min(len(a.Evidence.Tools), schemas.MaxEvidence)] {
-			w.object("", func() {
-				w.text("name", "tool_call")
-				w.actor(a)
-				w.object("api", func() { w.text("operation", tool) })
-			})
-		}
-	})
-}
-
-func (w *writer) ocsfResources(a *schemas.Alert) {
-	w.array("resources", func() {
-		w.object("", func() {
-			w.id("uid", a.Agent.ID)
-			w.some("name", a.Agent.Name)
-			w.text("type", "AI Agent")
-			w.some("version", a.Agent.Version)
-			w.role(caption{roleActor, "Actor"})
-			if a.Agent.Owner != "" {
-				w.object("owner", func() { w.text("name", a.Agent.Owner) })
-			}
-		})
-		for _, r := range a.Evidence.Resources[:min(len(a.Evidence.Resources), schemas.MaxEvidence)] {
-			kind, name := splitResource(r)
-			w.object("", func() {
-				w.text("uid", r)
-				w.text("name", name)
-				w.some("type", kind)
-				w.role(caption{roleTarget, "Target"})
-			})
-		}
-	})
-}
-
 func (w *writer) ocsf15() bool { return w.ocsf == "1.5.0" }
 
 func (w *writer) role(c caption) {
@@ -359,44 +317,14 @@ func splitResource(r string) (kind, id string) {
 	return "", r
 }
 
-func (w *writer) observables(a *schemas.Alert) {
-	w.array("observables", func() {
-		observable := func(name string, c caption, write func(name, v string), v string) {
-			w.object("", func() {
-				w.text("name", name)
-				w.caption("type_id", "type", c)
-				write("value", v)
-			})
-		}
-		observable("evidences[].actor.user.uid", caption{31, "User Object: uid"}, w.id, a.Agent.ID)
-		for i, r := range a.Evidence.Resources[:min(len(a.Evidence.Resources), schemas.MaxEvidence)] {
-			at := "resources[" + strconv.Itoa(i+1) + "]"
-			kind, name := splitResource(r)
-			switch kind {
-			case "email":
-				observable(at+".name", caption{5, "Email Address"}, w.text, name)
-			case "ip":
-				observable(at+".name", caption{2, "IP Address"}, w.text, name)
-			case "host", "domain":
-				observable(at+".name", caption{1, "Hostname"}, w.text, name)
-			case "file":
-				observable(at+".name", caption{7, "File Name"}, w.text, name)
-			case "url":
-				observable(at+".name", caption{6, "URL String"}, w.text, name)
-			case "http", "https":
-				observable(at+".uid", caption{6, "URL String"}, w.text, r)
-			default:
-				observable(at+".uid", caption{10, "Resource UID"}, w.text, r)
-			}
-		}
-	})
-}
-
 // unmapped holds what OCSF has no field for.
 func (w *writer) unmapped(a *schemas.Alert) {
 	w.text("kind", a.Kind)
 	w.some("on_behalf_of", a.OnBehalfOf)
+	w.text("severity", a.Severity)
 	w.float("score", a.Score)
+	w.object("episode", func() { w.episode(&a.Episode) })
+	w.sums(&a.Evidence)
 	w.float("expected_per_agent_day", a.ExpectedPerAgentDay)
 	w.some("counterfactual", a.Counterfactual)
 	w.some("query", a.Query)

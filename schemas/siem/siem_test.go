@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -31,26 +32,38 @@ func exfiltration() *schemas.Alert {
 		SessionID: "conv-1", OnBehalfOf: "user:42",
 		Time: 1732345678901, FirstSeen: 1732345500000, LastSeen: 1732345678901,
 		Severity: schemas.SeverityCritical, Score: 82.4, ExpectedPerAgentDay: 5.7e-6, Confidence: 0.87,
+		Episode: schemas.Episode{Reason: schemas.ReasonWorse, Severity: schemas.SeverityCritical, Score: 82.4, Risk: 100, RiskAdded: 40, Alerts: 2},
 		Title:   "Agent sends data to a destination that it never used",
 		Summary: `invoice-bot sent 41.2 MiB in 5 min; 99.9 % of its windows stay under 1.1 MiB. It wrote to "https://paste.example/x" for the first time.`,
 		Signals: []schemas.AlertSignal{
 			{
 				Name: schemas.SignalNewDestination, Observed: 1, Expected: 0.0004, High: 0, Unit: "destinations", P: 2e-6,
-				WindowStart: 1732345500000, WindowSeconds: 3600, BaselineSamples: 4032, FirstSeen: []string{"https://paste.example/x", "email:bob@x.example"},
+				WindowStart: 1732345500000, WindowSeconds: 3600, BaselineSamples: 4032, FirstSeen: []string{"https://paste.example/x", "email:bob@x.example"}, Baseline: schemas.BaselineAgent, LedBy: schemas.LedByDestination,
 			},
 			{
 				Name: schemas.SignalBytesSent, Observed: 43201822, Expected: 120034.5, Low: 0, High: 1153433, Unit: "bytes", P: 3.1e-5,
-				WindowStart: 1732345500000, WindowSeconds: 3600, BaselineSamples: 4032,
+				WindowStart: 1732345500000, WindowSeconds: 3600, BaselineSamples: 4032, Baseline: schemas.BaselineAgent,
 			},
-			{Name: "metric:refunds", Observed: 9, Expected: 1, Low: 0, High: 3, Unit: "", P: 1e-3, WindowStart: 1732345500000, WindowSeconds: 3600, BaselineSamples: 10.5},
+			{Name: "metric:refunds", Observed: 9, Expected: 1, Low: 0, High: 3, Unit: "", P: 1e-3, WindowStart: 1732345500000, WindowSeconds: 3600, BaselineSamples: 10.5, Baseline: schemas.BaselinePeers},
 		},
 		Evidence: schemas.Evidence{
 			EventIDs:   []string{"ev-1", "ev-2"},
 			Resources:  []string{"https://paste.example/x", "email:bob@x.example", "ip:203.0.113.9", "host:h.example", "file:q3.xlsx", "url:ftp://f.example", "s3:bucket/key"},
 			Tools:      []string{"s3.get_object", "http.post"},
 			EventCount: 37,
+			CompletedBy: &schemas.CompletedBy{
+				EventID: "ev-2", Time: 1732345678901, Tool: "http.post", Access: schemas.AccessSend, Outcome: "ok", Target: "https://paste.example/x",
+				Resources: []string{"https://paste.example/x", "file:q3.xlsx"}, BytesSent: 43201822, BytesReceived: 174,
+			},
+			Totals: &schemas.Totals{Since: 1732345500000, Events: 41, BytesSent: 43301822, BytesReceived: 9000, Sessions: 2, NewTools: 1, NewResources: 3, NewDestinations: 2},
+			Places: []schemas.Place{
+				{Resource: "https://paste.example/x", EventID: "ev-2", Events: 1, BytesSent: 43201822, BytesReceived: 174},
+				{Resource: "email:bob@x.example", EventID: "ev-1", Events: 3, BytesSent: 100000},
+			},
 		},
-		Tags:           schemas.Tagging{}.For([]string{schemas.SignalNewDestination, schemas.SignalBytesSent, schemas.SignalResourceBreadth, schemas.SignalCallRate}, schemas.AccessSend),
+		Tags: schemas.Tagging{}.For([]schemas.AlertSignal{
+			{Name: schemas.SignalNewDestination, LedBy: schemas.LedByDestination}, {Name: schemas.SignalBytesSent}, {Name: schemas.SignalResourceBreadth}, {Name: schemas.SignalCallRate},
+		}, &schemas.Act{Access: schemas.AccessSend, Kind: "https"}),
 		Counterfactual: "under 3.4 MiB in this window",
 		Query:          "SELECT * FROM activity WHERE tenant_id = 'acme' AND agent_id = 'spiffe://acme/agents/invoice-bot' ORDER BY time",
 		Runbook:        "https://runbooks.example/new_destination", Suppressed: 4,
@@ -65,9 +78,10 @@ func silence() *schemas.Alert {
 		Agent: schemas.AlertAgent{ID: "a", PeerGroup: "default"},
 		Time:  1732345200000, FirstSeen: 1732345200000, LastSeen: 1732345200000,
 		Severity: schemas.SeverityLow, Score: 50, ExpectedPerAgentDay: 0.01, Confidence: 0.2,
-		Title: "Agent fell silent", Summary: "No call in an hour that has 31 to 64 of them.",
-		Signals:  []schemas.AlertSignal{{Name: schemas.SignalSilence, Expected: 45, Low: 31, High: 64, Unit: "calls", P: 0.01, WindowStart: 1732341600000, WindowSeconds: 3600, BaselineSamples: 96}},
-		Tags:     schemas.Tagging{}.For([]string{schemas.SignalSilence}, ""),
+		Episode: schemas.Episode{Reason: schemas.ReasonOpened, Severity: schemas.SeverityLow, Score: 50, Risk: 5, RiskAdded: 5, Alerts: 1},
+		Title:   "Agent fell silent", Summary: "No call in an hour that has 31 to 64 of them.",
+		Signals:  []schemas.AlertSignal{{Baseline: schemas.BaselineAgent, Name: schemas.SignalSilence, Expected: 45, Low: 31, High: 64, Unit: "calls", P: 0.01, WindowStart: 1732341600000, WindowSeconds: 3600, BaselineSamples: 96}},
+		Tags:     schemas.Tagging{}.For([]schemas.AlertSignal{{Name: schemas.SignalSilence}}, nil),
 		Detector: schemas.DetectorInfo{Version: "0.1.0", ConfigHash: "c0ffee"},
 	}
 }
@@ -76,6 +90,7 @@ func closed() *schemas.Alert {
 	a := silence()
 	a.Status, a.AlertID, a.Time = schemas.StatusClose, "al-2", a.Time+6*3600*1000
 	a.Signals, a.Tags = nil, schemas.Tags{}
+	a.Episode.Reason, a.Episode.RiskAdded, a.Episode.Alerts = schemas.ReasonEnded, 0, 2
 	return a
 }
 
@@ -89,9 +104,15 @@ func hostile(v string) *schemas.Alert {
 		many[i] = v
 	}
 	a.Evidence.EventIDs, a.Evidence.Resources, a.Evidence.Tools = many, many, many
+	a.Evidence.CompletedBy = &schemas.CompletedBy{EventID: v, Tool: v, Access: v, Outcome: v, Target: v, TargetAgentID: v, Resources: []string{
+		"email:" + v, "ip:" + v, "host:" + v, "url:https://" + v + "/", "url:https://h/" + v, "file:" + v, "agent:" + v, "email:" + v + "@x.example", "https:" + v,
+	}, BytesSent: math.MaxUint64}
+	a.Evidence.Totals = &schemas.Totals{BytesSent: math.MaxUint64}
+	a.Evidence.Places = slices.Repeat([]schemas.Place{{Resource: v, EventID: v}}, 30)
+	a.Episode.Reason, a.Episode.Severity = v, v
 	a.Tags = schemas.Tags{OwaspASI: many, ATLAS: many, Attack: many}
 	for range 40 {
-		a.Signals = append(a.Signals, schemas.AlertSignal{Name: v, Unit: v, FirstSeen: many})
+		a.Signals = append(a.Signals, schemas.AlertSignal{Name: v, Unit: v, Baseline: schemas.BaselineAgent, FirstSeen: many})
 	}
 	a.Signals[0].FirstSeen = many
 	return a
@@ -227,6 +248,7 @@ func TestANumberThatIsNotFiniteIsAnError(t *testing.T) {
 			"confidence": func(a *schemas.Alert) { a.Confidence = v },
 			"expected":   func(a *schemas.Alert) { a.Signals[1].Expected = v },
 			"p":          func(a *schemas.Alert) { a.Signals[0].P = v },
+			"episode":    func(a *schemas.Alert) { a.Episode.Score = v },
 		} {
 			a := exfiltration()
 			set(a)
@@ -287,7 +309,7 @@ func TestFindingsFollowOCSFsOwnSchema(t *testing.T) {
 		for _, severity := range []string{schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical, "later"} {
 			for _, confidence := range []float64{-1, 0, 0.5, 1, 1e300} {
 				a := exfiltration()
-				a.Status, a.Severity, a.Confidence, a.Score = status, severity, confidence, confidence*100
+				a.Status, a.Episode.Severity, a.Confidence, a.Score = status, severity, confidence, confidence*100
 				a.Evidence.EventCount = math.MaxInt64
 				a.Signals[0].WindowStart, a.Signals[0].WindowSeconds = math.MaxInt64, math.MaxInt64
 				a.Signals[1].BaselineSamples = 1e300
@@ -302,7 +324,7 @@ func TestFindingsFollowOCSFsOwnSchema(t *testing.T) {
 	} {
 		a := silence()
 		a.Signals[0].Name = signal
-		a.Tags = schemas.Tagging{}.For([]string{signal}, schemas.AccessExecute)
+		a.Tags = schemas.Tagging{}.For(a.Signals, &schemas.Act{Access: schemas.AccessExecute})
 		alerts["signal "+signal] = a
 	}
 	overridden := exfiltration()
@@ -353,7 +375,9 @@ func FuzzEncoders(f *testing.F) {
 		a := exfiltration()
 		a.Status, a.Severity, a.Agent.ID, a.Agent.Name, a.Summary, a.Runbook = status, v, v, v, v, v
 		a.Confidence, a.Score, a.Evidence.EventCount = x, x, n
-		a.Evidence.Resources = []string{v, "email:" + v, "ip:" + v}
+		a.Episode.Severity = v
+		a.Evidence.Resources = []string{v, "email:" + v, "ip:" + v, "url:" + v, "host:" + v, "file:" + v}
+		a.Evidence.CompletedBy.Target = "url:https://" + v
 		a.Tags.Attack = []string{v}
 		a.Signals[0] = schemas.AlertSignal{Name: v, Observed: x, Unit: v, WindowStart: schemas.Millis(n), WindowSeconds: n, FirstSeen: []string{v}}
 		for _, e := range siem.Encoders() {

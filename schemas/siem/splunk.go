@@ -17,13 +17,14 @@ type splunkForm struct{}
 func (splunkForm) Name() string { return "splunk" }
 
 func (splunkForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	s := subjectOf(a)
 	return bounded(dst, func(w *writer) {
 		w.buf = append(w.buf, '{')
 		w.float("time", float64(a.Time)/1000)
 		w.text("host", "plumbline")
 		w.text("source", "plumbline")
 		w.text("sourcetype", "plumbline:alert")
-		w.object("event", func() { w.splunkEvent(a) })
+		w.object("event", func() { w.splunkEvent(a, s) })
 		w.object("fields", func() {
 			w.id("agent_id", a.Agent.ID)
 			w.id("tenant_id", a.TenantID)
@@ -35,7 +36,7 @@ func (splunkForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	})
 }
 
-func (w *writer) splunkEvent(a *schemas.Alert) {
+func (w *writer) splunkEvent(a *schemas.Alert, s *subject) {
 	_, risk := severityOf(a.Severity)
 	w.text("app", "plumbline")
 	w.id("id", a.AlertID)
@@ -48,11 +49,7 @@ func (w *writer) splunkEvent(a *schemas.Alert) {
 	w.id("src", a.Agent.ID)
 	w.text("src_type", "ai_agent")
 	w.id("user", a.Agent.ID)
-	if r := target(a); r != "" {
-		kind, _ := splitResource(r)
-		w.text("dest", r)
-		w.some("dest_type", kind)
-	}
+	w.splunkDest(s)
 	attack := a.Tags.Attack
 	w.list("mitre_technique_id", attack, maxTags)
 	w.object("annotations", func() {
@@ -60,17 +57,65 @@ func (w *writer) splunkEvent(a *schemas.Alert) {
 		w.list("owasp_asi", a.Tags.OwaspASI, maxTags)
 		w.list("atlas", a.Tags.ATLAS, maxTags)
 	})
-	if a.Status != schemas.StatusClose { // the end of an episode adds no risk
+	if a.Episode.RiskAdded > 0 { // risk is summed: what adds none makes no risk event
 		w.id("risk_object", a.Agent.ID)
 		w.text("risk_object_type", "other")
-		w.integer("risk_score", w.int32("score", a.Score))
+		w.integer("risk_score", int64(a.Episode.RiskAdded))
 		w.text("risk_message", a.Summary)
-		if r := target(a); r != "" {
-			w.text("threat_object", r)
-			w.text("threat_object_type", "resource")
+		if object, kind := s.threatObject(); object != "" {
+			w.text("threat_object", object)
+			w.text("threat_object_type", kind)
 		}
 	}
 	w.object("plumbline", func() { w.own(a) })
+}
+
+// splunkDest: dest is what other data models have in that field, a host, an address or a mail
+// address, so that they join.
+func (w *writer) splunkDest(s *subject) {
+	to := s.dest()
+	kind, _ := splitResource(s.target)
+	switch {
+	case s.target == "":
+		return
+	case to.mail != "":
+		w.text("dest", to.mail)
+		w.text("dest_type", "email")
+	case to.ip() != "":
+		w.text("dest", to.ip())
+		w.text("dest_type", "ip")
+	case to.host != "":
+		w.text("dest", to.host)
+		w.text("dest_type", "host")
+	case s.agent != "":
+		w.id("dest", s.agent)
+		w.text("dest_type", "ai_agent")
+	default:
+		w.text("dest", s.target)
+		w.some("dest_type", kind)
+	}
+	w.some("dest_host", to.host)
+	w.some("dest_ip", to.ip())
+	w.some("url", to.url())
+	w.text("dest_resource", s.target)
+}
+
+// threatObject is the target as lists of threats have it, and its type as they call it.
+func (s *subject) threatObject() (object, kind string) {
+	to := s.dest()
+	switch {
+	case to.url() != "":
+		return to.url(), "url"
+	case to.mail != "":
+		return to.mail, "email_address"
+	case to.ip() != "":
+		return to.ip(), "ip_address"
+	case to.host != "":
+		return to.host, "domain"
+	case to.file != "":
+		return to.file, "file_path"
+	}
+	return s.target, "resource"
 }
 
 func splunkSeverity(severity string) string {

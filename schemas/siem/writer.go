@@ -128,6 +128,13 @@ func (w *writer) integer(name string, v int64) {
 	w.buf = strconv.AppendInt(w.buf, v, 10)
 }
 
+// port writes a port unless none is named.
+func (w *writer) port(v int) {
+	if v != 0 {
+		w.integer("port", int64(v))
+	}
+}
+
 func (w *writer) boolean(name string, v bool) {
 	w.key(name)
 	w.buf = strconv.AppendBool(w.buf, v)

@@ -20,7 +20,7 @@ import (
 var ErrCorrupt = errors.New("state is corrupt")
 
 // Newest is the version of the format that is written.
-const Newest = 2
+const Newest = 3
 
 // Coder encodes to, or decodes from, a byte slice.
 type Coder struct {

@@ -1,0 +1,71 @@
+package signal
+
+import "github.com/plumbline-sec/plumbline/schemas"
+
+// Whose history an expectation is of is part of what it says: an agent that began three
+// minutes ago has no hours of its own.
+
+// enough are the observations from which on the agent's own history leads.
+const enough = 20
+
+// whose says whose history stands behind an expectation for which the agent has that
+// many observations of its own.
+func (c *Context) whose(own float64) string {
+	switch {
+	case own >= enough:
+		return schemas.BaselineAgent
+	case c.peers() > 0:
+		return schemas.BaselinePeers
+	}
+	return schemas.BaselineAssumed
+}
+
+// peers are the other agents of the group whose word counts.
+func (c *Context) peers() int {
+	n := c.Peers.Vouching
+	if c.Own.Novelty.Vouches {
+		n--
+	}
+	return max(n, 0)
+}
+
+// usually begins the sentence that says what is normal of its hours or calls ("such
+// hours"): whose they are, and that nearly all of them keep to what follows.
+func (c *Context) usually(whose, what string) string {
+	if whose == schemas.BaselineAgent {
+		return "; 99.9 % of " + what + " stay under "
+	}
+	since := "; it has hardly any of its own yet, and "
+	if c.Young && c.Born > 0 {
+		since = "; it is new since " + clock(c.Born, c.now()) + ", and "
+	}
+	what = trimOwn(what)
+	if whose == schemas.BaselinePeers {
+		return since + "of its " + Plural(float64(c.peers()), "peer", "peers") + " 99.9 % of " + what + " stay under "
+	}
+	return since + "has no peers with a history: 99.9 % of " + what + " are taken to stay under "
+}
+
+// trimOwn takes "its" from what is somebody else's.
+func trimOwn(what string) string {
+	if len(what) > 4 && what[:4] == "its " {
+		return what[4:]
+	}
+	return what
+}
+
+func (c *Context) now() schemas.Millis {
+	if c.At > 0 || c.Win == nil {
+		return c.At
+	}
+	return c.hour()
+}
+
+// clock writes a time of day, with its date where that is another one than now's.
+func clock(t, now schemas.Millis) string {
+	layout := "15:04 UTC"
+	if t.Time().Format("2006-01-02") != now.Time().Format("2006-01-02") {
+		layout = "2006-01-02 15:04 UTC"
+	}
+	return t.Time().Format(layout)
+}
