@@ -1,0 +1,150 @@
+package input
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+)
+
+// maxNesting is deeper than any form permits.
+const maxNesting = 1024
+
+// scanner follows the brackets and strings of a JSON value, which is all that it takes to
+// find its end. Whether it is JSON is for the decoder to say.
+type scanner struct {
+	open   []byte
+	deeper int // brackets beyond maxNesting
+	str    bool
+	esc    bool
+	cut    bool // a line ended in a string
+	last   byte // before, outside strings, blanks aside
+}
+
+// step takes the next byte, and reports whether it closes the value.
+func (s *scanner) step(c byte) (closed bool) {
+	if s.str {
+		switch {
+		case c == '\n':
+			s.str, s.esc, s.cut = false, false, true
+		case s.esc:
+			s.esc = false
+		case c == '\\':
+			s.esc = true
+		case c == '"':
+			s.str = false
+		}
+		return false
+	}
+	switch c {
+	case ' ', '\t', '\r', '\n':
+		return false
+	case '"':
+		s.str = true
+	case '{', '[':
+		if len(s.open) < maxNesting {
+			s.open = append(s.open, c)
+		} else {
+			s.deeper++
+		}
+	case '}', ']':
+		s.last = c
+		if s.deeper > 0 {
+			s.deeper--
+			return false
+		}
+		if i := bytes.LastIndexByte(s.open, c-2); i >= 0 { // '{' and '}', '[' and ']' lie two apart
+			s.open = s.open[:i]
+		}
+		return len(s.open) == 0
+	}
+	s.last = c
+	return false
+}
+
+// mayOpen reports whether an object may begin here, within a value.
+func (s *scanner) mayOpen() bool {
+	list := len(s.open) > 0 && s.open[len(s.open)-1] == '['
+	return s.last == '[' || s.last == ':' || s.last == ',' && list
+}
+
+// values reads JSON values wherever they begin and end: one over many lines, several
+// on one, the elements of lists.
+type values struct {
+	in       *bufio.Reader
+	max      int
+	line     int64 // of the next byte
+	list     bool  // within a list
+	listLine int64
+	scan     scanner
+	buf      []byte
+}
+
+// next returns the next value.
+func (v *values) next() (Record, error) {
+	for {
+		c, err := v.in.ReadByte()
+		if errors.Is(err, io.EOF) && v.list {
+			return Record{}, &Error{Line: v.listLine, What: "the list that begins here never ends: the file is cut off, and what stands in it was taken", Next: "get the whole file"}
+		}
+		if err != nil {
+			return Record{}, err
+		}
+		switch {
+		case c == '\n':
+			v.line++
+		case c == ' ', c == '\t', c == '\r', c == ',', c == bom[0], c == bom[1], c == bom[2]:
+		case c == '[' && !v.list:
+			v.list, v.listLine = true, v.line
+		case c == ']' && v.list:
+			v.list = false
+		default:
+			return v.value(c)
+		}
+	}
+}
+
+// value returns the value that begins with c. What never ends ends where a line begins
+// as only another value can; what is no object and no list ends with its line, or
+// where the list goes on.
+func (v *values) value(c byte) (Record, error) {
+	v.scan = scanner{open: v.scan.open[:0]}
+	v.buf = v.buf[:0]
+	rec := Record{Line: v.line}
+	whole := c == '{' || c == '['
+	atStart := false // of a line
+	for {
+		closed := v.scan.step(c)
+		if c == '\n' {
+			v.line++
+		}
+		if rec.Size++; rec.Size <= int64(v.max) {
+			v.buf = append(v.buf, c)
+		} else if rec.Size > maxSkipped {
+			return Record{}, errEndless
+		}
+		if closed || !whole && c == '\n' {
+			break
+		}
+		atStart = c == '\n'
+		var err error
+		if c, err = v.in.ReadByte(); errors.Is(err, io.EOF) {
+			break // the decoder says that it ends too early
+		} else if err != nil {
+			return Record{}, err
+		}
+		if atStart && c == '{' && !v.scan.mayOpen() || !whole && v.list && !v.scan.str && (c == ',' || c == ']') {
+			if err := v.in.UnreadByte(); err != nil {
+				return Record{}, err
+			}
+			break
+		}
+	}
+	if rec.Size > int64(v.max) {
+		rec.TooLong = true
+		return rec, nil
+	}
+	rec.Data = bytes.TrimRight(v.buf, " \t\r\n")
+	rec.Size = int64(len(rec.Data))
+	return rec, nil
+}
