@@ -32,40 +32,165 @@ func (r *Reader) begin() error {
 	if r.message(head) {
 		return r.whole()
 	}
-	var first Record
-	for {
-		if first, err = r.nextLine(); err != nil {
-			return err
-		}
-		if first.TooLong || !blank(first.Data) {
-			break
-		}
+	start, err := r.indent()
+	if err != nil {
+		return err
 	}
-	if first.TooLong {
-		if start := head[0]; start != '{' && start != '[' && start > ' ' {
-			return refuse(r.line, head, nil)
+	next, err := r.in.Peek(1)
+	if err != nil {
+		return err
+	}
+	c, isValues := next[0], false
+	switch c {
+	case '{':
+		start, isValues, err = r.object(start)
+	case '[':
+		start, isValues, err = r.list(start)
+	}
+	if err != nil {
+		return err
+	}
+	if isValues {
+		r.values = &values{
+			in:  bufio.NewReaderSize(io.MultiReader(bytes.NewReader(start), r.in), 64<<10),
+			max: r.opt.MaxRecord, line: r.line + 1,
 		}
-		r.held = []Record{first}
 		return nil
 	}
-	first.Data = bytes.Clone(first.Data) // looking further overwrites it
-	if bytes.IndexByte(first.Data[:min(len(first.Data), 2)], 0) >= 0 {
-		return refuse(r.line, head, nil) // UTF-16
+	if c != '{' && (binary(head) || magicOf(head) != nil) {
+		return refuse(r.line+1, head, nil) // it may have no lines
 	}
-	switch text := bytes.TrimLeft(first.Data, " \t"); {
-	case text[0] == '{':
-		if r.lines(text) {
-			r.held = []Record{first}
-			return nil
-		}
-	case !isList(text):
+	first, err := r.endLine(start)
+	if err != nil {
+		return err
+	}
+	if c != '{' {
 		return r.preface(first, head)
 	}
-	r.values = &values{
-		in:  bufio.NewReaderSize(io.MultiReader(bytes.NewReader(append(first.Data, '\n')), r.in), 64<<10),
-		max: r.opt.MaxRecord, line: first.Line,
-	}
+	r.held = []Record{first}
 	return nil
+}
+
+// indent passes over blank lines, and returns what is blank in the next before its text.
+func (r *Reader) indent() (start []byte, err error) {
+	for {
+		c, err := r.in.ReadByte()
+		if err != nil {
+			return nil, err
+		}
+		switch c {
+		case '\n':
+			r.line++
+			start = start[:0]
+		case ' ', '\t', '\r':
+			if len(start) < prefaceBytes { // more is no indentation
+				start = append(start, c)
+			}
+		default:
+			return start, r.in.UnreadByte()
+		}
+	}
+}
+
+// object reads the first object behind start, as far as it takes to tell whether the
+// input is lines, of which this is the first, or values wherever they end.
+func (r *Reader) object(start []byte) (read []byte, isValues bool, err error) {
+	var s scanner
+	for len(start) <= r.opt.MaxRecord {
+		c, err := r.in.ReadByte()
+		if errors.Is(err, io.EOF) {
+			return start, false, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if c == '\n' {
+			isValues, err := r.goesOn(&s)
+			return start, isValues, err
+		}
+		if c == 0 && len(start) > 0 && start[len(start)-1] == '{' {
+			return nil, false, refuse(r.line+1, []byte("{\x00"), nil)
+		}
+		start = append(start, c)
+		if s.step(c) {
+			return r.behindObject(start)
+		}
+	}
+	return start, false, nil
+}
+
+// goesOn reports whether an object goes on behind the end of the line that was read
+// last, which it puts back.
+func (r *Reader) goesOn(s *scanner) (bool, error) {
+	if err := r.in.UnreadByte(); err != nil || s.str { // no string goes over lines
+		return false, err
+	}
+	next, err := r.in.Peek(2)
+	switch {
+	case errors.Is(err, io.EOF):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return next[1] != '{' || s.mayOpen(), nil
+}
+
+// behindObject tells by what stands behind an object on its line.
+func (r *Reader) behindObject(start []byte) (read []byte, isValues bool, err error) {
+	for len(start) <= r.opt.MaxRecord {
+		c, err := r.in.ReadByte()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if c != ' ' && c != '\t' && c != '\r' {
+			return start, c == '{' || c == ',', r.in.UnreadByte()
+		}
+		start = append(start, c)
+	}
+	return start, false, nil
+}
+
+// list reads the bracket behind start. A list of objects, or of lists, is values; log lines
+// begin so too: [INFO] ...
+func (r *Reader) list(start []byte) (read []byte, isValues bool, err error) {
+	for len(start) <= prefaceBytes {
+		c, err := r.in.ReadByte()
+		if errors.Is(err, io.EOF) {
+			return start, true, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		switch {
+		case len(bytes.TrimLeft(start, " \t\r")) == 0, c == ' ', c == '\t', c == '\r':
+			start = append(start, c)
+		case c == '\n', c == '{', c == '[', c == ']':
+			return start, true, r.in.UnreadByte()
+		default:
+			return start, false, r.in.UnreadByte()
+		}
+	}
+	return start, true, nil
+}
+
+// endLine returns the line that begins with start, and goes on with what is read next.
+func (r *Reader) endLine(start []byte) (Record, error) {
+	rec, err := r.nextLine()
+	if errors.Is(err, io.EOF) {
+		r.line++
+		rec, err = Record{Line: r.line}, nil
+	}
+	if err != nil {
+		return Record{}, err
+	}
+	line := bytes.TrimRight(append(start, rec.Data...), "\r")
+	if rec.TooLong || len(line) > r.opt.MaxRecord {
+		return Record{Line: rec.Line, Size: int64(len(start)) + rec.Size, TooLong: true}, nil
+	}
+	return Record{Line: rec.Line, Data: line, Size: int64(len(line))}, nil
 }
 
 // head is how the text begins, as far as it is there.
@@ -107,41 +232,18 @@ func (r *Reader) whole() error {
 	return nil
 }
 
-// lines reports whether an input is JSON lines that begins with this line, which
-// begins with a brace: it holds one object, or a broken one.
-func (r *Reader) lines(first []byte) bool {
-	var s scanner
-	for i, c := range first {
-		if s.step(c) {
-			rest := bytes.TrimLeft(first[i+1:], " \t\r")
-			return len(rest) == 0 || rest[0] != '{' && rest[0] != ','
-		}
-	}
-	if s.str {
-		return true // no string goes over lines
-	}
-	next, err := r.in.Peek(1)
-	return err != nil || next[0] == '{' && !s.mayOpen()
-}
-
-// isList reports whether text is how a list of objects begins. (So do log lines: [INFO] ...)
-func isList(text []byte) bool {
-	if text[0] != '[' {
-		return false
-	}
-	text = bytes.TrimLeft(text[1:], " \t\r")
-	return len(text) == 0 || bytes.IndexByte([]byte("{[]"), text[0]) >= 0
-}
-
 // preface reads on from a first line that is no JSON in search of one that is. There
 // is none in a file of another kind.
 func (r *Reader) preface(first Record, head []byte) error {
-	held := []Record{first}
-	size := len(first.Data)
-	if len(head) < size { // it came in pieces
+	if first.TooLong {
+		return refuse(first.Line, head, nil)
+	}
+	if len(head) < len(first.Data) { // it came in pieces
 		head = first.Data
 	}
-	for !binary(head) && magicOf(head) == nil && first.Data[0] != '<' && len(held) < prefaceLines && size < prefaceBytes {
+	held := []Record{first}
+	size := len(first.Data)
+	for !binary(head) && magicOf(head) == nil && head[0] != '<' && len(held) < prefaceLines && size < prefaceBytes {
 		rec, err := r.nextLine()
 		if errors.Is(err, io.EOF) {
 			break

@@ -54,6 +54,8 @@ var magics = []magic{
 	{0, "ARROW1", "an Arrow file", exportIt},
 	{0, "%PDF-", "a PDF document", exportIt},
 	{0, "\x7fELF", "a program", "name a file of records"},
+	{0, "\xff\xfe\x00\x00", "UTF-32", "convert it first: iconv -f UTF-32 -t UTF-8 FILE"},
+	{0, "\x00\x00\xfe\xff", "UTF-32", "convert it first: iconv -f UTF-32 -t UTF-8 FILE"},
 	{0, "{\x00", "UTF-16 without a byte order mark", "convert it first: iconv -f UTF-16LE -t UTF-8 FILE"},
 	{0, "\x00{", "UTF-16 without a byte order mark", "convert it first: iconv -f UTF-16BE -t UTF-8 FILE"},
 }
@@ -89,7 +91,7 @@ func refuse(line int64, head []byte, lines []Record) error {
 		return e
 	}
 	if binary(head) {
-		e.What, e.Next = "this is binary, not JSON lines: it begins with "+excerpt(head), exportIt
+		e.What, e.Next = "this is binary, not JSON lines: it begins with "+excerpt(head), exportIt+", or name its form, where that has a binary encoding"
 		return e
 	}
 	if len(lines) == 0 {

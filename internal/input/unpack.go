@@ -80,6 +80,7 @@ func (r *Reader) open() error {
 	case beginsWith(r.in, bom):
 		_, err := r.in.Discard(len(bom))
 		return err
+	case beginsWith(r.in, "\xff\xfe\x00\x00"): // UTF-32 is refused
 	case beginsWith(r.in, "\xff\xfe"), beginsWith(r.in, "\xfe\xff"):
 		text := unicode.UTF16(unicode.BigEndian, unicode.ExpectBOM).NewDecoder()
 		r.in = bufio.NewReaderSize(transform.NewReader(r.in, text), bufferBytes)

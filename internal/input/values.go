@@ -17,7 +17,6 @@ type scanner struct {
 	deeper int // brackets beyond maxNesting
 	str    bool
 	esc    bool
-	cut    bool // a line ended in a string
 	last   byte // before, outside strings, blanks aside
 }
 
@@ -26,7 +25,7 @@ func (s *scanner) step(c byte) (closed bool) {
 	if s.str {
 		switch {
 		case c == '\n':
-			s.str, s.esc, s.cut = false, false, true
+			s.str, s.esc = false, false
 		case s.esc:
 			s.esc = false
 		case c == '\\':
@@ -76,8 +75,12 @@ type values struct {
 	line     int64 // of the next byte
 	list     bool  // within a list
 	listLine int64
-	scan     scanner
 	buf      []byte
+
+	// of a value
+	scan    scanner
+	whole   bool // an object or a list
+	atStart bool // of a line
 }
 
 // next returns the next value.
@@ -99,45 +102,36 @@ func (v *values) next() (Record, error) {
 		case c == ']' && v.list:
 			v.list = false
 		default:
-			return v.value(c)
+			if err := v.in.UnreadByte(); err != nil {
+				return Record{}, err
+			}
+			return v.value(c == '{' || c == '[')
 		}
 	}
 }
 
-// value returns the value that begins with c. What never ends ends where a line begins
-// as only another value can; what is no object and no list ends with its line, or
-// where the list goes on.
-func (v *values) value(c byte) (Record, error) {
+// value returns the value that is next; whole says that it is an object or a list.
+func (v *values) value(whole bool) (Record, error) {
 	v.scan = scanner{open: v.scan.open[:0]}
-	v.buf = v.buf[:0]
+	v.buf, v.whole, v.atStart = v.buf[:0], whole, false
 	rec := Record{Line: v.line}
-	whole := c == '{' || c == '['
-	atStart := false // of a line
-	for {
-		closed := v.scan.step(c)
-		if c == '\n' {
-			v.line++
+	for ended := false; !ended; {
+		_, err := v.in.Peek(1)
+		if errors.Is(err, io.EOF) {
+			break // the decoder says that it ends too early
 		}
-		if rec.Size++; rec.Size <= int64(v.max) {
-			v.buf = append(v.buf, c)
+		if err != nil {
+			return Record{}, err
+		}
+		part, _ := v.in.Peek(v.in.Buffered()) // which is there
+		part, ended = v.take(part)
+		if rec.Size += int64(len(part)); rec.Size <= int64(v.max) {
+			v.buf = append(v.buf, part...)
 		} else if rec.Size > maxSkipped {
 			return Record{}, errEndless
 		}
-		if closed || !whole && c == '\n' {
-			break
-		}
-		atStart = c == '\n'
-		var err error
-		if c, err = v.in.ReadByte(); errors.Is(err, io.EOF) {
-			break // the decoder says that it ends too early
-		} else if err != nil {
+		if _, err := v.in.Discard(len(part)); err != nil {
 			return Record{}, err
-		}
-		if atStart && c == '{' && !v.scan.mayOpen() || !whole && v.list && !v.scan.str && (c == ',' || c == ']') {
-			if err := v.in.UnreadByte(); err != nil {
-				return Record{}, err
-			}
-			break
 		}
 	}
 	if rec.Size > int64(v.max) {
@@ -147,4 +141,23 @@ func (v *values) value(c byte) (Record, error) {
 	rec.Data = bytes.TrimRight(v.buf, " \t\r\n")
 	rec.Size = int64(len(rec.Data))
 	return rec, nil
+}
+
+// take returns how much of text belongs to the value, and whether that ends there: an object or
+// a list with its bracket, or where a line begins as only another value can; what
+// is neither with its line, or where the list around it goes on.
+func (v *values) take(text []byte) (part []byte, ended bool) {
+	for i, c := range text {
+		if v.atStart && c == '{' && !v.scan.mayOpen() || !v.whole && v.list && !v.scan.str && (c == ',' || c == ']') {
+			return text[:i], true
+		}
+		closed := v.scan.step(c)
+		if v.atStart = c == '\n'; v.atStart {
+			v.line++
+		}
+		if closed || !v.whole && v.atStart {
+			return text[:i+1], true
+		}
+	}
+	return text, false
 }
