@@ -21,7 +21,7 @@ import (
 )
 
 // replayLines replays lines as one file.
-func replayLines(t testing.TB, replay *pipeline.Replay, lines []string) {
+func replayLines(t *testing.T, replay *pipeline.Replay, lines []string) {
 	t.Helper()
 	for _, l := range lines {
 		require.NoError(t, replay.Record([]byte(l)))

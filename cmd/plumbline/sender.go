@@ -40,8 +40,8 @@ type sender struct {
 	patience time.Duration // how long brokers may be away
 
 	read, sent, bytes, refused, letters atomic.Int64
-	total                      int64 // bytes of input, 0: unknown
-	started                    time.Time
+	total                               int64 // bytes of input, 0: unknown
+	started                             time.Time
 }
 
 // sendSummary is the result of `send`.

@@ -28,26 +28,26 @@ type got struct {
 }
 
 // read returns all records of an input, and what ended it: nil at its end.
-func read(t testing.TB, r io.Reader, o input.Options) (records []got, err error) {
-	t.Helper()
+func read(tb testing.TB, r io.Reader, o input.Options) (records []got, err error) {
+	tb.Helper()
 	records = []got{}
-	in := input.NewReader(t.Context(), "file", r, o)
+	in := input.NewReader(tb.Context(), "file", r, o)
 	for {
 		rec, err := in.Next()
 		if err != nil {
 			_, again := in.Next()
-			require.Equal(t, err, again, "it stays so")
+			require.Equal(tb, err, again, "it stays so")
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return records, err
 		}
 		if rec.TooLong {
-			require.Nil(t, rec.Data)
+			require.Nil(tb, rec.Data)
 			records = append(records, got{rec.Line, fmt.Sprintf("%d bytes", rec.Size)})
 			continue
 		}
-		require.Len(t, rec.Data, int(rec.Size))
+		require.Len(tb, rec.Data, int(rec.Size))
 		records = append(records, got{rec.Line, string(rec.Data)})
 	}
 }
@@ -182,8 +182,8 @@ func (p *pieces) Read(b []byte) (int, error) {
 func TestWhatIsNotReadSaysWhatItIsAndWhatToDo(t *testing.T) {
 	tar := "a.jsonl" + strings.Repeat("\x00", 250) + "ustar\x0000" + strings.Repeat("\x00", 247) + "{}\n"
 	for name, c := range map[string]struct{ text, want string }{
-		"CSV":                       {"time,agent_id,tool\n2026-03-01,a,t\n", `file, line 1: this looks like CSV, not JSON lines: the line is "time,agent_id,tool"; make it that, with the first line for the names: python3 -c 'import csv,json,sys; [print(json.dumps(r)) for r in csv.DictReader(sys.stdin)]' < FILE`},
-		"CSV with semicolons":       {"\n\ntime;agent_id;tool\n2026-03-01;a;t\n", `file, line 3: this looks like CSV, not JSON lines: the line is "time;agent_id;tool"; make it that, with the first line for the names: python3 -c 'import csv,json,sys; [print(json.dumps(r)) for r in csv.DictReader(sys.stdin, delimiter=";")]' < FILE`},
+		"CSV":                       {"time,agent_id,tool\n2026-03-01,a,t\n", `file, line 1: this looks like CSV, not JSON lines: the line is "time,agent_id,tool"; make it that, with the first line for the names: python3 -c 'import csv,json,sys; [print(json.dumps(r)) for r in csv.DictReader(sys.stdin)]' < FILE, and read it with a mapping: its numbers stay text`},
+		"CSV with semicolons":       {"\n\ntime;agent_id;tool\n2026-03-01;a;t\n", `file, line 3: this looks like CSV, not JSON lines: the line is "time;agent_id;tool"; make it that, with the first line for the names: python3 -c 'import csv,json,sys; [print(json.dumps(r)) for r in csv.DictReader(sys.stdin, delimiter=";")]' < FILE, and read it with a mapping: its numbers stay text`},
 		"TSV":                       {"time\tagent_id\n1\t2\n", `delimiter="\t"`},
 		"CSV of one line":           {"a,b,c", "this looks like CSV"},
 		"CSV in gzip":               {gzipped("time,agent_id,tool\n2026-03-01,a,t\n"), "this looks like CSV"},

@@ -123,7 +123,7 @@ func csvToJSON(separator byte) string {
 	if separator != ',' {
 		how = ", delimiter=" + strconv.Quote(string(separator))
 	}
-	return "make it that, with the first line for the names: python3 -c 'import csv,json,sys; [print(json.dumps(r)) for r in csv.DictReader(sys.stdin" + how + ")]' < FILE"
+	return "make it that, with the first line for the names: python3 -c 'import csv,json,sys; [print(json.dumps(r)) for r in csv.DictReader(sys.stdin" + how + ")]' < FILE, and read it with a mapping: its numbers stay text"
 }
 
 // separatorOf returns what separates the columns of lines, 0 where they are no table.

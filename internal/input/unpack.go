@@ -144,20 +144,17 @@ func (u *unpacker) next() error {
 		u.now = z
 		return nil
 	}
-	var err error
-	switch {
-	case u.gz == nil:
-		u.gz, err = gzip.NewReader(u.packed)
-	default:
+	if u.gz == nil {
+		u.gz = new(gzip.Reader)
+	} else {
 		if err := u.skipPadding(); err != nil {
 			return err
 		}
 		if !beginsWith(u.packed, gzipMagic) {
 			return errTrailing
 		}
-		err = u.gz.Reset(u.packed)
 	}
-	if err != nil {
+	if err := u.gz.Reset(u.packed); err != nil {
 		return cutOff(err)
 	}
 	u.gz.Multistream(false)

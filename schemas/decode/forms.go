@@ -10,7 +10,7 @@ type Form struct {
 	NeedsOptions bool
 	// Binary: a record may be binary, protobuf.
 	Binary bool
-	build        func(o *options) Decoder
+	build  func(o *options) Decoder
 }
 
 // forms are the input forms. A new one is one file and one line here.
