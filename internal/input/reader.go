@@ -5,7 +5,8 @@
 // Invariants:
 //  1. A line of JSON lines comes out as it stands in the file, without its end, with
 //     the number that an editor shows for it.
-//  2. Whatever is in the file, memory is bounded by Options.MaxRecord and some MiB.
+//  2. Whatever is in the file, memory is bounded by Options.MaxRecord and some MiB, for zstd
+//     by its window of up to 128 MiB too. Time is proportional to what is unpacked.
 //  3. What can be handed on is handed on before more is read: see Options.BeforeRead.
 //  4. An input that can't be read to its end is an error that says how far it was
 //     read, and comes after every record that stood before.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -180,6 +181,21 @@ func FuzzAnyInput(f *testing.F) {
 			require.Equal(t, records, inPieces, "however it comes")
 		}
 	})
+}
+
+// Brackets that close nothing are looked for among those that are open, which are few.
+func TestBracketsThatCloseNothingCostNoMoreThanOthers(t *testing.T) {
+	in := func(text string) time.Duration {
+		least := time.Hour
+		for range 3 {
+			began := time.Now()
+			_, err := read(t, io.MultiReader(strings.NewReader("{\n}"+strings.Repeat("[", 100_000)), repeated(text[0], 4<<20)), input.Options{MaxRecord: limit})
+			require.Error(t, err, "the list never ends")
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	require.Less(t, in("}"), 60*in("x"))
 }
 
 // Behind a first line that is an object, every line comes out as it stands there.

@@ -7,8 +7,9 @@ import (
 	"io"
 )
 
-// maxNesting is deeper than any form permits.
-const maxNesting = 1024
+// maxNesting is deeper than any form permits. It bounds the search for the bracket that one
+// closes: a file of nothing else must not take longer for it.
+const maxNesting = 64
 
 // scanner follows the brackets and strings of a JSON value, which is all that it takes to
 // find its end. Whether it is JSON is for the decoder to say.
