@@ -20,13 +20,22 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
+// replayLines replays lines as one file.
+func replayLines(t *testing.T, replay *pipeline.Replay, lines []string) {
+	t.Helper()
+	for _, l := range lines {
+		require.NoError(t, replay.Record([]byte(l)))
+	}
+	require.NoError(t, replay.Flush())
+}
+
 // replayed returns the alerts that a replay of the lines gives, one a string.
 func (r *rig) replayed(lines []string) map[string]int {
 	r.t.Helper()
 	var out bytes.Buffer
 	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: r.partitions, Encoder: siem.JSON, Alerts: &out})
 	require.NoError(r.t, err)
-	require.NoError(r.t, replay.Read(r.t.Context(), strings.NewReader(strings.Join(lines, "\n"))))
+	replayLines(r.t, replay, lines)
 	alerts := make(map[string]int)
 	for l := range strings.Lines(out.String()) {
 		alerts[strings.TrimSuffix(l, "\n")]++

@@ -72,12 +72,11 @@ func replayOf(t *testing.T, files ...[]schemas.Activity) (r replayed) {
 	require.NoError(t, err)
 	total := 0
 	for _, events := range files {
-		var lines []byte
 		for i := range events {
-			lines = append(schemas.AppendActivity(lines, &events[i]), '\n')
+			require.NoError(t, replay.Record(schemas.AppendActivity(nil, &events[i])))
 		}
 		total += len(events)
-		require.NoError(t, replay.Read(t.Context(), bytes.NewReader(lines)))
+		require.NoError(t, replay.Flush())
 	}
 	for l := range strings.Lines(scores.String()) {
 		var s struct{ Score float64 }

@@ -3,10 +3,8 @@ package pipeline
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -19,11 +17,7 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
-// maxLine bounds one line of input: the max.message.bytes of the topics that we
-// create. A longer one would not have got into Kafka.
-const maxLine = 10 << 20
-
-// Replay runs JSON lines through the very same decoder and detector as the
+// Replay runs records through the very same decoder and detector as the
 // service, with neither Kafka nor ClickHouse. It shards its input as the topic
 // would, so that it gives the service's alerts, ids included, for the same
 // records in the same order.
@@ -102,70 +96,29 @@ func NewReplay(cfg ReplayConfig) (*Replay, error) {
 	return r, nil
 }
 
-// Read replays one input to its end. Call it once per input, in order.
-func (r *Replay) Read(ctx context.Context, in io.Reader) error {
-	lines := bufio.NewReaderSize(in, 1<<20)
-	var line []byte
-	for {
-		var err error
-		var cut bool
-		line, cut, err = readLine(lines, line[:0])
-		if len(bytes.TrimSpace(line)) > 0 {
-			r.record(line, cut)
-		}
-		switch {
-		case r.err != nil:
-			return r.err
-		case errors.Is(err, io.EOF):
-			return r.Flush()
-		case err != nil:
-			return fmt.Errorf("replay: read: %w", err)
-		}
-		if r.line&0xfff == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-}
-
-// readLine appends the next line, without its end, to dst. Of a line over
-// maxLine it keeps the beginning and reports cut.
-func readLine(r *bufio.Reader, dst []byte) (line []byte, cut bool, err error) {
-	for {
-		part, err := r.ReadSlice('\n')
-		if room := maxLine + 1 - len(dst); len(part) > room {
-			part, cut = part[:max(0, room)], true
-		}
-		dst = append(dst, part...)
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return bytes.TrimSuffix(dst, []byte("\n")), cut, err
-		}
-	}
-}
-
-// Record replays one record of any size; Flush comes after the last one.
+// Record replays one record; Flush comes after the last one. The value may change
+// afterwards.
 func (r *Replay) Record(value []byte) error {
-	r.record(value, false)
-	return r.err
-}
-
-func (r *Replay) record(line []byte, cut bool) {
 	r.line++
-	if cut {
-		r.refused(decode.ReasonTooLarge)
-		return
-	}
 	// There is no broker here, so that there is no time but the event's own.
 	// Its events are held for a while (lookahead), and share its memory.
-	rec := decode.Record{Topic: "replay", Offset: r.line, Value: bytes.Clone(line)}
+	rec := decode.Record{Topic: "replay", Offset: r.line, Value: bytes.Clone(value)}
 	r.decoder.Decode(&rec, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
 		if refusal != nil {
 			r.refused(refusal.Reason)
 			return
 		}
-		if r.ahead.push(ev, len(line)); r.ahead.full() {
+		if r.ahead.push(ev, len(value)); r.ahead.full() {
 			r.next()
 		}
 	})
+	return r.err
+}
+
+// TooLarge counts a record that is too large for a topic.
+func (r *Replay) TooLarge() {
+	r.line++
+	r.refused(decode.ReasonTooLarge)
 }
 
 // next takes the oldest event that is held.

@@ -77,7 +77,7 @@ func TestReplayGivesTheAlertsOfTheService(t *testing.T) {
 			var want bytes.Buffer
 			replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: partitions, Encoder: siem.JSON, Alerts: &want})
 			require.NoError(t, err)
-			require.NoError(t, replay.Read(t.Context(), strings.NewReader(strings.Join(lines, "\n"))))
+			replayLines(t, replay, lines)
 			require.Equal(t, int64(len(lines)), replay.Summary().Events)
 
 			live := make(map[string]bool)
@@ -217,7 +217,7 @@ func TestARebalanceKeepsTheBaselinesWarm(t *testing.T) {
 	var want bytes.Buffer
 	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: 2, Encoder: siem.JSON, Alerts: &want})
 	require.NoError(t, err)
-	require.NoError(t, replay.Read(t.Context(), strings.NewReader(strings.Join(lines, "\n"))))
+	replayLines(t, replay, lines)
 	require.NotEmpty(t, want.String())
 	require.Len(t, r.cluster.All(pipeline.TopicAlerts), strings.Count(want.String(), "\n"))
 	for _, rec := range r.cluster.All(pipeline.TopicAlerts) {

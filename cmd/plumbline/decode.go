@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/input"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -22,7 +23,7 @@ import (
 // decodeCmd is `plumbline decode`.
 type decodeCmd struct {
 	formFlags
-	Files  []string `arg:"" name:"file" help:"Files of records; - is standard input. JSON lines, a JSON document, a CloudTrail log file, one binary message; gzip is unpacked."`
+	Files  []string `arg:"" name:"file" help:"Files of records; - is standard input. JSON lines, other JSON, a CloudTrail log file, one binary message, each also packed with gzip or zstd."`
 	Limit  int      `default:"5" placeholder:"N" help:"Most events that are shown as text; 0 shows all. The summary counts all."`
 	Output Output   `enum:"text,json" default:"text" help:"text, or json: one object for each event."`
 }
@@ -33,39 +34,63 @@ type formFlags struct {
 	Source string `placeholder:"NAME" help:"Take the form and its options from this source in the config."`
 }
 
-// decoder returns a decoder of the form that the flags name; activity where they
-// name none.
-func (f *formFlags) decoder(cfg *config.Config) (decode.Decoder, error) {
+// form is a decoder, and how its records are read.
+type form struct {
+	decode.Decoder
+	options input.Options
+}
+
+// maxDocument bounds a record of a form that others chose, of which one can be a whole
+// log file. Our own stand in lines, which are no longer than Kafka takes.
+const maxDocument = 256 << 20
+
+// newForm returns the form of that name with the options of a source.
+func newForm(name string, options map[string]any) (form, error) {
+	d, err := decode.New(name, options)
+	f := form{Decoder: d, options: input.Options{MaxRecord: maxDocument}}
+	if name == activityForm {
+		f.options.MaxRecord = kafka.MaxRecordBytes
+	}
+	f.options.Binary = slices.ContainsFunc(decode.Forms(), func(known decode.Form) bool { return known.Name == name && known.Binary })
+	return f, err
+}
+
+const activityForm = "activity"
+
+// form returns the form that the flags name; activity where they name none.
+func (f *formFlags) form(cfg *config.Config) (form, error) {
 	name, options := f.As, map[string]any(nil)
 	switch {
 	case f.As != "" && f.Source != "":
-		return nil, usageError{errors.New("--as and --source can't both name the form")}
+		return form{}, usageError{errors.New("--as and --source can't both name the form")}
 	case f.Source != "":
 		i := slices.IndexFunc(cfg.Sources, func(s config.Source) bool { return s.Name == f.Source })
 		if i < 0 {
-			return nil, usageError{fmt.Errorf("--source: the config has no source %q", f.Source)}
+			return form{}, usageError{fmt.Errorf("--source: the config has no source %q", f.Source)}
 		}
 		name, options = cfg.Sources[i].Decoder, cfg.Sources[i].Options
 	case f.As == "":
-		name = "activity"
+		name = activityForm
 	}
-	d, err := decode.New(name, options)
+	d, err := newForm(name, options)
 	if unknown := (*decode.UnknownFormError)(nil); errors.As(err, &unknown) {
 		var names []string
 		for _, form := range decode.Forms() {
 			names = append(names, form.Name)
 		}
-		return nil, usageError{fmt.Errorf("--as: %w; the forms are %s", err, strings.Join(names, ", "))}
+		return form{}, usageError{fmt.Errorf("--as: %w; the forms are %s", err, strings.Join(names, ", "))}
 	}
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%w; write the options into a source of the config and name it with --source", err)}
+		return form{}, usageError{fmt.Errorf("%w; write the options into a source of the config and name it with --source", err)}
 	}
 	return d, nil
 }
 
 // Help is the long help.
 func (c *decodeCmd) Help() string {
-	return `Shows what records become before a source is connected: every field with the place in the record that it came from, what was kept as an attribute, what was cut or flagged, what was refused and why. The exit code is 1 where something was refused.
+	return `Shows what records become before a source is connected: every field with the place in the record that it came from, what was kept as an attribute, what was cut or flagged, what was refused and why.
+
+` + inputHelp + ` The exit code is 1 where anything was refused, too.
 
 Examples:
   plumbline decode --as cloudtrail 123456789012_CloudTrail_us-east-1.json.gz
@@ -78,50 +103,43 @@ func (c *decodeCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if err != nil {
 		return err
 	}
-	d, err := c.decoder(cfg)
+	f, err := c.form(cfg)
 	if err != nil {
 		return err
+	}
+	in, err := openInputs(c.Files, g.Stdin)
+	if err != nil {
+		return usageError{err}
 	}
 	shown := &visible{w: g.Stdout}
 	defer shown.flush()
 	out := bufio.NewWriter(shown)
 	defer func() { err = errors.Join(err, out.Flush()) }()
-	s := newShower(d, out, c)
-	for _, name := range c.Files {
-		if err := c.read(ctx, g, name, s); err != nil {
-			return err
+	t := newTally(f, newConsole(g.Stderr).line)
+	t.next = "--as names another form, --source one of the config"
+	s := newShower(f, t, out, c)
+	for _, file := range in.names {
+		err = in.one(ctx, file, f.options, t, func(rec input.Record) error {
+			s.record(rec)
+			return s.err
+		})
+		if err != nil {
+			break
 		}
 	}
-	s.summary(g.Stderr)
-	if s.err == nil && s.refused > 0 {
+	if s.records > 0 || err == nil {
+		s.summary(g.Stderr)
+	}
+	if err == nil && s.refused > 0 {
 		return errSilent
 	}
-	return s.err
-}
-
-func (c *decodeCmd) read(ctx context.Context, g *Globals, name string, s *shower) error {
-	in := g.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return usageError{err}
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		in = f
-	}
-	err := eachRecord(in, func(value []byte) error {
-		s.record(value)
-		return errors.Join(s.err, ctx.Err())
-	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
+	return err
 }
 
 // shower prints what records become.
 type shower struct {
-	d     decode.Decoder
+	form  form
+	d     decode.Decoder // of it
 	out   *bufio.Writer
 	asOne bool // an object a line
 	limit int64
@@ -137,12 +155,12 @@ type shower struct {
 	flags   map[string]int64
 }
 
-func newShower(d decode.Decoder, out *bufio.Writer, c *decodeCmd) *shower {
+func newShower(f form, d decode.Decoder, out *bufio.Writer, c *decodeCmd) *shower {
 	s := &shower{
-		d: d, out: out, asOne: c.Output == OutputJSON, limit: int64(c.Limit), from: make(map[string][]string),
+		form: f, d: d, out: out, asOne: c.Output == OutputJSON, limit: int64(c.Limit), from: make(map[string][]string),
 		reasons: make(map[string]int64), filled: make(map[string]int64), flags: make(map[string]int64),
 	}
-	if t, ok := d.(decode.Tracer); ok {
+	if t, ok := f.Decoder.(decode.Tracer); ok {
 		t.Trace(func(field, path string) { s.from[field] = append(s.from[field], path) })
 	}
 	return s
@@ -151,6 +169,7 @@ func newShower(d decode.Decoder, out *bufio.Writer, c *decodeCmd) *shower {
 // shown is an event as --output json prints it.
 type shown struct {
 	Record  int64               `json:"record"`
+	Line    int64               `json:"line"` // that the record begins on
 	Index   int32               `json:"index"`
 	Event   json.RawMessage     `json:"event,omitempty"`
 	From    map[string][]string `json:"from,omitempty"`
@@ -163,25 +182,32 @@ type shownRefusal struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-func (s *shower) record(value []byte) {
+func (s *shower) record(r input.Record) {
 	s.records++
-	rec := decode.Record{Topic: "decode", Offset: s.records, Value: value}
-	s.d.Decode(&rec, func(index int32, ev *schemas.Activity, refusal *decode.Refusal) {
-		one := shown{Record: s.records, Index: index, From: s.from}
-		if refusal != nil {
-			s.refused++
-			s.reasons[string(refusal.Reason)]++
-			one.Refused, one.From = &shownRefusal{string(refusal.Reason), refusal.Field, refusal.Detail}, nil
-		} else {
-			s.events++
-			one.Event = schemas.AppendActivity(nil, ev)
-		}
-		s.print(&one)
-		clear(s.from)
-	})
-	if sk, ok := s.d.(decode.Skipper); ok {
+	if r.TooLong {
+		s.show(r.Line, 0, nil, &decode.Refusal{Reason: decode.ReasonTooLarge, Detail: fmt.Sprintf("%d bytes, at most %d", r.Size, s.form.options.MaxRecord)})
+		return
+	}
+	rec := decode.Record{Topic: "decode", Offset: s.records, Value: r.Data}
+	s.d.Decode(&rec, func(index int32, ev *schemas.Activity, refusal *decode.Refusal) { s.show(r.Line, index, ev, refusal) })
+	if sk, ok := s.form.Decoder.(decode.Skipper); ok {
 		s.skipped += int64(sk.Skipped())
 	}
+}
+
+// show shows one event or refusal of the record that begins on line.
+func (s *shower) show(line int64, index int32, ev *schemas.Activity, refusal *decode.Refusal) {
+	one := shown{Record: s.records, Line: line, Index: index, From: s.from}
+	if refusal != nil {
+		s.refused++
+		s.reasons[string(refusal.Reason)]++
+		one.Refused, one.From = &shownRefusal{string(refusal.Reason), refusal.Field, refusal.Detail}, nil
+	} else {
+		s.events++
+		one.Event = schemas.AppendActivity(nil, ev)
+	}
+	s.print(&one)
+	clear(s.from)
 }
 
 func (s *shower) print(one *shown) {

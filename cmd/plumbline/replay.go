@@ -14,6 +14,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/input"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -21,7 +22,7 @@ import (
 // replayCmd is `plumbline replay`.
 type replayCmd struct {
 	formFlags
-	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines, or files of another form with --as; - is standard input. Repeatable, read in order."`
+	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines, or records of another form with --as, also packed with gzip or zstd; - is standard input. Repeatable, read in order."`
 	Alerts       string   `placeholder:"FILE" help:"Write the alerts here, one a line; - is standard output."`
 	AlertsFormat string   `placeholder:"FORM" help:"Form of the alerts: json (the default), ocsf (ocsf-1.7, ocsf-1.6, ocsf-1.5), ecs, splunk, asim, cef, leef."`
 	AlertsFor    string   `placeholder:"TOPIC" help:"Write what the output of this topic in the config gets: its format, its filters, its syslog header."`
@@ -32,6 +33,8 @@ type replayCmd struct {
 // Help is the long help.
 func (c *replayCmd) Help() string {
 	return `Runs events through the very same detector as the service, with neither Kafka nor ClickHouse: to see what a change of the config would do before it ships. The same input and config give the same alerts, byte for byte, and the alert ids of the service.
+
+` + inputHelp + ` Single records that are no events are counted as dead letters, and the exit code is 0.
 
 Examples:
   plumbline replay --input last-month.jsonl --alerts alerts.jsonl
@@ -53,16 +56,19 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if c.Alerts == "-" && c.Scores == "-" {
 		return usageError{errors.New("--alerts and --scores can't both go to standard output")}
 	}
-	if i := slices.Index(c.Input, "-"); i >= 0 && slices.Contains(c.Input[i+1:], "-") {
-		return usageError{errors.New("--input: standard input can be read only once")}
-	}
 	if err := c.distinct(); err != nil {
 		return usageError{err}
 	}
-	decoder, err := c.decoder(cfg)
+	form, err := c.form(cfg)
 	if err != nil {
 		return err
 	}
+	in, err := openInputs(c.Input, g.Stdin)
+	if err != nil {
+		return usageError{err}
+	}
+	t := newTally(form, newConsole(g.Stderr).line)
+	t.next = "see with plumbline decode what they become; --as names another form, --source one of the config"
 	alerts, closeAlerts, err := g.create(c.Alerts)
 	if err != nil {
 		return usageError{fmt.Errorf("--alerts: %w", err)}
@@ -76,17 +82,28 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 
 	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{
 		Detector: app.DetectorConfig(cfg, Version()), Partitions: cfg.Kafka.Partitions,
-		Decoder: decoder, Encoder: to.Encoder, Filter: to.Filter, Alerts: alerts, Scores: scores,
+		Decoder: t, Encoder: to.Encoder, Filter: to.Filter, Alerts: alerts, Scores: scores,
 	})
 	if err != nil {
 		return usageError{err}
 	}
-	for _, name := range c.Input {
-		if err := c.read(ctx, g, replay, name); err != nil {
-			return err
+	for _, file := range in.names {
+		err = in.one(ctx, file, form.options, t, func(rec input.Record) error {
+			if rec.TooLong {
+				replay.TooLarge()
+				return nil
+			}
+			return replay.Record(rec.Data)
+		})
+		// What stood before an error was taken: its alerts count.
+		if err = errors.Join(err, replay.Flush()); err != nil {
+			break
 		}
 	}
-	return c.print(g, replay.Summary())
+	if sum := replay.Summary(); err == nil || sum.Events > 0 || sum.DeadLetters > 0 {
+		err = errors.Join(err, c.print(g, sum))
+	}
+	return err
 }
 
 // output says in which form alerts are written, and which.
@@ -145,29 +162,6 @@ func sameFile(a, b string) bool {
 		return x.Mode().IsRegular() && os.SameFile(x, y) // /dev/null takes both
 	}
 	return filepath.Clean(a) == filepath.Clean(b)
-}
-
-func (c *replayCmd) read(ctx context.Context, g *Globals, replay *pipeline.Replay, name string) error {
-	in := g.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return usageError{fmt.Errorf("--input: %w", err)}
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		in = f
-	}
-	var err error
-	if c.As == "" && c.Source == "" {
-		err = replay.Read(ctx, in) // lines of our own form, however many
-	} else {
-		err = eachRecord(in, func(value []byte) error { return errors.Join(replay.Record(value), ctx.Err()) })
-		err = errors.Join(err, replay.Flush())
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
 }
 
 // create opens a file for writing; no name is no writer, "-" standard output.

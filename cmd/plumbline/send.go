@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -15,12 +13,11 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
-	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
 
 // sendCmd is `plumbline send`.
 type sendCmd struct {
-	Files    []string      `arg:"" name:"file" help:"Files of JSON lines, sent in this order; - is standard input."`
+	Files    []string      `arg:"" name:"file" help:"Files of JSON lines, also packed with gzip or zstd, sent in this order; - is standard input."`
 	Topic    string        `placeholder:"TOPIC" help:"Topic to send to. Without it that of the first source in the config."`
 	Rate     float64       `placeholder:"N" help:"Most lines a second. Without it as fast as Kafka takes them."`
 	Patience time.Duration `default:"5m" help:"How long brokers may be away while sending."`
@@ -32,6 +29,8 @@ func (c *sendCmd) Help() string {
 	return `Each line becomes one record, keyed by tenant_id/agent_id as the source's decoder reads them, in the partition that Kafka's own partitioner gives that key; the lines of an agent stay in order. A line with events of several agents has no key. A line that is no event is sent too, without a key: the service puts it into the dead-letter topic, where it is counted. A line that is larger than the topic takes is refused, with its number, and the others go on; the exit code is then 1.
 
 A line is sent at least once: a retry after a lost acknowledgement can send it again, and the detector counts an event_id once.
+
+` + inputHelp + `
 
 Examples:
   plumbline send events.jsonl
@@ -62,7 +61,6 @@ func (c *sendCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return usageError{err}
 	}
-	defer in.Close()
 
 	client, err := kafka.New(app.KafkaConfig(cfg), zerolog.Nop())
 	if err != nil {
@@ -78,11 +76,11 @@ func (c *sendCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	decoder, err := decoderOf(cfg, topic)
+	form, err := formOf(cfg, topic)
 	if err != nil {
 		return err
 	}
-	s := newSender(client, topic, partitions, decoder, newConsole(g.Stderr))
+	s := newSender(client, topic, partitions, form, newConsole(g.Stderr))
 	s.rate, s.patience = c.Rate, c.Patience
 	sum, err := s.send(ctx, in)
 	if perr := c.print(g, topic, sum); perr != nil {
@@ -98,8 +96,12 @@ func (c *sendCmd) print(g *Globals, topic string, sum sendSummary) error {
 	if c.Output == OutputJSON {
 		return g.printJSON(sum)
 	}
-	fmt.Fprintf(g.Stdout, "sent %d lines (%s) to %s in %.1f s, %.0f/s; refused %d\n",
-		sum.Sent, bytesText(sum.Bytes), escaped(topic), sum.Seconds, sum.Rate, sum.Refused)
+	letters := ""
+	if sum.DeadLetters > 0 {
+		letters = fmt.Sprintf("; dead letters %d", sum.DeadLetters)
+	}
+	fmt.Fprintf(g.Stdout, "sent %d lines (%s) to %s in %.1f s, %.0f/s; refused %d%s\n",
+		sum.Sent, bytesText(sum.Bytes), escaped(topic), sum.Seconds, sum.Rate, sum.Refused, letters)
 	return nil
 }
 
@@ -145,68 +147,13 @@ func partitionsOf(ctx context.Context, client *kafka.Client, topic string) (int3
 	}
 }
 
-// decoderOf returns the decoder of the source that reads the topic; for a topic
-// that no source reads, that of activity events.
-func decoderOf(cfg *config.Config, topic string) (decode.Decoder, error) {
+// formOf returns the form of the source that reads the topic; for a topic that no
+// source reads, that of activity events.
+func formOf(cfg *config.Config, topic string) (form, error) {
 	for _, s := range cfg.Sources {
 		if s.Topic == topic {
-			return decode.New(s.Decoder, s.Options)
+			return newForm(s.Decoder, s.Options)
 		}
 	}
-	return decode.NewActivity(), nil
-}
-
-// inputs are files, one after the other.
-type inputs struct {
-	files []input
-	total int64 // bytes of all files, 0 where one of them has no size
-}
-
-type input struct {
-	name string
-	r    io.Reader
-	file *os.File // nil: not ours to close
-}
-
-// openInputs opens all files before the first line is sent: a name that is wrong
-// shows at once.
-func openInputs(names []string, stdin io.Reader) (*inputs, error) {
-	in := &inputs{}
-	sized := true
-	for _, name := range names {
-		if name == "-" {
-			in.files = append(in.files, input{name: "standard input", r: stdin})
-			sized = false
-			continue
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			in.Close()
-			return nil, fmt.Errorf("input: %w", err)
-		}
-		in.files = append(in.files, input{name: name, r: f, file: f})
-		info, err := f.Stat()
-		if err == nil && info.IsDir() {
-			in.Close()
-			return nil, fmt.Errorf("input: %s is a directory", name)
-		}
-		if err != nil || !info.Mode().IsRegular() {
-			sized = false
-			continue
-		}
-		in.total += info.Size()
-	}
-	if !sized {
-		in.total = 0
-	}
-	return in, nil
-}
-
-// Close closes the files.
-func (in *inputs) Close() {
-	for _, f := range in.files {
-		if f.file != nil {
-			_ = f.file.Close() // it was only read
-		}
-	}
+	return newForm(activityForm, nil)
 }

@@ -23,7 +23,6 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
-	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
 
 const testTopic = "agent-activity"
@@ -37,6 +36,15 @@ func newTopic(t *testing.T, addr string, partitions int32, settings map[string]s
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	require.NoError(t, client.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: testTopic, Partitions: partitions, Configs: settings}}))
 	return client, writeFile(t, "kafka.yaml", "kafka: {brokers: \""+addr+"\"}\n")
+}
+
+// events are n events of one agent.
+func events(n int) []string {
+	var out []string
+	for i := range n {
+		out = append(out, event("a", i))
+	}
+	return out
 }
 
 // stored reads the topic to its end, by partition.
@@ -309,12 +317,19 @@ func (f *faulty) Append(_ context.Context, _ pipeline.TopicPartition, records []
 	return pipeline.Appended{Count: n}, err
 }
 
+func activity(t *testing.T) form {
+	t.Helper()
+	f, err := newForm(activityForm, nil)
+	require.NoError(t, err)
+	return f
+}
+
 func sendThrough(t *testing.T, k appender, patience time.Duration, lines ...string) (sendSummary, string, error) {
 	t.Helper()
 	var stderr bytes.Buffer
-	s := newSender(k, "t", 1, decode.NewActivity(), newConsole(&stderr))
+	s := newSender(k, "t", 1, activity(t), newConsole(&stderr))
 	s.patience = patience
-	in := &inputs{files: []input{{name: "x", r: strings.NewReader(strings.Join(lines, "\n"))}}}
+	in := &inputs{names: []string{"-"}, stdin: strings.NewReader(strings.Join(lines, "\n"))}
 	sum, err := s.send(t.Context(), in)
 	return sum, stderr.String(), err
 }
@@ -326,33 +341,34 @@ func TestWhatWasAcknowledgedIsNotSentAgain(t *testing.T) {
 		}
 		return len(records), nil
 	}}
-	sum, stderr, err := sendThrough(t, k, time.Minute, "1", "2", "3", "4")
+	sum, stderr, err := sendThrough(t, k, time.Minute, events(4)...)
 	require.NoError(t, err)
-	require.Equal(t, []string{"1", "2", "3", "4"}, k.stored)
+	require.Equal(t, events(4), k.stored)
 	require.Equal(t, int64(4), sum.Sent)
 	require.Equal(t, "plumbline: the leader moved; retrying\n", stderr)
 }
 
 func TestTheLargeOneIsFoundAmongManyAndTheOrderStays(t *testing.T) {
+	ev, large := events(5), event("large", 1)
 	k := &faulty{fail: func(_ int, records []pipeline.Record) (int, error) {
 		for _, r := range records {
-			if string(r.Value) == "large" {
+			if string(r.Value) == large {
 				return 0, pipeline.ErrTooLarge
 			}
 		}
 		return len(records), nil
 	}}
-	sum, stderr, err := sendThrough(t, k, time.Minute, "1", "2", "large", "3", "4", "5", "large")
+	sum, stderr, err := sendThrough(t, k, time.Minute, ev[0], ev[1], large, ev[2], ev[3], ev[4], large)
 	require.NoError(t, err)
-	require.Equal(t, []string{"1", "2", "3", "4", "5"}, k.stored)
+	require.Equal(t, ev, k.stored)
 	require.Equal(t, int64(2), sum.Refused)
-	require.Contains(t, stderr, "x, line 3 refused")
-	require.Contains(t, stderr, "x, line 7 refused")
+	require.Contains(t, stderr, "standard input, line 3 refused")
+	require.Contains(t, stderr, "standard input, line 7 refused")
 }
 
 func TestPatienceEnds(t *testing.T) {
 	k := &faulty{fail: func(int, []pipeline.Record) (int, error) { return 0, errors.New("nobody answers") }}
-	sum, _, err := sendThrough(t, k, 300*time.Millisecond, "1")
+	sum, _, err := sendThrough(t, k, 300*time.Millisecond, event("a", 1))
 	require.ErrorContains(t, err, "gave up after 300ms: nobody answers")
 	require.Zero(t, sum.Sent)
 	require.Greater(t, k.calls, 1)
@@ -362,7 +378,7 @@ func TestManyRefusalsAreNamedUpToALimitAndAllCounted(t *testing.T) {
 	k := &faulty{fail: func(int, []pipeline.Record) (int, error) { return 0, pipeline.ErrTooLarge }}
 	lines := make([]string, 3*maxRefusals)
 	for i := range lines {
-		lines[i] = "x"
+		lines[i] = event("a", i)
 	}
 	sum, stderr, err := sendThrough(t, k, time.Minute, lines...)
 	require.NoError(t, err)
@@ -391,7 +407,7 @@ func TestProgressIsOneLineOnATerminalAndPlainLinesElsewhere(t *testing.T) {
 }
 
 func TestProgressSaysHowFarTheFileIsRead(t *testing.T) {
-	s := newSender(&faulty{}, "t", 1, decode.NewActivity(), newConsole(io.Discard))
+	s := newSender(&faulty{}, "t", 1, activity(t), newConsole(io.Discard))
 	s.started, s.total = time.Now().Add(-2*time.Second), 200
 	s.read.Store(50)
 	s.sent.Store(10)

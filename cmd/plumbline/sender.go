@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/internal/input"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -31,29 +32,33 @@ type sender struct {
 	kafka      appender
 	topic      string
 	partitions int32
-	decoder    decode.Decoder
+	options    input.Options
+	tally      *tally
 	console    *console
 
 	rate     float64       // lines a second, 0: no limit
 	patience time.Duration // how long brokers may be away
-	maxLine  int
 
-	read, sent, bytes, refused atomic.Int64
-	total                      int64 // bytes of input, 0: unknown
-	started                    time.Time
+	read, sent, bytes, refused, letters atomic.Int64
+	total                               int64 // bytes of input, 0: unknown
+	started                             time.Time
 }
 
 // sendSummary is the result of `send`.
 type sendSummary struct {
-	Sent    int64   `json:"sent"`
-	Refused int64   `json:"refused"`
-	Bytes   int64   `json:"bytes"`
-	Seconds float64 `json:"seconds"`
-	Rate    float64 `json:"rate"` // lines a second
+	Sent        int64   `json:"sent"`
+	Refused     int64   `json:"refused"`      // for their size
+	DeadLetters int64   `json:"dead_letters"` // of those sent: something in them is no event
+	Bytes       int64   `json:"bytes"`
+	Seconds     float64 `json:"seconds"`
+	Rate        float64 `json:"rate"` // lines a second
 }
 
-func newSender(k appender, topic string, partitions int32, decoder decode.Decoder, con *console) *sender {
-	return &sender{kafka: k, topic: topic, partitions: partitions, decoder: decoder, console: con, maxLine: kafka.MaxRecordBytes}
+func newSender(k appender, topic string, partitions int32, f form, con *console) *sender {
+	f.options.MaxRecord = kafka.MaxRecordBytes
+	t := newTally(f, con.line)
+	t.next = "see with plumbline decode what they become; the service keeps them as dead letters"
+	return &sender{kafka: k, topic: topic, partitions: partitions, options: f.options, tally: t, console: con}
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -66,19 +71,13 @@ func (s *sender) send(ctx context.Context, in *inputs) (sendSummary, error) {
 
 	chunks := make(chan chunk, 1)
 	readErr := make(chan error, 1)
-	lr := &lineReader{max: s.maxLine, maxLines: chunkLines, out: chunks}
+	cut := &chunker{opt: s.options, maxLines: chunkLines, out: chunks}
 	if s.rate > 0 {
-		lr.maxLines = max(1, min(chunkLines, int(s.rate/20)))
+		cut.maxLines = max(1, min(chunkLines, int(s.rate/20)))
 	}
 	go func() { // ends with the input or ctx; a read that blocks ends with the process
 		defer close(chunks)
-		for _, f := range in.files {
-			if err := lr.read(ctx, f); err != nil {
-				readErr <- err
-				return
-			}
-		}
-		readErr <- nil
+		readErr <- s.readAll(ctx, in, cut)
 	}()
 	stopProgress := s.showProgress()
 	err := s.chunks(ctx, chunks)
@@ -92,8 +91,23 @@ func (s *sender) send(ctx context.Context, in *inputs) (sendSummary, error) {
 	return s.summary(), err
 }
 
+func (s *sender) readAll(ctx context.Context, in *inputs, cut *chunker) error {
+	for _, file := range in.names {
+		r, name, closeFile, err := in.open(file)
+		if err != nil {
+			return err
+		}
+		err = cut.read(ctx, name, r)
+		closeFile()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *sender) summary() sendSummary {
-	sum := sendSummary{Sent: s.sent.Load(), Refused: s.refused.Load(), Bytes: s.bytes.Load(), Seconds: time.Since(s.started).Seconds()}
+	sum := sendSummary{Sent: s.sent.Load(), Refused: s.refused.Load(), DeadLetters: s.letters.Load(), Bytes: s.bytes.Load(), Seconds: time.Since(s.started).Seconds()}
 	if sum.Seconds > 0 {
 		sum.Rate = float64(sum.Sent) / sum.Seconds
 	}
@@ -122,6 +136,13 @@ func (s *sender) chunks(ctx context.Context, chunks <-chan chunk) error {
 			return err
 		}
 		s.read.Add(c.read)
+		if !c.last {
+			continue
+		}
+		if err := s.tally.end(); err != nil {
+			return err
+		}
+		s.tally.begin("")
 	}
 }
 
@@ -135,9 +156,13 @@ type batch struct {
 // chunk sends the lines of c, all partitions at once.
 func (s *sender) chunk(ctx context.Context, c chunk) error {
 	batches := make(map[int32]*batch)
+	if s.tally.file != c.file {
+		s.tally.begin(c.file)
+	}
 	for _, l := range c.lines {
+		s.tally.at(l.number)
 		if l.tooLong {
-			s.refuse(c.file, l.number, fmt.Sprintf("%d bytes, at most %d", l.size, s.maxLine))
+			s.refuse(c.file, l.number, fmt.Sprintf("%d bytes, at most %d", l.size, s.options.MaxRecord))
 			continue
 		}
 		key := s.key(l.data)
@@ -153,6 +178,7 @@ func (s *sender) chunk(ctx context.Context, c chunk) error {
 		b.records = append(b.records, pipeline.Record{Key: key, Value: l.data})
 		b.lines = append(b.lines, l.number)
 	}
+	s.letters.Store(s.tally.letters)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
@@ -181,7 +207,7 @@ func (s *sender) chunk(ctx context.Context, c chunk) error {
 func (s *sender) key(data []byte) (key []byte) {
 	rec := decode.Record{Topic: s.topic, Time: schemas.Millis(time.Now().UnixMilli()), Value: data}
 	several := false
-	s.decoder.Decode(&rec, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
+	s.tally.Decode(&rec, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
 		if refusal != nil || several {
 			return
 		}
@@ -254,9 +280,6 @@ func (s *sender) acknowledged(records []pipeline.Record) {
 	s.bytes.Add(int64(n))
 	s.sent.Add(int64(len(records)))
 }
-
-// maxRefusals bounds how many refused lines are named one by one.
-const maxRefusals = 20
 
 func (s *sender) refuse(file string, number int64, why string) {
 	n := s.refused.Add(1)

@@ -8,7 +8,9 @@ type Form struct {
 	Summary string
 	// NeedsOptions: the form can't be read without the source's options.
 	NeedsOptions bool
-	build        func(o *options) Decoder
+	// Binary: a record may be binary, protobuf.
+	Binary bool
+	build  func(o *options) Decoder
 }
 
 // forms are the input forms. A new one is one file and one line here.
@@ -17,8 +19,8 @@ var forms = []Form{
 	{Name: "cloudtrail", Summary: "AWS CloudTrail: events, log files, EventBridge", build: func(*options) Decoder { return NewCloudTrail() }},
 	{Name: "mapping", Summary: "any JSON, by paths in the options", NeedsOptions: true, build: mappingForm},
 	{Name: "ocsf", Summary: "OCSF API Activity (6003)", build: ocsfForm},
-	{Name: "otlp_logs", Summary: "OpenTelemetry log batches, protobuf or JSON", build: func(o *options) Decoder { return otlpForm(o, NewOTLPLogs) }},
-	{Name: "otlp_spans", Summary: "OpenTelemetry trace batches, protobuf or JSON", build: func(o *options) Decoder { return otlpForm(o, NewOTLPSpans) }},
+	{Name: "otlp_logs", Summary: "OpenTelemetry log batches, protobuf or JSON", Binary: true, build: func(o *options) Decoder { return otlpForm(o, NewOTLPLogs) }},
+	{Name: "otlp_spans", Summary: "OpenTelemetry trace batches, protobuf or JSON", Binary: true, build: func(o *options) Decoder { return otlpForm(o, NewOTLPSpans) }},
 }
 
 // Forms returns the input forms, by name.

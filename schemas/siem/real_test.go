@@ -1,6 +1,7 @@
 package siem_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -63,10 +64,10 @@ func realAlerts(tb testing.TB, alerts map[string]*schemas.Alert) map[string]*sch
 					require.NoError(tb, replay.Record(text))
 					continue
 				}
-				f, err := os.Open(name)
-				require.NoError(tb, err)
-				require.NoError(tb, replay.Read(tb.Context(), f))
-				require.NoError(tb, f.Close())
+				for line := range bytes.Lines(text) {
+					require.NoError(tb, replay.Record(line))
+				}
+				require.NoError(tb, replay.Flush())
 			}
 		}
 		require.Zero(tb, replay.Summary().DeadLetters)
