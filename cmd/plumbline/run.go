@@ -22,7 +22,7 @@ type runCmd struct {
 
 // Help is the long help.
 func (c *runCmd) Help() string {
-	return `Without a config, Kafka and ClickHouse are embedded, listen on loopback and keep their data in ./plumbline-data. SIGTERM and Ctrl-C drain, commit and end with exit code 0; a second one ends at once.
+	return `Without a config, Kafka and ClickHouse are embedded, listen on loopback and keep their data in ./plumbline-data. SIGTERM, SIGHUP and Ctrl-C drain, commit and end with exit code 0; a second SIGTERM or Ctrl-C ends at once.
 
 Examples:
   plumbline run
