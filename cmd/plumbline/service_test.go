@@ -354,5 +354,6 @@ func TestAKillLosesNoEventAndDoublesNoRow(t *testing.T) {
 	s.start()
 	s.eventually(n, "SELECT count() AS n FROM activity")
 	s.eventually(n, "SELECT uniqExact(event_id) AS n FROM activity")
+	require.Regexp(t, `"took":"[0-9.]+(µs|ms|s)".*"message":"baselines restored"`, s.logged(), "a duration has a unit")
 	require.Equal(t, 0, s.stop())
 }

@@ -294,7 +294,7 @@ func (t *tail) Write(p []byte) (int, error) {
 		if t.muted.Load() {
 			continue
 		}
-		t.log.Info().Str("line", line).Msg("embedded clickhouse wrote")
+		logLine(t.log, line)
 	}
 }
 
