@@ -125,7 +125,7 @@ func TestEveryFaultHasItsExitCodeAndOneClearLine(t *testing.T) {
 		{"brokers that do not answer", []string{"send", events, "--config", unreachable}, 1, "plumbline: gave up after 10s: partitions of agent-activity: no kafka broker answers at " + nobody + " (kafka.brokers)"},
 		{"a ClickHouse that does not answer", []string{"query", "SELECT 1", "--config", unreachable}, 1, "plumbline: clickhouse: query: "},
 		{"a ClickHouse that does not answer, to be migrated", []string{"migrate", "--config", unreachable}, 1, "plumbline: clickhouse: "},
-		{"an embedded engine that has never run", []string{"query", "SELECT 1", "--data-dir", "none"}, 1, "plumbline: no embedded ClickHouse has run in none yet: start the service with `plumbline run`"},
+		{"an embedded engine that has never run", []string{"query", "SELECT 1", "--data-dir", "none"}, 1, "plumbline: no embedded ClickHouse has run in none yet, and no service listens on 127.0.0.1:8123: start one with `plumbline run`"},
 		{"a data directory beside a server", []string{"query", "SELECT 1", "--data-dir", "x", "--config", unreachable}, 2, "plumbline: --data-dir is of the embedded engine, and clickhouse.addr names a server\n"},
 		{"a data directory that is a file", []string{"query", "SELECT 1", "--data-dir", events}, 2, "plumbline: data_dir: \"" + events + "\" is a file; name a directory\n"},
 		{"an empty statement", []string{"query", "  "}, 2, "plumbline: the statement is empty\n"},
