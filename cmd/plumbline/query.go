@@ -14,16 +14,19 @@ import (
 type queryCmd struct {
 	SQL     string `arg:"" name:"sql" help:"One statement; - reads it from standard input."`
 	DataDir string `placeholder:"DIR" help:"Data directory of the embedded engine, in the place of data_dir."`
-	Output  Output `enum:"text,json" default:"text" help:"Form of the rows: text (a table) or json (one object a row)."`
+	Output  Output `enum:"text,json,vertical" default:"text" help:"Form of the rows: text (a table), json (one object a row) or vertical (one line a value). A FORMAT clause in the statement goes first."`
 }
 
 // Help is the long help.
 func (c *queryCmd) Help() string {
 	return `The views are activity, alerts and windows. With the embedded ClickHouse a running service is asked; where none runs, the engine is started for the query.
 
+On a terminal a table is wrapped to its width, and becomes vertical where it is too narrow for that; elsewhere nothing is wrapped or cut. With a FORMAT clause ClickHouse's own output goes to standard output, byte for byte.
+
 Examples:
   plumbline query "SELECT agent_id, count() FROM activity GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
-  plumbline query --output json "SELECT * FROM alerts WHERE status = 'open'"`
+  plumbline query --output json "SELECT * FROM alerts WHERE status = 'open'"
+  plumbline query "SELECT * FROM windows FORMAT Parquet" > windows.parquet`
 }
 
 // maxSQL bounds a statement from standard input.
@@ -49,11 +52,7 @@ func (c *queryCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	format := clickhouse.FormatText
-	if c.Output == OutputJSON {
-		format = clickhouse.FormatJSON
-	}
 	return service.clickHouse(ctx, false, func(db *clickhouse.DB) error {
-		return g.printVisible(func(w io.Writer) error { return db.Query(ctx, sql, format, w, g.Stderr) })
+		return g.show(ctx, db, sql, c.Output, nil)
 	})
 }
