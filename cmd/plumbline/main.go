@@ -33,6 +33,8 @@ type cli struct {
 	Send     sendCmd     `cmd:"" help:"Send JSON lines into a Kafka topic."`
 	Simulate simulateCmd `cmd:"" help:"Simulate a fleet of agents, with labelled attacks, as JSON lines."`
 	Query    queryCmd    `cmd:"" help:"Run SQL on ClickHouse and print the rows."`
+	Alerts   alertsCmd   `cmd:"" help:"List the latest alerts, or show one."`
+	Agent    agentCmd    `cmd:"" help:"Show an agent: who it is, what it does, its alerts."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	State    stateCmd    `cmd:"" help:"Look at the detector's state in Kafka."`
 	Config   configCmd   `cmd:"" help:"Check the config, or print what is in force."`

@@ -33,7 +33,8 @@ type Display struct {
 	// engine makes the format then. Nil: Rows.
 	Raw   io.Writer
 	Notes io.Writer // how many rows there were and how long it took; may be nil
-	// Parameters fill {name:Type} in the statement.
+	// Parameters fill {name:Type} in the statement: values as they are, however they
+	// are written on the wire.
 	Parameters map[string]string
 }
 
@@ -66,7 +67,7 @@ func (db *DB) Show(ctx context.Context, sql string, d Display) error {
 	}
 	sql = parts[0]
 	if len(d.Parameters) > 0 {
-		ctx = driver.Context(ctx, driver.WithParameters(d.Parameters))
+		ctx = driver.Context(ctx, driver.WithParameters(escapeParameters(d.Parameters)))
 	}
 	start := time.Now()
 	if rest, format := cutFormat(sql); format != "" {
@@ -94,6 +95,17 @@ func (db *DB) Show(ctx context.Context, sql string, d Display) error {
 		fmt.Fprintln(d.Notes, summary(n, columns > 0 || reads(sql), time.Since(start)))
 	}
 	return nil
+}
+
+// escapeParameters writes values as ClickHouse reads parameters: as a column of
+// TabSeparated, in which a backslash begins an escape and a tab ends the value.
+func escapeParameters(values map[string]string) driver.Parameters {
+	out := make(driver.Parameters, len(values))
+	escape := strings.NewReplacer("\\", "\\\\", "\t", "\\t", "\n", "\\n", "\r", "\\r", "\x00", "\\0")
+	for name, value := range values {
+		out[name] = escape.Replace(value)
+	}
+	return out
 }
 
 // print reads all rows and prints them. An error is an *Error, or one of writing.
