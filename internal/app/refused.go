@@ -32,7 +32,7 @@ var remedies = map[string]string{
 	"no_origin":          "another program writes " + pipeline.TopicActivity + ": check the ACLs",
 }
 
-// refusal is what counts the refused records: of a source, for a reason.
+// refusal is what counts the refused events: of a source, for a reason.
 type refusal struct{ source, reason string }
 
 // refusals tells in the log what the metric counts.
@@ -53,7 +53,7 @@ func (r *refusals) look(now time.Time, end bool) {
 		if !ok {
 			do = "read what came"
 		}
-		r.logger.Warn().Str("source", k.source).Str("reason", k.reason).Int64("records", int64(n-r.said[k])).
+		r.logger.Warn().Str("source", k.source).Str("reason", k.reason).Int64("events", int64(n-r.said[k])).
 			Str("do", do+"; what came is kept in "+pipeline.TopicDeadLetter).Msg("refused")
 		r.said[k], r.at[k] = n, now
 	}

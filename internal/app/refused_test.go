@@ -26,19 +26,19 @@ func TestWhatIsRefusedIsSaidAtOnceThenOnceAMinuteWithWhatToDo(t *testing.T) {
 
 	a.metrics.Refused.WithLabelValues("default", "no_agent_id").Add(3)
 	r.look(now, false)
-	require.Equal(t, `{"level":"warn","source":"default","reason":"no_agent_id","records":3,"do":"`+remedies["no_agent_id"]+
+	require.Equal(t, `{"level":"warn","source":"default","reason":"no_agent_id","events":3,"do":"`+remedies["no_agent_id"]+
 		`; what came is kept in plumbline.deadletter","message":"refused"}`+"\n", lines())
 	a.metrics.Refused.WithLabelValues("default", "no_agent_id").Add(4)
 	a.metrics.Refused.WithLabelValues("default", "not_json").Inc()
 	r.look(now.Add(refusedEvery), false)
-	require.Contains(t, lines(), `"reason":"not_json","records":1`)
+	require.Contains(t, lines(), `"reason":"not_json","events":1`)
 	r.look(now.Add(refusedAgain), false)
-	require.Contains(t, lines(), `"reason":"no_agent_id","records":4`)
+	require.Contains(t, lines(), `"reason":"no_agent_id","events":4`)
 	a.metrics.Refused.WithLabelValues("default", "no_agent_id").Inc()
 	r.look(now.Add(refusedAgain+1), false)
 	require.Empty(t, lines())
 	r.look(now.Add(refusedAgain+2), true)
-	require.Contains(t, lines(), `"records":1`, "nothing is left unsaid at the end")
+	require.Contains(t, lines(), `"events":1`, "nothing is left unsaid at the end")
 }
 
 // The page of operations has every reason; each of them has a remedy here.
