@@ -120,8 +120,8 @@ func (c *agentCmd) text(ctx context.Context, w io.Writer, db *clickhouse.DB, who
 	}
 	l.fact(w, "agent", whoIs(c.ID, who.AgentName, who.AgentVersion, who.PeerGroup, who.TenantID))
 	l.fact(w, "owner", owner)
-	l.fact(w, "seen", fmt.Sprintf("%s to %s UTC, active on %d days", who.FirstSeen.UTC().Format(toMinutes), who.LastSeen.UTC().Format(toMinutes), who.Days))
-	l.fact(w, "events", fmt.Sprintf("%d in %d sessions; %d failed, %d denied", who.Events, who.Sessions, who.Failures, who.Denied))
+	l.fact(w, "seen", fmt.Sprintf("%s to %s UTC, active on %s", who.FirstSeen.UTC().Format(toMinutes), who.LastSeen.UTC().Format(toMinutes), counted(who.Days, "day")))
+	l.fact(w, "events", fmt.Sprintf("%d in %s; %d failed, %d denied", who.Events, counted(who.Sessions, "session"), who.Failures, who.Denied))
 	l.fact(w, "bytes", bytesText(int64(who.BytesSent))+" sent, "+bytesText(int64(who.BytesReceived))+" received")
 
 	episodes, err := analyst.Episodes(ctx, db, c.filter(who, since))

@@ -124,17 +124,22 @@ func (c *alertsCmd) one(ctx context.Context, g *Globals, db *clickhouse.DB) erro
 		})
 	case OutputText:
 	}
-	printAlert(g.Stdout, steps, chosen(steps, strings.ToLower(c.ID)), g.look(), g.again(c.DataDir))
+	shown, proof := chosen(steps, strings.ToLower(c.ID))
+	printAlert(g.Stdout, steps, shown, proof, g.look(), g.again(c.DataDir))
 	return nil
 }
 
-// chosen is the step that the id names, or else the worst, as the list has it.
-func chosen(steps []analyst.Step, id string) *schemas.Alert {
-	worst := &steps[0].Alert
+// chosen is the step that the id names, with its own evidence, or else the worst, as
+// the list has it, with all evidence of the episode.
+func chosen(steps []analyst.Step, id string) (worst, proof *schemas.Alert) {
+	worst, proof = &steps[0].Alert, &steps[0].Alert
 	for i := range steps {
 		s := &steps[i].Alert
 		if strings.HasPrefix(s.AlertID, id) && !strings.HasPrefix(s.EpisodeID, id) {
-			return s
+			return s, s
+		}
+		if s.Evidence.EventCount > proof.Evidence.EventCount {
+			proof = s
 		}
 		if cmp.Or(
 			cmp.Compare(analyst.Rank(s.Severity), analyst.Rank(worst.Severity)),
@@ -144,7 +149,7 @@ func chosen(steps []analyst.Step, id string) *schemas.Alert {
 			worst = s
 		}
 	}
-	return worst
+	return worst, proof
 }
 
 // closing is 1 for the step that ends an episode: it says less than those before it.

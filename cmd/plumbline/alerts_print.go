@@ -126,8 +126,9 @@ func (l look) fact(w io.Writer, name, text string) {
 	}
 }
 
-// printAlert prints a step of an episode, for who has to decide something at night.
-func printAlert(w io.Writer, steps []analyst.Step, a *schemas.Alert, l look, command func(string) string) {
+// printAlert prints a step of an episode, for who has to decide something at night;
+// proof is the step whose evidence and query are shown.
+func printAlert(w io.Writer, steps []analyst.Step, a, proof *schemas.Alert, l look, command func(string) string) {
 	last, updates := &steps[len(steps)-1].Alert, 0
 	for _, s := range steps {
 		if s.Status == schemas.StatusUpdate {
@@ -139,7 +140,7 @@ func printAlert(w io.Writer, steps []analyst.Step, a *schemas.Alert, l look, com
 		state = "closed; from " + clockOf(a.FirstSeen) + " to " + clockOf(last.LastSeen) + " UTC"
 	}
 	fmt.Fprintln(w, l.severity(a.Severity, 0)+"  "+l.bold(escaped(a.Title)))
-	fmt.Fprintf(w, "%s, %d updates\n\n", state, updates)
+	fmt.Fprintf(w, "%s, %s\n\n", state, counted(int64(updates), "update"))
 	for _, line := range folded(escaped(a.Summary), l.width) {
 		fmt.Fprintln(w, line)
 	}
@@ -148,12 +149,12 @@ func printAlert(w io.Writer, steps []analyst.Step, a *schemas.Alert, l look, com
 	l.fact(w, "owner", escaped(a.Agent.Owner))
 	l.fact(w, "acting for", escaped(a.OnBehalfOf))
 	l.fact(w, "session", escaped(a.SessionID))
-	l.fact(w, "score", fmt.Sprintf("%.1f of 100 (the budget's threshold is 50); expected of a normal agent %s; confidence %.0f %%", a.Score, rarity(a.ExpectedPerAgentDay), 100*a.Confidence))
+	l.fact(w, "score", fmt.Sprintf("%.1f of 100 (the budget's threshold is 50), confidence %.0f %%", a.Score, 100*a.Confidence))
 	l.fact(w, "silent if", escaped(a.Counterfactual))
 	l.fact(w, "runbook", escaped(a.Runbook))
 	l.fact(w, "tags", escaped(strings.Join(append(append(append([]string{}, a.Tags.OwaspASI...), a.Tags.ATLAS...), a.Tags.Attack...), " ")))
 	printSignals(w, a.Signals, l)
-	printEvidence(w, a, l)
+	printEvidence(w, &proof.Evidence, l)
 	fmt.Fprintln(w, "\n"+l.bold("Steps"))
 	for _, s := range steps {
 		mark := " "
@@ -164,8 +165,8 @@ func printAlert(w io.Writer, steps []analyst.Step, a *schemas.Alert, l look, com
 	}
 	fmt.Fprintf(w, "\n%s\n", l.bold("Look further"))
 	fmt.Fprintf(w, "  %s --tenant %s %s\n", command("agent"), escaped(shellWord(a.TenantID)), escaped(shellWord(a.Agent.ID)))
-	if a.Query != "" {
-		fmt.Fprintf(w, "  %s --output vertical %s\n", command("query"), escaped(shellWord(a.Query)))
+	if proof.Query != "" {
+		fmt.Fprintf(w, "  %s --output vertical %s\n", command("query"), escaped(shellWord(proof.Query)))
 	}
 	fmt.Fprintf(w, "\nepisode %s, alert %s\n", escaped(a.EpisodeID), escaped(a.AlertID))
 }
@@ -179,23 +180,15 @@ func whoIs(id, name, version, peers, tenant string) string {
 	return text + ", peer group " + escaped(peers) + ", tenant " + escaped(tenant)
 }
 
-func clockOf(m schemas.Millis) string { return m.Time().UTC().Format(toSeconds) }
-
-// rarity says a rate in words.
-func rarity(perDay float64) string {
-	if perDay <= 0 {
-		return "never"
+// counted is a number of things.
+func counted(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
 	}
-	switch days := 1 / perDay; {
-	case days < 1.5:
-		return fmt.Sprintf("%.3g times a day", perDay)
-	case days < 730:
-		return fmt.Sprintf("once in %.3g days", days)
-	case days < 365.25e6:
-		return fmt.Sprintf("once in %s years", strconv.FormatFloat(days/365.25, 'f', 0, 64))
-	}
-	return "less than once in a million years"
+	return strconv.FormatInt(n, 10) + " " + thing + "s"
 }
+
+func clockOf(m schemas.Millis) string { return m.Time().UTC().Format(toSeconds) }
 
 func printSignals(w io.Writer, signals []schemas.AlertSignal, l look) {
 	fmt.Fprintln(w, "\n"+l.bold(padded("Signals", 24)+padded("observed", 12)+padded("expected", 12)+"normal range"))
@@ -222,9 +215,8 @@ func printSignals(w io.Writer, signals []schemas.AlertSignal, l look) {
 	}
 }
 
-func printEvidence(w io.Writer, a *schemas.Alert, l look) {
-	e := &a.Evidence
-	fmt.Fprintf(w, "\n%s\n", l.bold(fmt.Sprintf("Evidence (%d events so far)", e.EventCount)))
+func printEvidence(w io.Writer, e *schemas.Evidence, l look) {
+	fmt.Fprintf(w, "\n%s\n", l.bold("Evidence ("+counted(e.EventCount, "event")+" so far)"))
 	if len(e.Places) > 0 {
 		fmt.Fprintln(w, "  "+padded("calls", 7)+padded("sent", 12)+padded("received", 12)+"to and from")
 		for _, p := range e.Places {

@@ -33,7 +33,7 @@ func step(episode, status, agent, severity string, score float64, minutes int64)
 		Title: "Title " + hostile, Summary: fmt.Sprintf("Agent %s sent 15.3 MiB (%s).", agent, status),
 		Signals: []schemas.AlertSignal{{Name: "bytes_sent", Observed: 16080000, Expected: 9941, High: 77920, Unit: "bytes", FirstSeen: []string{"url " + hostile}}},
 		Evidence: schemas.Evidence{
-			EventIDs: []string{"e-1"}, Tools: []string{"mail.send"}, EventCount: 2,
+			EventIDs: []string{"e-1"}, Tools: []string{"mail.send"}, EventCount: 2 + minutes,
 			Places: []schemas.Place{{Resource: "url:https://paste.example.net/u", Events: 1, BytesSent: 16078223}},
 		},
 		Counterfactual: "under 132.5 KiB in this call", Query: "SELECT count() AS proving FROM activity WHERE agent_id = 'o\\'brien\\\\t\"$(id)'",
@@ -154,6 +154,7 @@ func asAnAnalyst(t *testing.T, where ...string) {
 	for _, part := range []string{
 		"critical  Title a", "open since 2026-09-21 14:13:20 UTC, seen last 2026-09-21 14:15:20, 2 updates", "sent 15.3 MiB (update).", "silent if   under 132.5 KiB",
 		"bytes_sent            15.3 MiB    9.7 KiB     0 B to 76.1 KiB, one event", "15.3 MiB    0 B         url:https://paste.example.net/u", "* 2026-09-21 14:14:20  update  critical",
+		"Evidence (4 events so far)",
 	} {
 		require.Contains(t, r.stdout, part)
 	}
@@ -180,7 +181,7 @@ func asAnAnalyst(t *testing.T, where ...string) {
 
 	r = ask(0, "agent", rogue)
 	for _, part := range []string{
-		"peer group legal, tenant default", "owner       dana", "47 in 1 sessions; 0 failed, 0 denied", "47.0 MiB sent", "5b340001", "team@example.com", "static_key", "10.0.0.7",
+		"peer group legal, tenant default", "owner       dana", "47 in 1 session; 0 failed, 0 denied", "47.0 MiB sent", "5b340001", "team@example.com", "static_key", "10.0.0.7",
 		"2026-09-22      24", "mail.send", "47.00 MiB", "url:https://paste.example.net/a",
 	} {
 		require.Contains(t, r.stdout, part)
