@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -139,3 +140,22 @@ func TestAFormatOfTheEnginesGoesThroughByteForByte(t *testing.T) {
 		require.ErrorContains(t, db.Show(t.Context(), sql, Display{Format: FormatText, Rows: &bytes.Buffer{}}), says, sql)
 	}
 }
+
+// parametersStay says that a value comes back as it was given, whatever stands in it.
+func parametersStay(t *testing.T, db *DB) {
+	t.Helper()
+	for _, value := range []string{"", "plain", "it's", `a\tb\\c\`, "tab\tline\nreturn\r", `{x:String}") -- `, "日本語 \u202e"} {
+		var out bytes.Buffer
+		d := Display{Format: FormatJSON, Rows: &out, Parameters: map[string]string{"v": value, "n": "18446744073709551615"}}
+		require.NoError(t, db.Show(t.Context(), "SELECT {v:String} AS v, {n:UInt64} AS n", d), "%q", value)
+		var row struct {
+			V string
+			N uint64
+		}
+		require.NoError(t, json.Unmarshal(out.Bytes(), &row))
+		require.Equal(t, value, row.V)
+		require.Equal(t, uint64(18446744073709551615), row.N)
+	}
+}
+
+func TestParametersStayAsTheyWereGiven(t *testing.T) { parametersStay(t, migrated(t)) }
