@@ -53,21 +53,21 @@ type Section struct {
 	text  string // what people read of its rows
 }
 
-const minutes = "'%Y-%m-%d %H:%i'"
-
-// Sections returns the questions, in the order in which they are asked.
+// Sections returns the questions, in the order in which they are asked. Their answers
+// fit a terminal of 80 columns.
 func Sections() []Section {
-	period := func(first, last string) string {
-		return "formatDateTime(" + first + ", " + minutes + ") AS `first`, formatDateTime(" + last + ", " + minutes + ") AS `last`"
+	date := func(column, name string) string {
+		return "formatDateTime(" + column + ", '%Y-%m-%d') AS `" + name + "`"
 	}
+	period := func(first, last string) string { return date(first, "first") + ", " + date(last, "last") }
 	return []Section{
 		{"authorities", "On whose authority", "authorities", "events, sessions, " + period("first_use", "last_use") + ", authority"},
-		{"credentials", "Credentials", "credentials", "type, events, " + period("first_use", "last_use") + ", credential, if(isNull(expires), '', formatDateTime(assumeNotNull(expires), " + minutes + ")) AS expires"},
+		{"credentials", "Credentials", "credentials", "type, events, " + period("first_use", "last_use") + ", if(isNull(expires), '', formatDateTime(assumeNotNull(expires), '%Y-%m-%d')) AS expires, credential"},
 		{"addresses", "Addresses it came from", "addresses", "events, " + period("first_use", "last_use") + ", address"},
 		{"days", "Its last days of activity (UTC)", "days", "day, events, failures, denied, formatReadableSize(bytes_sent) AS sent, formatReadableSize(bytes_received) AS received"},
 		{"hours", "Its hours of the day (UTC)", "hours", "hour, events, days, bar(events, 0, max(events) OVER (), 30) AS ` `"},
 		{"tools", "Tools", "tools", "calls, failures, denied, " + period("first_call", "last_call") + ", tool"},
-		{"places", "Where its bytes go", "places", "calls, formatReadableSize(bytes_sent) AS sent, " + period("first_call", "last_call") + ", access, place"},
+		{"places", "Where its bytes go", "places", "calls, formatReadableSize(bytes_sent) AS sent, formatDateTime(first_call, '%Y-%m-%d %H:%i') AS `first`, access, place"},
 	}
 }
 
