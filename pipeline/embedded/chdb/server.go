@@ -47,14 +47,14 @@ type Config struct {
 	// Argv is the command that runs the child, to which the flags of ChildConfig
 	// are appended. Default: this binary with Command.
 	Argv []string
-	// KeepTrying returns a server from Start even where the engine does not start on
-	// the data of a run before: it is tried again and Health says why. Where there
-	// is no such data Start fails: nothing was ever well there.
-	KeepTrying bool
 	// Private is for who runs the engine for a moment: a directory that is held is
 	// reported at once, and no address is published, so that nobody else asks an
 	// engine that is about to go.
 	Private bool
+	// KeepTrying returns a server from Start even where the engine does not start on
+	// the data of a run before: it is tried again and Health says why. Where there
+	// is no such data Start fails: nothing was ever well there.
+	KeepTrying bool
 	// Env is added to the child's environment.
 	Env    []string
 	Logger zerolog.Logger
