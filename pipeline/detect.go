@@ -60,7 +60,8 @@ type DetectConfig struct {
 // recognised and not sent again.
 type Detect struct {
 	consumer
-	cfg DetectConfig
+	cfg  DetectConfig
+	news news
 
 	mu   sync.Mutex
 	warm map[int32]*detectState // partitions not owned right now
@@ -71,7 +72,7 @@ func NewDetect(log Log, group Group, cfg DetectConfig, m *Metrics, h *Health, lo
 	if cfg.WholeBelow == 0 {
 		cfg.WholeBelow = wholeBelow
 	}
-	d := &Detect{cfg: cfg, warm: make(map[int32]*detectState)}
+	d := &Detect{cfg: cfg, news: news{logger: logger}, warm: make(map[int32]*detectState)}
 	d.consumer = consumer{role: "detect", log: log, group: group, metrics: m, health: h, logger: logger, worker: d, joined: d.keepWarm}
 	return d
 }
@@ -254,6 +255,9 @@ func (h *detectHandler) refuse(refusal *decode.Refusal) {
 func (h *detectHandler) alert(a *schemas.Alert) {
 	h.role.metrics.Alerts.WithLabelValues(a.Status, a.Severity).Inc()
 	h.alerted = append(h.alerted, h.rec.Time)
+	if a.Status == schemas.StatusOpen && !h.state.known.has(TopicAlerts, a.AlertID) {
+		h.role.news.opened(a, time.Now())
+	}
 	key := schemas.AppendKey(nil, a.TenantID, a.Agent.ID)
 	headers := []Header{{HeaderAlertID, []byte(a.AlertID)}, {HeaderSource, appendSource(nil, h.partition, h.rec.Offset)}}
 

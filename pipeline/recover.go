@@ -63,7 +63,7 @@ func (h *detectHandler) takeOver(ctx context.Context, gen Generation, a Assignme
 	}
 	took := time.Since(started)
 	d.metrics.RestoreSeconds.Observe(took.Seconds())
-	h.logger.Info().Int64("offset", h.state.next).Int("agents", h.state.detector.Stats().Agents).Dur("took", took).
+	h.logger.Info().Int64("offset", h.state.next).Int("agents", h.state.detector.Stats().Agents).Stringer("took", took.Round(time.Microsecond)).
 		Int("alerts_sent_before", len(h.state.known.of)).Str("config_hash", fold.marker.ConfigHash).Msg("baselines restored")
 	return nil
 }

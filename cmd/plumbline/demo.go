@@ -43,7 +43,7 @@ func (c *demoCmd) Run(ctx context.Context, g *Globals) error {
 	terminal := isTerminal(g.Stdout)
 	o := demo.Options{
 		DataDir: c.DataDir, Agents: c.Agents, History: demoHistoryDays, Live: demoLiveDays,
-		Duration: c.Duration, Seed: c.Seed, Version: Version(),
+		Duration: c.Duration, Seed: c.Seed, Version: Version(), Program: shellWord(os.Args[0]),
 		Out: g.Stdout, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		Width: columns(), Quiet: c.Output == OutputJSON,
 	}

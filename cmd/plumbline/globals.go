@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
+	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 )
 
 // Globals are the flags that every command has, and what a command may touch.
@@ -27,9 +29,24 @@ type Output string
 
 // Values of Output.
 const (
-	OutputText Output = "text"
-	OutputJSON Output = "json"
+	OutputText     Output = "text"
+	OutputJSON     Output = "json"
+	OutputVertical Output = "vertical"
 )
+
+// show runs a statement and prints its rows.
+func (g *Globals) show(ctx context.Context, db *clickhouse.DB, sql string, output Output, parameters map[string]string) error {
+	rows := &visible{w: g.Stdout}
+	defer rows.flush()
+	d := clickhouse.Display{Format: string(output), Rows: rows, Raw: g.Stdout, Notes: g.Stderr, Parameters: parameters}
+	if isTerminal(g.Stdout) {
+		d.Width = columns()
+		strict := &visible{w: g.Stdout, strict: true} // the engine's formats leave ESC as it is
+		defer strict.flush()
+		d.Raw = strict
+	}
+	return db.Show(ctx, sql, d)
+}
 
 // Load reads the config; an error is one of usage.
 func (g *Globals) Load() (*config.Config, error) {

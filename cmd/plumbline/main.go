@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -23,6 +24,7 @@ import (
 // cli is the command line: one line per command.
 type cli struct {
 	Globals
+	ShowVersion versionFlag `name:"version" help:"Print the version of this program."`
 
 	Demo     demoCmd     `cmd:"" help:"A fleet with attacks in it, live, on the embedded stack; ends by itself."`
 	Run      runCmd      `cmd:"" help:"Run the service."`
@@ -31,6 +33,8 @@ type cli struct {
 	Send     sendCmd     `cmd:"" help:"Send JSON lines into a Kafka topic."`
 	Simulate simulateCmd `cmd:"" help:"Simulate a fleet of agents, with labelled attacks, as JSON lines."`
 	Query    queryCmd    `cmd:"" help:"Run SQL on ClickHouse and print the rows."`
+	Alerts   alertsCmd   `cmd:"" help:"List the latest alerts, or show one."`
+	Agent    agentCmd    `cmd:"" help:"Show an agent: who it is, what it does, its alerts."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	State    stateCmd    `cmd:"" help:"Look at the detector's state in Kafka."`
 	Config   configCmd   `cmd:"" help:"Check the config, or print what is in force."`
@@ -47,10 +51,22 @@ It reads agent activity from Kafka, keeps a rolling baseline of every agent, sco
 Exit codes: 0 good, 1 the check failed, 2 bad usage or config.`
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks to stop; with stop called, a second one ends at once.
+	os.Exit(run(stopOnSignal(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// stopOnSignal returns a context that ends with the first signal that asks to stop;
+// a second SIGTERM or Ctrl-C ends the process at once.
+func stopOnSignal() context.Context {
+	ctx := context.Background()
+	// A terminal that goes away sends SIGHUP more than once (the shell, then the
+	// kernel), so that a second one must not end what the first one drains. Under
+	// nohup it stays ignored.
+	if !signal.Ignored(syscall.SIGHUP) {
+		ctx, _ = signal.NotifyContext(ctx, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	return ctx
 }
 
 // run runs one command and returns its exit code.
@@ -69,36 +85,29 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	helped := false
 	parser, err := kong.New(c,
 		kong.Name("plumbline"), kong.Description(description), kong.Writers(stdout, stderr),
-		kong.Exit(func(int) { helped = true }), // --help has been printed
+		kong.Exit(func(int) { helped = true }), // --help or --version has been printed
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "plumbline: "+err.Error())
 		return exitUsage
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	kctx, err := parser.Parse(args)
 	if helped {
 		return exitGood
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "plumbline: %s; see plumbline %s--help\n", escaped(err.Error()), commandOf(err))
+		fmt.Fprintln(stderr, "plumbline: "+escaped(usage(err)))
 		return exitUsage
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	return report(stderr, kctx.Run(&c.Globals))
-}
-
-// commandOf returns the command that a usage error is about, with a space behind
-// it.
-func commandOf(err error) string {
-	var parse *kong.ParseError
-	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
-		return strings.TrimPrefix(parse.Context.Selected().Path(), "plumbline ") + " "
-	}
-	return ""
 }
 
 // The exit codes.

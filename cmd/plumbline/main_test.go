@@ -107,7 +107,7 @@ func TestEveryFaultHasItsExitCodeAndOneClearLine(t *testing.T) {
 		code   int
 		stderr string // the line, or how it begins
 	}{
-		{"a command that does not exist", []string{"frobnicate"}, 2, "plumbline: unexpected argument frobnicate; see plumbline --help\n"},
+		{"a command that does not exist", []string{"frobnicate"}, 2, "plumbline: unknown command frobnicate; see plumbline --help\n"},
 		{"a flag that does not exist", []string{"version", "--colour"}, 2, "plumbline: unknown flag --colour; see plumbline version --help\n"},
 		{"a form that does not exist", []string{"version", "--output", "xml"}, 2, `plumbline: --output must be one of "text","json" but got "xml"; see plumbline version --help`},
 		{"a missing argument", []string{"query"}, 2, `plumbline: expected "<sql>"; see plumbline query --help`},
@@ -125,7 +125,7 @@ func TestEveryFaultHasItsExitCodeAndOneClearLine(t *testing.T) {
 		{"brokers that do not answer", []string{"send", events, "--config", unreachable}, 1, "plumbline: gave up after 10s: partitions of agent-activity: no kafka broker answers at " + nobody + " (kafka.brokers)"},
 		{"a ClickHouse that does not answer", []string{"query", "SELECT 1", "--config", unreachable}, 1, "plumbline: clickhouse: query: "},
 		{"a ClickHouse that does not answer, to be migrated", []string{"migrate", "--config", unreachable}, 1, "plumbline: clickhouse: "},
-		{"an embedded engine that has never run", []string{"query", "SELECT 1", "--data-dir", "none"}, 1, "plumbline: no embedded ClickHouse has run in none yet: start the service with `plumbline run`"},
+		{"an embedded engine that has never run", []string{"query", "SELECT 1", "--data-dir", "none"}, 1, "plumbline: no embedded ClickHouse has run in none yet, and no service listens on 127.0.0.1:8123: start one with `plumbline run`"},
 		{"a data directory beside a server", []string{"query", "SELECT 1", "--data-dir", "x", "--config", unreachable}, 2, "plumbline: --data-dir is of the embedded engine, and clickhouse.addr names a server\n"},
 		{"a data directory that is a file", []string{"query", "SELECT 1", "--data-dir", events}, 2, "plumbline: data_dir: \"" + events + "\" is a file; name a directory\n"},
 		{"an empty statement", []string{"query", "  "}, 2, "plumbline: the statement is empty\n"},
@@ -151,12 +151,16 @@ func TestHelpIsPrintedOnDemandAndSaysWhatEachCommandDoes(t *testing.T) {
 			require.NotContains(t, r.stdout, "internal-clickhouse", "what the service starts itself is not shown")
 		})
 	}
+	require.Equal(t, plumbline(t, "query", "--help"), plumbline(t, "help", "query"))
 }
 
 func TestTheVersionIsPrinted(t *testing.T) {
 	r := plumbline(t, "version")
 	require.Equal(t, 0, r.code)
 	require.Regexp(t, `^plumbline v1\.2\.3-test \(go1\.\S+ \w+/\w+.*\)\n$`, r.stdout)
+	for _, args := range [][]string{{"--version"}, {"run", "--version"}} {
+		require.Equal(t, r, plumbline(t, args...))
+	}
 	r = plumbline(t, "version", "--output", "json")
 	require.Regexp(t, `^\{"version":"v1\.2\.3-test",.*"go":"go1\.[^"]+","platform":"\w+/\w+"\}\n$`, r.stdout)
 }

@@ -38,22 +38,20 @@ type migration struct {
 
 // Run migrates.
 func (c *migrateCmd) Run(ctx context.Context, g *Globals) error {
-	cfg, err := g.LoadWithDataDir(c.DataDir)
+	service, err := g.Service(c.DataDir)
 	if err != nil {
 		return err
 	}
-	if c.DataDir != "" && !cfg.ClickHouse.Addr.Embedded() {
-		return usageError{errors.New("--data-dir is of the embedded engine, and clickhouse.addr names a server")}
-	}
+	cfg := service.cfg
 	if c.PrintSchema {
 		return c.printSchema(cfg, g)
 	}
-	if c.DryRun && cfg.ClickHouse.Addr.Embedded() {
+	if c.DryRun && cfg.ClickHouse.Addr.Embedded() && !service.engineListens(ctx) {
 		if _, err := os.Stat(filepath.Join(cfg.DataDir, app.ClickHouseDir)); errors.Is(err, fs.ErrNotExist) {
 			return c.printSchema(cfg, g) // there is nothing yet: all of it would be made
 		}
 	}
-	return withClickHouse(ctx, cfg, true, func(db *clickhouse.DB) error {
+	return service.clickHouse(ctx, true, func(db *clickhouse.DB) error {
 		if c.DryRun {
 			return c.dryRun(ctx, g, db)
 		}

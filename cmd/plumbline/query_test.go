@@ -110,7 +110,7 @@ func TestWithoutTheEngineThereIsAWordOnHowToGetIt(t *testing.T) {
 	if _, err := chdb.Path(t.TempDir()); !errors.Is(err, chdb.ErrMissing) {
 		t.Skip(err)
 	}
-	cmd := command(t, "migrate")
+	cmd := command(t, "migrate", "--data-dir", "data")
 	cmd.Env = append(os.Environ(), chdb.CacheEnv+"="+t.TempDir())
 	r := finish(t, cmd)
 	require.Equal(t, 2, r.code)

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/datadir"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
@@ -22,7 +26,7 @@ type runCmd struct {
 
 // Help is the long help.
 func (c *runCmd) Help() string {
-	return `Without a config, Kafka and ClickHouse are embedded, listen on loopback and keep their data in ./plumbline-data. SIGTERM and Ctrl-C drain, commit and end with exit code 0; a second one ends at once.
+	return `Without a config, Kafka and ClickHouse are embedded, listen on loopback and keep their data in ./plumbline-data. SIGTERM, SIGHUP and Ctrl-C drain, commit and end with exit code 0; a second SIGTERM or Ctrl-C ends at once.
 
 Examples:
   plumbline run
@@ -42,7 +46,7 @@ func (c *runCmd) Run(ctx context.Context, g *Globals) error {
 	privateFiles()
 	service, err := app.New(cfg, app.Options{
 		Roles: c.Roles, Version: Version(),
-		Ready: func(at app.Addresses) { c.welcome(g, at) },
+		Ready: func(at app.Addresses) { c.welcome(g, cfg, at) },
 	}, logger)
 	if err != nil {
 		return usageError{err}
@@ -61,18 +65,67 @@ func (c *runCmd) Run(ctx context.Context, g *Globals) error {
 func privateFiles() { syscall.Umask(0o077) }
 
 // welcome tells a person at a terminal what to do next.
-func (c *runCmd) welcome(g *Globals, at app.Addresses) {
-	if !isTerminal(g.Stderr) {
-		return
+func (c *runCmd) welcome(g *Globals, cfg *config.Config, at app.Addresses) {
+	if isTerminal(g.Stderr) {
+		fmt.Fprint(g.Stderr, c.banner(g, cfg, at))
 	}
-	fmt.Fprintf(g.Stderr, `
-  Plumbline is ready. In another terminal:
-    plumbline send events.jsonl                                      events in, one JSON object a line
-    plumbline query "SELECT time, severity, summary FROM alerts"     what it found
-    curl http://%s/metrics                               what it counts
-  Kafka listens on %s, ClickHouse on %s. Ctrl-C drains and stops.
+}
 
-`, at.Admin, strings.Join(at.Kafka, ","), strings.Join(at.ClickHouse, ","))
+// banner has commands that work as they are pasted, in whatever directory.
+func (c *runCmd) banner(g *Globals, cfg *config.Config, at app.Addresses) string {
+	exe := program()
+	// Where ports are taken as they come, only data_dir says which they are.
+	named := c.DataDir != "" || strings.HasSuffix(cfg.Embedded.KafkaListen, ":0") || strings.HasSuffix(cfg.Embedded.ClickHouseListen, ":0")
+	command := func(name string, embedded bool, args string) string {
+		line := exe + " " + name
+		if g.ConfigFile != "" {
+			line += " --config " + shellWord(absolute(g.ConfigFile))
+		}
+		if named && embedded {
+			line += " --data-dir " + shellWord(absolute(cfg.DataDir))
+		}
+		return escaped(line + args)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n  Plumbline is ready. In another terminal:\n")
+	fmt.Fprintf(&b, "    events in, one JSON object a line  %s\n", command("send", cfg.Kafka.Brokers.Embedded(), " events.jsonl"))
+	if len(at.ClickHouse) > 0 {
+		warehouse := cfg.ClickHouse.Addr.Embedded()
+		fmt.Fprintf(&b, "    what it found                      %s\n", command("alerts", warehouse, ""))
+		fmt.Fprintf(&b, "    who an agent is, and what it does  %s\n", command("agent", warehouse, " AGENT_ID"))
+	}
+	if at.Admin != "" {
+		fmt.Fprintf(&b, "    whether it does its work           curl http://%s/readyz\n", at.Admin)
+	}
+	fmt.Fprintf(&b, "  Kafka: %s", strings.Join(at.Kafka, ","))
+	if len(at.ClickHouse) > 0 {
+		fmt.Fprintf(&b, ", ClickHouse: %s", strings.Join(at.ClickHouse, ","))
+	}
+	fmt.Fprintf(&b, ". Ctrl-C drains and stops.\n\n")
+	return b.String()
+}
+
+// program is how this program is called from any directory.
+func program() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return "plumbline"
+	}
+	if found, err := exec.LookPath("plumbline"); err == nil {
+		a, errA := os.Stat(found)
+		b, errB := os.Stat(exe)
+		if errA == nil && errB == nil && os.SameFile(a, b) {
+			return "plumbline"
+		}
+	}
+	return shellWord(exe)
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // setupError marks what the operator must change before the service can start:

@@ -68,8 +68,14 @@ func (s *site) logged() string {
 // start runs the service and waits until it is ready.
 func (s *site) start() {
 	s.t.Helper()
+	s.startIn("")
+}
+
+// startIn does so in a directory.
+func (s *site) startIn(dir string) {
+	s.t.Helper()
 	s.cmd = exec.Command(s.exe, "run", "--config", s.config)
-	s.cmd.Stderr = s
+	s.cmd.Stderr, s.cmd.Dir = s, dir
 	require.NoError(s.t, s.cmd.Start())
 	s.t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
 	require.Eventually(s.t, func() bool {
@@ -354,5 +360,6 @@ func TestAKillLosesNoEventAndDoublesNoRow(t *testing.T) {
 	s.start()
 	s.eventually(n, "SELECT count() AS n FROM activity")
 	s.eventually(n, "SELECT uniqExact(event_id) AS n FROM activity")
+	require.Regexp(t, `"took":"[0-9.]+(µs|ms|s)".*"message":"baselines restored"`, s.logged(), "a duration has a unit")
 	require.Equal(t, 0, s.stop())
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -23,7 +22,8 @@ type stateCmd struct {
 }
 
 type stateShowCmd struct {
-	Output Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
+	DataDir string `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
+	Output  Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
 }
 
 // Help is the long help.
@@ -52,20 +52,19 @@ type partitionState struct {
 
 // Run shows.
 func (c *stateShowCmd) Run(ctx context.Context, g *Globals) error {
-	cfg, err := g.Load()
+	service, err := g.Service(c.DataDir)
 	if err != nil {
 		return err
 	}
-	client, err := kafka.New(app.KafkaConfig(cfg), zerolog.Nop())
+	at, err := service.kafka(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := kafka.New(at, zerolog.Nop())
 	if err != nil {
 		return usageError{err}
 	}
 	defer client.Close() //nolint:errcheck // nothing was written
-	if cfg.Kafka.Brokers.Embedded() {
-		if err := serviceListens(ctx, cfg.Embedded.KafkaListen); err != nil {
-			return err
-		}
-	}
 	n, err := partitionsOf(ctx, client, pipeline.TopicBaselines)
 	if err != nil {
 		return err

@@ -6,13 +6,13 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
 
 type stateSplitCmd struct {
-	Output Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
+	DataDir string `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
+	Output  Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
 }
 
 // Help is the long help.
@@ -41,11 +41,15 @@ type splitPartition struct {
 
 // Run splits.
 func (c *stateSplitCmd) Run(ctx context.Context, g *Globals) error {
-	cfg, err := g.Load()
+	service, err := g.Service(c.DataDir)
 	if err != nil {
 		return err
 	}
-	client, err := kafka.New(app.KafkaConfig(cfg), zerolog.Nop())
+	at, err := service.kafka(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := kafka.New(at, zerolog.Nop())
 	if err != nil {
 		return usageError{err}
 	}
@@ -63,7 +67,7 @@ func (c *stateSplitCmd) Run(ctx context.Context, g *Globals) error {
 			}
 		},
 	}
-	for _, o := range cfg.Outputs {
+	for _, o := range service.cfg.Outputs {
 		split.Alerts = append(split.Alerts, o.Topic)
 	}
 	if _, err := partitionsOf(ctx, client, pipeline.TopicBaselines); err != nil {

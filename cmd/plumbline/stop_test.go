@@ -75,3 +75,33 @@ func TestAServiceWhoseBrokersHaveGoneSilentStopsInTime(t *testing.T) {
 		})
 	}
 }
+
+// A terminal that is closed sends SIGHUP, often twice: from the shell and from the kernel.
+func TestAHangupDrainsLikeSIGTERM(t *testing.T) {
+	s := newRemoteSite(t, freeAddr(t))
+	s.launch("route,detect")
+	require.Eventually(t, func() bool { return strings.Contains(s.logged(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGHUP))
+	_ = s.cmd.Process.Signal(syscall.SIGHUP) // it may have ended
+	_ = s.cmd.Wait()
+	require.Equal(t, 0, s.cmd.ProcessState.ExitCode(), s.logged())
+	require.Contains(t, s.logged(), "stopped: what is acknowledged is committed")
+}
+
+func TestUnderNohupAHangupIsIgnored(t *testing.T) {
+	nohup, err := exec.LookPath("nohup")
+	if err != nil {
+		t.Skip(err)
+	}
+	s := newRemoteSite(t, freeAddr(t))
+	s.cmd = exec.Command(nohup, s.exe, "run", "--config", s.config, "--roles", "route,detect")
+	s.cmd.Stderr = s
+	require.NoError(t, s.cmd.Start())
+	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
+	require.Eventually(t, func() bool { return strings.Contains(s.logged(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGHUP))
+	time.Sleep(200 * time.Millisecond)
+	code, body := s.get("/healthz")
+	require.Equal(t, 200, code, body)
+	require.Equal(t, 0, s.stop(), s.logged())
+}

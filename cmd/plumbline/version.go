@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/alecthomas/kong"
 )
 
 // version is set by the linker (-X main.version=...); empty: the build info has it.
@@ -48,10 +51,23 @@ func readVersion() buildVersion {
 
 // Run prints the version.
 func (c *versionCmd) Run(g *Globals) error {
-	v := readVersion()
 	if c.Output == OutputJSON {
-		return g.printJSON(v)
+		return g.printJSON(readVersion())
 	}
+	return printVersion(g.Stdout)
+}
+
+// versionFlag is --version, which scripts try first.
+type versionFlag bool
+
+// BeforeReset prints the version in the place of running a command.
+func (versionFlag) BeforeReset(app *kong.Kong) error {
+	defer app.Exit(exitGood)
+	return printVersion(app.Stdout)
+}
+
+func printVersion(w io.Writer) error {
+	v := readVersion()
 	commit := ""
 	if v.Commit != "" {
 		commit = ", commit " + v.Commit
@@ -59,6 +75,8 @@ func (c *versionCmd) Run(g *Globals) error {
 			commit += " with changes"
 		}
 	}
-	fmt.Fprintf(g.Stdout, "plumbline %s (%s %s%s)\n", v.Version, v.Go, v.Platform, commit)
+	if _, err := fmt.Fprintf(w, "plumbline %s (%s %s%s)\n", v.Version, v.Go, v.Platform, commit); err != nil {
+		return fmt.Errorf("print the version: %w", err)
+	}
 	return nil
 }

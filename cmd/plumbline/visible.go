@@ -23,8 +23,9 @@ func treacherous(r rune) bool {
 // themselves move the cursor with (ESC, CR) pass: text that others chose has those
 // escaped before it comes here, by its JSON or by escaped.
 type visible struct {
-	w  io.Writer
-	mu sync.Mutex
+	w      io.Writer
+	strict bool // ESC and CR are others' too
+	mu     sync.Mutex
 	// held is the beginning of a character whose end was not written yet.
 	held []byte
 }
@@ -33,7 +34,7 @@ type visible struct {
 func (v *visible) Write(p []byte) (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.held) == 0 && harmless(p) {
+	if len(v.held) == 0 && harmless(p, v.strict) {
 		return v.w.Write(p)
 	}
 	text := append(v.held, p...) //nolint:gocritic // it is taken apart below
@@ -47,7 +48,7 @@ func (v *visible) Write(p []byte) (int, error) {
 			n = len(text)
 		case r == utf8.RuneError && n == 1:
 			out = append(out, "\ufffd"...)
-		case r == '\n', r == '\t', r == '\r', r == '\x1b', !treacherous(r):
+		case r == '\n', r == '\t', !v.strict && (r == '\r' || r == '\x1b'), !treacherous(r):
 			out = append(out, text[:n]...)
 		default:
 			out = appendUnicode(out, r)
@@ -71,9 +72,9 @@ func (v *visible) flush() {
 }
 
 // harmless reports whether all of p is printable ASCII, line ends and the like.
-func harmless(p []byte) bool {
+func harmless(p []byte, strict bool) bool {
 	for _, c := range p {
-		if c >= 0x7f || c < ' ' && c != '\n' && c != '\t' && c != '\r' && c != '\x1b' {
+		if c >= 0x7f || c < ' ' && c != '\n' && c != '\t' && (strict || c != '\r' && c != '\x1b') {
 			return false
 		}
 	}

@@ -118,6 +118,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		a.watchDisk(ctx, admin)
 	}
+	a.watchRefused(ctx)
 	addr := Addresses{Admin: admin.Addr()}
 	client, err := a.startKafka(ctx, &addr)
 	if err != nil {
@@ -145,24 +146,33 @@ func (a *App) Run(ctx context.Context) error {
 
 // Read returns how many records a role has read since the start.
 func (a *App) Read(role string) int64 {
+	var total float64
+	a.counters("plumbline_records_total", func(labels map[string]string, n float64) {
+		if labels["role"] == role {
+			total += n
+		}
+	})
+	return int64(total)
+}
+
+// counters calls each with the labels and the value of every counter of a name.
+func (a *App) counters(name string, each func(labels map[string]string, n float64)) {
 	families, err := a.reg.Gather()
 	if err != nil {
-		return 0
+		return
 	}
-	var n float64
 	for _, f := range families {
-		if f.GetName() != "plumbline_records_total" {
+		if f.GetName() != name {
 			continue
 		}
 		for _, m := range f.GetMetric() {
+			labels := make(map[string]string)
 			for _, l := range m.GetLabel() {
-				if l.GetName() == "role" && l.GetValue() == role {
-					n += m.GetCounter().GetValue()
-				}
+				labels[l.GetName()] = l.GetValue()
 			}
+			each(labels, m.GetCounter().GetValue())
 		}
 	}
-	return int64(n)
 }
 
 // watch makes liveness follow a role: it beats as long as no partition is stuck.

@@ -406,7 +406,7 @@ func (k *checker) endpoints(key string, es Endpoints) {
 			k.wrong(at, strconv.Quote(e)+" has a scheme in front", "write host:port alone; tls and protocol are keys of their own")
 		case err != nil || perr != nil || host == "" || n == 0 || strings.ContainsAny(host, " /@,"):
 			fix := "write host:port, such as kafka-1:9092"
-			if d := closest(e, []string{EmbeddedValue}); d != "" {
+			if d := Closest(e, []string{EmbeddedValue}); d != "" {
 				fix = "write embedded"
 			} else if strings.Contains(e, ",") {
 				fix = "write a list: [host:port, host:port]"

@@ -240,7 +240,7 @@ func TestDurationsAndSizesAreReadAndPrinted(t *testing.T) {
 func TestTheClosestKeyIsFoundByEditDistance(t *testing.T) {
 	keys := keysOf(reflect.TypeFor[Kafka]())
 	for wrong, want := range map[string]string{"broker": "brokers", "Brokers": "brokers", "partitoins": "partitions", "tsl": "tls", "retention": "", "zzz": ""} {
-		require.Equal(t, want, closest(wrong, keys), wrong)
+		require.Equal(t, want, Closest(wrong, keys), wrong)
 	}
 	require.Equal(t, 0, distance("abc", "abc"))
 	require.Equal(t, 3, distance("", "abc"))

@@ -365,7 +365,7 @@ func (d *decoder) unknown(tk *token.Token, t reflect.Type, key, name string) {
 	at := positionOf(tk)
 	m := Mistake{Key: dotted(key, name), Problem: "unknown key"}
 	known := keysOf(t)
-	if meant := closest(name, known); meant != "" {
+	if meant := Closest(name, known); meant != "" {
 		m.Fix = "write " + meant
 		if f, _ := fieldOf(reflect.New(t).Elem(), meant); f.IsValid() {
 			if _, secret := reflect.TypeAssert[Secret](f); secret {

@@ -100,8 +100,8 @@ func distance(a, b string) int {
 	return prev[len(b)]
 }
 
-// closest returns the candidate that was most probably meant, or "".
-func closest(word string, candidates []string) string {
+// Closest returns the candidate that was most probably meant, or "".
+func Closest(word string, candidates []string) string {
 	best, at := "", max(1, len(word)/3)+1
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), c); d < at {
@@ -113,7 +113,7 @@ func closest(word string, candidates []string) string {
 
 // oneOf says what may be written, the closest first where one is close.
 func oneOf(word string, allowed []string) string {
-	if c := closest(word, allowed); c != "" {
+	if c := Closest(word, allowed); c != "" {
 		return "write " + c
 	}
 	if len(allowed) == 1 {

@@ -36,6 +36,7 @@ type Options struct {
 	Duration time.Duration // of the live part
 	Seed     uint64
 	Version  string
+	Program  string // how a shell calls this program
 
 	Out      io.Writer
 	Terminal bool // rewrite a status line, and use colour

@@ -25,7 +25,7 @@ func (s *Summary) Print(o Options) {
 	fmt.Fprintf(w, "  alerts        %d episodes, %s; the budget expects %.1f\n\n", s.Alerts,
 		verdict(float64(s.FalseAlerts) <= max(2, 2*s.ExpectedFalseAlerts), fmt.Sprintf("%d of them false", s.FalseAlerts)), s.ExpectedFalseAlerts)
 	s.printFindings(w, p)
-	s.printNext(w, p)
+	s.printNext(w, p, o.Program)
 }
 
 func (s *Summary) printFindings(w io.Writer, p *screen) {
@@ -41,33 +41,32 @@ func (s *Summary) printFindings(w io.Writer, p *screen) {
 }
 
 // printNext ends with what to look at; the lines work as they are pasted.
-func (s *Summary) printNext(w io.Writer, p *screen) {
+func (s *Summary) printNext(w io.Writer, p *screen, program string) {
 	fmt.Fprintf(w, "%s The data stays in %s.\n\n", p.paint(bold, "Look at it yourself."), clean(s.DataDir))
-	for _, q := range s.Queries() {
+	for _, q := range s.Queries(program) {
 		fmt.Fprintf(w, "  %s\n  %s\n\n", p.paint(dim, q.What), clean(q.Command))
 	}
 }
 
 // Query is a command to look further with.
-type Query struct{ What, SQL, Command string }
+type Query struct{ What, Command string }
 
 // Queries returns commands that work as they are pasted, after the demo has ended.
-func (s *Summary) Queries() []Query {
+func (s *Summary) Queries(program string) []Query {
 	agent := ""
 	for _, f := range s.Found {
 		if f.Found && f.Kind == "exfil_fast" || agent == "" {
 			agent = f.AgentID
 		}
 	}
-	out := []Query{
-		{What: "the alerts, worst first", SQL: "SELECT time, severity, round(score) AS score, agent_id, title FROM alerts WHERE status = 'open' ORDER BY score DESC LIMIT 10"},
-		{What: "what an attacked agent did, hour by hour", SQL: "SELECT start, events, bytes_sent, new_resources, new_destinations, round(score) AS score FROM windows WHERE agent_id = '" + sqlString(agent) + "' ORDER BY start DESC LIMIT 12"},
-		{What: "who sends the most, and where to", SQL: "SELECT agent_id, arrayJoin(resources) AS destination, formatReadableSize(sum(bytes_sent)) AS sent FROM activity WHERE access = 'send' GROUP BY ALL ORDER BY sum(bytes_sent) DESC LIMIT 10"},
+	with := " --data-dir " + shell(s.DataDir)
+	sql := func(text string) string { return program + " query" + with + ` "` + text + `"` }
+	return []Query{
+		{"the alerts", program + " alerts" + with},
+		{"who an attacked agent is, and what it does", program + " agent" + with + " " + shell(agent)},
+		{"what it did, hour by hour", sql("SELECT start, events, bytes_sent, new_resources, new_destinations, round(score) AS score FROM windows WHERE agent_id = '" + sqlString(agent) + "' ORDER BY start DESC LIMIT 12")},
+		{"who sends the most, and where to", sql("SELECT agent_id, arrayJoin(resources) AS destination, formatReadableSize(sum(bytes_sent)) AS sent FROM activity WHERE access = 'send' GROUP BY ALL ORDER BY sum(bytes_sent) DESC LIMIT 10")},
 	}
-	for i := range out {
-		out[i].Command = "bin/plumbline query --data-dir " + shell(s.DataDir) + ` "` + out[i].SQL + `"`
-	}
-	return out
 }
 
 func sqlString(text string) string {

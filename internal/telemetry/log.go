@@ -29,6 +29,8 @@ func NewLogger(cfg config.Log, w io.Writer) (zerolog.Logger, error) {
 		out = zerolog.ConsoleWriter{
 			Out:     w,
 			NoColor: !IsTerminal(w) || os.Getenv("NO_COLOR") != "",
+			// What a person reads first; the rest follows by name.
+			FieldsOrder: []string{"error", "severity", "agent_id", "summary", "reason", "events", "do"},
 			// The time is text already; the library would parse it as local time.
 			FormatTimestamp: func(t any) string { return fmt.Sprint(t) },
 		}

@@ -331,6 +331,9 @@ func TestEverythingWorksOverTheNativeProtocolToo(t *testing.T) {
 			require.Contains(t, out.String(), "['call_rate','bytes_sent','new_tool']")
 			require.Contains(t, notes.String(), "2 rows in ")
 
+			parametersStay(t, db)
+			require.ErrorContains(t, db.Show(t.Context(), "SELECT 1 FORMAT CSV", Display{Format: FormatText, Rows: &out}), "FORMAT CSV is made by ClickHouse over HTTP alone: leave it out and use --output")
+
 			exec(t, db, "DROP TABLE window_rows")
 			err := db.InsertWindows(t.Context(), []pipeline.WindowRow{sampleWindow(4)})
 			require.ErrorContains(t, err, "run `plumbline migrate`")

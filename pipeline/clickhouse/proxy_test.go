@@ -146,5 +146,5 @@ func TestAResultIsATableOrJSONLines(t *testing.T) {
 		var out bytes.Buffer
 		require.ErrorContains(t, db.Query(t.Context(), sql, FormatText, &out, nil), says, sql)
 	}
-	require.ErrorContains(t, db.Query(t.Context(), "SELECT 1", "xml", io.Discard, nil), "use text or json")
+	require.ErrorContains(t, db.Query(t.Context(), "SELECT 1", "xml", io.Discard, nil), "use text, json or vertical")
 }

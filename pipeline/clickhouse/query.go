@@ -3,37 +3,113 @@ package clickhouse
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
+
+	driver "github.com/ClickHouse/clickhouse-go/v2"
+	chdriver "github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
-// Values of Query's format.
+// Values of Display.Format.
 const (
-	FormatText = "text" // an aligned table for terminals
-	FormatJSON = "json" // one JSON object a row
+	FormatText     = "text"     // an aligned table
+	FormatJSON     = "json"     // one JSON object a row
+	FormatVertical = "vertical" // one line a value
 )
+
+// Display says where the rows of a statement go, and how they look.
+type Display struct {
+	Format string
+	// Width is that of the terminal that shows a table, in columns: what is wider is
+	// wrapped. Zero: there is none, and every row stays one line, whole.
+	Width int
+	Rows  io.Writer
+	// Raw takes what a statement with a FORMAT clause gives, byte for byte: the
+	// engine makes the format then. Nil: Rows.
+	Raw   io.Writer
+	Notes io.Writer // how many rows there were and how long it took; may be nil
+	// Parameters fill {name:Type} in the statement: values as they are, however they
+	// are written on the wire.
+	Parameters map[string]string
+}
 
 // Query runs one statement and writes its rows to out. How many there were and how
 // long it took goes to notes, where that is not nil.
-//
-// Nothing that stands in a row reaches a terminal as a control character.
 func (db *DB) Query(ctx context.Context, sql, format string, out, notes io.Writer) error {
-	if format != FormatText && format != FormatJSON {
-		return fmt.Errorf("query: format is %q: use text or json", format)
+	return db.Show(ctx, sql, Display{Format: format, Rows: out, Notes: notes})
+}
+
+// Show runs one statement and writes its rows as d says.
+//
+// Nothing that stands in a row reaches a terminal as a control character, but for
+// Raw, which is the caller's.
+func (db *DB) Show(ctx context.Context, sql string, d Display) error {
+	w := bufio.NewWriterSize(d.Rows, 64<<10)
+	var p printer
+	switch d.Format {
+	case FormatText:
+		p = &tablePrinter{w: w, width: d.Width}
+	case FormatJSON:
+		p = &jsonPrinter{w: w}
+	case FormatVertical:
+		p = &verticalPrinter{w: w}
+	default:
+		return fmt.Errorf("query: format is %q: use text, json or vertical", d.Format)
 	}
 	parts := statements(sql)
 	if len(parts) != 1 {
 		return fmt.Errorf("query: %d statements given: give one", len(parts))
 	}
+	sql = parts[0]
+	if len(d.Parameters) > 0 {
+		ctx = driver.Context(ctx, driver.WithParameters(escapeParameters(d.Parameters)))
+	}
 	start := time.Now()
-	rows, err := db.conn.Query(ctx, parts[0])
+	if rest, format := cutFormat(sql); format != "" {
+		return db.raw(ctx, rest, format, start, d)
+	}
+	rows, err := db.conn.Query(ctx, sql)
 	if err != nil {
 		return db.explain("query", err)
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err has it
+	n, columns, err := db.print(rows, p)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
+		if _, known := errors.AsType[*Error](err); known {
+			return err
+		}
+		return fmt.Errorf("query: write the result: %w", err)
+	}
+	if err := rows.Err(); err != nil {
+		return db.explain("query", err)
+	}
+	if d.Notes != nil {
+		fmt.Fprintln(d.Notes, summary(n, columns > 0 || reads(sql), time.Since(start)))
+	}
+	return nil
+}
+
+// escapeParameters writes values as ClickHouse reads parameters: as a column of
+// TabSeparated, in which a backslash begins an escape and a tab ends the value.
+func escapeParameters(values map[string]string) driver.Parameters {
+	out := make(driver.Parameters, len(values))
+	escape := strings.NewReplacer("\\", "\\\\", "\t", "\\t", "\n", "\\n", "\r", "\\r", "\x00", "\\0")
+	for name, value := range values {
+		out[name] = escape.Replace(value)
+	}
+	return out
+}
+
+// print reads all rows and prints them. An error is an *Error, or one of writing.
+func (db *DB) print(rows chdriver.Rows, p printer) (n, columns int, err error) {
 	types := rows.ColumnTypes()
 	cols := make([]resultColumn, len(types))
 	dest := make([]any, len(types))
@@ -42,40 +118,20 @@ func (db *DB) Query(ctx context.Context, sql, format string, out, notes io.Write
 		cols[i] = resultColumn{name: t.Name(), typ: t.DatabaseTypeName(), value: v.Elem()}
 		dest[i] = v.Interface()
 	}
-	w := bufio.NewWriterSize(out, 64<<10)
-	var p printer
-	if format == FormatText {
-		p = &tablePrinter{w: w}
-	} else {
-		p = &jsonPrinter{w: w}
-	}
 	p.columns(cols)
-	n := 0
 	for len(cols) > 0 && rows.Next() {
 		for i := range cols {
 			cols[i].value.SetZero()
 		}
 		if err := rows.Scan(dest...); err != nil {
-			return db.explain("query", err)
+			return n, len(cols), db.explain("query", err)
 		}
 		if err := p.row(cols); err != nil {
-			return fmt.Errorf("query: write the result: %w", err)
+			return n, len(cols), err
 		}
 		n++
 	}
-	if err := p.end(); err != nil {
-		return fmt.Errorf("query: write the result: %w", err)
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("query: write the result: %w", err)
-	}
-	if err := rows.Err(); err != nil {
-		return db.explain("query", err)
-	}
-	if notes != nil {
-		fmt.Fprintln(notes, summary(n, len(cols) > 0 || reads(parts[0]), time.Since(start)))
-	}
-	return nil
+	return n, len(cols), p.end()
 }
 
 // reads reports whether a statement gives rows; over HTTP a result without rows has
@@ -108,13 +164,15 @@ type resultColumn struct {
 
 // rightAligned reports whether the column holds numbers.
 func (c *resultColumn) rightAligned() bool {
+	return c.is("Int", "UInt", "Float", "BFloat", "Decimal")
+}
+
+// isTime reports whether the column holds dates or times.
+func (c *resultColumn) isTime() bool { return c.is("Date") }
+
+func (c *resultColumn) is(prefixes ...string) bool {
 	t := strings.TrimPrefix(strings.TrimPrefix(c.typ, "LowCardinality("), "Nullable(")
-	for _, prefix := range []string{"Int", "UInt", "Float", "BFloat", "Decimal"} {
-		if strings.HasPrefix(t, prefix) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(t, p) })
 }
 
 // A printer writes rows in one format.
@@ -122,99 +180,6 @@ type printer interface {
 	columns(cols []resultColumn)
 	row(cols []resultColumn) error
 	end() error
-}
-
-const (
-	// maxCell is how many terminal columns a value may take in a table.
-	maxCell = 60
-	// alignRows is how many rows are looked at to align the columns; those after
-	// them are written as they come.
-	alignRows = 1000
-)
-
-// tablePrinter writes
-//
-//	agent_id  events
-//	--------  ------
-//	a-1           12
-type tablePrinter struct {
-	w      *bufio.Writer
-	right  []bool
-	widths []int
-	held   [][]string // heading first, until the widths are known
-	known  bool
-}
-
-func (p *tablePrinter) columns(cols []resultColumn) {
-	head := make([]string, len(cols))
-	for i := range cols {
-		head[i] = cut(string(appendEscaped(nil, cols[i].name)), maxCell)
-		p.right = append(p.right, cols[i].rightAligned())
-	}
-	p.widths = make([]int, len(cols))
-	if len(cols) > 0 {
-		p.held = append(p.held, head)
-	}
-}
-
-func (p *tablePrinter) row(cols []resultColumn) error {
-	line := make([]string, len(cols))
-	for i := range cols {
-		line[i] = cut(string(appendText(nil, cols[i].value, cols[i].typ, false)), maxCell)
-	}
-	if p.known {
-		return p.print(line)
-	}
-	p.held = append(p.held, line)
-	if len(p.held) > alignRows {
-		return p.end()
-	}
-	return nil
-}
-
-func (p *tablePrinter) end() error {
-	if p.known {
-		return nil
-	}
-	p.known = true
-	for _, line := range p.held {
-		for i, cell := range line {
-			p.widths[i] = max(p.widths[i], cells(cell))
-		}
-	}
-	for n, line := range p.held {
-		if err := p.print(line); err != nil {
-			return err
-		}
-		if n == 0 {
-			rule := make([]string, len(line))
-			for i := range rule {
-				rule[i] = strings.Repeat("-", p.widths[i])
-			}
-			if err := p.print(rule); err != nil {
-				return err
-			}
-		}
-	}
-	p.held = nil
-	return nil
-}
-
-func (p *tablePrinter) print(line []string) error {
-	var b strings.Builder
-	for i, cell := range line {
-		if i > 0 {
-			b.WriteString("  ")
-		}
-		pad := strings.Repeat(" ", max(0, p.widths[i]-cells(cell)))
-		if p.right[i] {
-			b.WriteString(pad + cell)
-		} else {
-			b.WriteString(cell + pad)
-		}
-	}
-	_, err := p.w.WriteString(strings.TrimRight(b.String(), " ") + "\n")
-	return err
 }
 
 type jsonPrinter struct {

@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -88,13 +89,33 @@ func cut(s string, limit int) string {
 	if len(s) <= limit || cells(s) <= limit {
 		return s
 	}
+	return s[:prefix(s, limit-1)] + "…"
+}
+
+// prefix is how many bytes of s fit into limit cells.
+func prefix(s string, limit int) int {
 	n := 0
 	for i, r := range s {
-		w := runeCells(r)
-		if n+w > limit-1 {
-			return s[:i] + "…"
+		if n += runeCells(r); n > limit {
+			return i
 		}
-		n += w
 	}
-	return s
+	return len(s)
+}
+
+// wrap breaks s into lines of at most width cells, behind spaces where there are some;
+// what would take more than most lines is cut.
+func wrap(s string, width, most int) (lines []string) {
+	for cells(s) > width {
+		if len(lines) == most-1 {
+			return append(lines, cut(s, width))
+		}
+		end := max(prefix(s, width), 1)
+		if space := strings.LastIndexByte(s[:min(end+1, len(s))], ' '); space > 0 && cells(s[:space]) > width/2 {
+			end = space
+		}
+		lines = append(lines, s[:end])
+		s = strings.TrimLeft(s[end:], " ")
+	}
+	return append(lines, s)
 }

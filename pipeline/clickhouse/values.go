@@ -16,21 +16,25 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// maxText is how much of a value is looked at for a cell that shows maxCell of it.
-const maxText = 16 * maxCell
+// maxText is how much of a value is looked at for the cell of a terminal, which shows
+// less; whole is no limit.
+const (
+	maxText = 4096
+	whole   = math.MaxInt
+)
 
 // appendText appends a value as people read it. typ is its ClickHouse type, or
 // empty where it is not known (within a tuple). Strings within arrays and maps are
-// quoted.
-func appendText(dst []byte, v reflect.Value, typ string, nested bool) []byte {
+// quoted. What is longer than most bytes is cut.
+func appendText(dst []byte, v reflect.Value, typ string, nested bool, most int) []byte {
 	v, typ = unwrap(v, typ)
 	if !v.IsValid() {
 		return append(dst, "NULL"...)
 	}
 	if s, ok := scalar(v, typ); ok {
-		cutShort := len(s.text) > maxText
+		cutShort := len(s.text) > most
 		if cutShort {
-			s.text = s.text[:maxText]
+			s.text = s.text[:most]
 		}
 		if nested && s.quoted {
 			dst = append(dst, '\'')
@@ -45,7 +49,7 @@ func appendText(dst []byte, v reflect.Value, typ string, nested bool) []byte {
 		return dst
 	}
 	start := len(dst)
-	full := func() bool { return len(dst)-start > maxText }
+	full := func() bool { return len(dst)-start > most }
 	switch v.Kind() { //nolint:exhaustive // the others are scalars
 	case reflect.Slice, reflect.Array:
 		elem := element(typ)
@@ -54,7 +58,7 @@ func appendText(dst []byte, v reflect.Value, typ string, nested bool) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendText(dst, v.Index(i), elem, true)
+			dst = appendText(dst, v.Index(i), elem, true, most)
 		}
 		return append(dst, ']')
 	case reflect.Map:
@@ -67,9 +71,9 @@ func appendText(dst []byte, v reflect.Value, typ string, nested bool) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendText(dst, k, keyType, true)
+			dst = appendText(dst, k, keyType, true, most)
 			dst = append(dst, ':')
-			dst = appendText(dst, v.MapIndex(k), valueType, true)
+			dst = appendText(dst, v.MapIndex(k), valueType, true, most)
 		}
 		return append(dst, '}')
 	}

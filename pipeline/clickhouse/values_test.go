@@ -57,7 +57,7 @@ func TestValuesAreReadableInTextAndExactInJSON(t *testing.T) {
 		{"beyond the basic plane", "String", "\U000E0001😀", `\u{e0001}😀`, `"\udb40\udc01😀"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			require.Equal(t, c.text, string(appendText(nil, reflect.ValueOf(c.value), c.typ, false)))
+			require.Equal(t, c.text, string(appendText(nil, reflect.ValueOf(c.value), c.typ, false, maxText)))
 			got := appendJSON(nil, reflect.ValueOf(c.value), c.typ)
 			require.Equal(t, c.json, string(got))
 			require.True(t, json.Valid(got))
@@ -150,7 +150,7 @@ func TestALongTableIsWrittenAsItComes(t *testing.T) {
 
 func TestAHugeValueCostsNoMoreThanItsCell(t *testing.T) {
 	huge := strings.Repeat("\x00", 10<<20)
-	require.Less(t, len(appendText(nil, reflect.ValueOf(huge), "String", false)), 10*maxText)
+	require.Less(t, len(appendText(nil, reflect.ValueOf(huge), "String", false, maxText)), 10*maxText)
 	list := make([]string, 1<<20)
-	require.Less(t, len(appendText(nil, reflect.ValueOf(list), "Array(String)", false)), 10*maxText)
+	require.Less(t, len(appendText(nil, reflect.ValueOf(list), "Array(String)", false, maxText)), 10*maxText)
 }

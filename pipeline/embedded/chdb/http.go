@@ -18,6 +18,10 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/embedded/browser"
 )
 
+// ServerName is the Server header of every answer: what tells the engine of a running
+// service from another ClickHouse on the port that both have by default.
+const ServerName = "plumbline"
+
 // handler speaks ClickHouse's HTTP interface.
 type handler struct {
 	engine   *engine
@@ -39,6 +43,7 @@ func newHandler(e *engine, log zerolog.Logger) *handler {
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Server", ServerName)
 	switch {
 	case r.URL.Path == "/ping", r.URL.Path == "/replicas_status":
 		_, _ = io.WriteString(w, "Ok.\n")

@@ -47,6 +47,10 @@ type Config struct {
 	// Argv is the command that runs the child, to which the flags of ChildConfig
 	// are appended. Default: this binary with Command.
 	Argv []string
+	// Private is for who runs the engine for a moment: a directory that is held is
+	// reported at once, and no address is published, so that nobody else asks an
+	// engine that is about to go.
+	Private bool
 	// KeepTrying returns a server from Start even where the engine does not start on
 	// the data of a run before: it is tried again and Health says why. Where there
 	// is no such data Start fails: nothing was ever well there.
@@ -86,9 +90,16 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("embedded clickhouse: %w", err)
 	}
-	dir, err := claim.Directory(cfg.DataDir, claimPatience)
+	patience := claimPatience
+	if cfg.Private {
+		patience = 0
+	}
+	dir, err := claim.Directory(cfg.DataDir, patience)
 	if err != nil {
 		return nil, fmt.Errorf("embedded clickhouse: %w", err)
+	}
+	if err := dir.Publish(claim.Note{PID: os.Getpid()}); err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded clickhouse: %w", err), dir.Release())
 	}
 	ln, err := claim.Port("embedded clickhouse", cfg.Listen, ListenKey)
 	if err != nil {
@@ -102,7 +113,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		cfg.Logger.Warn().Str("missing", missing).Msg("embedded clickhouse runs with one wall less")
 	}
 	first, err := s.begin(ctx)
-	if err == nil {
+	if err == nil && !cfg.Private {
 		err = dir.Publish(claim.Note{PID: os.Getpid(), Addr: s.addr})
 	}
 	if err != nil {
@@ -294,7 +305,7 @@ func (t *tail) Write(p []byte) (int, error) {
 		if t.muted.Load() {
 			continue
 		}
-		t.log.Info().Str("line", line).Msg("embedded clickhouse wrote")
+		logLine(t.log, line)
 	}
 }
 

@@ -100,7 +100,7 @@ func (s *Server) supervise(c *child) {
 		if time.Since(born) > backoffReset {
 			backoff = backoffMin
 		}
-		s.cfg.Logger.Error().Err(c.why()).Dur("restart_in", backoff).Msg("embedded clickhouse ended unexpectedly")
+		s.cfg.Logger.Error().Err(c.why()).Stringer("restart_in", backoff).Msg("embedded clickhouse ended unexpectedly")
 		if c, backoff = s.revive(backoff, 0); c != nil {
 			s.restarts.Add(1)
 		}
@@ -147,7 +147,7 @@ func (s *Server) doesNotStart(failures int, err error) {
 		return
 	}
 	s.said = true
-	s.cfg.Logger.Error().Err(err).Dur("at_most_every", backoffMax).
+	s.cfg.Logger.Error().Err(err).Stringer("at_most_every", backoffMax).
 		Msg("embedded clickhouse does not start; it is tried again and again, counted in embedded_clickhouse_failed_starts_total. " +
 			"Look for what the error names: memory, the disk of data_dir, the library (`plumbline setup`). Detection goes on, rows wait in Kafka")
 }

@@ -15,7 +15,9 @@
 //     owner nor its group is.
 //  5. The note inside the lock file is a hint for people and for tools that look
 //     for a running service. It is read only while somebody holds the lock; a
-//     note without a holder means nothing.
+//     note without a holder means nothing, nor does the address of a dead one.
+//  6. A holder with an address is a service, which stays. One without is about to
+//     give the directory back, or to serve: a command, or a service that starts.
 package claim
 
 import (
@@ -63,10 +65,9 @@ type Dir struct {
 // lockName is the file that carries the lock and the note.
 const lockName = "lock.json"
 
-// Directory claims dir, which is created if missing. Where the process named in
-// the note is dead but its lock is still held (a child of it that is about to
-// notice), it waits for the lock up to patience; a living holder is reported at
-// once, as *HeldError.
+// Directory claims dir, which is created if missing. It waits up to patience for a
+// holder that is about to give it back: a command, or the child of a dead process
+// that is about to notice. A service that lives is reported at once, as *HeldError.
 func Directory(dir string, patience time.Duration) (*Dir, error) {
 	if err := private(dir); err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func Directory(dir string, patience time.Duration) (*Dir, error) {
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			_ = file.Close()
 			return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
-		case note.PID <= 0 || Alive(note.PID) || time.Now().After(deadline): // an unknown holder is not waited for
+		case note.Addr != "" && Alive(note.PID), time.Now().After(deadline):
 			_ = file.Close()
 			return nil, &HeldError{Dir: dir, Note: note}
 		}
@@ -167,7 +168,8 @@ func (d *Dir) File() *os.File { return d.file }
 func (d *Dir) Release() error { return d.file.Close() }
 
 // Holder returns the note of the process that holds dir now, and false where
-// nobody does.
+// nobody does. The note has no address where its process is dead: the lock is then
+// held by a child of it that is about to end, or by who has not published yet.
 func Holder(dir string) (Note, bool) {
 	file, err := openLock(dir, 0)
 	if err != nil {
@@ -177,7 +179,11 @@ func Holder(dir string) (Note, bool) {
 	if flock(file) == nil {
 		return Note{}, false // closing the file gives the lock back
 	}
-	return readNote(file), true
+	note := readNote(file)
+	if !Alive(note.PID) {
+		note.Addr = ""
+	}
+	return note, true
 }
 
 func flock(f *os.File) error {
@@ -200,6 +206,9 @@ func readNote(f *os.File) Note {
 // Alive reports whether a process runs. One that has ended but that its parent
 // has not asked after (a zombie: usual in containers) does not.
 func Alive(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
 	if err := syscall.Kill(pid, 0); err != nil {
 		return errors.Is(err, syscall.EPERM)
 	}

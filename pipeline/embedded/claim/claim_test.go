@@ -23,9 +23,9 @@ func TestADirectoryHasOneHolderAtATime(t *testing.T) {
 
 	first, err := claim.Directory(dir, 0)
 	require.NoError(t, err)
-	_, err = claim.Directory(dir, time.Minute)
+	_, err = claim.Directory(dir, 50*time.Millisecond)
 	var held *claim.HeldError
-	require.ErrorAs(t, err, &held, "a holder without a note is not waited for")
+	require.ErrorAs(t, err, &held, "a holder without a note is waited for, but not for ever")
 	assert.Contains(t, err.Error(), "another process")
 
 	note := claim.Note{PID: os.Getpid(), Addr: "127.0.0.1:8123"}
@@ -74,6 +74,30 @@ func TestAHeirOfADeadHolderIsWaitedFor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, second.Release())
 	require.NoError(t, heir.Wait())
+}
+
+func TestACommandIsWaitedForAndAServiceIsNot(t *testing.T) {
+	dir := t.TempDir()
+	command, err := claim.Directory(dir, 0)
+	require.NoError(t, err)
+	require.NoError(t, command.Publish(claim.Note{PID: os.Getpid()}))
+	time.AfterFunc(100*time.Millisecond, func() { _ = command.Release() })
+	service, err := claim.Directory(dir, time.Minute)
+	require.NoError(t, err)
+	require.NoError(t, service.Publish(claim.Note{PID: os.Getpid(), Addr: "127.0.0.1:8123"}))
+	started := time.Now()
+	_, err = claim.Directory(dir, time.Minute)
+	var held *claim.HeldError
+	require.ErrorAs(t, err, &held)
+	assert.Less(t, time.Since(started), 30*time.Second)
+
+	gone := exec.Command("true")
+	require.NoError(t, gone.Run())
+	require.NoError(t, service.Publish(claim.Note{PID: gone.Process.Pid, Addr: "127.0.0.1:8123"}))
+	note, ok := claim.Holder(dir)
+	assert.True(t, ok)
+	assert.Empty(t, note.Addr, "nobody answers there any more")
+	require.NoError(t, service.Release())
 }
 
 func TestAZombieIsNotAlive(t *testing.T) {

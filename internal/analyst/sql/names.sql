@@ -1,0 +1,1 @@
+SELECT DISTINCT agent_id AS name FROM activity ORDER BY name LIMIT 50000
