@@ -270,6 +270,14 @@ func TestAnErrorInTheMidstOfTheOutputIsMarked(t *testing.T) {
 	_, text, found := strings.Cut(a.body, "\r\n__exception__\r\n"+tag+"\r\n")
 	require.True(t, found)
 	assert.Regexp(t, `^Code: 395\. DB::Exception: (.|\n)*\n\d+ `+tag+"\r\n__exception__\r\n$", text)
+
+	// Clients go back from the end by the length, which counts the message's line end.
+	message, rest, found := strings.Cut(text, ")\n")
+	require.True(t, found)
+	assert.Equal(t, strconv.Itoa(len(message)+len(")\n"))+" "+tag+"\r\n__exception__\r\n", rest)
+
+	long := w.post("SELECT throwIf(number = 900000, '" + strings.Repeat("é", 20<<10) + "') FROM numbers(1000000)").body
+	assert.Less(t, len(long)-strings.Index(long, "\r\n__exception__"), 17<<10, "a client looks at the last piece alone")
 }
 
 func TestAnAnswerIsCompressedAsTheClientAsks(t *testing.T) {

@@ -174,14 +174,19 @@ func (o *output) close() error {
 	return nil
 }
 
+// maxMarked bounds an error in the midst of the output, as a server does: clients
+// look for its mark in the last piece alone.
+const maxMarked = 16 << 10
+
 // fail puts an error behind output that was sent already, as a server marks it,
-// and reports whether that was the case.
+// and reports whether that was the case. The length is that of the message with its
+// line end: clients find its beginning by it.
 func (o *output) fail(message string) bool {
 	if !o.sent {
 		return false
 	}
-	text := "\r\n__exception__\r\n" + o.tag + "\r\n" + message + "\n" +
-		strconv.Itoa(len(message)) + " " + o.tag + "\r\n__exception__\r\n"
+	message = strings.ToValidUTF8(message[:min(len(message), maxMarked)], "") + "\n"
+	text := "\r\n__exception__\r\n" + o.tag + "\r\n" + message + strconv.Itoa(len(message)) + " " + o.tag + "\r\n__exception__\r\n"
 	if o.raw([]byte(text)) == nil {
 		_ = o.close() // whoever it was for sees the end missing
 	}
