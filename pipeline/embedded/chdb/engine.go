@@ -2,6 +2,7 @@
 package chdb
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"runtime"
@@ -95,11 +96,17 @@ type engine struct {
 	path     string
 	base     *session
 	baseMu   sync.Mutex
-	known    map[string]struct{} // names of the engine's settings
+	known    map[string]setting // the engine's settings, as a fresh connection has them
 	version  string
 	name     string
 	timezone string
 	signals  func() // puts the process's signal handlers back
+}
+
+// setting is what a connection begins with.
+type setting struct {
+	value   string
+	changed bool // it is not the engine's default
 }
 
 // pair is a setting or a parameter.
@@ -131,16 +138,31 @@ func startEngine(libPath, path, configFile string) (*engine, error) {
 		return nil, fmt.Errorf("ask the engine for its version: got %q", row)
 	}
 	e.version, e.name, e.timezone = fields[0], fields[1], fields[2]
-	names, err := e.base.text("SELECT name FROM system.settings")
-	if err != nil {
+	if err := e.readSettings(); err != nil {
 		e.close()
 		return nil, fmt.Errorf("ask the engine for its settings: %w", err)
 	}
-	e.known = map[string]struct{}{}
-	for name := range strings.Lines(names) {
-		e.known[strings.TrimSuffix(name, "\n")] = struct{}{}
-	}
 	return e, nil
+}
+
+func (e *engine) readSettings() error {
+	rows, err := e.base.text("SELECT changed, name, if(changed, base64Encode(value), '') FROM system.settings")
+	if err != nil {
+		return err
+	}
+	e.known = map[string]setting{}
+	for row := range strings.Lines(rows) {
+		fields := strings.Split(strings.TrimSuffix(row, "\n"), "\t")
+		if len(fields) != 3 {
+			return fmt.Errorf("got %q", row)
+		}
+		value, err := base64.StdEncoding.DecodeString(fields[2])
+		if err != nil {
+			return fmt.Errorf("got %q: %w", row, err)
+		}
+		e.known[fields[1]] = setting{value: string(value), changed: fields[0] == "1"}
+	}
+	return nil
 }
 
 // connect opens a connection; arguments that name a setting hold for it alone.
@@ -169,7 +191,8 @@ func (e *engine) connect(args []string) *session {
 // open returns a connection of its own for one request, with the settings, in
 // the database. The caller closes it. A *Exception says what the engine objects to.
 func (e *engine) open(database string, settings []pair) (*session, error) {
-	args := make([]string, 0, len(settings))
+	tag := nonce()
+	args := append(make([]string, 0, len(settings)+1), "--"+tagSetting+"="+tag)
 	for _, s := range settings {
 		if _, ok := e.known[s.name]; !ok {
 			return nil, newException(115, "UNKNOWN_SETTING", fmt.Sprintf("Setting %s is neither a builtin setting nor started with the prefix 'SQL_' registered for user-defined settings", s.name))
@@ -180,6 +203,7 @@ func (e *engine) open(database string, settings []pair) (*session, error) {
 	if s == nil {
 		return nil, e.explain(settings)
 	}
+	s.tag = tag
 	if database != "" && database != "default" {
 		if _, err := s.text("USE " + quoteIdentifier(database)); err != nil {
 			s.close()
@@ -205,11 +229,11 @@ func (e *engine) explain(settings []pair) error {
 	return newException(1001, "STD_EXCEPTION", "the engine refused the connection")
 }
 
-// kill ends the queries whose text ends with this comment.
-func (e *engine) kill(comment string) error {
+// kill ends what runs on the connection with this tag.
+func (e *engine) kill(tag string) error {
 	e.baseMu.Lock()
 	defer e.baseMu.Unlock()
-	_, err := e.base.text("KILL QUERY WHERE endsWith(query, " + quoteString(comment) + ") ASYNC")
+	_, err := e.base.text("KILL QUERY WHERE Settings['" + tagSetting + "'] = " + quoteString(tag) + " ASYNC")
 	return err
 }
 
@@ -223,6 +247,7 @@ func (e *engine) close() {
 type session struct {
 	lib    *library
 	handle unsafe.Pointer
+	tag    string // tells its statements from others (queryid.go)
 }
 
 func (s *session) conn() unsafe.Pointer { return *(*unsafe.Pointer)(s.handle) }
@@ -418,6 +443,14 @@ func (i *inserter) close() { i.lib.destroyInsert(i.handle) }
 // stats is what a statement did.
 type stats struct {
 	readRows, readBytes, writtenRows, writtenBytes, resultRows, resultBytes uint64
+}
+
+// and is the sum of two pieces of a stream, each of which says what came with it.
+func (s stats) and(next stats) stats {
+	return stats{
+		s.readRows + next.readRows, s.readBytes + next.readBytes, s.writtenRows + next.writtenRows,
+		s.writtenBytes + next.writtenBytes, s.resultRows + next.resultRows, s.resultBytes + next.resultBytes,
+	}
 }
 
 func goString(p unsafe.Pointer) string {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +21,7 @@ import (
 type handler struct {
 	engine   *engine
 	sessions *sessions
+	running  *running
 	slots    chan struct{} // one for each running request
 	log      zerolog.Logger
 	handler  http.Handler
@@ -32,7 +32,7 @@ type handler struct {
 const maxRequests = 100
 
 func newHandler(e *engine, log zerolog.Logger) *handler {
-	h := &handler{engine: e, sessions: newSessions(e), slots: make(chan struct{}, maxRequests), log: log}
+	h := &handler{engine: e, sessions: newSessions(e), running: newRunning(e), slots: make(chan struct{}, maxRequests), log: log}
 	// Nobody asks for a password here, and pages in a browser reach this port.
 	h.handler = browser.Guard(http.HandlerFunc(h.serve))
 	return h
@@ -73,8 +73,14 @@ func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
+	q, err := h.running.begin(r.Context(), req)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	defer h.running.end(req, q)
 	out := newOutput(w, req, started)
-	if err := h.run(r.Context(), req, out); err != nil {
+	if err := h.run(r.Context(), req, q, out); err != nil {
 		h.log.Debug().Err(err).Str("query_id", req.id).Msg("query failed")
 		if !out.fail(h.message(asException(err))) {
 			h.fail(w, err)
@@ -116,7 +122,7 @@ func asException(err error) *Exception {
 }
 
 // run gives the statement to the engine and its output to out.
-func (h *handler) run(ctx context.Context, req *request, out *output) error {
+func (h *handler) run(ctx context.Context, req *request, q *runningQuery, out *output) (err error) {
 	source, st, err := req.statement()
 	if err != nil {
 		return err
@@ -132,11 +138,12 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 	if !streams && st.kind != insertRows {
 		req.boundResult()
 	}
-	s, release, err := h.sessions.take(req)
+	s, release, err := h.sessions.take(req, st)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer func() { release(err == nil) }()
+	defer h.running.runsOn(q, s)()
 	count, readOnly := 1, false
 	if st.kind != insertRows {
 		count, readOnly = s.analyse(source)
@@ -150,21 +157,17 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 		return newException(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
 	case count == 1 && req.readonly && req.session != "" && !readOnly:
 		return newException(164, "READONLY", "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries")
+	case req.frozen && req.session != "" && st.hasSettings():
+		return newException(164, "READONLY", "Cannot modify settings in readonly mode")
 	case st.kind == insertRows:
 		return h.insert(ctx, s, st, source, req, out)
 	}
 	out.begin(format)
-	// The comment is how the statement is found again to be killed: the library
-	// gives no handle before a statement has its first rows. It stands at the end
-	// so that the positions in the engine's errors are the client's.
-	mark := " /* request " + nonce() + " */"
-	stop := context.AfterFunc(ctx, func() {
-		if err := h.engine.kill(mark); err != nil {
-			h.log.Warn().Err(err).Str("query_id", req.id).Msg("query of a client that is gone not killed")
-		}
+	ended := h.running.killWithClient(ctx, s, func(err error) {
+		h.log.Warn().Err(err).Str("query_id", req.id).Msg("query of a client that is gone not killed")
 	})
-	defer stop()
-	return unmark(h.answer(ctx, s, source[:st.end]+mark, format, streams, req, out), mark)
+	defer ended()
+	return h.answer(ctx, s, h.running.withIDs(source, st, req.id), format, streams, req, out)
 }
 
 // permitted refuses what a request asks for beside its statement: settings, formats,
@@ -204,34 +207,6 @@ func (h *handler) answer(ctx context.Context, s *session, sql, format string, st
 	return out.write(res.bytes())
 }
 
-// endOfQuery is the position of an error behind the last token.
-var endOfQuery = regexp.MustCompile(`failed at position (\d+) \(end of query\)`)
-
-// unmark takes what run put behind the statement out of an error's text, also
-// where it is cut off there, and out of the position of what is missing at the
-// end.
-func unmark(err error, mark string) error {
-	var ex *Exception
-	if !errors.As(err, &ex) {
-		return err
-	}
-	text := ex.Text
-	const known = len(" /* request 0123")
-	for i := strings.Index(text, mark[:known]); i >= 0; i = strings.Index(text, mark[:known]) {
-		n := known
-		for n < len(mark) && i+n < len(text) && text[i+n] == mark[n] {
-			n++
-		}
-		text = text[:i] + text[i+n:]
-	}
-	if m := endOfQuery.FindStringSubmatchIndex(text); m != nil {
-		if at, err := strconv.Atoi(text[m[2]:m[3]]); err == nil && at > len(mark) {
-			text = text[:m[2]] + strconv.Itoa(at-len(mark)) + text[m[3]:]
-		}
-	}
-	return &Exception{Code: ex.Code, Text: text}
-}
-
 // notStreamed reports whether the library refuses to give the output of this
 // statement in pieces. It says so before the statement runs.
 func notStreamed(err error) bool {
@@ -245,11 +220,14 @@ func (h *handler) stream(ctx context.Context, rows *stream, err error, out *outp
 		return err
 	}
 	defer rows.close()
+	var sum stats
 	for {
 		part, err := rows.next()
 		if part == nil || err != nil {
 			return err
 		}
+		sum = sum.and(part.stats())
+		out.summary(sum)
 		err = out.write(part.bytes())
 		part.destroy()
 		if err != nil {

@@ -280,6 +280,22 @@ func TestAnErrorInTheMidstOfTheOutputIsMarked(t *testing.T) {
 	assert.Less(t, len(long)-strings.Index(long, "\r\n__exception__"), 17<<10, "a client looks at the last piece alone")
 }
 
+func TestAnErrorBeforeTheFirstMegabyteHasItsStatus(t *testing.T) {
+	w := newWeb(t, chdbtest.Start(t))
+	const late = "SELECT throwIf(number = 5), sleepEachRow(0.01) FROM numbers(10) SETTINGS max_block_size = 1"
+	a := w.post(late)
+	assert.Equal(t, http.StatusInternalServerError, a.status)
+	assert.True(t, strings.HasPrefix(a.body, "Code: 395"), a.body)
+	a = w.post(late, "buffer_size", "4")
+	assert.Equal(t, http.StatusOK, a.status)
+	assert.True(t, strings.HasPrefix(a.body, "0\t0\n"), a.body)
+
+	var summary map[string]string
+	require.NoError(t, json.Unmarshal([]byte(w.post("SELECT number FROM numbers(1000) SETTINGS max_block_size = 100").head.Get("X-ClickHouse-Summary")), &summary))
+	assert.Equal(t, "1000", summary["read_rows"])
+	assert.Equal(t, "1000", summary["result_rows"])
+}
+
 func TestAnAnswerIsCompressedAsTheClientAsks(t *testing.T) {
 	w := newWeb(t, chdbtest.Start(t))
 	sql := "SELECT number FROM numbers(10000)"

@@ -18,8 +18,8 @@ import (
 
 // output writes an answer: blocks re-encoded for the client's revision, then
 // ClickHouse's compressed blocks, then HTTP's compression, each where asked for.
-// Nothing is sent before the first piece, so that an error found until then has
-// its own status.
+// Nothing is sent before there is as much as a server keeps back (buffer_size), so that
+// an error found until then has its own status.
 type output struct {
 	w       http.ResponseWriter
 	req     *request
@@ -27,6 +27,7 @@ type output struct {
 	sum     stats
 	native  bool
 	sent    bool
+	pending []byte         // kept back
 	tag     string         // marks an error in the midst of the output
 	encoder io.WriteCloser // HTTP's compression
 	blocks  *compress.Writer
@@ -43,7 +44,8 @@ func (o *output) begin(format string) {
 	o.w.Header().Set("Content-Type", contentType(format))
 }
 
-// summary notes what the statement did; it is sent if nothing was sent before.
+// summary notes what the statement did so far; what it did until something is sent is
+// sent.
 func (o *output) summary(s stats) { o.sum = s }
 
 // commit sends the headers.
@@ -122,13 +124,29 @@ func (o *output) recode(data []byte) error {
 // compressedPiece bounds what goes into one compressed block.
 const compressedPiece = 1 << 20
 
-// raw sends bytes through the compressions.
+// raw keeps back what comes first, and sends the rest.
 func (o *output) raw(data []byte) error {
-	if !o.sent {
-		if err := o.open(); err != nil {
-			return err
-		}
+	if o.sent {
+		return o.send(data)
 	}
+	o.pending = append(o.pending, data...)
+	if len(o.pending) <= o.req.buffer {
+		return nil
+	}
+	return o.sendPending()
+}
+
+func (o *output) sendPending() error {
+	if err := o.open(); err != nil {
+		return err
+	}
+	data := o.pending
+	o.pending = nil
+	return o.send(data)
+}
+
+// send sends bytes through the compressions.
+func (o *output) send(data []byte) error {
 	if o.blocks == nil {
 		return o.transport(data)
 	}
@@ -160,6 +178,11 @@ func (o *output) transport(data []byte) error {
 
 // close ends the output.
 func (o *output) close() error {
+	if len(o.pending) > 0 {
+		if err := o.sendPending(); err != nil {
+			return err
+		}
+	}
 	if !o.sent {
 		if err := o.commit(); err != nil {
 			return err
@@ -187,7 +210,7 @@ func (o *output) fail(message string) bool {
 	}
 	message = strings.ToValidUTF8(message[:min(len(message), maxMarked)], "") + "\n"
 	text := "\r\n__exception__\r\n" + o.tag + "\r\n" + message + strconv.Itoa(len(message)) + " " + o.tag + "\r\n__exception__\r\n"
-	if o.raw([]byte(text)) == nil {
+	if o.send([]byte(text)) == nil {
 		_ = o.close() // whoever it was for sees the end missing
 	}
 	return true

@@ -13,30 +13,43 @@ import (
 
 // request is what a request asks for.
 type request struct {
-	id          string
-	text        string // the statement of the URL
-	database    string
-	format      string
-	formatSet   bool
-	revision    uint64 // client_protocol_version
-	compress    bool   // the body is in ClickHouse's own compressed blocks
-	method      string // of those: LZ4, ZSTD
-	level       int
-	encoding    string // Content-Encoding of the answer
-	whole       bool   // wait_end_of_query
-	session     string
-	timeout     time.Duration
-	settings    []pair
-	params      []pair
-	maxQuery    int
-	bounded     bool // the client sets max_result_bytes itself
-	readonly    bool
-	expressions bool // of INSERT ... VALUES: they are run
-	body        io.Reader
+	id        string
+	text      string // the statement of the URL
+	database  string
+	format    string
+	formatSet bool
+	revision  uint64 // client_protocol_version
+	compress  bool   // the body is in ClickHouse's own compressed blocks
+	method    string // of those: LZ4, ZSTD
+	level     int
+	encoding  string // Content-Encoding of the answer
+	whole     bool   // wait_end_of_query
+	buffer    int    // buffer_size: what is kept back of an answer
+	session   string
+	// session_check: the session must be there. close_session: it ends with the request.
+	sessionCheck, sessionClose bool
+	timeout                    time.Duration
+	replace                    bool // replace_running_query
+	replaceWait                time.Duration
+	settings                   []pair
+	params                     []pair
+	maxQuery                   int
+	bounded                    bool // the client sets max_result_bytes itself
+	readonly                   bool
+	frozen                     bool // readonly = 1 or the like: settings stay as they are too
+	expressions                bool // of INSERT ... VALUES: they are run
+	body                       io.Reader
 }
 
 // defaultMaxQuery is max_query_size of a server.
 const defaultMaxQuery = 256 << 10
+
+// defaultBuffer is buffer_size of a server, and maxBuffer bounds what a client may make
+// of it.
+const (
+	defaultBuffer = 1 << 20
+	maxBuffer     = 16 << 20
+)
 
 // maxMaxQuery bounds what a client may make of it: a statement is held in memory as
 // tokens too.
@@ -52,7 +65,8 @@ func newRequest(r *http.Request) (*request, error) {
 	req := &request{
 		id: query.Get("query_id"), text: query.Get("query"), database: query.Get("database"),
 		format: "TabSeparated", session: query.Get("session_id"), timeout: time.Minute,
-		method: "LZ4", maxQuery: defaultMaxQuery,
+		method: "LZ4", maxQuery: defaultMaxQuery, buffer: defaultBuffer, replaceWait: 5 * time.Second,
+		sessionCheck: query.Get("session_check") == "1", sessionClose: query.Get("close_session") == "1",
 	}
 	if req.id == "" {
 		req.id = r.Header.Get("X-ClickHouse-Query-Id")
@@ -73,7 +87,7 @@ func newRequest(r *http.Request) (*request, error) {
 	if err := req.readURL(query); err != nil {
 		return req, err
 	}
-	req.readonly = r.Method == http.MethodGet // as a server has it: a GET changes nothing
+	req.readonly = req.readonly || r.Method == http.MethodGet // as a server has it: a GET changes nothing
 	req.encoding = chooseEncoding(r.Header.Get("Accept-Encoding"), query.Get("enable_http_compression"))
 	var err error
 	req.body, err = decodeBody(r.Body, r.Header.Get("Content-Encoding"), query.Get("decompress") == "1")
@@ -93,13 +107,19 @@ func (req *request) readURL(query url.Values) error {
 		}
 		switch name {
 		case "query", "query_id", "database", "session_id", "session_check", "decompress", "user", "password",
-			"quota_key", "stacktrace", "role", "buffer_size", "http_write_exception_in_output_format", "close_session":
+			"quota_key", "stacktrace", "role", "http_write_exception_in_output_format", "close_session":
 		case "default_format":
 			req.format, req.formatSet = value, true
 		case "compress":
 			req.compress = value == "1"
 		case "wait_end_of_query":
 			req.whole = value == "1"
+		case "buffer_size":
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 0 {
+				return newException(72, "CANNOT_PARSE_NUMBER", "buffer_size: not a number: '"+value+"'")
+			}
+			req.buffer = min(n, maxBuffer)
 		case "session_timeout":
 			seconds, err := strconv.Atoi(value)
 			if err != nil || seconds <= 0 || seconds > 3600 {
@@ -133,6 +153,15 @@ func (req *request) setting(name, value string) {
 		return // an answer here always means that the rows are stored
 	case "max_result_bytes":
 		req.bounded = true
+	case "readonly":
+		req.readonly = value != "0"
+		req.frozen = req.readonly && value != "2"
+	case "replace_running_query":
+		req.replace = value == "1" || value == "true"
+	case "replace_running_query_max_wait_ms":
+		if n, err := strconv.Atoi(value); err == nil && n >= 0 {
+			req.replaceWait = time.Duration(n) * time.Millisecond
+		}
 	case "max_query_size":
 		if n, err := strconv.Atoi(value); err == nil && n >= 0 {
 			req.maxQuery = n

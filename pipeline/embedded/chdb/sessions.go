@@ -19,6 +19,8 @@ type sessions struct {
 
 type keptSession struct {
 	session     *session
+	database    string            // that USE chose
+	settings    map[string]string // that SET changed
 	busy        bool
 	expire      *time.Timer
 	expressions bool // expressionSettings are on
@@ -35,8 +37,9 @@ func newSessions(e *engine) *sessions {
 	return &sessions{engine: e, kept: map[string]*keptSession{}}
 }
 
-// take returns the request's connection and what gives it back.
-func (p *sessions) take(req *request) (*session, func(), error) {
+// take returns the request's connection for its statement, and what gives it back and is
+// told whether the statement was run without an error.
+func (p *sessions) take(req *request, st statement) (_ *session, give func(ran bool), _ error) {
 	if req.session == "" {
 		settings := slices.Clone(req.settings)
 		if req.expressions {
@@ -44,28 +47,39 @@ func (p *sessions) take(req *request) (*session, func(), error) {
 				settings = append(settings, pair{name, "1"})
 			}
 		}
-		if req.readonly {
+		if req.readonly && !req.frozen {
 			settings = append(settings, pair{"readonly", "2"})
 		}
 		s, err := p.engine.open(req.database, settings)
 		if err != nil {
 			return nil, nil, err
 		}
-		return s, s.close, nil
+		return s, func(bool) { s.close() }, nil
 	}
 	k, err := p.keep(req)
 	if err != nil {
 		return nil, nil, err
 	}
+	give = func(ran bool) {
+		if !ran {
+			st = statement{}
+		}
+		p.give(req, k, k.restore(p.engine, req, st))
+	}
 	if err := k.prepare(req); err != nil {
-		p.give(req, k)
+		give(false)
 		return nil, nil, err
 	}
-	return k.session, func() { p.give(req, k) }, nil
+	return k.session, give, nil
 }
 
-// prepare applies a request's database and settings to a kept session. They stay,
-// as in a server's session SET does.
+// takenBack are a request's settings without readonly, which a session could not take back:
+// check.go and the engine's parser hold it in one.
+func takenBack(settings []pair) []pair {
+	return slices.DeleteFunc(slices.Clone(settings), func(s pair) bool { return s.name == "readonly" })
+}
+
+// prepare applies a request's database and settings to a kept session.
 func (k *keptSession) prepare(req *request) error {
 	s := k.session
 	if k.expressions != req.expressions {
@@ -80,15 +94,60 @@ func (k *keptSession) prepare(req *request) error {
 			return err
 		}
 	}
-	if len(req.settings) == 0 {
+	var sets []string
+	for _, setting := range takenBack(req.settings) {
+		sets = append(sets, quoteIdentifier(setting.name)+" = "+quoteString(setting.value))
+	}
+	return k.set(sets)
+}
+
+func (k *keptSession) set(sets []string) error {
+	if len(sets) == 0 {
 		return nil
 	}
-	sets := make([]string, len(req.settings))
-	for i, setting := range req.settings {
-		sets[i] = quoteIdentifier(setting.name) + " = " + quoteString(setting.value)
-	}
-	_, err := s.text("SET " + strings.Join(sets, ", "))
+	_, err := k.session.text("SET " + strings.Join(sets, ", "))
 	return err
+}
+
+// restore takes back what prepare did: a request's settings and database are the
+// request's alone. What its statement says with SET or USE stays.
+func (k *keptSession) restore(e *engine, req *request, st statement) error {
+	said := st.settingsSet()
+	for _, name := range said {
+		value, err := k.session.query("SELECT toString(getSetting("+quoteString(name)+"))", "RawBLOB", nil)
+		if err != nil {
+			return err
+		}
+		k.settings[name] = string(value.bytes())
+		value.destroy()
+	}
+	switch {
+	case st.begins("USE"):
+		row, err := k.session.query("SELECT currentDatabase()", "RawBLOB", nil)
+		if err != nil {
+			return err
+		}
+		k.database = string(row.bytes())
+		row.destroy()
+	case req.database != "":
+		if _, err := k.session.text("USE " + quoteIdentifier(k.database)); err != nil {
+			return err
+		}
+	}
+	var sets []string
+	for _, s := range takenBack(req.settings) {
+		if slices.Contains(said, s.name) {
+			continue
+		}
+		value := "DEFAULT"
+		if before, ok := k.settings[s.name]; ok {
+			value = quoteString(before)
+		} else if first := e.known[s.name]; first.changed {
+			value = quoteString(first.value)
+		}
+		sets = append(sets, quoteIdentifier(s.name)+" = "+value)
+	}
+	return k.set(sets)
 }
 
 func (p *sessions) keep(req *request) (*keptSession, error) {
@@ -104,6 +163,8 @@ func (p *sessions) keep(req *request) (*keptSession, error) {
 		k.busy = true
 		k.expire.Stop()
 		return k, nil
+	case req.sessionCheck:
+		return nil, newException(372, "SESSION_NOT_FOUND", "Session "+req.session+" not found")
 	case len(p.kept) >= maxSessions:
 		return nil, newException(202, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many sessions")
 	}
@@ -111,22 +172,29 @@ func (p *sessions) keep(req *request) (*keptSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	k = &keptSession{session: s, busy: true}
+	k = &keptSession{session: s, busy: true, database: "default", settings: map[string]string{}}
 	k.expire = time.AfterFunc(time.Hour, func() { p.drop(req.session, k) })
 	k.expire.Stop()
 	p.kept[req.session] = k
 	return k, nil
 }
 
-func (p *sessions) give(req *request, k *keptSession) {
+// give ends a request's use of a session. One that keeps what it should not (a limit that
+// stands in its own way, as max_query_size = 1) is closed, and so is one whose client is
+// done with it.
+func (p *sessions) give(req *request, k *keptSession, restored error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k.busy = false
-	if p.closed {
+	switch {
+	case p.closed:
 		k.session.close()
-		return
+	case restored != nil, req.sessionClose:
+		delete(p.kept, req.session)
+		k.session.close()
+	default:
+		k.expire.Reset(req.timeout)
 	}
-	k.expire.Reset(req.timeout)
 }
 
 // drop closes a session that nobody used for its timeout.
