@@ -159,6 +159,9 @@ func (c *checker) at(i int) token {
 	return c.tokens[i]
 }
 
+// onlyReads says what makes a request one that only reads.
+const onlyReads = "the user is a reader, the setting readonly is on, a page in a browser asks, or the method is GET. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries"
+
 func (c *checker) checkVerb(readOnly, parses bool) error {
 	i := 0
 	for c.at(i).is("(") {
@@ -173,7 +176,7 @@ func (c *checker) checkVerb(readOnly, parses bool) error {
 	case !known && parses:
 		return denied("The statement "+c.verb, instead)
 	case known && readOnly && !reads:
-		return newException(164, "READONLY", "Cannot execute "+c.verb+" in readonly mode. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries")
+		return newException(164, "READONLY", "Cannot execute "+c.verb+" in readonly mode: "+onlyReads)
 	}
 	if c.verb != "CREATE" {
 		return nil

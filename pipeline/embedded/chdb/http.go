@@ -20,6 +20,7 @@ import (
 // handler speaks ClickHouse's HTTP interface.
 type handler struct {
 	engine   *engine
+	users    handover
 	sessions *sessions
 	running  *running
 	slots    chan struct{} // one for each running request
@@ -31,8 +32,8 @@ type handler struct {
 // while it is in the engine.
 const maxRequests = 100
 
-func newHandler(e *engine, log zerolog.Logger) *handler {
-	h := &handler{engine: e, sessions: newSessions(e), running: newRunning(e), slots: make(chan struct{}, maxRequests), log: log}
+func newHandler(e *engine, users handover, log zerolog.Logger) *handler {
+	h := &handler{engine: e, users: users, sessions: newSessions(e), running: newRunning(e), slots: make(chan struct{}, maxRequests), log: log}
 	// Nobody asks for a password here, and pages in a browser reach this port.
 	h.handler = browser.Guard(http.HandlerFunc(h.serve))
 	return h
@@ -58,7 +59,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 // query answers one statement.
 func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	req, err := newRequest(r)
+	req, err := newRequest(r, h.users)
 	if err != nil {
 		h.fail(w, err)
 		return
@@ -156,7 +157,7 @@ func (h *handler) run(ctx context.Context, req *request, q *runningQuery, out *o
 	case count > 1:
 		return newException(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
 	case count == 1 && req.readonly && req.session != "" && !readOnly:
-		return newException(164, "READONLY", "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries")
+		return newException(164, "READONLY", "Cannot execute query in readonly mode: "+onlyReads)
 	case req.frozen && req.session != "" && st.hasSettings():
 		return newException(164, "READONLY", "Cannot modify settings in readonly mode")
 	case st.kind == insertRows:
@@ -176,6 +177,9 @@ func (h *handler) permitted(req *request, st statement, source, format string) e
 	for _, s := range req.settings {
 		if err := checkSetting(s.name); err != nil {
 			return err
+		}
+		if req.user == ReaderUser && !h.engine.stands(s) {
+			return newException(164, "READONLY", "Cannot modify '"+s.name+"' setting in readonly mode")
 		}
 	}
 	if err := st.checkParameters(req.params); err != nil {

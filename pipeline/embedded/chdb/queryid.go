@@ -32,7 +32,7 @@ type runningQuery struct {
 func newRunning(e *engine) *running { return &running{engine: e, byID: map[string]*runningQuery{}} }
 
 // begin notes the request. An id is taken for as long as its statement runs; whoever
-// asks for it with replace_running_query ends that one.
+// asks for it with replace_running_query, and might KILL it, ends that one.
 func (r *running) begin(ctx context.Context, req *request) (*runningQuery, error) {
 	patience := time.NewTimer(req.replaceWait)
 	defer patience.Stop()
@@ -47,7 +47,7 @@ func (r *running) begin(ctx context.Context, req *request) (*runningQuery, error
 		}
 		tag := other.tag
 		r.mu.Unlock()
-		if !req.replace {
+		if !req.replace || req.readonly {
 			return nil, newException(216, "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING", "Query with id = "+req.id+" is already running")
 		}
 		if tag != "" {

@@ -9,11 +9,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/browser"
 )
 
 // request is what a request asks for.
 type request struct {
 	id        string
+	user      string
 	text      string // the statement of the URL
 	database  string
 	format    string
@@ -60,7 +63,7 @@ const maxMaxQuery = 8 << 20
 // several times as much.
 const maxWhole = 128 << 20
 
-func newRequest(r *http.Request) (*request, error) {
+func newRequest(r *http.Request, users handover) (*request, error) {
 	query := r.URL.Query()
 	req := &request{
 		id: query.Get("query_id"), text: query.Get("query"), database: query.Get("database"),
@@ -81,15 +84,26 @@ func newRequest(r *http.Request) (*request, error) {
 	if f := r.Header.Get("X-ClickHouse-Format"); f != "" {
 		req.format, req.formatSet = f, true
 	}
+	var err error
+	if req.user, err = users.user(r, query); err != nil {
+		return req, err
+	}
+	if role := query.Get("role"); role != "" {
+		return req, newException(511, "UNKNOWN_ROLE", "There is no role `"+shortened(role)+"` in user directories")
+	}
+	if req.session != "" {
+		req.session = req.user + "/" + req.session
+	}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
 		return req, newException(48, "NOT_IMPLEMENTED", "External tables (multipart bodies) are not served by the embedded ClickHouse")
 	}
 	if err := req.readURL(query); err != nil {
 		return req, err
 	}
-	req.readonly = req.readonly || r.Method == http.MethodGet // as a server has it: a GET changes nothing
+	req.frozen = req.frozen || req.user == ReaderUser
+	// As a server has it, a GET changes nothing; and nothing that a page in a browser sends does.
+	req.readonly = req.readonly || req.frozen || r.Method == http.MethodGet || browser.IsPage(r)
 	req.encoding = chooseEncoding(r.Header.Get("Accept-Encoding"), query.Get("enable_http_compression"))
-	var err error
 	req.body, err = decodeBody(r.Body, r.Header.Get("Content-Encoding"), query.Get("decompress") == "1")
 	if err != nil {
 		return req, err

@@ -18,12 +18,18 @@ type sessions struct {
 }
 
 type keptSession struct {
-	session     *session
+	session     *session          // nil: the reader's, in whose session nothing stays
 	database    string            // that USE chose
 	settings    map[string]string // that SET changed
 	busy        bool
 	expire      *time.Timer
 	expressions bool // expressionSettings are on
+}
+
+func (k *keptSession) end() {
+	if k.session != nil {
+		k.session.close()
+	}
 }
 
 // expressionSettings run what stands among the rows of INSERT ... VALUES. The profile of
@@ -41,16 +47,7 @@ func newSessions(e *engine) *sessions {
 // told whether the statement was run without an error.
 func (p *sessions) take(req *request, st statement) (_ *session, give func(ran bool), _ error) {
 	if req.session == "" {
-		settings := slices.Clone(req.settings)
-		if req.expressions {
-			for _, name := range expressionSettings {
-				settings = append(settings, pair{name, "1"})
-			}
-		}
-		if req.readonly && !req.frozen {
-			settings = append(settings, pair{"readonly", "2"})
-		}
-		s, err := p.engine.open(req.database, settings)
+		s, err := p.fresh(req)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -59,6 +56,14 @@ func (p *sessions) take(req *request, st statement) (_ *session, give func(ran b
 	k, err := p.keep(req)
 	if err != nil {
 		return nil, nil, err
+	}
+	if k.session == nil {
+		s, err := p.fresh(req)
+		if err != nil {
+			p.give(req, k, nil)
+			return nil, nil, err
+		}
+		return s, func(bool) { s.close(); p.give(req, k, nil) }, nil
 	}
 	give = func(ran bool) {
 		if !ran {
@@ -71,6 +76,23 @@ func (p *sessions) take(req *request, st statement) (_ *session, give func(ran b
 		return nil, nil, err
 	}
 	return k.session, give, nil
+}
+
+// fresh opens a connection for a request alone.
+func (p *sessions) fresh(req *request) (*session, error) {
+	settings := slices.Clone(req.settings)
+	if req.expressions {
+		for _, name := range expressionSettings {
+			settings = append(settings, pair{name, "1"})
+		}
+	}
+	switch {
+	case req.user == ReaderUser:
+		settings = append(takenBack(settings), pair{"readonly", "1"})
+	case req.readonly && !req.frozen:
+		settings = append(settings, pair{"readonly", "2"})
+	}
+	return p.engine.open(req.database, settings, req.user == ReaderUser)
 }
 
 // takenBack are a request's settings without readonly, which a session could not take back:
@@ -123,12 +145,7 @@ func (k *keptSession) restore(e *engine, req *request, st statement) error {
 	}
 	switch {
 	case st.begins("USE"):
-		row, err := k.session.query("SELECT currentDatabase()", "RawBLOB", nil)
-		if err != nil {
-			return err
-		}
-		k.database = string(row.bytes())
-		row.destroy()
+		k.database = k.session.database(k.database)
 	case req.database != "":
 		if _, err := k.session.text("USE " + quoteIdentifier(k.database)); err != nil {
 			return err
@@ -168,9 +185,12 @@ func (p *sessions) keep(req *request) (*keptSession, error) {
 	case len(p.kept) >= maxSessions:
 		return nil, newException(202, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many sessions")
 	}
-	s, err := p.engine.open("", nil)
-	if err != nil {
-		return nil, err
+	var s *session
+	if req.user != ReaderUser {
+		var err error
+		if s, err = p.engine.open("", nil, false); err != nil {
+			return nil, err
+		}
 	}
 	k = &keptSession{session: s, busy: true, database: "default", settings: map[string]string{}}
 	k.expire = time.AfterFunc(time.Hour, func() { p.drop(req.session, k) })
@@ -188,10 +208,10 @@ func (p *sessions) give(req *request, k *keptSession, restored error) {
 	k.busy = false
 	switch {
 	case p.closed:
-		k.session.close()
+		k.end()
 	case restored != nil, req.sessionClose:
 		delete(p.kept, req.session)
-		k.session.close()
+		k.end()
 	default:
 		k.expire.Reset(req.timeout)
 	}
@@ -205,7 +225,7 @@ func (p *sessions) drop(id string, k *keptSession) {
 		return
 	}
 	delete(p.kept, id)
-	k.session.close()
+	k.end()
 }
 
 // close closes the kept sessions; a busy one goes when it is given back.
@@ -216,7 +236,7 @@ func (p *sessions) close() {
 	for _, k := range p.kept {
 		k.expire.Stop()
 		if !k.busy {
-			k.session.close()
+			k.end()
 		}
 	}
 }
