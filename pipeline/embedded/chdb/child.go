@@ -172,6 +172,10 @@ func serve(ctx context.Context, engine *engine, users handover, ln net.Listener,
 			return errors.Join(err, errors.New("embedded clickhouse: a statement does not end"))
 		}
 	}
+	killAll()
+	if !h.drained(stopPatience) { // of connections that net/http does not know any more (live.go)
+		return errors.Join(err, errors.New("embedded clickhouse: a statement does not end"))
+	}
 	h.sessions.close()
 	engine.close()
 	return err

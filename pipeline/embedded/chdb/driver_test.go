@@ -173,6 +173,17 @@ func TestTheDriverSeesTheEnginesErrors(t *testing.T) {
 	require.Error(t, rows.Close(), "the same again")
 }
 
+func TestTypesThatNoTableHasAreReadToo(t *testing.T) {
+	conn := open(t, chdbtest.Start(t), nil)
+	var interval string
+	var nothing any
+	var n uint64
+	require.NoError(t, conn.QueryRow(t.Context(), "SELECT NULL, INTERVAL 5 DAY, toUInt64(7)").Scan(&nothing, &interval, &n))
+	assert.Nil(t, nothing)
+	assert.Equal(t, "5 Days", interval)
+	assert.EqualValues(t, 7, n)
+}
+
 func TestASelectOfManyBlocksComesWhole(t *testing.T) {
 	conn := open(t, chdbtest.Start(t), func(o *clickhouse.Options) {
 		o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionZSTD}

@@ -80,17 +80,33 @@ func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.running.end(req, q)
-	out := newOutput(w, req, started)
-	if err := h.run(r.Context(), req, q, out); err != nil {
+	ctx, gone := context.WithCancel(r.Context())
+	defer gone()
+	live := &liveHead{ResponseWriter: w, gone: gone}
+	out := newOutput(live, req, started)
+	if err := h.run(ctx, req, q, out); err != nil {
 		h.log.Debug().Err(err).Str("query_id", req.id).Msg("query failed")
 		if !out.fail(h.message(asException(err))) {
 			h.fail(w, err)
 		}
-		return
-	}
-	if err := out.close(); err != nil {
+	} else if err := out.close(); err != nil {
 		h.log.Debug().Err(err).Str("query_id", req.id).Msg("answer not delivered")
 	}
+	live.end()
+}
+
+// drained waits until no request is in progress, and reports whether that came to be.
+// There are no more requests after that.
+func (h *handler) drained(patience time.Duration) bool {
+	late := time.After(patience)
+	for range maxRequests {
+		select {
+		case h.slots <- struct{}{}:
+		case <-late:
+			return false
+		}
+	}
+	return true
 }
 
 // fail answers with an error; nothing was sent before.
@@ -168,6 +184,9 @@ func (h *handler) run(ctx context.Context, req *request, q *runningQuery, out *o
 		h.log.Warn().Err(err).Str("query_id", req.id).Msg("query of a client that is gone not killed")
 	})
 	defer ended()
+	if req.progress > 0 {
+		defer h.tell(out.w, s, req.progress)()
+	}
 	return h.answer(ctx, s, h.running.withIDs(source, st, req.id), format, streams, req, out)
 }
 

@@ -1,9 +1,6 @@
 package chdb
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,8 +9,6 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
-	chproto "github.com/ClickHouse/ch-go/proto"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 )
 
 // output writes an answer: blocks re-encoded for the client's revision, then
@@ -21,7 +16,7 @@ import (
 // Nothing is sent before there is as much as a server keeps back (buffer_size), so that
 // an error found until then has its own status.
 type output struct {
-	w       http.ResponseWriter
+	w       *liveHead
 	req     *request
 	started time.Time
 	sum     stats
@@ -33,7 +28,7 @@ type output struct {
 	blocks  *compress.Writer
 }
 
-func newOutput(w http.ResponseWriter, req *request, started time.Time) *output {
+func newOutput(w *liveHead, req *request, started time.Time) *output {
 	return &output{w: w, req: req, started: started}
 }
 
@@ -56,6 +51,10 @@ func (o *output) commit() error {
 	head.Set("X-ClickHouse-Summary", fmt.Sprintf(
 		`{"read_rows":"%d","read_bytes":"%d","written_rows":"%d","written_bytes":"%d","total_rows_to_read":"0","result_rows":"%d","result_bytes":"%d","elapsed_ns":"%d"}`,
 		o.sum.readRows, o.sum.readBytes, o.sum.writtenRows, o.sum.writtenBytes, o.sum.resultRows, o.sum.resultBytes, elapsed.Nanoseconds()))
+	if o.req.progress > 0 {
+		head.Add("X-ClickHouse-Progress", fmt.Sprintf(`{"read_rows":"%d","read_bytes":"%d","total_rows_to_read":"0","elapsed_ns":"%d"}`,
+			o.sum.readRows, o.sum.readBytes, elapsed.Nanoseconds()))
+	}
 	o.tag = nonce()[:16]
 	head.Set("X-ClickHouse-Exception-Tag", o.tag)
 	return nil
@@ -93,32 +92,6 @@ func (o *output) write(data []byte) error {
 		return o.recode(data)
 	}
 	return o.raw(data)
-}
-
-// recode writes Native blocks for the client's revision. The library writes
-// revision 0: no block information, no serialization kinds.
-func (o *output) recode(data []byte) error {
-	// proto.NewReader takes over a buffer of this size instead of making its own,
-	// which is how the end of the data can be seen from here.
-	const readerSize = 128 << 10
-	in := bufio.NewReaderSize(bytes.NewReader(data), readerSize)
-	reader := chproto.NewReader(in)
-	for {
-		if _, err := in.Peek(1); errors.Is(err, io.EOF) {
-			return nil
-		}
-		block := proto.NewBlock()
-		if err := block.Decode(reader, 0); err != nil {
-			return newException(48, "NOT_IMPLEMENTED", "A column of this type is not served in the format Native: "+err.Error())
-		}
-		var buf chproto.Buffer
-		if err := block.Encode(&buf, o.req.revision); err != nil {
-			return newException(48, "NOT_IMPLEMENTED", "A column of this type is not served in the format Native: "+err.Error())
-		}
-		if err := o.raw(buf.Buf); err != nil {
-			return err
-		}
-	}
 }
 
 // compressedPiece bounds what goes into one compressed block.
@@ -168,7 +141,7 @@ func (o *output) transport(data []byte) error {
 	if o.encoder != nil {
 		_, err = o.encoder.Write(data)
 	} else {
-		_, err = o.w.Write(data) //nolint:gosec // the content type is set, and is not HTML
+		_, err = o.w.Write(data)
 	}
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
@@ -205,8 +178,14 @@ const maxMarked = 16 << 10
 // and reports whether that was the case. The length is that of the message with its
 // line end: clients find its beginning by it.
 func (o *output) fail(message string) bool {
-	if !o.sent {
+	if !o.sent && !o.w.begun() {
 		return false
+	}
+	if !o.sent {
+		o.pending = nil
+		if o.open() != nil {
+			return true
+		}
 	}
 	message = strings.ToValidUTF8(message[:min(len(message), maxMarked)], "") + "\n"
 	text := "\r\n__exception__\r\n" + o.tag + "\r\n" + message + strconv.Itoa(len(message)) + " " + o.tag + "\r\n__exception__\r\n"

@@ -128,9 +128,11 @@ func (r *running) idOf(column string) string {
 	return "transform(Settings['" + tagSetting + "'], [" + strings.Join(tags, ", ") + "], [" + strings.Join(ids, ", ") + "], " + column + ")"
 }
 
-// processes is the table system.processes with the clients' ids, without the tags.
-func (r *running) processes() string {
+// processes is the table system.processes with the clients' ids, without the tags, and
+// with the text as it came of the statement that asks, whose id is given.
+func (r *running) processes(source, id string) string {
 	return "(SELECT * REPLACE (" + r.idOf("query_id") + " AS query_id, " + r.idOf("initial_query_id") + " AS initial_query_id, " +
+		"if(" + r.idOf("query_id") + " = " + quoteString(id) + ", " + quoteString(source) + ", query) AS query, " +
 		"mapFilter((name, value) -> name != '" + tagSetting + "', Settings) AS Settings) FROM system.processes)"
 }
 
@@ -162,9 +164,9 @@ func (r *running) withIDs(source string, st statement, id string) string {
 		case killed && idColumns[tok.value] && !after.is("("):
 			edits = append(edits, edit{tok.start, end, r.idOf(tok.value)})
 		case tok.value == "system" && after.is(".") && c.at(i+2).value == "processes" && !c.at(i+3).is(".") && (before.word("FROM") || before.word("JOIN") || before.is(",")):
-			edits = append(edits, edit{tok.start, c.endOf(i + 2), r.processes() + c.aliasBehind(i+3, " AS processes")})
+			edits = append(edits, edit{tok.start, c.endOf(i + 2), r.processes(source, id) + c.aliasBehind(i+3, " AS processes")})
 		case i == 0 && tok.word("SHOW") && after.word("PROCESSLIST"):
-			edits = append(edits, edit{tok.start, c.endOf(i + 1), "SELECT * FROM " + r.processes() + " ORDER BY elapsed DESC"})
+			edits = append(edits, edit{tok.start, c.endOf(i + 1), "SELECT * FROM " + r.processes(source, id) + " ORDER BY elapsed DESC"})
 		case idFunctions[strings.ToUpper(tok.value)] && after.is("(") && c.at(i+2).is(")"):
 			edits = append(edits, edit{tok.start, c.endOf(i + 2), "(" + quoteString(id) + " AS " + quoteIdentifier(tok.value+"()") + ")"})
 		}

@@ -57,7 +57,7 @@ func TestAStatementHasTheIDThatItsClientGave(t *testing.T) {
 	assert.Contains(t, w.must("SHOW PROCESSLIST FORMAT JSONEachRow", "query_id", "x3"), `"query_id":"x3"`)
 	row := w.must("SELECT query, Settings FROM system.processes FORMAT Vertical", "max_threads", "3")
 	assert.Contains(t, row, "max_threads':'3'")
-	assert.Regexp(t, `query: +SELECT query, Settings FROM`, row)
+	assert.Regexp(t, `query: +SELECT query, Settings FROM system.processes FORMAT`, row)
 	assert.NotContains(t, strings.SplitN(row, "Settings:", 2)[1], "promql_table", "it is how ids get through")
 	assert.Equal(t, "query_id\n", w.must("SELECT name FROM system.columns WHERE database = 'system' AND table = 'processes' AND name = 'query_id'"))
 }

@@ -32,7 +32,8 @@ type request struct {
 	// session_check: the session must be there. close_session: it ends with the request.
 	sessionCheck, sessionClose bool
 	timeout                    time.Duration
-	replace                    bool // replace_running_query
+	progress                   time.Duration // how often it is told in headers; 0: not at all
+	replace                    bool          // replace_running_query
 	replaceWait                time.Duration
 	settings                   []pair
 	params                     []pair
@@ -108,8 +109,17 @@ func newRequest(r *http.Request, users handover) (*request, error) {
 	if err != nil {
 		return req, err
 	}
+	if on := query.Get("send_progress_in_http_headers"); (on == "1" || on == "true") && r.ProtoAtLeast(1, 1) {
+		req.progress = 100 * time.Millisecond // a server's http_headers_progress_interval_ms
+		if n, err := strconv.Atoi(query.Get("http_headers_progress_interval_ms")); err == nil && n > 0 {
+			req.progress = max(time.Duration(n)*time.Millisecond, minProgress)
+		}
+	}
 	return req, nil
 }
+
+// minProgress bounds how often the engine is asked for it.
+const minProgress = 20 * time.Millisecond
 
 // readURL sorts the URL's parameters into ours, the statement's and settings.
 func (req *request) readURL(query url.Values) error {
