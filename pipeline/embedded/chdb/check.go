@@ -121,12 +121,15 @@ func checkRows(rows string) (understood bool, err error) {
 // checkParameters refuses values of the URL that a statement takes for names, as
 // {x:Identifier}, and that name what may not be named.
 func (st statement) checkParameters(params []pair) error {
-	takesNames := false
+	names := map[string]bool{}
 	for i, tok := range st.tokens {
-		takesNames = takesNames || tok.word("Identifier") && i > 0 && st.tokens[i-1].is(":")
+		if tok.word("Identifier") && i > 1 && st.tokens[i-1].is(":") {
+			names[st.tokens[i-2].text] = true
+			names[st.tokens[i-2].value] = true
+		}
 	}
 	for _, p := range params {
-		if takesNames && refusedName(p.value) {
+		if names[p.name] && refusedName(p.value) {
 			return denied("The name "+strconv.Quote(shortened(p.value))+" as a parameter", "write it into the statement, in backquotes")
 		}
 	}

@@ -197,7 +197,7 @@ func (h *handler) permitted(req *request, st statement, source, format string) e
 		if err := checkSetting(s.name); err != nil {
 			return err
 		}
-		if req.user == ReaderUser && !h.engine.stands(s) {
+		if req.user == ReaderUser && !readerMay[s.name] && !h.engine.stands(s) {
 			return newException(164, "READONLY", "Cannot modify '"+s.name+"' setting in readonly mode")
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/ch-go/compress"
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -137,6 +138,15 @@ func TestOutputInPiecesIsTheOutputInOnePiece(t *testing.T) {
 	assert.Equal(t, "0\t5\n1\t5\n\n0\t10\n", w.must(withTotals))
 }
 
+// packed is a text in ClickHouse's own compressed blocks.
+func packed(text string) string {
+	w := compress.NewWriter(compress.LevelZero, compress.LZ4)
+	if err := w.Compress([]byte(text)); err != nil {
+		panic(err)
+	}
+	return string(w.Data)
+}
+
 func TestEveryFormOfInsertIsStored(t *testing.T) {
 	w := newWeb(t, chdbtest.Start(t))
 	w.must("CREATE TABLE t (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
@@ -164,6 +174,13 @@ func TestEveryFormOfInsertIsStored(t *testing.T) {
 		},
 		"zstd": func() answer {
 			return w.post(string(coder.EncodeAll([]byte("1\tone\n"), nil)), "query", "INSERT INTO t FORMAT TSV", "header:Content-Encoding", "zstd")
+		},
+		"in compressed blocks": func() answer { return w.post(packed("(1, 'one')"), "query", "INSERT INTO t VALUES", "decompress", "1") },
+		"all in compressed blocks": func() answer {
+			return w.post(packed("INSERT INTO t VALUES (1, 'one')"), "decompress", "1")
+		},
+		"two parameters": func() answer {
+			return w.post("INSERT INTO {table:Identifier} SELECT 1, {b:String} WHERE {c:String} = '\\\\'", "param_table", "t", "param_b", "one", "param_c", `\\`)
 		},
 		"parameters": func() answer {
 			return w.post("1\tone\n", "query", "INSERT INTO {table:Identifier} FORMAT TSV", "param_table", "t")

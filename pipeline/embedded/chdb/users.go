@@ -20,6 +20,14 @@ const (
 	ReaderUser = "reader"
 )
 
+// readerMay are the settings that the reader changes all the same, as a server's
+// constraint changeable_in_readonly permits: how long a statement may take and how its
+// answer is sent. Drivers set them unasked.
+var readerMay = map[string]bool{
+	"max_execution_time": true, "enable_http_compression": true, "http_zlib_compression_level": true,
+	"send_progress_in_http_headers": true, "http_headers_progress_interval_ms": true,
+}
+
 // handover is what the parent says to the child on its standard input, where neither
 // the list of processes nor the environment shows it. The password itself stays behind.
 type handover struct {

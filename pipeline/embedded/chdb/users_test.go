@@ -96,6 +96,8 @@ func TestTheReaderReadsItsDatabaseAndNothingElse(t *testing.T) {
 		a = w.post("SELECT 1", append(as, "readonly", "0")...)
 		assert.Equal(t, "164", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
 		assert.Equal(t, "1\n", w.must("SELECT 1", append(as, "max_execution_time", "0", "readonly", "1")...), "what stands so may be said again")
+		a = w.post(endless, append(as, "max_execution_time", "0.2", "enable_http_compression", "1")...)
+		assert.Equal(t, "159", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
 		assert.Contains(t, w.must("SELECT 1 FORMAT JSON", as...), `"rows": 1`)
 	}
 	assert.Equal(t, "1\n", w.must("SELECT count() FROM pl.t"))
