@@ -43,8 +43,10 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/ping", r.URL.Path == "/replicas_status":
 		_, _ = io.WriteString(w, "Ok.\n")
+	case r.URL.Path == "/play" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		play(w, h.users.Database)
 	case r.URL.Path != "/" && r.URL.Path != "/query":
-		http.Error(w, "There is no handle "+r.URL.Path+"\n\nUse / or /ping for health checks.\nSend queries from your program with POST method or GET /?query=...", http.StatusNotFound)
+		http.Error(w, "There is no handle "+r.URL.Path+"\n\nUse / or /ping for health checks.\nOr /play for an interactive UI for data exploration.\nSend queries from your program with POST method or GET /?query=...", http.StatusNotFound)
 	case r.Method == http.MethodGet && !r.URL.Query().Has("query"), r.Method == http.MethodHead:
 		_, _ = io.WriteString(w, "Ok.\n")
 	case r.Method == http.MethodOptions:

@@ -26,6 +26,7 @@ const (
 var readerMay = map[string]bool{
 	"max_execution_time": true, "enable_http_compression": true, "http_zlib_compression_level": true,
 	"send_progress_in_http_headers": true, "http_headers_progress_interval_ms": true,
+	"output_format_json_quote_64bit_integers": true,
 }
 
 // handover is what the parent says to the child on its standard input, where neither
