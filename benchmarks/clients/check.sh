@@ -48,27 +48,34 @@ run() {
 for client in "${clients[@]}"; do fetch "$client"; done
 
 work=$(mktemp -d)
-read -r kafka http admin < <(python3 - <<'PY'
+service=
+trap '[ -z "$service" ] || { kill $service && wait $service; } 2>/dev/null || true; rm -rf "$work"' EXIT
+export CLICKHOUSE_PORT READER_PASSWORD="it's a secret"
+
+# start returns when the service is ready; another program may take a port meanwhile.
+start() {
+  read -r kafka CLICKHOUSE_PORT admin < <(python3 - <<'PY'
 import socket
 held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
 print(*(s.getsockname()[1] for s in held))
 PY
 )
-export CLICKHOUSE_PORT=$http READER_PASSWORD="it's a secret"
-cat >"$work/plumbline.yaml" <<YAML
+  cat >"$work/plumbline.yaml" <<YAML
 data_dir: $work/data
-embedded: {kafka_listen: "127.0.0.1:$kafka", clickhouse_listen: "127.0.0.1:$http", reader_password: "\${READER_PASSWORD}"}
+embedded: {kafka_listen: "127.0.0.1:$kafka", clickhouse_listen: "127.0.0.1:$CLICKHOUSE_PORT", reader_password: "\${READER_PASSWORD}"}
 admin: {listen: "127.0.0.1:$admin"}
 YAML
-"$root/bin/plumbline" run --config "$work/plumbline.yaml" 2>"$work/log" &
-service=$!
-trap 'kill $service 2>/dev/null; wait $service 2>/dev/null; rm -rf "$work"' EXIT
-for _ in $(seq 300); do
-  curl -fs -o /dev/null "http://127.0.0.1:$admin/readyz" && break
-  kill -0 $service 2>/dev/null || break
-  sleep 0.2
-done
-curl -fs "http://127.0.0.1:$admin/readyz" || { cat "$work/log" >&2; exit 1; }
+  "$root/bin/plumbline" run --config "$work/plumbline.yaml" 2>"$work/log" &
+  service=$!
+  for _ in $(seq 600); do
+    if curl -fs -o /dev/null "http://127.0.0.1:$admin/readyz" && kill -0 $service 2>/dev/null; then return 0; fi
+    kill -0 $service 2>/dev/null || break
+    sleep 0.2
+  done
+  cat "$work/log" >&2
+  return 1
+}
+start || start || start
 
 failed=()
 for client in "${clients[@]}"; do

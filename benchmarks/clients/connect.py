@@ -8,6 +8,7 @@ import unittest
 import uuid
 
 import clickhouse_connect
+from clickhouse_connect.driver.external import ExternalData
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
 PORT = int(os.environ["CLICKHOUSE_PORT"])
@@ -147,6 +148,13 @@ class Connect(unittest.TestCase):
         got = self.c.query("SELECT {n:UInt8}, {s:String}, {d:DateTime64(3)}, {a:Array(String)}, {x:Nullable(String)}, {t:Identifier}.a FROM (SELECT 9 AS a) AS sub",
                            {"n": 5, "s": "it's\t\\\n", "d": when, "a": ["a'b", "c"], "x": None, "t": "sub"}).first_row
         self.assertEqual(got, (5, "it's\t\\\n", when, ["a'b", "c"], None, 9))
+
+    def test_tables_that_come_with_a_statement(self):
+        ext = ExternalData(file_name="ext", data=b"1,x\n2,y\n", fmt="CSV", structure="a UInt8, b String")
+        for c in (self.c, client(username="reader", password=os.environ["READER_PASSWORD"])):
+            self.assertEqual(c.query("SELECT b FROM ext WHERE a = {a:UInt8}", {"a": 2}, external_data=ext).result_rows, [("y",)])
+        long = client(form_encode_query_params=True)
+        self.assertEqual(long.query("SELECT length({s:String})", {"s": "x" * 3_000_000}).first_row, (3_000_000,))
 
     def test_reader(self):
         with self.assertRaises(DatabaseError) as caught:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/ext"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -157,6 +158,16 @@ func TestWhatIsInsertedIsReadUnderEveryCompression(t *testing.T) {
 			assert.EqualValues(t, 1999999*1000000, sum)
 		})
 	}
+}
+
+func TestATableComesWithItsStatement(t *testing.T) {
+	table, err := ext.NewTable("given", ext.Column("a", "UInt8"), ext.Column("b", "String"))
+	require.NoError(t, err)
+	require.NoError(t, table.Append(uint8(1), "x"))
+	require.NoError(t, table.Append(uint8(2), "y"))
+	var got string
+	require.NoError(t, open(t, nil).QueryRow(clickhouse.Context(t.Context(), clickhouse.WithExternalTable(table)), "SELECT b FROM given WHERE a = 2").Scan(&got))
+	assert.Equal(t, "y", got)
 }
 
 func TestTheReaderOnlyReads(t *testing.T) {

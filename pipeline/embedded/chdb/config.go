@@ -100,6 +100,9 @@ func writeConfig(dir, database string) (string, error) {
 	}
 	grant := func(query string) { write(&queries, query) }
 	write(&reads, "GRANT SELECT ON "+quoteIdentifier(database)+".*")
+	// For what comes with a statement (external.go); readonly = 1 keeps CREATE from the reader.
+	write(&reads, "GRANT CREATE TEMPORARY TABLE ON *.*")
+	write(&reads, "GRANT TABLE ENGINE ON Memory")
 	for _, query := range grants {
 		grant(query)
 	}

@@ -206,6 +206,11 @@ func (h *handler) permitted(req *request, st statement, source, format string) e
 	if err := st.checkParameters(req.params); err != nil {
 		return err
 	}
+	for _, t := range req.externals {
+		if err := t.check(); err != nil {
+			return err
+		}
+	}
 	if st.kind != insertRows {
 		return checkFormat(format)
 	}

@@ -245,7 +245,6 @@ func TestErrorsHaveTheStatusAndTheCodeOfAServer(t *testing.T) {
 		"a statement that is too long":     {func() answer { return w.post("SELECT '" + strings.Repeat("x", 300<<10) + "'") }, 400, 62, "Max query size exceeded"},
 		"a body that is not compressed":    {func() answer { return w.post("1\t2\n", "query", "INSERT INTO t FORMAT TSV", "decompress", "1") }, 500, 271, "CANNOT_DECOMPRESS"},
 		"a body of an unknown compression": {func() answer { return w.post("x", "header:Content-Encoding", "rar") }, 501, 48, "rar"},
-		"external tables":                  {func() answer { return w.post("x", "header:Content-Type", "multipart/form-data; boundary=x") }, 501, 48, "External tables"},
 		"a refused setting":                {func() answer { return w.post("SELECT 1", "dialect", "kusto") }, 403, 497, "The setting dialect"},
 		"a refused format":                 {func() answer { return w.post("SELECT 1 FORMAT Template") }, 403, 497, "The format Template"},
 		"a refused statement":              {func() answer { return w.post("GRANT ALL ON *.* TO default") }, 403, 497, "The statement GRANT"},

@@ -43,6 +43,7 @@ type request struct {
 	frozen                     bool // readonly = 1 or the like: settings stay as they are too
 	expressions                bool // of INSERT ... VALUES: they are run
 	body                       io.Reader
+	externals                  []external
 }
 
 // defaultMaxQuery is max_query_size of a server.
@@ -66,7 +67,19 @@ const maxWhole = 128 << 20
 
 func newRequest(r *http.Request, users handover) (*request, error) {
 	query := r.URL.Query()
+	body, err := decodeBody(r.Body, r.Header.Get("Content-Encoding"), query.Get("decompress") == "1")
+	if err != nil {
+		return nil, err
+	}
+	var tables []external
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		if tables, err = readParts(r, body, query); err != nil {
+			return nil, err
+		}
+		body = http.NoBody
+	}
 	req := &request{
+		body: body, externals: tables,
 		id: query.Get("query_id"), text: query.Get("query"), database: query.Get("database"),
 		format: "TabSeparated", session: query.Get("session_id"), timeout: time.Minute,
 		method: "LZ4", maxQuery: defaultMaxQuery, buffer: defaultBuffer, replaceWait: 5 * time.Second,
@@ -85,7 +98,6 @@ func newRequest(r *http.Request, users handover) (*request, error) {
 	if f := r.Header.Get("X-ClickHouse-Format"); f != "" {
 		req.format, req.formatSet = f, true
 	}
-	var err error
 	if req.user, err = users.user(r, query); err != nil {
 		return req, err
 	}
@@ -95,9 +107,6 @@ func newRequest(r *http.Request, users handover) (*request, error) {
 	if req.session != "" {
 		req.session = req.user + "/" + req.session
 	}
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
-		return req, newException(48, "NOT_IMPLEMENTED", "External tables (multipart bodies) are not served by the embedded ClickHouse")
-	}
 	if err := req.readURL(query); err != nil {
 		return req, err
 	}
@@ -105,10 +114,6 @@ func newRequest(r *http.Request, users handover) (*request, error) {
 	// As a server has it, a GET changes nothing; and nothing that a page in a browser sends does.
 	req.readonly = req.readonly || req.frozen || r.Method == http.MethodGet || browser.IsPage(r)
 	req.encoding = chooseEncoding(r.Header.Get("Accept-Encoding"), query.Get("enable_http_compression"))
-	req.body, err = decodeBody(r.Body, r.Header.Get("Content-Encoding"), query.Get("decompress") == "1")
-	if err != nil {
-		return req, err
-	}
 	if on := query.Get("send_progress_in_http_headers"); (on == "1" || on == "true") && r.ProtoAtLeast(1, 1) {
 		req.progress = 100 * time.Millisecond // a server's http_headers_progress_interval_ms
 		if n, err := strconv.Atoi(query.Get("http_headers_progress_interval_ms")); err == nil && n > 0 {
@@ -157,9 +162,6 @@ func (req *request) readURL(query url.Values) error {
 			}
 			req.revision = revision
 		default:
-			if strings.HasSuffix(name, "_structure") && query.Has(strings.TrimSuffix(name, "_structure")+"_format") {
-				return newException(48, "NOT_IMPLEMENTED", "External tables are not served by the embedded ClickHouse")
-			}
 			req.setting(name, value)
 		}
 	}

@@ -92,7 +92,24 @@ func (p *sessions) fresh(req *request) (*session, error) {
 	case req.readonly && !req.frozen:
 		settings = append(settings, pair{"readonly", "2"})
 	}
-	return p.engine.open(req.database, settings, req.user == ReaderUser)
+	if len(req.externals) == 0 {
+		return p.engine.open(req.database, settings, req.user == ReaderUser)
+	}
+	// The tables are made before the connection only reads.
+	level := slices.DeleteFunc(slices.Clone(settings), func(s pair) bool { return s.name != "readonly" })
+	s, err := p.engine.open(req.database, takenBack(settings), req.user == ReaderUser)
+	if err != nil {
+		return nil, err
+	}
+	err = s.addExternals(req.externals)
+	if err == nil && len(level) > 0 {
+		_, err = s.text("SET readonly = " + quoteString(level[len(level)-1].value))
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // takenBack are a request's settings without readonly, which a session could not take back:
@@ -120,7 +137,10 @@ func (k *keptSession) prepare(req *request) error {
 	for _, setting := range takenBack(req.settings) {
 		sets = append(sets, quoteIdentifier(setting.name)+" = "+quoteString(setting.value))
 	}
-	return k.set(sets)
+	if err := k.set(sets); err != nil {
+		return err
+	}
+	return s.addExternals(req.externals)
 }
 
 func (k *keptSession) set(sets []string) error {
@@ -134,6 +154,9 @@ func (k *keptSession) set(sets []string) error {
 // restore takes back what prepare did: a request's settings and database are the
 // request's alone. What its statement says with SET or USE stays.
 func (k *keptSession) restore(e *engine, req *request, st statement) error {
+	if err := k.session.dropExternals(req.externals); err != nil {
+		return err
+	}
 	said := st.settingsSet()
 	for _, name := range said {
 		value, err := k.session.query("SELECT toString(getSetting("+quoteString(name)+"))", "RawBLOB", nil)
