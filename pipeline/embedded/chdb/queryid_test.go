@@ -40,6 +40,7 @@ func TestAStatementHasTheIDThatItsClientGave(t *testing.T) {
 	a := w.post("SELECT queryID() AS q, q = currentQueryID()")
 	assert.Equal(t, a.head.Get("X-ClickHouse-Query-Id")+"\t1\n", a.body, "one that it did not give is ours")
 	assert.Equal(t, "h\n", w.must("SELECT queryID()", "header:X-ClickHouse-Query-Id", "h"))
+	assert.Equal(t, "36", w.post("SELECT 1", "query_id", strings.Repeat("x", 257)).head.Get("X-ClickHouse-Exception-Code"))
 
 	for _, sql := range []string{
 		"SELECT query_id FROM system.processes",

@@ -92,6 +92,9 @@ func newRequest(r *http.Request, users handover) (*request, error) {
 		id := nonce()
 		req.id = id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
 	}
+	if len(req.id) > maxID {
+		return nil, newException(36, "BAD_ARGUMENTS", "A query_id of more than "+strconv.Itoa(maxID)+" bytes is not served by the embedded ClickHouse")
+	}
 	if req.database == "" {
 		req.database = r.Header.Get("X-ClickHouse-Database")
 	}
@@ -122,6 +125,9 @@ func newRequest(r *http.Request, users handover) (*request, error) {
 	}
 	return req, nil
 }
+
+// maxID bounds a query_id: statements that ask for ids hold those of all that run.
+const maxID = 256
 
 // minProgress bounds how often the engine is asked for it.
 const minProgress = 20 * time.Millisecond
