@@ -97,6 +97,16 @@ func (l *liveHead) Write(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // the same
 }
 
+// FlushError sends what was written.
+func (l *liveHead) FlushError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil {
+		return http.NewResponseController(l.ResponseWriter).Flush() //nolint:wrapcheck // it stands for it
+	}
+	return l.out.Flush() //nolint:wrapcheck // the same
+}
+
 // end ends the answer.
 func (l *liveHead) end() {
 	l.mu.Lock()

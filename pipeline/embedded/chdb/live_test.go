@@ -65,3 +65,25 @@ func TestAnErrorAfterProgressWasToldIsMarked(t *testing.T) {
 		assert.True(t, strings.HasPrefix(a.body, "\r\n__exception__\r\n"+a.head.Get("X-ClickHouse-Exception-Tag")+"\r\nCode: 395"), a.body)
 	}
 }
+
+func TestAnErrorInTheMidstIsAPieceOfItsOwn(t *testing.T) {
+	addr := chdbtest.Start(t)
+	conn, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = io.WriteString(conn, "GET /?query="+url.QueryEscape("SELECT throwIf(number = 2900000) FROM numbers(3000000)")+" HTTP/1.1\r\nHost: "+addr+"\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	// What was compressed before it is flushed, and the next chunk is the last.
+	assert.Regexp(t, "(?s)\\x00\\x00\\xff\\xff\r\n[0-9a-f]{2,3}\r\n.{100,400}\r\n0\r\n\r\n$", latin1(answer))
+}
+
+// latin1 is the bytes as runes, for a regular expression.
+func latin1(b []byte) string {
+	runes := make([]rune, len(b))
+	for i, c := range b {
+		runes[i] = rune(c)
+	}
+	return string(runes)
+}

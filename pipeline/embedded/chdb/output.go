@@ -170,6 +170,14 @@ func (o *output) close() error {
 	return nil
 }
 
+// flush sends what the layers hold.
+func (o *output) flush() {
+	if f, ok := o.encoder.(interface{ Flush() error }); ok {
+		_ = f.Flush() // what fails is met again by the next write
+	}
+	_ = o.w.FlushError()
+}
+
 // maxMarked bounds an error in the midst of the output, as a server does: clients
 // look for its mark in the last piece alone.
 const maxMarked = 16 << 10
@@ -187,6 +195,7 @@ func (o *output) fail(message string) bool {
 			return true
 		}
 	}
+	o.flush() // clients look at one piece: the mark is a piece of its own
 	message = strings.ToValidUTF8(message[:min(len(message), maxMarked)], "") + "\n"
 	text := "\r\n__exception__\r\n" + o.tag + "\r\n" + message + strconv.Itoa(len(message)) + " " + o.tag + "\r\n__exception__\r\n"
 	if o.send([]byte(text)) == nil {
