@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz properties bench bench-micro nab quality identical otel asyncapi judges faults faults-kafka soak golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz properties bench bench-micro nab quality identical otel asyncapi judges clients faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ asyncapi: ## validate schemas/asyncapi.yaml with the public parser, which npm fe
 
 judges: build ## CEF alerts read by a parser that others wrote, which pip fetches (needs python3)
 	benchmarks/judges/check.sh .cache/judges
+
+clients: setup ## ClickHouse's own clients against the embedded engine; pip, npm and Maven fetch them (ARGS='python go': some)
+	benchmarks/clients/check.sh .cache/clients $(ARGS)
 
 golden: ## rewrite the golden files; read the diff before committing
 	$(GO) test -short $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update

@@ -119,6 +119,7 @@ func (a *App) startEngine(ctx context.Context) (*chdb.Server, error) {
 	a.logger.Info().Msg("starting the embedded ClickHouse")
 	engine, err := chdb.Start(ctx, chdb.Config{
 		DataDir: filepath.Join(a.cfg.DataDir, ClickHouseDir), Listen: a.cfg.Embedded.ClickHouseListen, Lib: lib, KeepTrying: true,
+		Database: a.cfg.ClickHouse.Database, ReaderPassword: a.cfg.Embedded.ReaderPassword.Reveal(),
 		Logger: a.logger.With().Str("component", "embedded-clickhouse").Logger(),
 	})
 	if err != nil {

@@ -223,6 +223,9 @@ func (k *checker) clickhouse(c *ClickHouse) {
 	if c.Protocol == ProtocolNative {
 		k.wrong("clickhouse.protocol", "is native, which the embedded engine does not speak", "write http, or the addr of a server")
 	}
+	if c.Username != "default" && c.Username != "" {
+		k.wrong("clickhouse.username", strconv.Quote(c.Username)+" is nobody whom the embedded engine knows", "write default, or the addr of a server")
+	}
 	if c.TLS.Enabled {
 		k.wrong("clickhouse.tls.enabled", "is true, yet the embedded engine has no certificate", "write false, or the addr of a server")
 	}

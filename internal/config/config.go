@@ -303,7 +303,11 @@ type Embedded struct {
 	// Address of the embedded ClickHouse, HTTP; used where `clickhouse.addr` is
 	// `embedded`.
 	ClickHouseListen string `yaml:"clickhouse_listen" example:"127.0.0.1:18123"`
-	// The embedded stack asks nobody for a password, so it listens on this machine
+	// Password of the user `reader`, who may SELECT from the embedded ClickHouse's
+	// tables and views and nothing else; without it there is no such user. Write
+	// `${NAME}` of an environment variable, or `file:PATH`.
+	ReaderPassword Secret `yaml:"reader_password" example:"file:/run/secrets/reader"`
+	// The embedded stack asks nobody else for a password, so it listens on this machine
 	// only; `true` permits other addresses above.
 	AllowRemote bool `yaml:"allow_remote" example:"true"`
 }

@@ -132,7 +132,7 @@ func TestTheDocumentationPageSaysWhatTheTypesSay(t *testing.T) {
 func TestTheFileThatSetsEveryKeyToItsExampleIsAccepted(t *testing.T) {
 	t.Setenv("KAFKA_PASSWORD", "x")
 	dir := t.TempDir()
-	for _, name := range []string{"ca.pem", "client.pem", "client.key", "clickhouse"} {
+	for _, name := range []string{"ca.pem", "client.pem", "client.key", "clickhouse", "reader"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
 	}
 	var b strings.Builder

@@ -44,6 +44,13 @@ func Guard(next http.Handler) http.Handler {
 	})
 }
 
+// IsPage reports whether a page in a browser sends the request, of this site too. Whoever
+// types an address is none.
+func IsPage(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site != "" && site != "none" || r.Header.Get("Origin") != "" || r.Header.Get("Referer") != ""
+}
+
 // overLoopback reports whether the connection came to a loopback address. What listens
 // on every interface is asked over this one by the browser of its own machine too.
 func overLoopback(r *http.Request) bool {

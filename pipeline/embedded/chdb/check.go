@@ -121,12 +121,15 @@ func checkRows(rows string) (understood bool, err error) {
 // checkParameters refuses values of the URL that a statement takes for names, as
 // {x:Identifier}, and that name what may not be named.
 func (st statement) checkParameters(params []pair) error {
-	takesNames := false
+	names := map[string]bool{}
 	for i, tok := range st.tokens {
-		takesNames = takesNames || tok.word("Identifier") && i > 0 && st.tokens[i-1].is(":")
+		if tok.word("Identifier") && i > 1 && st.tokens[i-1].is(":") {
+			names[st.tokens[i-2].text] = true
+			names[st.tokens[i-2].value] = true
+		}
 	}
 	for _, p := range params {
-		if takesNames && refusedName(p.value) {
+		if names[p.name] && refusedName(p.value) {
 			return denied("The name "+strconv.Quote(shortened(p.value))+" as a parameter", "write it into the statement, in backquotes")
 		}
 	}
@@ -159,6 +162,9 @@ func (c *checker) at(i int) token {
 	return c.tokens[i]
 }
 
+// onlyReads says what makes a request one that only reads.
+const onlyReads = "the user is a reader, the setting readonly is on, a page in a browser asks, or the method is GET. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries"
+
 func (c *checker) checkVerb(readOnly, parses bool) error {
 	i := 0
 	for c.at(i).is("(") {
@@ -173,7 +179,7 @@ func (c *checker) checkVerb(readOnly, parses bool) error {
 	case !known && parses:
 		return denied("The statement "+c.verb, instead)
 	case known && readOnly && !reads:
-		return newException(164, "READONLY", "Cannot execute "+c.verb+" in readonly mode. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries")
+		return newException(164, "READONLY", "Cannot execute "+c.verb+" in readonly mode: "+onlyReads)
 	}
 	if c.verb != "CREATE" {
 		return nil

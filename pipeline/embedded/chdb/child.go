@@ -33,7 +33,7 @@ type ChildConfig struct {
 	DataDir string
 	Listen  string // host:port, or what Start passes
 	Lib     string
-	Stdin   io.Reader // its end ends the child; nil: it is not watched
+	Stdin   io.Reader // what Start says to it; its end ends the child; nil: nobody does, and it is not watched
 	Logger  zerolog.Logger
 }
 
@@ -57,12 +57,16 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 	nameProcess()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
-	if cfg.Stdin != nil {
+	users, stdin, err := readHandover(cfg.Stdin)
+	if err != nil {
+		return fmt.Errorf("embedded clickhouse: %w", err)
+	}
+	if stdin != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
 		go func() { // ends with stdin, at the latest with the process
-			_, _ = io.Copy(io.Discard, cfg.Stdin)
+			_, _ = io.Copy(io.Discard, stdin)
 			cancel()
 		}()
 	}
@@ -81,15 +85,15 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 	if err != nil {
 		return fmt.Errorf("embedded clickhouse: %w", err)
 	}
-	engine, err := bootEngine(cfg)
+	engine, err := bootEngine(cfg, users.Database)
 	if err != nil {
 		return fmt.Errorf("embedded clickhouse: %w", err)
 	}
-	return serve(ctx, engine, ln, cfg.Logger)
+	return serve(ctx, engine, users, ln, cfg.Logger)
 }
 
 // bootEngine starts the engine in its directory, which nobody else may look into.
-func bootEngine(cfg ChildConfig) (*engine, error) {
+func bootEngine(cfg ChildConfig, database string) (*engine, error) {
 	data, err := filepath.Abs(cfg.DataDir)
 	if err != nil {
 		return nil, err
@@ -99,7 +103,7 @@ func bootEngine(cfg ChildConfig) (*engine, error) {
 		return nil, err
 	}
 	_ = os.Chmod(data, 0o700) //nolint:gosec // a directory; whoever it belongs to, if not to us, has decided
-	config, err := writeConfig(data)
+	config, err := writeConfig(data, database)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +140,8 @@ func childFiles(cfg ChildConfig) (net.Listener, *os.File, error) {
 }
 
 // serve answers requests until ctx ends, then lets those in progress end.
-func serve(ctx context.Context, engine *engine, ln net.Listener, log zerolog.Logger) error {
-	h := newHandler(engine, log)
+func serve(ctx context.Context, engine *engine, users handover, ln net.Listener, log zerolog.Logger) error {
+	h := newHandler(engine, users, log)
 	requests, killAll := context.WithCancel(context.WithoutCancel(ctx))
 	defer killAll()
 	server := &http.Server{
@@ -167,6 +171,10 @@ func serve(ctx context.Context, engine *engine, ln net.Listener, log zerolog.Log
 			// acknowledged is on the disk: leave the rest to the exit.
 			return errors.Join(err, errors.New("embedded clickhouse: a statement does not end"))
 		}
+	}
+	killAll()
+	if !h.drained(stopPatience) { // of connections that net/http does not know any more (live.go)
+		return errors.Join(err, errors.New("embedded clickhouse: a statement does not end"))
 	}
 	h.sessions.close()
 	engine.close()

@@ -42,8 +42,9 @@ const engineXML = `<clickhouse>
 </clickhouse>
 `
 
-// Whoever reaches the port is the user default, without a password, as in a fresh
-// server; but that user may do only what a warehouse needs. It has none of the sources
+// The engine knows one user, default, whom the library signs in; but that user may do only
+// what a warehouse needs. Its rights are in roles, of which a connection of the reader
+// (users.go) keeps the lesser. It has none of the sources
 // (file, url, remote): in a server, file() is confined to one directory, here it would
 // read whatever this process may read. Of SYSTEM it has what holds back and catches up,
 // not what ends or reconfigures the engine.
@@ -56,20 +57,29 @@ const usersXML = `<clickhouse>
         <input_format_values_deduce_templates_of_expressions>0</input_format_values_deduce_templates_of_expressions>
     </default></profiles>
     <quotas><default></default></quotas>
+    <roles>
+        <warehouse>
+            <grants>
+%s            </grants>
+        </warehouse>
+        <reader>
+            <grants>
+%s            </grants>
+        </reader>
+    </roles>
     <users>
         <default>
             <password></password>
             <networks><ip>::/0</ip></networks>
             <profile>default</profile>
             <quota>default</quota>
-            <grants>
-%s            </grants>
+            <grants><query>GRANT warehouse, reader</query></grants>
         </default>
     </users>
 </clickhouse>
 `
 
-// grants are what the user may do.
+// grants are what the role warehouse may do.
 var grants = []string{
 	"GRANT SHOW, SELECT, INSERT, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, CHECK, KILL QUERY ON *.*",
 	"GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, CREATE ARBITRARY TEMPORARY TABLE ON *.*",
@@ -79,10 +89,20 @@ var grants = []string{
 		"SYSTEM DROP MARK CACHE, SYSTEM DROP UNCOMPRESSED CACHE, SYSTEM DROP QUERY CACHE, SYSTEM DROP QUERY CONDITION CACHE, SYSTEM DROP COMPILED EXPRESSION CACHE ON *.*",
 }
 
-// writeConfig writes the engine's configuration into dir and returns the file.
-func writeConfig(dir string) (string, error) {
-	var queries strings.Builder
-	grant := func(query string) { fmt.Fprintf(&queries, "                <query>%s</query>\n", query) }
+// writeConfig writes the engine's configuration into dir and returns the file. The reader
+// reads the database.
+func writeConfig(dir, database string) (string, error) {
+	var queries, reads strings.Builder
+	write := func(to *strings.Builder, query string) {
+		to.WriteString("                <query>")
+		_ = xml.EscapeText(to, []byte(query)) // a builder takes everything
+		to.WriteString("</query>\n")
+	}
+	grant := func(query string) { write(&queries, query) }
+	write(&reads, "GRANT SELECT ON "+quoteIdentifier(database)+".*")
+	// For what comes with a statement (external.go); readonly = 1 keeps CREATE from the reader.
+	write(&reads, "GRANT CREATE TEMPORARY TABLE ON *.*")
+	write(&reads, "GRANT TABLE ENGINE ON Memory")
 	for _, query := range grants {
 		grant(query)
 	}
@@ -90,7 +110,7 @@ func writeConfig(dir string) (string, error) {
 		grant("GRANT TABLE ENGINE ON " + engine)
 	}
 	users := filepath.Join(dir, "users.xml")
-	if err := os.WriteFile(users, fmt.Appendf(nil, usersXML, queries.String()), 0o600); err != nil {
+	if err := os.WriteFile(users, fmt.Appendf(nil, usersXML, queries.String(), reads.String()), 0o600); err != nil {
 		return "", fmt.Errorf("write the engine's users: %w", err)
 	}
 	var path strings.Builder

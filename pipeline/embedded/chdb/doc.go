@@ -31,15 +31,17 @@
 //     a list of the harmless is refused (check.go); the user has grants for what
 //     a warehouse needs (config.go); the child has locked itself into its data
 //     directory, without sockets, programs, privileges and secrets
-//     (sandbox_linux.go, seccomp_linux_amd64.go, environment.go). Pages in a
-//     browser are not answered (package browser).
+//     (sandbox_linux.go, seccomp_linux_amd64.go, environment.go). Pages of
+//     other sites are not answered (package browser), and the one of this site
+//     only reads (play.go).
 //  8. The library that is loaded is the pinned one: its sum and its package's sum
 //     are in the code.
 //
 // Not obvious:
 //
 //   - A request gets a connection of its own (0.1 ms), so that settings, USE and
-//     SET end with it. One connection stays open for as long as the child lives:
+//     SET end with it. In a session it gets the session's, and what the request
+//     asked for beside its statement is taken back (sessions.go). One connection stays open for as long as the child lives:
 //     closing the last one shuts the engine down, which it does not survive twice.
 //   - The library hands an INSERT's rows over apart from its text, streams only
 //     SELECT, and runs several statements in one call, which a server refuses.
@@ -47,14 +49,16 @@
 //   - What the engine has is in lists/, each name with a decision. A test fails
 //     where the pinned engine has a name that stands in none.
 //   - The engine gets a statement with blanks for comments, and positions in its
-//     errors stay. query in system.processes shows none either.
+//     errors stay, except where a statement asks for ids (queryid.go). query in
+//     system.processes shows no comments either.
 //   - To be locked in, the child runs its program again (lockIn): Landlock binds
 //     the thread that asks, and Go has several by then.
 //   - The library writes Native blocks without what a protocol revision adds.
 //     Clients that name their revision get the blocks re-encoded by the driver's
 //     own code.
-//   - A statement is killed, when its client has gone, by a comment in its text:
-//     the library gives no handle before there are rows.
+//   - The library gives neither a handle before there are rows nor an id of the
+//     caller's choice: a statement is found, to be killed, by a tag of its
+//     connection (queryid.go).
 //   - chDB's default database is an overlay of tables and of the files in the
 //     working directory; the grants keep the files out, and check.go the answer
 //     whether there is one.

@@ -161,7 +161,7 @@ func TestTheDriverSeesTheEnginesErrors(t *testing.T) {
 	assert.EqualValues(t, 47, code(conn.Exec(t.Context(), "SELECT missing FROM numbers")))
 	assert.EqualValues(t, 57, code(conn.Exec(t.Context(), "CREATE TABLE numbers (n UInt64) ENGINE = MergeTree ORDER BY n")))
 
-	rows, err := conn.Query(t.Context(), "SELECT throwIf(number = 900000) FROM numbers(1000000)")
+	rows, err := conn.Query(t.Context(), "SELECT throwIf(number = 2900000) FROM numbers(3000000)")
 	require.NoError(t, err, "the error comes after output was sent")
 	seen := 0
 	for rows.Next() {
@@ -169,8 +169,19 @@ func TestTheDriverSeesTheEnginesErrors(t *testing.T) {
 	}
 	assert.EqualValues(t, 395, code(rows.Err()), "%v", rows.Err())
 	assert.Positive(t, seen)
-	assert.Less(t, seen, 1000000)
+	assert.Less(t, seen, 3000000)
 	require.Error(t, rows.Close(), "the same again")
+}
+
+func TestTypesThatNoTableHasAreReadToo(t *testing.T) {
+	conn := open(t, chdbtest.Start(t), nil)
+	var interval string
+	var nothing any
+	var n uint64
+	require.NoError(t, conn.QueryRow(t.Context(), "SELECT NULL, INTERVAL 5 DAY, toUInt64(7)").Scan(&nothing, &interval, &n))
+	assert.Nil(t, nothing)
+	assert.Equal(t, "5 Days", interval)
+	assert.EqualValues(t, 7, n)
 }
 
 func TestASelectOfManyBlocksComesWhole(t *testing.T) {

@@ -108,15 +108,20 @@ func (l *lazy) Read(p []byte) (int, error) {
 type blockReader struct {
 	in     *bufio.Reader
 	blocks *compress.Reader
+	end    error // it stays: asked again, blocks gives its last block a second time
 }
 
 func (b *blockReader) Read(p []byte) (int, error) {
+	if b.end != nil {
+		return 0, b.end
+	}
 	n, err := b.blocks.Read(p)
 	if err == nil {
 		return n, nil
 	}
+	b.end = newException(271, "CANNOT_DECOMPRESS", "Cannot decompress the body: "+err.Error())
 	if _, end := b.in.Peek(1); errors.Is(err, io.EOF) && errors.Is(end, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return n, io.EOF
+		b.end = io.EOF
 	}
-	return n, newException(271, "CANNOT_DECOMPRESS", "Cannot decompress the body: "+err.Error())
+	return n, b.end
 }

@@ -2,7 +2,7 @@
 package chdb
 
 import (
-	"errors"
+	"encoding/base64"
 	"fmt"
 	"runtime"
 	"strings"
@@ -95,11 +95,17 @@ type engine struct {
 	path     string
 	base     *session
 	baseMu   sync.Mutex
-	known    map[string]struct{} // names of the engine's settings
+	known    map[string]setting // the engine's settings, as a fresh connection has them
 	version  string
 	name     string
 	timezone string
 	signals  func() // puts the process's signal handlers back
+}
+
+// setting is what a connection begins with.
+type setting struct {
+	value   string
+	changed bool // it is not the engine's default
 }
 
 // pair is a setting or a parameter.
@@ -131,16 +137,31 @@ func startEngine(libPath, path, configFile string) (*engine, error) {
 		return nil, fmt.Errorf("ask the engine for its version: got %q", row)
 	}
 	e.version, e.name, e.timezone = fields[0], fields[1], fields[2]
-	names, err := e.base.text("SELECT name FROM system.settings")
-	if err != nil {
+	if err := e.readSettings(); err != nil {
 		e.close()
 		return nil, fmt.Errorf("ask the engine for its settings: %w", err)
 	}
-	e.known = map[string]struct{}{}
-	for name := range strings.Lines(names) {
-		e.known[strings.TrimSuffix(name, "\n")] = struct{}{}
-	}
 	return e, nil
+}
+
+func (e *engine) readSettings() error {
+	rows, err := e.base.text("SELECT changed, name, if(changed, base64Encode(value), '') FROM system.settings")
+	if err != nil {
+		return err
+	}
+	e.known = map[string]setting{}
+	for row := range strings.Lines(rows) {
+		fields := strings.Split(strings.TrimSuffix(row, "\n"), "\t")
+		if len(fields) != 3 {
+			return fmt.Errorf("got %q", row)
+		}
+		value, err := base64.StdEncoding.DecodeString(fields[2])
+		if err != nil {
+			return fmt.Errorf("got %q: %w", row, err)
+		}
+		e.known[fields[1]] = setting{value: string(value), changed: fields[0] == "1"}
+	}
+	return nil
 }
 
 // connect opens a connection; arguments that name a setting hold for it alone.
@@ -166,10 +187,24 @@ func (e *engine) connect(args []string) *session {
 	return &session{lib: e.lib, handle: handle}
 }
 
+// stands reports whether a reader's connection has the setting with this value.
+func (e *engine) stands(s pair) bool {
+	if s.name == "readonly" {
+		return s.value == "1"
+	}
+	row, err := func() (string, error) {
+		e.baseMu.Lock()
+		defer e.baseMu.Unlock()
+		return e.base.text("SELECT count() FROM system.settings WHERE name = " + quoteString(s.name) + " AND value = " + quoteString(s.value))
+	}()
+	return err == nil && row == "1\n"
+}
+
 // open returns a connection of its own for one request, with the settings, in
-// the database. The caller closes it. A *Exception says what the engine objects to.
-func (e *engine) open(database string, settings []pair) (*session, error) {
-	args := make([]string, 0, len(settings))
+// the database, with all roles or with the reader's. The caller closes it. A *Exception says what the engine objects to.
+func (e *engine) open(database string, settings []pair, reader bool) (*session, error) {
+	tag := nonce()
+	args := append(make([]string, 0, len(settings)+1), "--"+tagSetting+"="+tag)
 	for _, s := range settings {
 		if _, ok := e.known[s.name]; !ok {
 			return nil, newException(115, "UNKNOWN_SETTING", fmt.Sprintf("Setting %s is neither a builtin setting nor started with the prefix 'SQL_' registered for user-defined settings", s.name))
@@ -179,6 +214,13 @@ func (e *engine) open(database string, settings []pair) (*session, error) {
 	s := e.connect(args)
 	if s == nil {
 		return nil, e.explain(settings)
+	}
+	s.tag = tag
+	if reader {
+		if _, err := s.text("SET ROLE reader"); err != nil {
+			s.close()
+			return nil, err
+		}
 	}
 	if database != "" && database != "default" {
 		if _, err := s.text("USE " + quoteIdentifier(database)); err != nil {
@@ -205,11 +247,11 @@ func (e *engine) explain(settings []pair) error {
 	return newException(1001, "STD_EXCEPTION", "the engine refused the connection")
 }
 
-// kill ends the queries whose text ends with this comment.
-func (e *engine) kill(comment string) error {
+// kill ends what runs on the connection with this tag.
+func (e *engine) kill(tag string) error {
 	e.baseMu.Lock()
 	defer e.baseMu.Unlock()
-	_, err := e.base.text("KILL QUERY WHERE endsWith(query, " + quoteString(comment) + ") ASYNC")
+	_, err := e.base.text("KILL QUERY WHERE Settings['" + tagSetting + "'] = " + quoteString(tag) + " ASYNC")
 	return err
 }
 
@@ -223,6 +265,7 @@ func (e *engine) close() {
 type session struct {
 	lib    *library
 	handle unsafe.Pointer
+	tag    string // tells its statements from others (queryid.go)
 }
 
 func (s *session) conn() unsafe.Pointer { return *(*unsafe.Pointer)(s.handle) }
@@ -240,6 +283,16 @@ func (s *session) text(sql string) (string, error) {
 	}
 	defer r.destroy()
 	return string(r.bytes()), nil
+}
+
+// database is the one that USE chose, or the one before where the engine does not say.
+func (s *session) database(before string) string {
+	row, err := s.query("SELECT currentDatabase()", "RawBLOB", nil)
+	if err != nil {
+		return before
+	}
+	defer row.destroy()
+	return string(row.bytes())
 }
 
 type call = func(conn, sql unsafe.Pointer, sqlLen uintptr, format unsafe.Pointer, formatLen uintptr, names, nameLens, values, valueLens unsafe.Pointer, count uintptr) unsafe.Pointer
@@ -314,110 +367,6 @@ func (s *session) analyse(sql string) (count int, readOnly bool) {
 		return 0, false
 	}
 	return int(report.count), report.class == 0
-}
-
-// result is a piece of output.
-type result struct {
-	lib    *library
-	handle unsafe.Pointer
-}
-
-func newResult(lib *library, handle unsafe.Pointer) (*result, error) {
-	if handle == nil {
-		return nil, errors.New("the engine returned nothing")
-	}
-	if text := goString(lib.resultError(handle)); text != "" {
-		lib.destroyResult(handle)
-		return nil, parseException(text)
-	}
-	return &result{lib: lib, handle: handle}, nil
-}
-
-// bytes is the engine's memory: gone after destroy.
-func (r *result) bytes() []byte {
-	n := r.lib.resultLength(r.handle)
-	if n == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(r.lib.resultBuffer(r.handle)), n)
-}
-
-func (r *result) stats() stats {
-	return stats{
-		readRows: r.lib.storageRows(r.handle), readBytes: r.lib.storageBytes(r.handle),
-		writtenRows: r.lib.rowsWritten(r.handle), writtenBytes: r.lib.bytesWritten(r.handle),
-		resultRows: r.lib.rowsRead(r.handle), resultBytes: uint64(r.lib.resultLength(r.handle)),
-	}
-}
-
-func (r *result) destroy() {
-	r.lib.destroyResult(r.handle)
-	r.handle = nil
-}
-
-// stream is a SELECT in progress.
-type stream struct {
-	session *session
-	handle  unsafe.Pointer
-	ended   bool
-}
-
-// next returns the next piece, nil at the end. The caller destroys it.
-func (s *stream) next() (*result, error) {
-	r, err := newResult(s.session.lib, s.session.lib.fetch(s.session.conn(), s.handle))
-	if err != nil {
-		s.ended = true
-		return nil, err
-	}
-	if len(r.bytes()) == 0 {
-		r.destroy()
-		s.ended = true
-		return nil, nil //nolint:nilnil // the end of the stream is neither a result nor an error
-	}
-	return r, nil
-}
-
-func (s *stream) close() {
-	if !s.ended {
-		s.session.lib.cancelQuery(s.session.conn(), s.handle)
-	}
-	s.session.lib.destroyResult(s.handle)
-}
-
-// inserter is an INSERT in progress.
-type inserter struct {
-	lib    *library
-	handle unsafe.Pointer
-}
-
-// append hands over a piece, which is copied. It waits while the engine is
-// behind. False: the insert has failed, and done says why.
-func (i *inserter) append(data []byte) bool {
-	if len(data) == 0 {
-		return true
-	}
-	ok := i.lib.insertAppend(i.handle, unsafe.Pointer(&data[0]), uintptr(len(data))) == 0
-	runtime.KeepAlive(data)
-	return ok
-}
-
-// done ends the insert; without an error its rows are stored.
-func (i *inserter) done() (stats, error) {
-	r, err := newResult(i.lib, i.lib.insertDone(i.handle))
-	if err != nil {
-		return stats{}, err
-	}
-	defer r.destroy()
-	return r.stats(), nil
-}
-
-// close frees the insert, and cancels it unless it is done. What was stored in
-// blocks before stays, as in a server.
-func (i *inserter) close() { i.lib.destroyInsert(i.handle) }
-
-// stats is what a statement did.
-type stats struct {
-	readRows, readBytes, writtenRows, writtenBytes, resultRows, resultBytes uint64
 }
 
 func goString(p unsafe.Pointer) string {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 func TestAnErrorOfTheEngineIsReadInEveryForm(t *testing.T) {
@@ -28,25 +27,6 @@ func TestAnErrorOfTheEngineIsReadInEveryForm(t *testing.T) {
 			assert.Equal(t, want.Text, got.Error())
 		})
 	}
-}
-
-func TestTheMarkOfARequestDoesNotShowInItsErrors(t *testing.T) {
-	mark := " /* request 0123456789abcdef0123456789abcdef */"
-	for text, want := range map[string]string{
-		"failed at position 7 (1): 1" + mark + ". Expected, in 1" + mark: "failed at position 7 (1): 1. Expected, in 1",
-		"failed at position 59 (end of query): . Expected":               "failed at position 12 (end of query): . Expected",
-		"failed at position 3 (end of query): . Expected":                "failed at position 3 (end of query): . Expected",
-		"in scope SELECT 1 /* request 01234":                             "in scope SELECT 1",
-		"in scope SELECT 1 /* request 01234, and more":                   "in scope SELECT 1, and more",
-		"the user's /* request for help */ stays":                        "the user's /* request for help */ stays",
-	} {
-		var ex *Exception
-		require.ErrorAs(t, unmark(&Exception{Code: 62, Text: text}, mark), &ex)
-		assert.Equal(t, want, ex.Text)
-	}
-	other := errors.New("not the engine's")
-	assert.Equal(t, other, unmark(other, mark))
-	assert.NoError(t, unmark(nil, mark))
 }
 
 func TestAnErrorThatIsNotTheEnginesHasACodeToo(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +24,9 @@ const ServerName = "plumbline"
 // handler speaks ClickHouse's HTTP interface.
 type handler struct {
 	engine   *engine
+	users    handover
 	sessions *sessions
+	running  *running
 	slots    chan struct{} // one for each running request
 	log      zerolog.Logger
 	handler  http.Handler
@@ -35,8 +36,8 @@ type handler struct {
 // while it is in the engine.
 const maxRequests = 100
 
-func newHandler(e *engine, log zerolog.Logger) *handler {
-	h := &handler{engine: e, sessions: newSessions(e), slots: make(chan struct{}, maxRequests), log: log}
+func newHandler(e *engine, users handover, log zerolog.Logger) *handler {
+	h := &handler{engine: e, users: users, sessions: newSessions(e), running: newRunning(e), slots: make(chan struct{}, maxRequests), log: log}
 	// Nobody asks for a password here, and pages in a browser reach this port.
 	h.handler = browser.Guard(http.HandlerFunc(h.serve))
 	return h
@@ -47,8 +48,10 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/ping", r.URL.Path == "/replicas_status":
 		_, _ = io.WriteString(w, "Ok.\n")
+	case r.URL.Path == "/play" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		play(w, h.users.Database)
 	case r.URL.Path != "/" && r.URL.Path != "/query":
-		http.Error(w, "There is no handle "+r.URL.Path+"\n\nUse / or /ping for health checks.\nSend queries from your program with POST method or GET /?query=...", http.StatusNotFound)
+		http.Error(w, "There is no handle "+r.URL.Path+"\n\nUse / or /ping for health checks.\nOr /play for an interactive UI for data exploration.\nSend queries from your program with POST method or GET /?query=...", http.StatusNotFound)
 	case r.Method == http.MethodGet && !r.URL.Query().Has("query"), r.Method == http.MethodHead:
 		_, _ = io.WriteString(w, "Ok.\n")
 	case r.Method == http.MethodOptions:
@@ -63,7 +66,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 // query answers one statement.
 func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	req, err := newRequest(r)
+	req, err := newRequest(r, h.users)
 	if err != nil {
 		h.fail(w, err)
 		return
@@ -78,17 +81,39 @@ func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	out := newOutput(w, req, started)
-	if err := h.run(r.Context(), req, out); err != nil {
+	q, err := h.running.begin(r.Context(), req)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	defer h.running.end(req, q)
+	ctx, gone := context.WithCancel(r.Context())
+	defer gone()
+	live := &liveHead{ResponseWriter: w, gone: gone}
+	out := newOutput(live, req, started)
+	if err := h.run(ctx, req, q, out); err != nil {
 		h.log.Debug().Err(err).Str("query_id", req.id).Msg("query failed")
 		if !out.fail(h.message(asException(err))) {
 			h.fail(w, err)
 		}
-		return
-	}
-	if err := out.close(); err != nil {
+	} else if err := out.close(); err != nil {
 		h.log.Debug().Err(err).Str("query_id", req.id).Msg("answer not delivered")
 	}
+	live.end()
+}
+
+// drained waits until no request is in progress, and reports whether that came to be.
+// There are no more requests after that.
+func (h *handler) drained(patience time.Duration) bool {
+	late := time.After(patience)
+	for range maxRequests {
+		select {
+		case h.slots <- struct{}{}:
+		case <-late:
+			return false
+		}
+	}
+	return true
 }
 
 // fail answers with an error; nothing was sent before.
@@ -121,7 +146,7 @@ func asException(err error) *Exception {
 }
 
 // run gives the statement to the engine and its output to out.
-func (h *handler) run(ctx context.Context, req *request, out *output) error {
+func (h *handler) run(ctx context.Context, req *request, q *runningQuery, out *output) (err error) {
 	source, st, err := req.statement()
 	if err != nil {
 		return err
@@ -137,11 +162,12 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 	if !streams && st.kind != insertRows {
 		req.boundResult()
 	}
-	s, release, err := h.sessions.take(req)
+	s, release, err := h.sessions.take(req, st)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer func() { release(err == nil) }()
+	defer h.running.runsOn(q, s)()
 	count, readOnly := 1, false
 	if st.kind != insertRows {
 		count, readOnly = s.analyse(source)
@@ -154,22 +180,21 @@ func (h *handler) run(ctx context.Context, req *request, out *output) error {
 	case count > 1:
 		return newException(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
 	case count == 1 && req.readonly && req.session != "" && !readOnly:
-		return newException(164, "READONLY", "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries")
+		return newException(164, "READONLY", "Cannot execute query in readonly mode: "+onlyReads)
+	case req.frozen && req.session != "" && st.hasSettings():
+		return newException(164, "READONLY", "Cannot modify settings in readonly mode")
 	case st.kind == insertRows:
 		return h.insert(ctx, s, st, source, req, out)
 	}
 	out.begin(format)
-	// The comment is how the statement is found again to be killed: the library
-	// gives no handle before a statement has its first rows. It stands at the end
-	// so that the positions in the engine's errors are the client's.
-	mark := " /* request " + nonce() + " */"
-	stop := context.AfterFunc(ctx, func() {
-		if err := h.engine.kill(mark); err != nil {
-			h.log.Warn().Err(err).Str("query_id", req.id).Msg("query of a client that is gone not killed")
-		}
+	ended := h.running.killWithClient(ctx, s, func(err error) {
+		h.log.Warn().Err(err).Str("query_id", req.id).Msg("query of a client that is gone not killed")
 	})
-	defer stop()
-	return unmark(h.answer(ctx, s, source[:st.end]+mark, format, streams, req, out), mark)
+	defer ended()
+	if req.progress > 0 {
+		defer h.tell(out.w, s, req.progress)()
+	}
+	return h.answer(ctx, s, h.running.withIDs(source, st, req.id), format, streams, req, out)
 }
 
 // permitted refuses what a request asks for beside its statement: settings, formats,
@@ -179,9 +204,17 @@ func (h *handler) permitted(req *request, st statement, source, format string) e
 		if err := checkSetting(s.name); err != nil {
 			return err
 		}
+		if req.user == ReaderUser && !readerMay[s.name] && !h.engine.stands(s) {
+			return newException(164, "READONLY", "Cannot modify '"+s.name+"' setting in readonly mode")
+		}
 	}
 	if err := st.checkParameters(req.params); err != nil {
 		return err
+	}
+	for _, t := range req.externals {
+		if err := t.check(); err != nil {
+			return err
+		}
 	}
 	if st.kind != insertRows {
 		return checkFormat(format)
@@ -209,34 +242,6 @@ func (h *handler) answer(ctx context.Context, s *session, sql, format string, st
 	return out.write(res.bytes())
 }
 
-// endOfQuery is the position of an error behind the last token.
-var endOfQuery = regexp.MustCompile(`failed at position (\d+) \(end of query\)`)
-
-// unmark takes what run put behind the statement out of an error's text, also
-// where it is cut off there, and out of the position of what is missing at the
-// end.
-func unmark(err error, mark string) error {
-	var ex *Exception
-	if !errors.As(err, &ex) {
-		return err
-	}
-	text := ex.Text
-	const known = len(" /* request 0123")
-	for i := strings.Index(text, mark[:known]); i >= 0; i = strings.Index(text, mark[:known]) {
-		n := known
-		for n < len(mark) && i+n < len(text) && text[i+n] == mark[n] {
-			n++
-		}
-		text = text[:i] + text[i+n:]
-	}
-	if m := endOfQuery.FindStringSubmatchIndex(text); m != nil {
-		if at, err := strconv.Atoi(text[m[2]:m[3]]); err == nil && at > len(mark) {
-			text = text[:m[2]] + strconv.Itoa(at-len(mark)) + text[m[3]:]
-		}
-	}
-	return &Exception{Code: ex.Code, Text: text}
-}
-
 // notStreamed reports whether the library refuses to give the output of this
 // statement in pieces. It says so before the statement runs.
 func notStreamed(err error) bool {
@@ -250,11 +255,14 @@ func (h *handler) stream(ctx context.Context, rows *stream, err error, out *outp
 		return err
 	}
 	defer rows.close()
+	var sum stats
 	for {
 		part, err := rows.next()
 		if part == nil || err != nil {
 			return err
 		}
+		sum = sum.and(part.stats())
+		out.summary(sum)
 		err = out.write(part.bytes())
 		part.destroy()
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/ch-go/compress"
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -137,6 +138,15 @@ func TestOutputInPiecesIsTheOutputInOnePiece(t *testing.T) {
 	assert.Equal(t, "0\t5\n1\t5\n\n0\t10\n", w.must(withTotals))
 }
 
+// packed is a text in ClickHouse's own compressed blocks.
+func packed(text string) string {
+	w := compress.NewWriter(compress.LevelZero, compress.LZ4)
+	if err := w.Compress([]byte(text)); err != nil {
+		panic(err)
+	}
+	return string(w.Data)
+}
+
 func TestEveryFormOfInsertIsStored(t *testing.T) {
 	w := newWeb(t, chdbtest.Start(t))
 	w.must("CREATE TABLE t (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
@@ -164,6 +174,13 @@ func TestEveryFormOfInsertIsStored(t *testing.T) {
 		},
 		"zstd": func() answer {
 			return w.post(string(coder.EncodeAll([]byte("1\tone\n"), nil)), "query", "INSERT INTO t FORMAT TSV", "header:Content-Encoding", "zstd")
+		},
+		"in compressed blocks": func() answer { return w.post(packed("(1, 'one')"), "query", "INSERT INTO t VALUES", "decompress", "1") },
+		"all in compressed blocks": func() answer {
+			return w.post(packed("INSERT INTO t VALUES (1, 'one')"), "decompress", "1")
+		},
+		"two parameters": func() answer {
+			return w.post("INSERT INTO {table:Identifier} SELECT 1, {b:String} WHERE {c:String} = '\\\\'", "param_table", "t", "param_b", "one", "param_c", `\\`)
 		},
 		"parameters": func() answer {
 			return w.post("1\tone\n", "query", "INSERT INTO {table:Identifier} FORMAT TSV", "param_table", "t")
@@ -228,7 +245,6 @@ func TestErrorsHaveTheStatusAndTheCodeOfAServer(t *testing.T) {
 		"a statement that is too long":     {func() answer { return w.post("SELECT '" + strings.Repeat("x", 300<<10) + "'") }, 400, 62, "Max query size exceeded"},
 		"a body that is not compressed":    {func() answer { return w.post("1\t2\n", "query", "INSERT INTO t FORMAT TSV", "decompress", "1") }, 500, 271, "CANNOT_DECOMPRESS"},
 		"a body of an unknown compression": {func() answer { return w.post("x", "header:Content-Encoding", "rar") }, 501, 48, "rar"},
-		"external tables":                  {func() answer { return w.post("x", "header:Content-Type", "multipart/form-data; boundary=x") }, 501, 48, "External tables"},
 		"a refused setting":                {func() answer { return w.post("SELECT 1", "dialect", "kusto") }, 403, 497, "The setting dialect"},
 		"a refused format":                 {func() answer { return w.post("SELECT 1 FORMAT Template") }, 403, 497, "The format Template"},
 		"a refused statement":              {func() answer { return w.post("GRANT ALL ON *.* TO default") }, 403, 497, "The statement GRANT"},
@@ -270,6 +286,30 @@ func TestAnErrorInTheMidstOfTheOutputIsMarked(t *testing.T) {
 	_, text, found := strings.Cut(a.body, "\r\n__exception__\r\n"+tag+"\r\n")
 	require.True(t, found)
 	assert.Regexp(t, `^Code: 395\. DB::Exception: (.|\n)*\n\d+ `+tag+"\r\n__exception__\r\n$", text)
+
+	// Clients go back from the end by the length, which counts the message's line end.
+	message, rest, found := strings.Cut(text, ")\n")
+	require.True(t, found)
+	assert.Equal(t, strconv.Itoa(len(message)+len(")\n"))+" "+tag+"\r\n__exception__\r\n", rest)
+
+	long := w.post("SELECT throwIf(number = 900000, '" + strings.Repeat("é", 20<<10) + "') FROM numbers(1000000)").body
+	assert.Less(t, len(long)-strings.Index(long, "\r\n__exception__"), 17<<10, "a client looks at the last piece alone")
+}
+
+func TestAnErrorBeforeTheFirstMegabyteHasItsStatus(t *testing.T) {
+	w := newWeb(t, chdbtest.Start(t))
+	const late = "SELECT throwIf(number = 5), sleepEachRow(0.01) FROM numbers(10) SETTINGS max_block_size = 1"
+	a := w.post(late)
+	assert.Equal(t, http.StatusInternalServerError, a.status)
+	assert.True(t, strings.HasPrefix(a.body, "Code: 395"), a.body)
+	a = w.post(late, "buffer_size", "4")
+	assert.Equal(t, http.StatusOK, a.status)
+	assert.True(t, strings.HasPrefix(a.body, "0\t0\n"), a.body)
+
+	var summary map[string]string
+	require.NoError(t, json.Unmarshal([]byte(w.post("SELECT number FROM numbers(1000) SETTINGS max_block_size = 100").head.Get("X-ClickHouse-Summary")), &summary))
+	assert.Equal(t, "1000", summary["read_rows"])
+	assert.Equal(t, "1000", summary["result_rows"])
 }
 
 func TestAnAnswerIsCompressedAsTheClientAsks(t *testing.T) {

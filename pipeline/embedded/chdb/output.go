@@ -1,9 +1,6 @@
 package chdb
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,27 +9,26 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
-	chproto "github.com/ClickHouse/ch-go/proto"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 )
 
 // output writes an answer: blocks re-encoded for the client's revision, then
 // ClickHouse's compressed blocks, then HTTP's compression, each where asked for.
-// Nothing is sent before the first piece, so that an error found until then has
-// its own status.
+// Nothing is sent before there is as much as a server keeps back (buffer_size), so that
+// an error found until then has its own status.
 type output struct {
-	w       http.ResponseWriter
+	w       *liveHead
 	req     *request
 	started time.Time
 	sum     stats
 	native  bool
 	sent    bool
+	pending []byte         // kept back
 	tag     string         // marks an error in the midst of the output
 	encoder io.WriteCloser // HTTP's compression
 	blocks  *compress.Writer
 }
 
-func newOutput(w http.ResponseWriter, req *request, started time.Time) *output {
+func newOutput(w *liveHead, req *request, started time.Time) *output {
 	return &output{w: w, req: req, started: started}
 }
 
@@ -43,7 +39,8 @@ func (o *output) begin(format string) {
 	o.w.Header().Set("Content-Type", contentType(format))
 }
 
-// summary notes what the statement did; it is sent if nothing was sent before.
+// summary notes what the statement did so far; what it did until something is sent is
+// sent.
 func (o *output) summary(s stats) { o.sum = s }
 
 // commit sends the headers.
@@ -54,6 +51,10 @@ func (o *output) commit() error {
 	head.Set("X-ClickHouse-Summary", fmt.Sprintf(
 		`{"read_rows":"%d","read_bytes":"%d","written_rows":"%d","written_bytes":"%d","total_rows_to_read":"0","result_rows":"%d","result_bytes":"%d","elapsed_ns":"%d"}`,
 		o.sum.readRows, o.sum.readBytes, o.sum.writtenRows, o.sum.writtenBytes, o.sum.resultRows, o.sum.resultBytes, elapsed.Nanoseconds()))
+	if o.req.progress > 0 {
+		head.Add("X-ClickHouse-Progress", fmt.Sprintf(`{"read_rows":"%d","read_bytes":"%d","total_rows_to_read":"0","elapsed_ns":"%d"}`,
+			o.sum.readRows, o.sum.readBytes, elapsed.Nanoseconds()))
+	}
 	o.tag = nonce()[:16]
 	head.Set("X-ClickHouse-Exception-Tag", o.tag)
 	return nil
@@ -93,42 +94,32 @@ func (o *output) write(data []byte) error {
 	return o.raw(data)
 }
 
-// recode writes Native blocks for the client's revision. The library writes
-// revision 0: no block information, no serialization kinds.
-func (o *output) recode(data []byte) error {
-	// proto.NewReader takes over a buffer of this size instead of making its own,
-	// which is how the end of the data can be seen from here.
-	const readerSize = 128 << 10
-	in := bufio.NewReaderSize(bytes.NewReader(data), readerSize)
-	reader := chproto.NewReader(in)
-	for {
-		if _, err := in.Peek(1); errors.Is(err, io.EOF) {
-			return nil
-		}
-		block := proto.NewBlock()
-		if err := block.Decode(reader, 0); err != nil {
-			return newException(48, "NOT_IMPLEMENTED", "A column of this type is not served in the format Native: "+err.Error())
-		}
-		var buf chproto.Buffer
-		if err := block.Encode(&buf, o.req.revision); err != nil {
-			return newException(48, "NOT_IMPLEMENTED", "A column of this type is not served in the format Native: "+err.Error())
-		}
-		if err := o.raw(buf.Buf); err != nil {
-			return err
-		}
-	}
-}
-
 // compressedPiece bounds what goes into one compressed block.
 const compressedPiece = 1 << 20
 
-// raw sends bytes through the compressions.
+// raw keeps back what comes first, and sends the rest.
 func (o *output) raw(data []byte) error {
-	if !o.sent {
-		if err := o.open(); err != nil {
-			return err
-		}
+	if o.sent {
+		return o.send(data)
 	}
+	o.pending = append(o.pending, data...)
+	if len(o.pending) <= o.req.buffer {
+		return nil
+	}
+	return o.sendPending()
+}
+
+func (o *output) sendPending() error {
+	if err := o.open(); err != nil {
+		return err
+	}
+	data := o.pending
+	o.pending = nil
+	return o.send(data)
+}
+
+// send sends bytes through the compressions.
+func (o *output) send(data []byte) error {
 	if o.blocks == nil {
 		return o.transport(data)
 	}
@@ -150,7 +141,7 @@ func (o *output) transport(data []byte) error {
 	if o.encoder != nil {
 		_, err = o.encoder.Write(data)
 	} else {
-		_, err = o.w.Write(data) //nolint:gosec // the content type is set, and is not HTML
+		_, err = o.w.Write(data)
 	}
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
@@ -160,6 +151,11 @@ func (o *output) transport(data []byte) error {
 
 // close ends the output.
 func (o *output) close() error {
+	if len(o.pending) > 0 {
+		if err := o.sendPending(); err != nil {
+			return err
+		}
+	}
 	if !o.sent {
 		if err := o.commit(); err != nil {
 			return err
@@ -174,15 +170,35 @@ func (o *output) close() error {
 	return nil
 }
 
+// flush sends what the layers hold.
+func (o *output) flush() {
+	if f, ok := o.encoder.(interface{ Flush() error }); ok {
+		_ = f.Flush() // what fails is met again by the next write
+	}
+	_ = o.w.FlushError()
+}
+
+// maxMarked bounds an error in the midst of the output, as a server does: clients
+// look for its mark in the last piece alone.
+const maxMarked = 16 << 10
+
 // fail puts an error behind output that was sent already, as a server marks it,
-// and reports whether that was the case.
+// and reports whether that was the case. The length is that of the message with its
+// line end: clients find its beginning by it.
 func (o *output) fail(message string) bool {
-	if !o.sent {
+	if !o.sent && !o.w.begun() {
 		return false
 	}
-	text := "\r\n__exception__\r\n" + o.tag + "\r\n" + message + "\n" +
-		strconv.Itoa(len(message)) + " " + o.tag + "\r\n__exception__\r\n"
-	if o.raw([]byte(text)) == nil {
+	if !o.sent {
+		o.pending = nil
+		if o.open() != nil {
+			return true
+		}
+	}
+	o.flush() // clients look at one piece: the mark is a piece of its own
+	message = strings.ToValidUTF8(message[:min(len(message), maxMarked)], "") + "\n"
+	text := "\r\n__exception__\r\n" + o.tag + "\r\n" + message + strconv.Itoa(len(message)) + " " + o.tag + "\r\n__exception__\r\n"
+	if o.send([]byte(text)) == nil {
 		_ = o.close() // whoever it was for sees the end missing
 	}
 	return true

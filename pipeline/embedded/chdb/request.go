@@ -9,34 +9,52 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/pipeline/embedded/browser"
 )
 
 // request is what a request asks for.
 type request struct {
-	id          string
-	text        string // the statement of the URL
-	database    string
-	format      string
-	formatSet   bool
-	revision    uint64 // client_protocol_version
-	compress    bool   // the body is in ClickHouse's own compressed blocks
-	method      string // of those: LZ4, ZSTD
-	level       int
-	encoding    string // Content-Encoding of the answer
-	whole       bool   // wait_end_of_query
-	session     string
-	timeout     time.Duration
-	settings    []pair
-	params      []pair
-	maxQuery    int
-	bounded     bool // the client sets max_result_bytes itself
-	readonly    bool
-	expressions bool // of INSERT ... VALUES: they are run
-	body        io.Reader
+	id        string
+	user      string
+	text      string // the statement of the URL
+	database  string
+	format    string
+	formatSet bool
+	revision  uint64 // client_protocol_version
+	compress  bool   // the body is in ClickHouse's own compressed blocks
+	method    string // of those: LZ4, ZSTD
+	level     int
+	encoding  string // Content-Encoding of the answer
+	whole     bool   // wait_end_of_query
+	buffer    int    // buffer_size: what is kept back of an answer
+	session   string
+	// session_check: the session must be there. close_session: it ends with the request.
+	sessionCheck, sessionClose bool
+	timeout                    time.Duration
+	progress                   time.Duration // how often it is told in headers; 0: not at all
+	replace                    bool          // replace_running_query
+	replaceWait                time.Duration
+	settings                   []pair
+	params                     []pair
+	maxQuery                   int
+	bounded                    bool // the client sets max_result_bytes itself
+	readonly                   bool
+	frozen                     bool // readonly = 1 or the like: settings stay as they are too
+	expressions                bool // of INSERT ... VALUES: they are run
+	body                       io.Reader
+	externals                  []external
 }
 
 // defaultMaxQuery is max_query_size of a server.
 const defaultMaxQuery = 256 << 10
+
+// defaultBuffer is buffer_size of a server, and maxBuffer bounds what a client may make
+// of it.
+const (
+	defaultBuffer = 1 << 20
+	maxBuffer     = 16 << 20
+)
 
 // maxMaxQuery bounds what a client may make of it: a statement is held in memory as
 // tokens too.
@@ -47,12 +65,25 @@ const maxMaxQuery = 8 << 20
 // several times as much.
 const maxWhole = 128 << 20
 
-func newRequest(r *http.Request) (*request, error) {
+func newRequest(r *http.Request, users handover) (*request, error) {
 	query := r.URL.Query()
+	body, err := decodeBody(r.Body, r.Header.Get("Content-Encoding"), query.Get("decompress") == "1")
+	if err != nil {
+		return nil, err
+	}
+	var tables []external
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		if tables, err = readParts(r, body, query); err != nil {
+			return nil, err
+		}
+		body = http.NoBody
+	}
 	req := &request{
+		body: body, externals: tables,
 		id: query.Get("query_id"), text: query.Get("query"), database: query.Get("database"),
 		format: "TabSeparated", session: query.Get("session_id"), timeout: time.Minute,
-		method: "LZ4", maxQuery: defaultMaxQuery,
+		method: "LZ4", maxQuery: defaultMaxQuery, buffer: defaultBuffer, replaceWait: 5 * time.Second,
+		sessionCheck: query.Get("session_check") == "1", sessionClose: query.Get("close_session") == "1",
 	}
 	if req.id == "" {
 		req.id = r.Header.Get("X-ClickHouse-Query-Id")
@@ -61,27 +92,45 @@ func newRequest(r *http.Request) (*request, error) {
 		id := nonce()
 		req.id = id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
 	}
+	if len(req.id) > maxID {
+		return nil, newException(36, "BAD_ARGUMENTS", "A query_id of more than "+strconv.Itoa(maxID)+" bytes is not served by the embedded ClickHouse")
+	}
 	if req.database == "" {
 		req.database = r.Header.Get("X-ClickHouse-Database")
 	}
 	if f := r.Header.Get("X-ClickHouse-Format"); f != "" {
 		req.format, req.formatSet = f, true
 	}
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
-		return req, newException(48, "NOT_IMPLEMENTED", "External tables (multipart bodies) are not served by the embedded ClickHouse")
+	if req.user, err = users.user(r, query); err != nil {
+		return req, err
+	}
+	if role := query.Get("role"); role != "" {
+		return req, newException(511, "UNKNOWN_ROLE", "There is no role `"+shortened(role)+"` in user directories")
+	}
+	if req.session != "" {
+		req.session = req.user + "/" + req.session
 	}
 	if err := req.readURL(query); err != nil {
 		return req, err
 	}
-	req.readonly = r.Method == http.MethodGet // as a server has it: a GET changes nothing
+	req.frozen = req.frozen || req.user == ReaderUser
+	// As a server has it, a GET changes nothing; and nothing that a page in a browser sends does.
+	req.readonly = req.readonly || req.frozen || r.Method == http.MethodGet || browser.IsPage(r)
 	req.encoding = chooseEncoding(r.Header.Get("Accept-Encoding"), query.Get("enable_http_compression"))
-	var err error
-	req.body, err = decodeBody(r.Body, r.Header.Get("Content-Encoding"), query.Get("decompress") == "1")
-	if err != nil {
-		return req, err
+	if on := query.Get("send_progress_in_http_headers"); (on == "1" || on == "true") && r.ProtoAtLeast(1, 1) {
+		req.progress = 100 * time.Millisecond // a server's http_headers_progress_interval_ms
+		if n, err := strconv.Atoi(query.Get("http_headers_progress_interval_ms")); err == nil && n > 0 {
+			req.progress = max(time.Duration(n)*time.Millisecond, minProgress)
+		}
 	}
 	return req, nil
 }
+
+// maxID bounds a query_id: statements that ask for ids hold those of all that run.
+const maxID = 256
+
+// minProgress bounds how often the engine is asked for it.
+const minProgress = 20 * time.Millisecond
 
 // readURL sorts the URL's parameters into ours, the statement's and settings.
 func (req *request) readURL(query url.Values) error {
@@ -93,13 +142,19 @@ func (req *request) readURL(query url.Values) error {
 		}
 		switch name {
 		case "query", "query_id", "database", "session_id", "session_check", "decompress", "user", "password",
-			"quota_key", "stacktrace", "role", "buffer_size", "http_write_exception_in_output_format", "close_session":
+			"quota_key", "stacktrace", "role", "http_write_exception_in_output_format", "close_session":
 		case "default_format":
 			req.format, req.formatSet = value, true
 		case "compress":
 			req.compress = value == "1"
 		case "wait_end_of_query":
 			req.whole = value == "1"
+		case "buffer_size":
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 0 {
+				return newException(72, "CANNOT_PARSE_NUMBER", "buffer_size: not a number: '"+value+"'")
+			}
+			req.buffer = min(n, maxBuffer)
 		case "session_timeout":
 			seconds, err := strconv.Atoi(value)
 			if err != nil || seconds <= 0 || seconds > 3600 {
@@ -113,9 +168,6 @@ func (req *request) readURL(query url.Values) error {
 			}
 			req.revision = revision
 		default:
-			if strings.HasSuffix(name, "_structure") && query.Has(strings.TrimSuffix(name, "_structure")+"_format") {
-				return newException(48, "NOT_IMPLEMENTED", "External tables are not served by the embedded ClickHouse")
-			}
 			req.setting(name, value)
 		}
 	}
@@ -133,6 +185,15 @@ func (req *request) setting(name, value string) {
 		return // an answer here always means that the rows are stored
 	case "max_result_bytes":
 		req.bounded = true
+	case "readonly":
+		req.readonly = value != "0"
+		req.frozen = req.readonly && value != "2"
+	case "replace_running_query":
+		req.replace = value == "1" || value == "true"
+	case "replace_running_query_max_wait_ms":
+		if n, err := strconv.Atoi(value); err == nil && n >= 0 {
+			req.replaceWait = time.Duration(n) * time.Millisecond
+		}
 	case "max_query_size":
 		if n, err := strconv.Atoi(value); err == nil && n >= 0 {
 			req.maxQuery = n

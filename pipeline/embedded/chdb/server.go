@@ -55,6 +55,10 @@ type Config struct {
 	// the data of a run before: it is tried again and Health says why. Where there
 	// is no such data Start fails: nothing was ever well there.
 	KeepTrying bool
+	// ReaderPassword makes the user reader, who may SELECT from Database and no more.
+	// Without a password there is no such user.
+	ReaderPassword string
+	Database       string // default: plumbline
 	// Env is added to the child's environment.
 	Env    []string
 	Logger zerolog.Logger
@@ -213,6 +217,8 @@ func (s *Server) launch() (*child, error) {
 		return nil, fmt.Errorf("start child: %w", err)
 	}
 	s.setChild(c)
+	// A child that ends before it reads this is noticed by whoever waits for it.
+	_ = newHandover(s.cfg.Database, s.cfg.ReaderPassword).write(c.stdin)
 	return c, nil
 }
 

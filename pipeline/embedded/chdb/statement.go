@@ -29,6 +29,30 @@ func (st statement) refusal() error {
 	return newException(62, "SYNTAX_ERROR", "Syntax error: failed at position 1 ("+st.refuse+")")
 }
 
+// begins reports whether the statement's first word is this one.
+func (st statement) begins(upper string) bool { return len(st.tokens) > 0 && st.tokens[0].word(upper) }
+
+// settingsSet are the names that the statement SETs.
+func (st statement) settingsSet() []string {
+	var names []string
+	for i := 1; i+1 < len(st.tokens) && st.begins("SET"); i++ {
+		if before := st.tokens[i-1]; st.tokens[i].names() && st.tokens[i+1].is("=") && (i == 1 || before.is(",")) {
+			names = append(names, st.tokens[i].value)
+		}
+	}
+	return names
+}
+
+// hasSettings reports whether the statement has a clause SETTINGS.
+func (st statement) hasSettings() bool {
+	for i, tok := range st.tokens {
+		if tok.word("SETTINGS") && i+2 < len(st.tokens) && st.tokens[i+1].names() && st.tokens[i+2].is("=") {
+			return true
+		}
+	}
+	return false
+}
+
 type kind int
 
 const (
