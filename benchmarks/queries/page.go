@@ -73,15 +73,18 @@ Names of agents, sessions, credentials and addresses in them are those of an eve
 		m := p.merged[i]
 		fmt.Fprintf(&b, "| `%s` | %.0f | %.0f | %.1f MiB | %.0f | %.0f | %.1f MiB | %.1f MiB |\n", t.name, t.parts, t.rows, t.disk/(1<<20), m.parts, m.rows, m.disk/(1<<20), m.indexes/(1<<20))
 	}
-	over := 0
+	clock, cpu := 0, 0
 	b.WriteString("\n| query | rows read, just loaded | ms | CPU ms | rows read, days merged | ms | CPU ms |\n|---|---|---|---|---|---|---|\n")
 	for _, l := range p.lines {
 		if l.merged.seconds > limit.Seconds() {
-			over++
+			clock++
+		}
+		if l.merged.cpu > limit.Seconds() {
+			cpu++
 		}
 		fmt.Fprintf(&b, "| %s | %d | %s | %s | %d | %s | %s |\n", l.name(), l.loaded.read, ms(l.loaded.seconds), ms(l.loaded.cpu), l.merged.read, ms(l.merged.seconds), ms(l.merged.cpu))
 	}
-	fmt.Fprintf(&b, "\nOver a second with the days merged: %d of %d.\n", over, len(p.lines))
+	fmt.Fprintf(&b, "\nOver a second with the days merged: %d of %d by the clock, %d by the engine's CPU on one core.\n", clock, len(p.lines), cpu)
 	_, err := w.Write(b.Bytes())
 	return err
 }
