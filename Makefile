@@ -14,10 +14,10 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz properties bench bench-micro nab quality identical otel asyncapi judges clients faults faults-kafka soak golden docs check clean
+.PHONY: help setup build demo run test test-race test-short lint fuzz properties bench bench-micro bench-queries nab quality identical otel asyncapi judges clients faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: build ## get the embedded ClickHouse engine (once, ~180 MB, into the user's cache)
 	@$(BIN)/plumbline setup
@@ -62,6 +62,9 @@ properties: ## the detector's statistics against exact ones, other random number
 
 bench: setup ## how fast it is, honestly: about ten minutes, into benchmarks/results (ARGS=--quick: one)
 	$(GO) run ./benchmarks/throughput --out benchmarks/results $(ARGS)
+
+bench-queries: setup ## what every documented query takes at ten million events: about twenty minutes, into benchmarks/results (ARGS='--rows 1000000')
+	$(GO) run ./benchmarks/queries --out benchmarks/results $(ARGS)
 
 bench-micro: ## the micro-benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)

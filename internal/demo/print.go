@@ -49,7 +49,10 @@ func (s *Summary) printNext(w io.Writer, p *screen, program string) {
 }
 
 // Query is a command to look further with.
-type Query struct{ What, Command string }
+type Query struct {
+	What, Command string
+	SQL           string // of a command that asks it
+}
 
 // Queries returns commands that work as they are pasted, after the demo has ended.
 func (s *Summary) Queries(program string) []Query {
@@ -60,12 +63,14 @@ func (s *Summary) Queries(program string) []Query {
 		}
 	}
 	with := " --data-dir " + shell(s.DataDir)
-	sql := func(text string) string { return program + " query" + with + ` "` + text + `"` }
+	ask := func(what, sql string) Query {
+		return Query{what, program + " query" + with + ` "` + sql + `"`, sql}
+	}
 	return []Query{
-		{"the alerts", program + " alerts" + with},
-		{"who an attacked agent is, and what it does", program + " agent" + with + " " + shell(agent)},
-		{"what it did, hour by hour", sql("SELECT start, events, bytes_sent, new_resources, new_destinations, round(score) AS score FROM windows WHERE agent_id = '" + sqlString(agent) + "' ORDER BY start DESC LIMIT 12")},
-		{"who sends the most, and where to", sql("SELECT agent_id, arrayJoin(resources) AS destination, formatReadableSize(sum(bytes_sent)) AS sent FROM activity WHERE access = 'send' GROUP BY ALL ORDER BY sum(bytes_sent) DESC LIMIT 10")},
+		{What: "the alerts", Command: program + " alerts" + with},
+		{What: "who an attacked agent is, and what it does", Command: program + " agent" + with + " " + shell(agent)},
+		ask("what it did, hour by hour", "SELECT start, events, bytes_sent, new_resources, new_destinations, round(score) AS score FROM windows WHERE agent_id = '" + sqlString(agent) + "' ORDER BY start DESC LIMIT 12"),
+		ask("who sends the most, and where to", "SELECT agent_id, arrayJoin(resources) AS destination, formatReadableSize(sum(bytes_sent)) AS sent FROM activity WHERE access = 'send' GROUP BY ALL ORDER BY sum(bytes_sent) DESC LIMIT 10"),
 	}
 }
 

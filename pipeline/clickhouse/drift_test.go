@@ -73,7 +73,7 @@ func TestWhatIsGoneFromTheSchemaIsNamedAndPutBack(t *testing.T) {
 		{[]string{"DROP TABLE alert_rows", "DROP VIEW alerts"}, []string{"create table alert_rows, which is gone", "views and retention (view alerts is gone)"}},
 		{[]string{"DROP VIEW activity", "DROP VIEW windows"}, []string{"views and retention (view activity is gone, view windows is gone)"}},
 		{[]string{"CREATE OR REPLACE VIEW activity AS SELECT * FROM activity_rows WHERE agent_id != 'evil'"}, []string{"views and retention (view activity selects something else)"}},
-		{[]string{"ALTER TABLE activity_rows DROP COLUMN tool"}, []string{"add column tool to activity_rows, which is gone", "views and retention"}},
+		{[]string{"ALTER TABLE activity_rows DROP COLUMN model"}, []string{"add column model to activity_rows, which is gone", "views and retention"}},
 		{[]string{"ALTER TABLE activity_rows DROP COLUMN tokens_in, DROP COLUMN attributes", "ALTER TABLE window_rows DROP COLUMN signals"}, []string{
 			"add column tokens_in to activity_rows, which is gone", "add column attributes to activity_rows, which is gone",
 			"add column signals to window_rows, which is gone", "views and retention",
@@ -84,11 +84,12 @@ func TestWhatIsGoneFromTheSchemaIsNamedAndPutBack(t *testing.T) {
 		{[]string{"ALTER TABLE alert_rows DROP COLUMN `signals.p`"}, []string{"add column signals.p to alert_rows, which is gone", "views and retention"}},
 		{[]string{"ALTER TABLE activity_rows DROP INDEX resources"}, []string{"add index resources to activity_rows, which is gone", "views and retention"}},
 		{[]string{"ALTER TABLE activity_rows RESET SETTING materialize_ttl_recalculate_only"}, []string{"set materialize_ttl_recalculate_only of activity_rows back to 1", "views and retention"}},
+		{[]string{"ALTER TABLE window_rows RESET SETTING min_age_to_force_merge_seconds"}, []string{"set min_age_to_force_merge_seconds of window_rows back to 3600", "views and retention"}},
 		{[]string{"ALTER TABLE alert_rows RESET SETTING fsync_after_insert"}, []string{"views and retention (table alert_rows does not fsync)"}},
 		{[]string{"ALTER TABLE activity_rows REMOVE TTL"}, []string{"views and retention (table activity_rows has no TTL)"}},
 		{[]string{"ALTER TABLE activity_rows MODIFY TTL toDateTime(recorded_at) + INTERVAL 2 DAY"}, []string{"views and retention (table activity_rows keeps rows for 2 days, not 30)"}},
 		{[]string{"ALTER TABLE schema_migrations DROP COLUMN name"}, []string{"add column name to schema_migrations, which is gone", "views and retention"}},
-		{[]string{"DROP TABLE schema_migrations"}, []string{"0001 activity rows", "0002 alert rows", "0003 window rows", "views and retention"}},
+		{[]string{"DROP TABLE schema_migrations"}, []string{"0001 activity rows", "0002 alert rows", "0003 window rows", "0004 lookups", "views and retention"}},
 	} {
 		t.Run(strings.Join(c.damage, "; "), func(t *testing.T) {
 			for _, sql := range c.damage {
@@ -245,6 +246,6 @@ func TestAnInstanceOfAnotherReleaseOrConfigIsNoLoss(t *testing.T) {
 	require.ErrorContains(t, db.CheckLost(t.Context()), "view alerts is gone")
 
 	require.NoError(t, other.Migrate(t.Context(), nil))
-	exec(t, db, "INSERT INTO schema_migrations VALUES (4, 'from_the_future', 'ab', now64())")
+	exec(t, db, "INSERT INTO schema_migrations VALUES (5, 'from_the_future', 'ab', now64())")
 	require.NoError(t, db.CheckLost(t.Context()))
 }

@@ -20,7 +20,7 @@ func stepNames(steps []Step) []string {
 	return out
 }
 
-var allSteps = []string{"create database", "0001 activity rows", "0002 alert rows", "0003 window rows", "views and retention"}
+var allSteps = []string{"create database", "0001 activity rows", "0002 alert rows", "0003 window rows", "0004 lookups", "views and retention"}
 
 func TestMigrationsAreAppliedOnceAndInOrder(t *testing.T) {
 	db := open(t, chdbtest.Start(t))
@@ -36,7 +36,7 @@ func TestMigrationsAreAppliedOnceAndInOrder(t *testing.T) {
 	plan, err := db.Plan(ctx)
 	require.NoError(t, err)
 	require.Equal(t, allSteps, stepNames(plan.Steps))
-	require.Equal(t, []uint32{0, 3}, []uint32{plan.Current, plan.Latest})
+	require.Equal(t, []uint32{0, 4}, []uint32{plan.Current, plan.Latest})
 	for _, s := range plan.Steps {
 		require.NotEmpty(t, s.SQL)
 	}
@@ -50,10 +50,10 @@ func TestMigrationsAreAppliedOnceAndInOrder(t *testing.T) {
 	heard = nil
 	require.NoError(t, db.Migrate(ctx, func(s Step) { heard = append(heard, s) }))
 	require.Empty(t, heard, "nothing is left to do")
-	require.Equal(t, 4, count(t, db, "schema_migrations"))
+	require.Equal(t, 5, count(t, db, "schema_migrations"))
 	plan, err = db.Plan(ctx)
 	require.NoError(t, err)
-	require.Equal(t, &Plan{Database: "plumbline", Current: 3, Latest: 3}, plan)
+	require.Equal(t, &Plan{Database: "plumbline", Current: 4, Latest: 4}, plan)
 
 	exec(t, db, "DROP VIEW alerts")
 	require.ErrorIs(t, db.CheckSchema(ctx), ErrSchemaPending)
@@ -92,10 +92,10 @@ func TestAnAppliedMigrationMayNotChange(t *testing.T) {
 
 func TestADatabaseThatIsNewerThanTheProgramIsLeftAlone(t *testing.T) {
 	db := migrated(t)
-	exec(t, db, "INSERT INTO schema_migrations VALUES (4, 'from_the_future', 'ab', now64())")
+	exec(t, db, "INSERT INTO schema_migrations VALUES (5, 'from_the_future', 'ab', now64())")
 	for name, err := range map[string]error{"migrate": db.Migrate(t.Context(), nil), "check": db.CheckSchema(t.Context())} {
 		require.ErrorIs(t, err, ErrSchemaNewer, name)
-		require.ErrorContains(t, err, "has schema version 4, this program knows 3")
+		require.ErrorContains(t, err, "has schema version 5, this program knows 4")
 	}
 }
 

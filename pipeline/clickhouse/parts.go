@@ -134,9 +134,12 @@ func (s *schema) probes(table string) []string {
 	}
 	var out []string
 	for _, i := range shape.Indexes {
-		if c := shape.column(i.Expr); c != nil && strings.HasPrefix(c.Type, "Array(") {
+		switch c := shape.column(i.Expr); {
+		case c != nil && strings.HasPrefix(c.Type, "Array("):
 			out = append(out, "has("+i.Expr+", 'no such value')")
-		} else {
+		case c != nil && strings.HasPrefix(c.Type, "DateTime64("):
+			out = append(out, i.Expr+" = toDateTime64('1900-01-01 00:00:00', 3, 'UTC')")
+		default:
 			out = append(out, i.Expr+" = 'no such value'")
 		}
 	}

@@ -73,6 +73,26 @@ type expectation struct {
 func expectations() []expectation {
 	return []expectation{
 		{
+			heading: "What happened last?",
+			columns: []string{"time", "agent_id", "on_behalf_of", "action", "tool", "access", "resources", "outcome"},
+			rows:    []map[string]string{{"agent_id": "invoice-bot-07", "tool": "mail.send"}, {"agent_id": "notes-helper", "tool": "files.read"}},
+		},
+		{
+			heading: "Where was a credential used?",
+			columns: []string{"agent_id", "source_ip", "credential_type", "events", "first_used", "last_used"},
+			rows:    []map[string]string{{"agent_id": "invoice-bot-07", "source_ip": "10.0.0.7", "events": "61"}, {"source_ip": "203.0.113.9", "credential_type": "static_key", "events": "1"}},
+		},
+		{
+			heading: "What came from an address?",
+			columns: []string{"time", "agent_id", "on_behalf_of", "credential_id", "tool", "access", "resources", "bytes_sent", "outcome"},
+			rows:    []map[string]string{{"agent_id": "invoice-bot-07", "credential_id": "key-7", "resources": "[email:drop@example.net]"}},
+		},
+		{
+			heading: "Who touched a resource?",
+			columns: []string{"tenant_id", "agent_id", "access", "events", "first_touched", "last_touched", "bytes"},
+			rows:    []map[string]string{{"tenant_id": "default", "agent_id": "invoice-bot-07", "access": "send", "events": "1", "bytes": "3145728"}},
+		},
+		{
 			heading: "On whose authority does an agent act?",
 			columns: []string{"on_behalf_of", "events", "sessions", "first_event", "last_event"},
 			rows:    []map[string]string{{"on_behalf_of": "team-finance@example.com", "events": "61", "sessions": "3"}, {"on_behalf_of": "mallory@example.net", "events": "1", "sessions": "1"}},

@@ -4,6 +4,11 @@
 -- FINAL shows each identity once, merged or not. Merging per partition is enough
 -- since equal identities share their partition. The filter on recorded_at hides a
 -- row that was stored again after its part had expired.
+--
+-- Exact mode would read, for every granule that an index leaves, all granules of
+-- all days that hold the same agents: everything. Copies of a row are equal in every
+-- indexed column, so that an index leaves all of them or none. Two decodings of one
+-- record (another `version`) may differ; ADR 0005 says what is seen of them.
 ALTER TABLE {{database}}.activity_rows
     MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay({{retention_days}} + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
@@ -23,7 +28,8 @@ SELECT
     origin_topic, origin_partition, origin_offset, origin_index
 FROM {{database}}.activity_rows FINAL
 WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
-SETTINGS do_not_merge_across_partitions_select_final = 1;
+SETTINGS do_not_merge_across_partitions_select_final = 1,
+    use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0;
 
 CREATE OR REPLACE VIEW {{database}}.alerts AS
 SELECT

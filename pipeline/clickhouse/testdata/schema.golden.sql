@@ -1,4 +1,4 @@
--- Schema version 3 for database `sec\`ops`, retention 30 days.
+-- Schema version 4 for database `sec\`ops`, retention 30 days.
 
 -- ---- create database
 
@@ -224,6 +224,33 @@ ORDER BY (tenant_id, agent_id, start, seconds)
 TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC')
 SETTINGS materialize_ttl_recalculate_only = 1;
 
+-- ---- 0004 lookups
+
+-- What an analyst looks up across agents, and what makes the views cheap.
+--
+-- `time` is in the key behind the agent, where it leaves no day out; its least and
+-- greatest value do. The others are bloom filters: a granule holds some agents, and
+-- each of them few credentials, addresses, principals and tools.
+--
+-- An index is there for new parts, and for old ones once they are merged:
+-- MATERIALIZE INDEX, which reads the column again, is left to the operator.
+ALTER TABLE `sec\`ops`.activity_rows
+    ADD INDEX IF NOT EXISTS time            time            TYPE minmax             GRANULARITY 1,
+    ADD INDEX IF NOT EXISTS on_behalf_of    on_behalf_of    TYPE bloom_filter(0.01) GRANULARITY 4,
+    ADD INDEX IF NOT EXISTS tool            tool            TYPE bloom_filter(0.01) GRANULARITY 4,
+    ADD INDEX IF NOT EXISTS target_agent_id target_agent_id TYPE bloom_filter(0.01) GRANULARITY 4,
+    ADD INDEX IF NOT EXISTS credential_id   credential_id   TYPE bloom_filter(0.01) GRANULARITY 4,
+    ADD INDEX IF NOT EXISTS source_ip       source_ip       TYPE bloom_filter(0.01) GRANULARITY 4;
+
+-- FINAL has nothing to do in a partition that is one merged part. Merges by size
+-- leave a handful of parts for good, and every query then merges all rows of the day
+-- anew. So a day that has been quiet for an hour is merged into one part, once; where
+-- rows come late, once more.
+ALTER TABLE `sec\`ops`.activity_rows
+    MODIFY SETTING min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1;
+ALTER TABLE `sec\`ops`.window_rows
+    MODIFY SETTING min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1;
+
 -- ---- views and retention
 
 -- Applied whenever its text, filled in, is not what was applied last: this is how
@@ -232,6 +259,11 @@ SETTINGS materialize_ttl_recalculate_only = 1;
 -- FINAL shows each identity once, merged or not. Merging per partition is enough
 -- since equal identities share their partition. The filter on recorded_at hides a
 -- row that was stored again after its part had expired.
+--
+-- Exact mode would read, for every granule that an index leaves, all granules of
+-- all days that hold the same agents: everything. Copies of a row are equal in every
+-- indexed column, so that an index leaves all of them or none. Two decodings of one
+-- record (another `version`) may differ; ADR 0005 says what is seen of them.
 ALTER TABLE `sec\`ops`.activity_rows
     MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
@@ -251,7 +283,8 @@ SELECT
     origin_topic, origin_partition, origin_offset, origin_index
 FROM `sec\`ops`.activity_rows FINAL
 WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
-SETTINGS do_not_merge_across_partitions_select_final = 1;
+SETTINGS do_not_merge_across_partitions_select_final = 1,
+    use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0;
 
 CREATE OR REPLACE VIEW `sec\`ops`.alerts AS
 SELECT

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	var err error
+	if os.Getenv(childEnv) != "" {
+		err = runEngine(ctx, os.Args[1:])
+	} else {
+		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "queries: "+err.Error())
+		os.Exit(1) //nolint:forbidigo // this is the program
+	}
+}
+
+// limit is what no documented query may take.
+const limit = time.Second
+
+type options struct {
+	rows, days, rounds int
+	data, out          string
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	var o options
+	flags := flag.NewFlagSet("queries", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&o.rows, "rows", 10_000_000, "events to store")
+	flags.IntVar(&o.days, "days", 30, "days over which they are spread, at most 80")
+	flags.IntVar(&o.rounds, "rounds", 5, "how often each query is asked; the shortest time counts")
+	flags.StringVar(&o.data, "data", "", "directory of the engine's data; kept, and used again where it has events (default: a temporary one)")
+	flags.StringVar(&o.out, "out", "", "directory for queries.md (default: standard output)")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if o.rows < 1 || o.days < 1 || o.days > 80 || o.rounds < 1 || flags.NArg() > 0 {
+		return errors.New("--rows and --rounds are at least 1, --days 1 to 80, and there are no arguments")
+	}
+	begin := time.Now()
+	progress := func(format string, args ...any) {
+		fmt.Fprintf(stderr, "queries: %4.0fs  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+	dir := o.data
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "plumbline-queries-"); err != nil {
+			return fmt.Errorf("temporary directory: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	e, stop, err := startEngine(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	p := &page{command: strings.Join(append([]string{"go run ./benchmarks/queries"}, args...), " "), days: o.days}
+	if err := e.load(ctx, o, p, progress); err != nil {
+		return err
+	}
+	if err := e.compare(ctx, o, p, progress); err != nil {
+		return err
+	}
+	if o.out == "" {
+		return p.write(ctx, stdout)
+	}
+	file, err := os.Create(filepath.Join(o.out, "queries.md"))
+	if err != nil {
+		return fmt.Errorf("results: %w", err)
+	}
+	return errors.Join(p.write(ctx, file), file.Close())
+}
+
+// load stores the events, unless there are some.
+func (e *engine) load(ctx context.Context, o options, p *page, progress func(string, ...any)) error {
+	there, err := e.number(ctx, "SELECT count() FROM activity_rows")
+	if err != nil || there > 0 {
+		return err
+	}
+	before, err := e.cpu(ctx)
+	if err != nil {
+		return err
+	}
+	p.filled, err = fill(ctx, e.db, filling{rows: o.rows, days: o.days, end: time.Now(), seed: 1}, func(n int) {
+		if n%1_000_000 < batchRows {
+			progress("%d events stored", n)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	after, err := e.cpu(ctx)
+	p.insertCPU = after - before
+	return err
+}
+
+// compare measures every question as the load leaves the tables, and with the days
+// merged.
+func (e *engine) compare(ctx context.Context, o options, p *page, progress func(string, ...any)) error {
+	questions, err := e.questions(ctx, ".")
+	if err != nil {
+		return err
+	}
+	p.lines = make([]line, len(questions))
+	ask := func(keep func(*line, cost)) error {
+		for i, q := range questions {
+			c, err := e.measure(ctx, q, o.rounds)
+			if err != nil {
+				return err
+			}
+			p.lines[i].question = q
+			keep(&p.lines[i], c)
+		}
+		return nil
+	}
+	progress("%d queries as the load leaves the tables", len(questions))
+	if p.loaded, err = e.stored(ctx); err != nil {
+		return err
+	}
+	if err := ask(func(l *line, c cost) { l.loaded = c }); err != nil {
+		return err
+	}
+	progress("merging the days")
+	before, err := e.cpu(ctx)
+	if err != nil {
+		return err
+	}
+	if err := e.mergeDays(ctx); err != nil {
+		return err
+	}
+	after, err := e.cpu(ctx)
+	if err != nil {
+		return err
+	}
+	p.mergeCPU = after - before
+	if p.merged, err = e.stored(ctx); err != nil {
+		return err
+	}
+	progress("%d queries with the days merged", len(questions))
+	if err := ask(func(l *line, c cost) { l.merged = c }); err != nil {
+		return err
+	}
+	slices.SortStableFunc(p.lines, func(a, b line) int { return cmp.Compare(b.merged.cpu, a.merged.cpu) })
+	return nil
+}
