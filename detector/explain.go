@@ -161,7 +161,7 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 			// order, is said once.
 			said := func(text string) bool { return strings.Contains(text, thing(det.Text)) }
 			if len(texts) < 3 && !slices.ContainsFunc(texts, said) {
-				texts = append(texts, det.Text)
+				texts = append(texts, d.anew(texts, det.Text))
 			}
 		}
 	}
@@ -182,6 +182,19 @@ func tenantShown(a *agent) string {
 	}
 	tenantID, _ := a.names()
 	return text(tenantID)
+}
+
+// anew is a text in which a target that an earlier one named is not named again.
+func (d *Detector) anew(texts []string, text string) string {
+	target := signal.Quote(d.ctx.Target)
+	if len(texts) == 0 || target == "" || !strings.Contains(texts[0], " "+target) {
+		return text
+	}
+	before, after, found := strings.Cut(text, " "+target)
+	if !found || after != "" && after[0] != ',' && after[0] != ' ' {
+		return text
+	}
+	return before + " that place" + after
 }
 
 // thing is a text without for whom it is new and how much else was.

@@ -9,10 +9,9 @@ import (
 // query is ClickHouse SQL for the proving events.
 func query(al *schemas.Alert, e *episode, at schemas.Millis, a *agent) string {
 	start, end := at, at
-	for _, s := range al.Signals {
-		if s.WindowStart > 0 {
-			start = min(start, s.WindowStart)
-		}
+	lead := al.Signals[0]
+	if lead.WindowSeconds > 0 {
+		start = min(start, lead.WindowStart)
 	}
 	start = min(start, e.first)
 	end = max(end, e.last)
@@ -35,7 +34,7 @@ func query(al *schemas.Alert, e *episode, at schemas.Millis, a *agent) string {
 	sqlTime(&b, start)
 	b.WriteString(" AND ")
 	sqlTime(&b, end)
-	if lead := al.Signals[0]; len(e.evidence.EventIDs) > 0 && (a.id == swarmID || len(lead.FirstSeen) > 0 && lead.WindowSeconds == 0) {
+	if len(e.evidence.EventIDs) > 0 && (a.id == swarmID || lead.WindowSeconds == 0) {
 		b.WriteString(" AND event_id IN (")
 		for i, id := range e.evidence.EventIDs {
 			if i > 0 {

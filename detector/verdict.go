@@ -262,10 +262,19 @@ func (d *Detector) contributions() []schemas.AlertSignal {
 func (d *Detector) alertSignal(r rankedSignal, det signal.Detail) schemas.AlertSignal {
 	return schemas.AlertSignal{
 		Name: d.names[r.index], Unit: d.infos[r.index].Unit,
-		Observed: round4(det.Observed), Expected: round4(det.Expected), Low: round4(det.Low), High: round4(det.High),
+		Observed: whole(det.Observed), Expected: round4(det.Expected), Low: round4(det.Low), High: round4(det.High),
 		P: round4(r.lambda), WindowStart: det.Start, WindowSeconds: det.Seconds,
 		BaselineSamples: round4(det.Samples), Baseline: cmp.Or(det.Baseline, schemas.BaselineAgent), FirstSeen: det.FirstSeen, LedBy: det.LedBy,
 	}
+}
+
+// whole leaves what was counted as it is, so that it can be compared with the events, and
+// rounds the rest.
+func whole(x float64) float64 {
+	if x == math.Trunc(x) && math.Abs(x) < 1<<53 {
+		return x
+	}
+	return round4(x)
 }
 
 // round4 keeps four significant digits: what people read, and what does not depend
