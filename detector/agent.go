@@ -157,6 +157,17 @@ func (t *trail) each(f func(id, tool, resource string)) {
 	}
 }
 
+// last calls f on the newest n events, the oldest first.
+func (t *trail) last(n int64, f func(id, tool, resource string)) {
+	skip := -n
+	t.each(func(string, string, string) { skip++ })
+	t.each(func(id, tool, resource string) {
+		if skip--; skip < 0 {
+			f(id, tool, resource)
+		}
+	})
+}
+
 // tool returns the name of the newest tool in the trail that has this tag, empty
 // where there is none.
 func (t *trail) tool(tag uint32) (name string) {

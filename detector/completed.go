@@ -2,6 +2,7 @@ package detector
 
 import (
 	"cmp"
+	"math"
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
@@ -28,22 +29,25 @@ func (d *Detector) completedBy(ev *schemas.Activity, at schemas.Millis) *schemas
 	return c
 }
 
-// target is what an event is most about: the new thing that led, where one did; else
-// where it went, what it changed or what it read, the first of each; else the agent that it
-// was for. What a failed call names was its target too.
+// target is what an event is most about: the new thing that led, where one did; else its
+// main thing.
 func (d *Detector) target(ev *schemas.Activity) string {
-	if it, ok := signal.Led(&d.ctx, d.names[d.ranked[0].index]); ok && targetRank(&it) > 0 {
+	if it, ok := signal.Led(&d.ctx, d.names[d.ranked[0].index]); ok && targetRank(&it, ev, false) > 0 {
 		return resource(named(&it))
 	}
-	return resource(d.usualTarget(ev))
+	return resource(d.mainThing(ev))
 }
 
-// usualTarget is what an event is most about, whatever of it is new.
-func (d *Detector) usualTarget(ev *schemas.Activity) string {
-	best, rank := "", 0
+// mainThing is where an event went, what it changed or what it read: the one to which all
+// that it moves is put down. A place that is new stands before what is known, whatever an
+// event names first. What a failed call names was its target too.
+func (d *Detector) mainThing(ev *schemas.Activity) string {
+	d.weighItems()
+	best, rank, x := "", 0, 0.0
 	for i := range d.items {
-		if r := targetRank(&d.items[i]); r > rank {
-			best, rank = named(&d.items[i]), r
+		it, at := &d.items[i], d.weights[i]
+		if r := targetRank(it, ev, at > 0); r > rank || r > 0 && r == rank && at > x {
+			best, rank, x = named(it), r, at
 		}
 	}
 	if best == "" && len(ev.Resources) > 0 {
@@ -55,21 +59,54 @@ func (d *Detector) usualTarget(ev *schemas.Activity) string {
 	return best
 }
 
-// targetRank orders what may be a target, a file that is sent behind where it is sent to; 0:
-// nothing that can be one.
-func targetRank(it *baseline.Item) int {
+// siteFirst puts a new site before whatever is new at a known one.
+const siteFirst = 100
+
+// weighItems says how rare each destination of the event is that is new, or lies at a new
+// site; 0 of all else. What is new stands in the order of the items, and sites behind what
+// lies at them.
+func (d *Detector) weighItems() {
+	d.weights = append(d.weights[:0], make([]float64, len(d.items))...)
+	at, f := -1, 0
+	for i := range d.items {
+		it, x := &d.items[i], 0.0
+		if f < len(d.fresh) && d.fresh[f].Item.Hash == it.Hash && d.fresh[f].Item.Kind == it.Kind {
+			x = max(d.fresh[f].X, math.SmallestNonzeroFloat64)
+			f++
+		}
+		switch it.Kind {
+		case baseline.ItemDestination, baseline.ItemAgent:
+			at, d.weights[i] = i, x
+		case baseline.ItemSite:
+			if at >= 0 && x > 0 {
+				d.weights[at] = max(d.weights[at], siteFirst+x)
+			}
+		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemStep, baseline.ItemKinds:
+		}
+	}
+}
+
+// targetRank orders what may be a target; 0: nothing that can be one. A file that is sent
+// stands behind where it is sent to, what attributes name behind what a call is about.
+func targetRank(it *baseline.Item, ev *schemas.Activity, fresh bool) int {
+	changes := ev.Access == schemas.AccessWrite || ev.Access == schemas.AccessDelete || ev.Access == schemas.AccessRead
 	switch it.Kind {
 	case baseline.ItemDestination:
-		if baseline.Outside(it.Kin) {
-			return 5
+		switch {
+		case it.Attribute && (changes || !fresh):
+			return 1
+		case baseline.Outside(it.Kin) && fresh:
+			return 7
+		case baseline.Outside(it.Kin):
+			return 6
 		}
-		return 3
-	case baseline.ItemAgent:
 		return 4
+	case baseline.ItemAgent:
+		return 5
 	case baseline.ItemWrite:
-		return 2
+		return 3
 	case baseline.ItemSource:
-		return 1
+		return 2
 	case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 	}
 	return 0
@@ -77,7 +114,7 @@ func targetRank(it *baseline.Item) int {
 
 // named is a resource as the contract writes it, kind:id.
 func named(it *baseline.Item) string {
-	if it.Kind == baseline.ItemAgent || !strings.HasPrefix(it.Name, it.Kin+":") && it.Kin == "url" {
+	if it.Kind == baseline.ItemAgent || it.Attribute {
 		return it.Kin + ":" + it.Name
 	}
 	return it.Name

@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -84,10 +85,11 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 	case det.Seconds > 3600:
 		when = "over the last day"
 	}
-	if d.infos[top.index].Unit == "bytes" {
-		return "under " + signal.Bytes(high) + " " + when
+	info := &d.infos[top.index]
+	if info.Unit == "bytes" {
+		return "under " + signal.BytesDown(min(high, det.Observed)) + " " + when
 	}
-	return "up to " + signal.Count(math.Floor(low)) + " " + d.infos[top.index].Unit + " " + when
+	return "up to " + signal.Count(min(math.Floor(low), math.Ceil(det.Observed)-1)) + " " + cmp.Or(info.Counted, info.Unit) + " " + when
 }
 
 // fresh is the counterfactual of novelty: what led the signal.
@@ -97,6 +99,18 @@ func fresh(c *signal.Context, by string) string {
 		it = signal.Newest(c)
 	}
 	name := signal.Quote(text(it.Name))
+	if it.Kind == baseline.ItemDestination { // all of them would have to be known
+		all := []string{name}
+		for i := range c.Fresh {
+			if o := &c.Fresh[i].Item; o.Kind == baseline.ItemDestination && o.Hash != it.Hash {
+				all = append(all, signal.Quote(text(o.Name)))
+			}
+		}
+		if more := len(all) - 3; more > 0 {
+			all = append(all[:3], signal.Plural(float64(more), "other", "others"))
+		}
+		name = strings.Join(all, " and ")
+	}
 	switch it.Kind {
 	case baseline.ItemTool:
 		name = "tool " + name

@@ -113,17 +113,19 @@ type Detector struct {
 	cutting cutting
 
 	// Scratch of the event at hand.
-	ctx    signal.Context
-	items  []baseline.Item
-	fresh  []signal.Fresh
-	added  bool // the event counts in the totals of an episode
-	moved  bool // the event makes another place the one to which the most went
-	ranked []rankedSignal
-	out    []schemas.AlertSignal
-	values []signal.MetricValue
-	last   *tenant
-	order  []int // of the signals in the snapshot that was restored
-	places []int // of its metrics
+	ctx     signal.Context
+	items   []baseline.Item
+	fresh   []signal.Fresh
+	weights []float64 // of the items (weighItems)
+	addedTo *episode  // in whose totals the event counts
+	again   bool      // it came before
+	moved   bool      // the event makes another place the one to which the most went
+	ranked  []rankedSignal
+	out     []schemas.AlertSignal
+	values  []signal.MetricValue
+	last    *tenant
+	order   []int // of the signals in the snapshot that was restored
+	places  []int // of its metrics
 }
 
 // New returns a detector without history.

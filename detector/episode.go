@@ -14,6 +14,11 @@ const (
 	maxEpisodeFamilies = 8
 )
 
+const (
+	urgent   = 2             // the severity that is told of at once
+	patience = 5 * 60 * 1000 // ms between an alert and one that is only medium
+)
+
 // deeper is by how many decades a crossing must be less likely than the worst of its episode
 // to take its place.
 const deeper = 0.5
@@ -30,7 +35,8 @@ type episode struct {
 	first      schemas.Millis // event times of the first and last crossing
 	last       schemas.Millis
 	severity   int
-	beyondTool bool // something crossed that no new tool explains
+	tool       uint64 // the first new one
+	beyondTool bool   // something crossed that it does not explain
 	families   []string
 	dests      []uint64
 	sessions   []uint64
@@ -47,8 +53,15 @@ type episode struct {
 	// worst is what the closing alert repeats: of the highest severity the least likely.
 	worst              schemas.Alert
 	worstSurprise      float64
-	risk               int    // that was told
-	session, principal string // of the last crossing
+	score              float64        // the highest
+	risk               int            // that was told
+	told               schemas.Millis // when an alert was last raised
+	hour               int64          // of the last crossing, in which inHour events prove
+	of                 uint64         // whose hour that is: the number of the window
+	inHour             int64
+	crowd              uint32         // of the swarm whose episode it is, when an alert was last raised
+	back               schemas.Millis // of the first event after hours without one opened it
+	session, principal string         // of the last crossing
 }
 
 // episodeHeap orders open episodes by when they are due.
@@ -100,15 +113,7 @@ func (d *Detector) cross(a, by *agent, ev *schemas.Activity, at schemas.Millis, 
 	e := a.episode
 	opened := e == nil
 	if opened {
-		e = &episode{id: d.episodeID(a, ev), first: at, severity: -1}
-		d.episodes++
-		a.opened++
-		a.alarms++
-		a.tenant.opened++
-		a.episode = e
-		if a.own = a.newcomer() && a != a.tenant.swarm; a.own {
-			a.tenant.ownEpisodes++
-		}
+		e = d.openEpisode(a, ev, at)
 	}
 	e.first, e.last = min(e.first, at), max(e.last, at)
 	e.due = a.tenant.clock + a.policy.quiet
@@ -117,61 +122,90 @@ func (d *Detector) cross(a, by *agent, ev *schemas.Activity, at schemas.Millis, 
 	if opened {
 		e.queued = e.due
 		heap.Push(&a.tenant.open, a)
-		e.totals.Since = at
-		d.precede(e, by)
 	}
 	if d.ctx.Ev != nil {
-		e.proofs++
-		e.proveEvent(ev)
-		if !d.added { // it is the first event of an agent in this episode
-			d.moved = e.add(d, ev) && !opened
-		}
+		d.prove(e, by, ev, opened)
 	}
 	severity := d.severity(e, by.policy, v)
-	reason := e.grow(d, by.policy, severity)
+	reason := e.grow(d, by.policy, severity, at)
+	if a != by && a.crowd >= 2*e.crowd {
+		reason = schemas.ReasonMoreAgents
+	}
 	if opened {
 		reason = schemas.ReasonOpened
 	}
-	worst := severity > severityOf(e.worst.Severity) || severity == severityOf(e.worst.Severity) && v.Surprise > e.worstSurprise+deeper
-	if reason == "" && !worst {
-		e.suppressed++
-		return
+	if reason != "" && a != by {
+		e.crowd = a.crowd
 	}
-	al := d.explain(a, by, ev, at, v)
-	al.Severity = severities[severity]
-	if worst {
-		e.worst, e.worstSurprise = *al, v.Surprise
+	worst := severity > severityOf(e.worst.Severity) || severity == severityOf(e.worst.Severity) && v.Surprise > e.worstSurprise+deeper
+	e.score = max(e.score, round4(v.Score))
+	if reason != "" || worst {
+		al := d.explain(a, by, ev, at, v)
+		al.Severity = severities[severity]
+		if worst {
+			e.worst, e.worstSurprise = *al, v.Surprise
+		}
+		if reason != "" {
+			al.Status = schemas.StatusUpdate
+			if opened {
+				al.Status = schemas.StatusOpen
+			}
+			al.Episode.Reason = reason
+			al.Summary += e.most()
+			e.told = at
+			d.raise(a, al)
+		}
 	}
 	if reason == "" {
 		e.suppressed++
-		return
 	}
-	al.Status = schemas.StatusUpdate
-	if opened {
-		al.Status = schemas.StatusOpen
+	if opened { // behind what is said of it: it is judged as it was found
+		a.alarms++
+		a.tenant.opened++
 	}
-	al.Episode.Reason = reason
-	al.Summary += e.most()
-	d.raise(a, al)
 }
 
-// precede takes what came before the event that opens an episode: where an hour as a whole
-// crossed, the events of that hour prove it too.
-func (d *Detector) precede(e *episode, by *agent) {
+func (d *Detector) openEpisode(a *agent, ev *schemas.Activity, at schemas.Millis) *episode {
+	e := &episode{id: d.episodeID(a, ev), first: at, severity: -1}
+	e.totals.Since = at
+	d.episodes++
+	a.opened++
+	a.episode = e
+	if a.own = a.newcomer() && a != a.tenant.swarm; a.own {
+		a.tenant.ownEpisodes++
+	}
+	return e
+}
+
+// prove counts a crossing event and what it proves. Where an hour as a whole crossed, the
+// events of that hour before prove it too.
+func (d *Detector) prove(e *episode, by *agent, ev *schemas.Activity, opened bool) {
+	if d.addedTo != e && (opened || !d.again) { // it is the first event of an agent in this episode
+		d.moved = e.add(d, ev) && !opened
+	}
+	if d.again && !opened {
+		return // it proved what it does when it first came
+	}
 	w := d.ctx.Win
-	if w == nil || d.ctx.Ev == nil || d.signals[d.ranked[0].index].Observe(&d.ctx).Seconds == 0 {
+	if w == nil {
+		e.proofs++
+		e.proveEvent(ev)
 		return
 	}
-	before := int64(w.Events) - 1
-	e.proofs = before
-	skip := int64(0)
-	by.trail.each(func(string, string, string) { skip++ })
-	skip -= before
-	by.trail.each(func(id, tool, resource string) {
-		if skip--; skip < 0 {
-			e.prove(id, tool, resource)
+	if w.Hour != e.hour || e.of != by.touched {
+		e.hour, e.of, e.inHour = w.Hour, by.touched, 0
+	}
+	e.proofs++
+	e.inHour++
+	before := int64(w.Events) - e.inHour
+	if before > 0 && d.signals[d.ranked[0].index].Observe(&d.ctx).Seconds > 0 {
+		e.proofs += before
+		e.inHour += before
+		if opened {
+			by.trail.last(before, e.prove)
 		}
-	})
+	}
+	e.proveEvent(ev)
 }
 
 // severityOf is the number of a severity; -1: none yet.
@@ -180,7 +214,7 @@ func severityOf(name string) int { return slices.Index(severities, name) }
 // grow notes what a crossing adds, and returns why it is worth another look: it is of a
 // higher severity, of another kind, to another place, or the most went to another place
 // than was told. Empty: it is more of the same, which is counted.
-func (e *episode) grow(d *Detector, p *policy, severity int) (reason string) {
+func (e *episode) grow(d *Detector, p *policy, severity int, at schemas.Millis) (reason string) {
 	if d.moved {
 		reason = schemas.ReasonMoved
 	}
@@ -191,11 +225,9 @@ func (e *episode) grow(d *Detector, p *policy, severity int) (reason string) {
 		}
 		f := d.infos[r.index].Family
 		reached = reached || d.names[r.index] == schemas.SignalNewDestination
-		if !slices.Contains(e.families, f) && len(e.families) < maxEpisodeFamilies {
+		if p.crosses(r) && !slices.Contains(e.families, f) && len(e.families) < maxEpisodeFamilies {
 			e.families = append(e.families, f)
-			if p.crosses(r) {
-				reason = schemas.ReasonNewKind
-			}
+			reason = schemas.ReasonNewKind
 		}
 	}
 	for i := range d.fresh {
@@ -204,7 +236,8 @@ func (e *episode) grow(d *Detector, p *policy, severity int) (reason string) {
 			reason = schemas.ReasonNewPlace
 		}
 	}
-	if severity > e.severity {
+	// What grows by the second is not told of by the second, unless it has become high.
+	if severity > e.severity && (severity >= urgent || e.severity < 0 || at >= e.told+patience) {
 		e.severity = severity
 		reason = schemas.ReasonWorse
 	}
@@ -263,6 +296,7 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 	al.Time = at
 	al.SessionID, al.OnBehalfOf = e.session, e.principal
 	al.Summary = closing(&al, a)
+	al.Query = query(&al, e, e.last, a)
 	d.raise(a, &al)
 	if i := slices.Index(a.tenant.open, a); i >= 0 {
 		heap.Remove(&a.tenant.open, i)
@@ -281,6 +315,9 @@ func (d *Detector) raise(a *agent, al *schemas.Alert) {
 	al.AlertID = alertID(e.id, e.updates)
 	al.FirstSeen, al.LastSeen = e.first, e.last
 	ids, resources := e.proof()
+	if done := al.Evidence.CompletedBy; done != nil && done.EventID != "" && !slices.Contains(ids, done.EventID) {
+		ids[len(ids)-1] = done.EventID // of the worst: later ones took its place
+	}
 	totals := e.totals
 	totals.Sessions = uint64(len(e.sessions))
 	al.Evidence = schemas.Evidence{
@@ -291,11 +328,14 @@ func (d *Detector) raise(a *agent, al *schemas.Alert) {
 	e.updates++
 	e.suppressed = 0
 	x := &al.Episode
-	x.Severity, x.Score = e.worst.Severity, e.worst.Score
+	x.Severity, x.Score = e.worst.Severity, e.score
 	x.Risk = schemas.Risk(x.Severity)
 	x.RiskAdded = x.Risk - e.risk
 	x.Alerts = int(e.updates)
 	e.risk = x.Risk
+	if top := e.topPlaces(); len(top) > 0 && top[0].sent >= toldFrom {
+		e.toldPlace, e.toldSent = top[0].hash, top[0].sent
+	}
 	out := *al
 	d.sink.Alert(&out)
 }

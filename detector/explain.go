@@ -33,8 +33,9 @@ const (
 // severity is that of a crossing. It starts from the score and is raised where data leave:
 // by their size, or to a place outside that is new, or new to the tool; and once more where
 // they are many. A new tool is mostly deployed by those who run the agents, and brings its
-// places with it: an episode of nothing else is at most medium. Critical takes two families
-// that cross by themselves: a lone deviation is at most high.
+// places with it: an episode of one and nothing else is at most medium, and so is what is
+// held against nobody's history, unless the bytes are many. Critical takes two families that
+// cross by themselves: a lone deviation is at most high.
 func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	s := 0
 	switch {
@@ -43,9 +44,9 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	case v.Score >= mediumScore:
 		s = 1
 	}
-	newTool := d.usesNewTool()
-	leaving, bulk, families := false, false, 0
-	var seen [signal.MaxFamilies]string
+	tool, newTool := d.newTool()
+	leaving, bulk := false, false
+	families := make([]string, 0, 8)
 	for _, r := range d.ranked {
 		if !p.strong(r) {
 			continue
@@ -54,7 +55,7 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 		switch {
 		case !info.Leaves:
 		case info.Novelty:
-			leaving = leaving || d.gives() && d.reachesOutside()
+			leaving = leaving || d.gives() && d.reachesNew()
 		default:
 			leaving, bulk = true, bulk || p.crosses(r) && d.bulk(r.index)
 		}
@@ -65,9 +66,8 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 		if info.Novelty {
 			f = novelty // a tool and a place of one call are one thing
 		}
-		if p.crosses(r) && !slices.Contains(seen[:families], f) {
-			seen[families] = f
-			families++
+		if p.crosses(r) && !slices.Contains(families, f) {
+			families = append(families, f)
 		}
 	}
 	if leaving {
@@ -76,11 +76,14 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	if bulk {
 		s++
 	}
-	e.beyondTool = e.beyondTool || families > 0
+	if newTool && e.tool == 0 {
+		e.tool = tool
+	}
+	e.beyondTool = e.beyondTool || len(families) > 0 || newTool && e.tool != tool
 	switch {
-	case !e.beyondTool && newTool:
+	case !e.beyondTool && newTool, !bulk && d.signals[d.ranked[0].index].Observe(&d.ctx).Baseline == schemas.BaselineAssumed:
 		s = min(s, 1)
-	case families < 2:
+	case len(families) < 2:
 		s = min(s, 2)
 	}
 	return min(s, len(severities)-1)
@@ -106,10 +109,26 @@ func (d *Detector) gives() bool {
 	return ev.Access != schemas.AccessRead || ev.BytesSent > ev.BytesReceived
 }
 
-// usesNewTool reports whether the tool of the event is new to the agent, or was of late.
-func (d *Detector) usesNewTool() bool {
-	return d.ctx.Ev != nil && slices.ContainsFunc(d.items, func(it baseline.Item) bool {
-		return it.Kind == baseline.ItemTool && !d.ctx.Own.Novelty.Known.Has(it.Hash)
+// newTool returns the tool of the event where it is new to the agent, or was of late.
+func (d *Detector) newTool() (hash uint64, ok bool) {
+	if d.ctx.Ev == nil {
+		return 0, false
+	}
+	for i := range d.items {
+		if it := &d.items[i]; it.Kind == baseline.ItemTool && !d.ctx.Own.Novelty.Known.Has(it.Hash) {
+			return it.Hash, true
+		}
+	}
+	return 0, false
+}
+
+// reachesNew reports whether the event touches a site outside that is new to the agent, or
+// sends to one, or uses its tool on such places for the first time.
+func (d *Detector) reachesNew() bool {
+	ev := d.ctx.Ev
+	return slices.ContainsFunc(d.fresh, func(f signal.Fresh) bool {
+		k := f.Item.Kind
+		return (k == baseline.ItemSite || k == baseline.ItemToolKind) && (baseline.Outside(f.Item.Kin) || ev.Access == schemas.AccessSend)
 	})
 }
 
@@ -226,8 +245,11 @@ func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
 // often says a rate per agent-day the way people count.
 func often(surprise float64, young bool) string {
 	days, of := math.Pow(10, surprise), "Expected of a normal agent "
-	if young {
-		of = "Expected of a normal agent in its first days "
+	if young && days >= 2*baseline.YoungHours/24 {
+		if agents := days / (baseline.YoungHours / 24); agents < 1e6 {
+			return "Expected of one new agent in " + signal.Count(math.Ceil(agents)) + "."
+		}
+		return "Expected of less than one new agent in a million."
 	}
 	switch {
 	case days < 2:
@@ -247,8 +269,18 @@ func closing(al *schemas.Alert, a *agent) string {
 	if a.crowd > 0 {
 		by = " by " + signal.Plural(float64(a.crowd), "new agent", "new agents")
 	}
-	return "Ended after a quiet time: " + signal.Plural(float64(e.crossings), "crossing", "crossings") + by + " from " +
-		e.first.String() + " to " + e.last.String() + ". " + al.Summary + e.most()
+	during := " from " + e.first.String() + " to " + e.last.String()
+	if e.first == e.last {
+		during = " at " + e.first.String()
+	}
+	among := ""
+	if t := &e.totals; t.Events > uint64(e.crossings) {
+		among = "; all that it did since were " + signal.Plural(float64(t.Events), "call", "calls") + " that sent " + signal.Bytes(float64(t.BytesSent))
+	}
+	if e.back > 0 {
+		among = "; it is back since " + e.back.String()
+	}
+	return "Ended after a quiet time: " + signal.Plural(float64(e.crossings), "crossing", "crossings") + by + during + among + ". " + al.Summary + e.most()
 }
 
 // confidence is how much history stands behind the verdict: the agent's own whole days,

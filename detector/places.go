@@ -2,6 +2,7 @@ package detector
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 
@@ -35,9 +36,11 @@ const toldFrom = 64 << 10
 // went to another place than to any that was told of.
 func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
 	t, fresh := &e.totals, d.fresh
-	t.Events++
-	t.BytesSent += ev.BytesSent
-	t.BytesReceived += ev.BytesReceived
+	if t.Events++; t.Events == 1 && e.crossings > 0 && e.proofs == 0 {
+		e.back = d.ctx.At
+	}
+	t.BytesSent = sum(t.BytesSent, ev.BytesSent)
+	t.BytesReceived = sum(t.BytesReceived, ev.BytesReceived)
 	for i := range fresh {
 		switch fresh[i].Item.Kind {
 		case baseline.ItemTool:
@@ -54,48 +57,38 @@ func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
 			e.sessions = append(e.sessions, h)
 		}
 	}
-	main := d.heaviest(ev)
+	main := d.mainThing(ev)
 	for i, r := range ev.Resources {
 		if r != main && !slices.Contains(ev.Resources[:i], r) {
-			e.placeOf(r).touch(ev, fresh)
+			e.placeOf(r).touch(ev, r, fresh)
 		}
 	}
 	if main == "" {
 		return false
 	}
 	p := e.placeOf(main)
-	p.touch(ev, fresh)
-	p.sent += ev.BytesSent
-	p.received += ev.BytesReceived
-	if p.sent >= toldFrom && p.sent/2 >= e.toldSent && (p.hash != e.toldPlace || p.sent/10 >= e.toldSent) {
-		e.toldPlace, e.toldSent, news = p.hash, p.sent, true
-	}
-	return news
+	p.touch(ev, main, fresh)
+	p.sent = sum(p.sent, ev.BytesSent)
+	p.received = sum(p.received, ev.BytesReceived)
+	return p.hash != e.toldPlace && p.sent >= toldFrom && p.sent > p.received && p.sent/2 >= e.toldSent
 }
 
-// heaviest is the one place to which all that an event moves is put down, so that places add
-// up: the rarest that is new, else what its target would be.
-func (d *Detector) heaviest(ev *schemas.Activity) string {
-	best, x := -1, -1.0
-	for i := range d.fresh {
-		if f := &d.fresh[i]; f.Item.Kind == baseline.ItemDestination && f.X > x {
-			best, x = i, f.X
-		}
+// sum saturates: what agents send is theirs to say.
+func sum(a, b uint64) uint64 {
+	if c := a + b; c >= a {
+		return c
 	}
-	if best >= 0 {
-		return named(&d.fresh[best].Item)
-	}
-	return d.usualTarget(ev)
+	return math.MaxUint64
 }
 
-func (p *place) touch(ev *schemas.Activity, fresh []signal.Fresh) {
+func (p *place) touch(ev *schemas.Activity, name string, fresh []signal.Fresh) {
 	p.events++
 	for i := range fresh {
-		if resource(fresh[i].Item.Name) == p.name {
+		if fresh[i].Item.Name == name {
 			p.rarity = max(p.rarity, float32(fresh[i].X))
 		}
 	}
-	if n := ev.BytesSent + ev.BytesReceived; (p.eventID == "" || n > p.largest) && len(ev.EventID) <= trailField {
+	if n := sum(ev.BytesSent, ev.BytesReceived); (p.eventID == "" || n > p.largest) && len(ev.EventID) <= trailField {
 		p.eventID, p.largest = text(ev.EventID), n
 	}
 }
@@ -115,7 +108,7 @@ func (e *episode) placeOf(of string) *place {
 		return &e.places[len(e.places)-1]
 	}
 	least := slices.MinFunc(e.places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.sent+a.received, b.sent+b.received), cmp.Compare(a.rarity, b.rarity))
+		return cmp.Or(cmp.Compare(sum(a.sent, a.received), sum(b.sent, b.received)), cmp.Compare(a.rarity, b.rarity))
 	})
 	i := slices.IndexFunc(e.places, func(o place) bool { return o.hash == least.hash })
 	e.places[i] = p
@@ -147,7 +140,7 @@ func (e *episode) most() string {
 		return ""
 	}
 	p := e.topPlaces()[0]
-	if p.sent < toldFrom || len(e.places) == 1 && p.events < 2 {
+	if p.sent < toldFrom || p.sent < e.totals.BytesSent/2 || p.sent <= p.received || len(e.places) == 1 && p.events < 2 {
 		return ""
 	}
 	return " Most of what it sent went to " + signal.Quote(p.name) + ": " + signal.Bytes(float64(p.sent)) + " in " +

@@ -305,6 +305,8 @@ func (s *scenario) event(args []string, number int) {
 			ev.Attributes = append(ev.Attributes, schemas.Attribute{Key: "cost", Value: v})
 		case "outcome":
 			ev.Outcome = v
+		case "attribute":
+			ev.Attributes = append(ev.Attributes, schemas.Attribute{Key: "to", Value: v})
 		case "invalid":
 			ev.Flags.FieldsInvalid = append(ev.Flags.FieldsInvalid, v)
 		case "id":
@@ -433,6 +435,11 @@ func (s *scenario) alert(a *schemas.Alert, args []string) {
 		case "target":
 			if c := a.Evidence.CompletedBy; c != nil {
 				got = c.Target
+			}
+			ok = got == v
+		case "place":
+			if len(a.Evidence.Places) > 0 {
+				got = a.Evidence.Places[0].Resource
 			}
 			ok = got == v
 		case "count":

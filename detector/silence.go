@@ -193,7 +193,7 @@ func (d *Detector) judgeSilence(a *agent) {
 	}
 	pair, class := a.group.pair(a.tenant), classOf(young)
 	lambda := d.lambda(pair, i, class, x)
-	d.ranked, d.fresh, d.moved, d.added = d.ranked[:0], d.fresh[:0], false, true
+	d.ranked, d.fresh, d.moved, d.addedTo, d.again = d.ranked[:0], d.fresh[:0], false, nil, false
 	before := s.x
 	s.x = max(s.x, float32(x))
 	if lambda >= score.NoEvidence {

@@ -418,7 +418,7 @@ func (e *episode) code(c *wire.Coder) {
 			c.Fail("alert of an episode: %v", err)
 		}
 		if c.Version < 3 {
-			e.risk = schemas.Risk(e.worst.Severity)
+			e.risk, e.score = schemas.Risk(e.worst.Severity), e.worst.Score
 			e.worstSurprise = -math.Log10(max(e.worst.ExpectedPerAgentDay, math.SmallestNonzeroFloat64))
 		}
 	}
@@ -427,7 +427,12 @@ func (e *episode) code(c *wire.Coder) {
 // codeTotals codes what format 3 knows of an episode beside its crossings.
 func (e *episode) codeTotals(c *wire.Coder) {
 	if c.Version < 3 {
-		e.proofs, e.totals.Since, e.beyondTool = e.crossings, e.first, true
+		e.proofs, e.totals.Since, e.beyondTool = max(e.crossings, int64(len(e.evidence.EventIDs))), e.first, true
+		for i := range e.places { // what it did to no place is not known
+			p := &e.places[i]
+			e.totals.Events = max(e.totals.Events, p.events)
+			e.totals.BytesSent, e.totals.BytesReceived = sum(e.totals.BytesSent, p.sent), sum(e.totals.BytesReceived, p.received)
+		}
 		return
 	}
 	c.I64(&e.proofs)
@@ -437,7 +442,15 @@ func (e *episode) codeTotals(c *wire.Coder) {
 		c.U64(v)
 	}
 	c.F64(&e.worstSurprise)
+	c.F64(&e.score)
 	e.risk = int(c.Uint(uint64(e.risk), 1000))
+	codeMillis(c, &e.told)
+	c.I64(&e.hour)
+	c.U64(&e.of)
+	c.I64(&e.inHour)
+	c.U32(&e.crowd)
+	codeMillis(c, &e.back)
+	c.U64(&e.tool)
 	c.Bool(&e.beyondTool)
 }
 

@@ -103,7 +103,7 @@ func (d *Detector) flood(s *agent, what string, now schemas.Millis) {
 		s.crowd = 0
 	}
 	d.ctx = signal.Context{Own: &s.profile, Peers: s.group.peers, At: now, Flood: signal.Flood{What: what, Names: float64(s.flooded), From: hour}}
-	d.ranked, d.fresh, d.moved, d.added = d.ranked[:0], d.fresh[:0], false, true
+	d.ranked, d.fresh, d.moved, d.addedTo, d.again = d.ranked[:0], d.fresh[:0], false, nil, false
 	x := math.Log10(float64(s.flooded) / least)
 	lambda := s.policy.budget.Alerts * math.Pow(10, -1-x)
 	d.ranked = append(d.ranked, rankedSignal{d.floods, x, lambda, -math.Log10(lambda)})

@@ -1,6 +1,9 @@
 package detector_test
 
 import (
+	"fmt"
+	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +28,7 @@ type teller struct {
 type told struct {
 	risk, alerts int
 	worst        string
+	score        float64
 	count        int64
 }
 
@@ -46,14 +50,16 @@ func (c *teller) Alert(a *schemas.Alert) {
 	if slices.Index(order, a.Severity) > slices.Index(order, e.worst) {
 		e.worst = a.Severity
 	}
-	assert.Equal(t, e.worst, a.Episode.Severity, a.Summary)
+	assert.GreaterOrEqual(t, slices.Index(order, a.Episode.Severity), slices.Index(order, e.worst), a.Summary)
+	assert.GreaterOrEqual(t, a.Episode.Score, a.Score)
+	assert.GreaterOrEqual(t, a.Episode.Score, e.score, "the highest so far does not fall")
+	e.score = a.Episode.Score
 	assert.GreaterOrEqual(t, ev.EventCount, int64(len(ev.EventIDs)), "ids are of the events that count")
 	assert.GreaterOrEqual(t, ev.EventCount, e.count)
 	e.count = ev.EventCount
 	c.sums(a)
 	if a.Status == schemas.StatusClose {
 		assert.Equal(t, e.worst, a.Severity, "a close tells the worst")
-		assert.Zero(t, a.Episode.RiskAdded)
 		return
 	}
 	c.completed(a)
@@ -100,12 +106,15 @@ func (c *teller) completed(a *schemas.Alert) {
 		assert.Contains(t, a.Summary, done.Target)
 	}
 	if lead.Name == schemas.SignalNewDestination {
-		want := map[string]string{
-			schemas.LedByDestination: "First contact with a destination", schemas.LedByAgent: "First contact with another agent",
-			schemas.LedByTool: "Tool that this agent has not used before", schemas.LedByToolUse: "Tool used on a kind of resource new to this agent",
-			schemas.LedByStore: "First write to a place new to this agent",
+		want := map[string][]string{
+			schemas.LedByDestination: {"First contact with a destination", "New address at a destination that this agent knows", "Destination still new to this agent"},
+			schemas.LedByAgent:       {"First contact with another agent", "Other agent still new to this agent"},
+			schemas.LedByTool:        {"Tool that this agent has not used before", "Tool still new to this agent"},
+			schemas.LedByToolUse:     {"Tool used on a kind of resource new to this agent", "Tool on a kind of resource still new to this agent"},
+			schemas.LedByStore:       {"First write to a place new to this agent", "Place to write to still new to this agent"},
 		}
-		assert.Equal(t, want[lead.LedBy], a.Title)
+		assert.Contains(t, want[lead.LedBy], a.Title)
+		assert.Equal(t, strings.Contains(a.Title, "still new"), strings.Contains(a.Summary, "new to it since"), a.Summary)
 	}
 	kind, _, _ := strings.Cut(done.Target, ":")
 	if slices.Contains(a.Tags.Attack, "T1567") {
@@ -134,4 +143,95 @@ func TestNoAlertContradictsItsEvents(t *testing.T) {
 			require.Greater(t, c.single, 15)
 		})
 	}
+}
+
+// A newcomer whose acts counted in its tenant's swarm, and who is none any more, has an
+// episode of its own that begins with the event that opens it.
+func TestAnEpisodeCountsItsFirstEventWhereTheSwarmGoesOn(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("peers 6 in crm\nhistory 24h 12\n")
+	line := func(i int, session string, at int, sent int) {
+		to := "email:team@corp.example"
+		if sent > 1000 {
+			to = fmt.Sprintf("email:drop%d@evil%d.example", at, at)
+		}
+		fmt.Fprintf(&text, "event agent=new-%d group=crm session=%s%d tool=mail access=send resource=%s sent=%d\n", i, session, i, to, sent)
+	}
+	for range 7 {
+		for i := range 6 {
+			line(i, "s", i, 300)
+		}
+		text.WriteString("history 1h 12\n")
+	}
+	text.WriteString("history 14h 12\n")
+	for i := range 6 {
+		line(i, "t", i, 43_200_000)
+	}
+	text.WriteString("history 4h 12\n")
+	for i := range 6 {
+		line(i, "u", i+10, 43_200_000)
+	}
+	s := play(t, text.String())
+	opened := 0
+	for _, a := range s.sink.alerts {
+		if a.Status == schemas.StatusOpen {
+			opened++
+			assert.NotZero(t, a.Evidence.Totals.Events, a.Agent.ID)
+			assert.NotEmpty(t, a.Evidence.Places, a.Agent.ID)
+		}
+	}
+	require.Greater(t, opened, 4)
+}
+
+func TestAnEventThatComesAgainProvesNothingMore(t *testing.T) {
+	const again = "event agent=peer-3 id=x session=a tool=mail access=send resource=email:drop@evil.example sent=43200000\n"
+	s := play(t, "peers 12 in crm\nhistory 14d 12\n"+again+again+again+"quiet 7h\n")
+	last := s.sink.alerts[len(s.sink.alerts)-1]
+	require.Equal(t, schemas.StatusClose, last.Status)
+	assert.EqualValues(t, 1, last.Evidence.EventCount)
+	assert.Equal(t, []string{"x"}, last.Evidence.EventIDs)
+	assert.EqualValues(t, 1, last.Evidence.Totals.Events)
+	assert.EqualValues(t, 43_200_000, last.Evidence.Totals.BytesSent)
+}
+
+func TestWhatAnEpisodeSendsSaturates(t *testing.T) {
+	line := func(sent uint64) string {
+		return fmt.Sprintf("event agent=peer-3 session=a tool=mail access=send resource=email:drop@evil.example sent=%d\n", sent)
+	}
+	s := play(t, "peers 12 in crm\nhistory 14d 12\n"+line(43_200_000)+line(math.MaxInt64)+line(math.MaxInt64)+line(math.MaxInt64)+"quiet 7h\n")
+	last := s.sink.alerts[len(s.sink.alerts)-1]
+	assert.Equal(t, uint64(math.MaxUint64), last.Evidence.Totals.BytesSent)
+	assert.Equal(t, uint64(math.MaxUint64), last.Evidence.Places[0].BytesSent)
+}
+
+// An episode that the release before left open goes on with counts that add up.
+func TestAnOpenEpisodeOfTheFormatBeforeGoesOn(t *testing.T) {
+	b, err := os.ReadFile("testdata/snapshot-v2-open.bin")
+	require.NoError(t, err)
+	r := &recorder{}
+	d, err := detector.Restore(detector.DefaultConfig(), r, b)
+	require.NoError(t, err)
+	require.NotZero(t, d.Stats().OpenEpisodes)
+	for _, tenant := range []string{"default", "acme", "second"} {
+		d.Process(&schemas.Activity{EventID: "z", AgentID: "clock", TenantID: tenant, PeerGroup: "x", Time: d.Stats().Watermark + 3*24*hourMS})
+	}
+	require.NotEmpty(t, r.alerts)
+	for _, a := range r.alerts {
+		ev := a.Evidence
+		assert.GreaterOrEqual(t, ev.EventCount, int64(len(ev.EventIDs)))
+		for _, p := range ev.Places {
+			assert.LessOrEqual(t, p.Events, ev.Totals.Events)
+			assert.LessOrEqual(t, p.BytesSent, ev.Totals.BytesSent)
+		}
+		assert.Zero(t, a.Episode.RiskAdded, "it was told before")
+		assert.Equal(t, a.Severity, a.Episode.Severity)
+	}
+}
+
+// play runs the text of a scenario.
+func play(t *testing.T, text string) *scenario {
+	t.Helper()
+	s := &scenario{t: t, file: t.Name(), cfg: detector.DefaultConfig(), clock: fleetStart, begun: fleetStart}
+	s.run(text)
+	return s
 }

@@ -176,7 +176,7 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64)
 		}
 	}
 	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(a.tenant.clock))
-	d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r)})
+	d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r), Since: schemas.Millis(n.Since(it.Hash))})
 	return false
 }
 
@@ -194,14 +194,17 @@ func tally(w *baseline.Window, kind baseline.ItemKind) {
 func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis, repeated bool) Verdict {
 	c, w := &d.ctx, &a.win
 	pair, class, p := a.group.pair(a.tenant), classOf(c.Young), a.policy
-	d.ranked, d.moved, d.added = d.ranked[:0], false, a.alerted()
+	d.ranked, d.moved, d.addedTo, d.again = d.ranked[:0], false, nil, repeated
 	switch {
 	case repeated: // counted when it first came
 	case a.episode != nil:
-		d.moved = a.episode.add(d, ev)
-	case d.added:
+		d.addedTo = a.episode
+	case a.alerted():
 		d.cutting.change(a.tenant.swarm)
-		d.moved = a.tenant.swarm.episode.add(d, ev)
+		d.addedTo = a.tenant.swarm.episode
+	}
+	if d.addedTo != nil {
+		d.moved = d.addedTo.add(d, ev)
 	}
 	y := math.Inf(-1)
 	for i, s := range d.signals {

@@ -79,12 +79,13 @@ type Alert struct {
 
 // Values of Episode.Reason: why an alert was raised.
 const (
-	ReasonOpened   = "opened"
-	ReasonWorse    = "worse"     // a higher severity
-	ReasonNewKind  = "new_kind"  // another kind of deviation
-	ReasonNewPlace = "new_place" // another place that data can leave to
-	ReasonMoved    = "moved"     // the most has gone to another place than was told
-	ReasonEnded    = "ended"
+	ReasonOpened     = "opened"
+	ReasonWorse      = "worse"       // a higher severity
+	ReasonNewKind    = "new_kind"    // another kind of deviation
+	ReasonNewPlace   = "new_place"   // another place that data can leave to
+	ReasonMoved      = "moved"       // the most has gone to another place than was told
+	ReasonMoreAgents = "more_agents" // twice as many new agents as were told of
+	ReasonEnded      = "ended"
 )
 
 // Episode is what an episode has come to, this alert included.

@@ -130,8 +130,8 @@ func TestTagsJoinWhatSignalsAndAccessSay(t *testing.T) {
 	led[1].LedBy = schemas.LedByDestination
 	require.Equal(t, schemas.Tags{
 		OwaspASI: []string{"ASI01", "ASI02", "ASI05"},
-		ATLAS:    []string{"AML.T0050", "AML.T0053", "AML.T0086"},
-		Attack:   []string{"T1059", "T1567"},
+		ATLAS:    []string{"AML.T0053", "AML.T0086"},
+		Attack:   []string{"T1567"},
 	}, schemas.Tagging{}.For(led, &schemas.Act{Access: schemas.AccessExecute, Kind: "url"}))
 	require.Equal(t, schemas.Tags{OwaspASI: []string{}, ATLAS: []string{}, Attack: []string{}}, schemas.Tagging{}.For(nil, &schemas.Act{Access: schemas.AccessSend}))
 

@@ -41,7 +41,7 @@ var enums = map[string][]string{
 	"Alert.severity":   severities,
 	"Episode.severity": severities,
 	"Episode.reason": {
-		schemas.ReasonOpened, schemas.ReasonWorse, schemas.ReasonNewKind, schemas.ReasonNewPlace, schemas.ReasonMoved, schemas.ReasonEnded,
+		schemas.ReasonOpened, schemas.ReasonWorse, schemas.ReasonNewKind, schemas.ReasonNewPlace, schemas.ReasonMoved, schemas.ReasonMoreAgents, schemas.ReasonEnded,
 	},
 	"AlertSignal.baseline": {schemas.BaselineAgent, schemas.BaselinePeers, schemas.BaselineAssumed},
 	"AlertSignal.led_by": {

@@ -95,7 +95,7 @@ var signalTags = map[string]Tags{
 	SignalCallRate:        {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0034.002"}},
 	SignalCallRateLong:    {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0034.002"}},
 	SignalDrift:           {OwaspASI: []string{"ASI10"}, ATLAS: []string{"AML.T0034.002"}},
-	SignalSilence:         {OwaspASI: []string{"ASI08"}, Attack: []string{"T1489", "T1562"}},
+	SignalSilence:         {OwaspASI: []string{"ASI08"}},
 	SignalBytesSent:       {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0086"}},
 	SignalBytesReceived:   {OwaspASI: []string{"ASI02", "ASI10"}, ATLAS: []string{"AML.T0085.001"}},
 	SignalNewTool:         {OwaspASI: []string{"ASI02", "ASI04"}, ATLAS: []string{"AML.T0053"}},
@@ -104,8 +104,8 @@ var signalTags = map[string]Tags{
 	SignalResourceBreadth: {OwaspASI: []string{"ASI02", "ASI03"}, ATLAS: []string{"AML.T0085.001"}},
 	SignalToolSequence:    {OwaspASI: []string{"ASI01", "ASI02"}, ATLAS: []string{"AML.T0053"}},
 	SignalFailureRatio:    {OwaspASI: []string{"ASI03", "ASI08"}},
-	SignalMalformed:       {OwaspASI: []string{"ASI10"}, Attack: []string{"T1562"}},
-	SignalLate:            {OwaspASI: []string{"ASI10"}, Attack: []string{"T1562"}},
+	SignalMalformed:       {OwaspASI: []string{"ASI10"}},
+	SignalLate:            {OwaspASI: []string{"ASI10"}},
 	SignalNameFlood:       {OwaspASI: []string{"ASI03", "ASI10"}, Attack: []string{"T1499"}},
 }
 
@@ -116,7 +116,7 @@ var metricTags = Tags{OwaspASI: []string{"ASI10"}}
 // accessTags are added where a call that did this completed the alert.
 var accessTags = map[string]Tags{
 	AccessDelete:  {ATLAS: []string{"AML.T0101"}, Attack: []string{"T1485"}},
-	AccessExecute: {OwaspASI: []string{"ASI05"}, ATLAS: []string{"AML.T0050"}, Attack: []string{"T1059"}},
+	AccessExecute: {OwaspASI: []string{"ASI05"}},
 }
 
 // exfiltration is the technique by which data leave to a place of this kind: over the web,
@@ -178,7 +178,9 @@ func (act Act) of(s *AlertSignal) (t Tags) {
 			t.Attack = some(collection(act.Kind))
 		}
 	case SignalBytesSent:
-		t.Attack = some(exfiltration[act.Kind])
+		if act.Access != AccessDelete {
+			t.Attack = some(exfiltration[act.Kind])
+		}
 	case SignalBytesReceived, SignalResourceBreadth:
 		if (reads || act.Access == "") && !outside(act.Kind) {
 			t.Attack = append(some(collection(act.Kind)), "T1119")

@@ -33,6 +33,8 @@ type Item struct {
 	Kin  string // of a resource: its kind
 	// Unread: it is, or lies at, a place whose name could not be read as one.
 	Unread bool
+	// Attribute: an attribute names it; its name lacks its kind.
+	Attribute bool
 }
 
 // Outside reports whether a resource of this kind is outside of the house: touching one
@@ -136,8 +138,8 @@ func (b *itemBuilder) attribute(v, kin string) {
 	eachSite(kin, v, func(at string, read bool) {
 		h := Hash(Hash(uint64(ItemSite)+1, kin), at)
 		b.dst = append(b.dst,
-			Item{Kind: ItemDestination, Hash: Hash(h, "attribute"), Name: v, Kin: kin, Unread: !read},
-			Item{Kind: ItemSite, Hash: h, Name: at, Kin: kin, Unread: !read})
+			Item{Kind: ItemDestination, Hash: Hash(h, "attribute"), Name: v, Kin: kin, Unread: !read, Attribute: true},
+			Item{Kind: ItemSite, Hash: h, Name: at, Kin: kin, Unread: !read, Attribute: true})
 	})
 }
 

@@ -70,6 +70,16 @@ func (n *Novelty) Pending(item uint64) bool {
 	return false
 }
 
+// Since returns when an item that is on probation was first touched (ms); 0: it is not.
+func (n *Novelty) Since(item uint64) int64 {
+	for i := range n.pending {
+		if n.pending[i].hash == item {
+			return n.pending[i].at
+		}
+	}
+	return 0
+}
+
 // Admit puts a new item on probation. Where too many are, the oldest becomes
 // known: the set itself is bounded.
 func (n *Novelty) Admit(item uint64, now int64) {

@@ -17,7 +17,7 @@ const minBreadth = 3
 
 func (resourceBreadth) Info() Info {
 	return Info{
-		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Share: 0.2, Blocks: 24,
+		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Counted: "resources touched for the first time", Share: 0.2, Blocks: 24,
 		Title: "Sweep across resources new to this agent",
 	}
 }

@@ -18,7 +18,7 @@ const longHours = 24 // own hours before it is scored
 func (callRateLong) Info() Info {
 	return Info{
 		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Share: 0.3, Blocks: 2, Daily: true,
-		Title: "More calls for many hours than this agent makes",
+		Title: "More calls over the last day than this agent makes",
 	}
 }
 
@@ -55,7 +55,7 @@ func (s callRateLong) Observe(c *Context) Detail {
 
 func (s callRateLong) Explain(c *Context) Detail {
 	d, _ := s.Close(c)
-	d.Text = "made about " + Count(d.Observed) + " calls over the last day (recent hours weigh more)" + c.usually(d.Baseline, "its days") + Count(d.High) + ", " + Count(d.Expected) + " expected"
+	d.Text = "made many calls over the last day, " + Count(d.Observed) + " if each counts half after 12 hours" + c.usually(d.Baseline, "its days") + Count(d.High) + ", " + Count(d.Expected) + " expected"
 	return d
 }
 

@@ -22,6 +22,20 @@ func Bytes(b float64) string {
 	return strconv.FormatFloat(b, 'f', 1, 64) + " " + units[i]
 }
 
+// BytesDown is Bytes, rounded down: a bound must not be above what it bounds.
+func BytesDown(b float64) string {
+	unit := 1.0
+	for b/unit >= 1024 && unit < 1<<60 {
+		unit *= 1024
+	}
+	if unit > 1 {
+		b = math.Floor(b/unit*10) / 10 * unit
+	} else {
+		b = math.Floor(b)
+	}
+	return Bytes(b)
+}
+
 // Count writes a number for people: 12,345; 3.4 below ten.
 func Count(n float64) string {
 	if n < 10 && n != math.Trunc(n) {

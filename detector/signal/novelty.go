@@ -182,7 +182,7 @@ func (newDestination) Explain(c *Context) Detail {
 	d := explainFresh(c, "reached", novelties[schemas.SignalNewDestination]...)
 	switch {
 	case offCourse(c):
-		d.Text += ", and called tool " + Quote(c.Ev.Tool) + stepText(c) + ", which is new too"
+		d.Text += ", and called tool " + Quote(c.Ev.Tool) + stepText(c) + ", as it never did"
 	case borrowed(c) && !strings.Contains(d.Text, "tool "+Quote(c.Ev.Tool)):
 		d.Text += ", with tool " + Quote(c.Ev.Tool) + ", which peers have long used and it never has"
 	}
@@ -282,9 +282,31 @@ var novelties = map[string][]baseline.ItemKind{
 	schemas.SignalNewDestination: {baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind},
 }
 
+const firstContact = "First contact with a destination"
+
+// title is that of an alert which a new thing of a kind leads; again: it was touched before.
+func title(c *Context, led string, again bool) string {
+	t := titles[led]
+	switch {
+	case again && t != "":
+		return againTitles[led]
+	case t == firstContact && !has(c, baseline.ItemSite):
+		return "New address at a destination that this agent knows"
+	}
+	return t
+}
+
+var againTitles = map[string]string{
+	schemas.LedByDestination: "Destination still new to this agent",
+	schemas.LedByStore:       "Place to write to still new to this agent",
+	schemas.LedByAgent:       "Other agent still new to this agent",
+	schemas.LedByTool:        "Tool still new to this agent",
+	schemas.LedByToolUse:     "Tool on a kind of resource still new to this agent",
+}
+
 // titles are of alerts that a new thing of this kind leads.
 var titles = map[string]string{
-	schemas.LedByDestination: "First contact with a destination",
+	schemas.LedByDestination: firstContact,
 	schemas.LedByStore:       "First write to a place new to this agent",
 	schemas.LedByAgent:       "First contact with another agent",
 	schemas.LedByTool:        "Tool that this agent has not used before",
@@ -297,7 +319,7 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 	if best < 0 {
 		return d
 	}
-	d.Title = titles[d.LedBy]
+	d.Title = title(c, d.LedBy, c.Fresh[best].Since > 0)
 	for i := range c.Fresh {
 		if it := c.Fresh[i].Item; is(it.Kind, kinds) && len(d.FirstSeen) < schemas.MaxEvidence {
 			d.FirstSeen = append(d.FirstSeen, itemName(it))
@@ -307,24 +329,28 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 	if d.LedBy == schemas.LedByStore {
 		verb = "wrote to"
 	}
-	d.Text = verbOf(verb, named(c, f.Item))
+	d.Text = verbOf(c, verb, named(c, f.Item))
 	if f.Item.Kind == baseline.ItemStep {
 		d.Text += stepText(c)
 	}
-	d.Text += known(f.Rarity)
-	if d.Observed > 1 {
-		d.Text += " (" + Count(d.Observed) + " things new at once)"
+	if f.Since > 0 {
+		d.Text += ", new to it since " + clock(f.Since, c.now())
+		return d
 	}
+	d.Text += known(f.Rarity)
 	return d
 }
 
 // told is what an explanation goes by: where data went is asked first, and named unless
 // how it went is rarer by more than a decade.
 func told(c *Context, f *Fresh) float64 {
-	if f.Item.Kind.Place() && ledBy(c, f.Item) != schemas.LedByStore {
-		return f.X + 1
+	switch {
+	case !f.Item.Kind.Place() || ledBy(c, f.Item) == schemas.LedByStore:
+		return f.X
+	case f.Item.Kind == baseline.ItemSite:
+		return f.X + 1.5 // a new site before a new address at a known one
 	}
-	return f.X
+	return f.X + 1
 }
 
 // Newest returns what is newest of what an event touches, in the words of an
@@ -339,26 +365,43 @@ func Newest(c *Context) baseline.Item {
 	return named(c, c.Fresh[best].Item)
 }
 
+// named returns the destination that lies at a new site: it stands before it.
 func named(c *Context, it baseline.Item) baseline.Item {
-	if it.Kind == baseline.ItemSite {
-		for i := range c.Fresh {
-			if o := c.Fresh[i].Item; o.Kind == baseline.ItemDestination && o.Kin == it.Kin {
-				return o
-			}
+	if it.Kind != baseline.ItemSite {
+		return it
+	}
+	last := it
+	for i := range c.Fresh {
+		switch o := c.Fresh[i].Item; {
+		case o.Kind == baseline.ItemDestination && o.Kin == it.Kin:
+			last = o
+		case o.Kind == baseline.ItemSite && o.Hash == it.Hash:
+			return last
 		}
 	}
 	return it
 }
 
-func verbOf(verb string, it baseline.Item) string {
+// at names the resource on which a tool was used for the first time.
+func at(c *Context, it baseline.Item) string {
+	if kind, _, ok := strings.Cut(c.Target, ":"); ok && strings.EqualFold(kind, it.Kin) {
+		return " (" + Quote(c.Target) + ")"
+	}
+	return ""
+}
+
+func verbOf(c *Context, verb string, it baseline.Item) string {
 	switch it.Kind {
 	case baseline.ItemStep:
 		return verb + " tool " + Quote(it.Name)
 	case baseline.ItemTool:
 		return "used tool " + Quote(it.Name)
 	case baseline.ItemToolKind:
-		return "used tool " + Quote(it.Name) + " on " + Quote(it.Kin)
+		return "used tool " + Quote(it.Name) + " on " + Quote(it.Kin) + at(c, it)
 	case baseline.ItemSite:
+		if it.Kin == "url" {
+			it.Kin = "host"
+		}
 		return verb + " " + Quote(siteName(it))
 	case baseline.ItemAgent:
 		return "contacted agent " + Quote(it.Name)
@@ -400,7 +443,7 @@ func known(r baseline.Rarity) string {
 	case r.Peers == 0:
 		return ", the first time for it or any of its " + Plural(others, "peer", "peers")
 	default:
-		return ", its first time; known to " + Count(float64(r.Peers)) + " of its " + Plural(others, "peer", "peers")
+		return ", its first time; long known to " + Count(float64(r.Peers)) + " of its " + Plural(others, "peer", "peers")
 	}
 }
 

@@ -35,18 +35,18 @@ func (s ratio) Info() Info {
 	switch s.of {
 	case ofMalformed:
 		return Info{
-			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Share: 0.1, Blocks: 24,
+			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Counted: "malformed events", Share: 0.1, Blocks: 24,
 			Title: "Far more malformed events than this agent sends",
 		}
 	case ofLate:
 		return Info{
-			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Share: 0.1, Blocks: 24,
+			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Counted: "late events", Share: 0.1, Blocks: 24,
 			Title: "Far more events with a time long past than this agent sends",
 		}
 	case ofFailed:
 	}
 	return Info{
-		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Share: 0.05, Blocks: 24,
+		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Share: 0.05, Blocks: 24,
 		Title: "Far more failed or denied calls than this agent has",
 	}
 }

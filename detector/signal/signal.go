@@ -49,7 +49,8 @@ type Context struct {
 type Fresh struct {
 	Item   baseline.Item
 	Rarity baseline.Rarity
-	X      float64 // evidence
+	X      float64        // evidence
+	Since  schemas.Millis // when it was first touched, where that is a while ago: it is still new; 0: now
 }
 
 // Info describes a signal.
@@ -57,6 +58,7 @@ type Info struct {
 	Name    string
 	Family  string  // signals of one family share their causes
 	Unit    string  // of Observed, Expected, Low and High
+	Counted string  // the same in words, where that says more
 	Share   float64 // default weight in the alert budget
 	Blocks  float64 // how many tests a day the model alone stands for, before calibration
 	Daily   bool    // calibrated on the day's maximum, not on the hour's
@@ -126,8 +128,6 @@ const (
 	FamilyFailure  = "failure"
 	FamilyInput    = "input"
 	FamilyMetric   = "metric"
-
-	MaxFamilies = 7
 )
 
 const (

@@ -150,7 +150,7 @@ func (s volume) Explain(c *Context) Detail {
 	if c.Target == "" {
 		where = ""
 	}
-	d.Text = verb + Bytes(d.Observed) + " in one call" + where + Quote(c.Target) + c.usually(d.Baseline, "its calls") + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
+	d.Text = verb + Bytes(d.Observed) + " in one call" + where + Quote(c.Target) + c.usually(d.Baseline, "its "+c.toolCalls()) + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
 	return d
 }
 

@@ -35,7 +35,7 @@ func (c *Context) usually(whose, what string) string {
 	if whose == schemas.BaselineAgent {
 		return "; 99.9 % of " + what + " stay under "
 	}
-	since := "; it has hardly any of its own yet, and "
+	since := "; of its own it has few, and "
 	if c.Young && c.Born > 0 {
 		since = "; it is new since " + clock(c.Born, c.now()) + ", and "
 	}
@@ -44,6 +44,14 @@ func (c *Context) usually(whose, what string) string {
 		return since + "of its " + Plural(float64(c.peers()), "peer", "peers") + " 99.9 % of " + what + " stay under "
 	}
 	return since + "has no peers with a history: 99.9 % of " + what + " are taken to stay under "
+}
+
+// toolCalls are the calls that a call is held against: those of its tool.
+func (c *Context) toolCalls() string {
+	if c.Ev == nil || c.Ev.Tool == "" {
+		return "calls"
+	}
+	return Quote(c.Ev.Tool) + " calls"
 }
 
 // trimOwn takes "its" from what is somebody else's.
