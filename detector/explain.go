@@ -43,6 +43,7 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	case v.Score >= mediumScore:
 		s = 1
 	}
+	base := s
 	newTool := d.usesNewTool()
 	leaving, bulk, families := false, false, 0
 	var seen [signal.MaxFamilies]string
@@ -83,7 +84,9 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	case families < 2:
 		s = min(s, 2)
 	}
-	return min(s, len(severities)-1)
+	s = min(s, len(severities)-1)
+	d.grounds = grounds{base, s, leaving, bulk, newTool && !e.beyondTool, families}
+	return s
 }
 
 // What is much, whoever sends it: so many bytes, and so many times what is usual.
