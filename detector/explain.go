@@ -232,16 +232,7 @@ func often(surprise float64, young bool) string {
 	if young {
 		of = "Expected of a normal agent in its first days "
 	}
-	switch {
-	case days < 2:
-		return of + "about " + signal.Count(1/days) + " times a day."
-	case days < 730:
-		return of + "once in " + signal.Count(days) + " days."
-	case days < 1e6*365:
-		return of + "once in " + signal.Count(days/365) + " years."
-	default:
-		return of + "less than once in a million years."
-	}
+	return of + signal.Every(days) + "."
 }
 
 func closing(al *schemas.Alert, a *agent) string {

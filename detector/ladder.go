@@ -36,7 +36,7 @@ type Ladder struct {
 	Score     float64 `json:"score"`                // 0 to 100, 50 is the threshold
 
 	Severity string       `json:"severity"` // empty: the budget is not crossed
-	Grounds  []string     `json:"severity_grounds"`
+	Grounds  []string     `json:"severity_grounds,omitempty"`
 	Alert    *LadderAlert `json:"alert"`    // that the event opened or updated
 	NoAlert  string       `json:"no_alert"` // why there is none
 }
@@ -52,7 +52,7 @@ type Rung struct {
 	Samples       float64        `json:"baseline_samples"` // observations of the agent itself behind Expected
 	Baseline      string         `json:"baseline"`         // whose history it is: schemas.BaselineAgent, ...
 	Text          string         `json:"text"`             // as an alert says it
-	FirstSeen     []string       `json:"first_seen"`
+	FirstSeen     []string       `json:"first_seen,omitempty"`
 
 	Model    string  `json:"model"`
 	Source   string  `json:"source"`      // the file of the formula
@@ -118,7 +118,7 @@ func (d *Detector) ProcessExplained(ev *schemas.Activity) (Verdict, *Ladder) {
 	d.ladder, d.sink = l, w
 	v := d.Process(ev)
 	d.ladder, d.sink = nil, w.Sink
-	l.Late, l.Clamped, l.Duplicate = v.Late, v.Clamped, v.Duplicate
+	l.Clamped = v.Clamped // told of a repeated event at the very end
 	return v, l
 }
 
@@ -128,7 +128,7 @@ func (d *Detector) climb(a *agent, ev *schemas.Activity, at schemas.Millis, v *V
 	pair, class := a.group.pair(a.tenant), classOf(c.Young)
 	*l = Ladder{
 		EventID: text(ev.EventID), TenantID: text(ev.TenantID), AgentID: text(ev.AgentID), PeerGroup: a.group.name, Time: at,
-		ActiveDays: int(a.profile.Days), Young: c.Young, Signals: make([]Rung, 0, len(d.ranked)),
+		ActiveDays: int(a.profile.Days), Young: c.Young, Duplicate: v.Duplicate, Late: v.Late, Signals: make([]Rung, 0, len(d.ranked)),
 		Budget: p.budget.Alerts, Threshold: p.budget.Threshold(), Surprise: v.Surprise, Score: v.Score,
 	}
 	if len(d.ranked) > 0 {
@@ -197,23 +197,29 @@ func (d *Detector) silentSignals(p *policy) []SilentSignal {
 
 // noAlert says why an event raised none.
 func (d *Detector) noAlert(a *agent, l *Ladder) string {
-	switch {
-	case l.Fusion == nil:
-		return "nothing that it did or moved is unusual for this agent"
-	case l.Severity == "":
-		of := "its score is under 50: the budget pays for what a normal agent does once in " + signal.Count(1/l.Budget) + " days. "
-		if l.Budget > 1 {
-			of = "its score is under 50: the budget pays for what a normal agent does " + signal.Count(l.Budget) + " times a day. "
-		}
-		return of + often(l.Surprise, l.Young)
-	}
 	owner := a
 	if a.episode == nil && a.folded() {
 		owner = a.tenant.swarm
 	}
-	e := owner.episode
-	return "it is more of the same in episode " + e.id + " of " + signal.Quote(owner.shown()) + ", open since " + e.first.String() +
-		": crossing " + signal.Count(float64(e.crossings)) + ", counted in the next alert of it as suppressed"
+	e, where := owner.episode, ""
+	if e != nil {
+		where = "episode " + e.id + " of " + signal.Quote(owner.shown()) + ", open since " + e.first.String()
+	}
+	if l.Severity != "" {
+		return "it is more of the same in " + where + ": crossing " + signal.Count(float64(e.crossings)) + ", counted as suppressed in the next alert of it"
+	}
+	why := "nothing that it did or moved is unusual for this agent"
+	if l.Fusion != nil {
+		pays := "once in " + signal.Count(1/l.Budget) + " days"
+		if l.Budget > 1 {
+			pays = signal.Count(l.Budget) + " times a day"
+		}
+		why = "its score is under 50: the budget pays for what a normal agent does " + pays + ". " + often(l.Surprise, l.Young)
+	}
+	if e != nil && !l.Duplicate {
+		why = strings.TrimSuffix(why, ".") + "; it counts in the totals of " + where
+	}
+	return why
 }
 
 // grounds are what a severity was made of.
@@ -242,7 +248,7 @@ func (g grounds) words() []string {
 	}
 	if g.bulk {
 		s++
-		out = append(out, "one up: they are many, over 1 MiB and a hundred times what is usual")
+		out = append(out, "one up: they are many, at least "+signal.Bytes(bulkBytes)+" and "+signal.Count(bulkTimes)+" times what is usual")
 	}
 	switch {
 	case s <= g.severity:

@@ -14,7 +14,7 @@ func LadderSteps() []LadderStep {
 		{StepCounted, "what the signal looks at: the call, the hour or the day so far, or how many things of the call are new", "detector/verdict.go"},
 		{StepExpected, "what was to be expected there, before this event was learnt, and whose history says so", "detector/baseline"},
 		{StepTail, "how rare at least so much is by the signal's own model, in decades: 3 are one in a thousand", "detector/signal"},
-		{StepCalibrated, "how often agents like this one really showed at least that evidence; where little was seen, the model is asked", "detector/score/calibration.go"},
+		{StepCalibrated, "how often such agents really showed at least that evidence; beyond what was seen the tail goes on, and the model is asked too", "detector/score/calibration.go"},
 		{StepShare, "each signal may use its part of the alert budget only: evidence is -log10(rate / part)", "detector/score/fusion.go"},
 		{StepFused, "the signal that stands out most from its part counts, alone", "detector/score/fusion.go"},
 		{StepWorth, "how often an agent-day really comes to that evidence, in any signal", "detector/score/calibration.go"},
