@@ -182,6 +182,8 @@ func (d *Detector) silentSignals(p *policy) []SilentSignal {
 		because := "off"
 		if p.fuse.On(i) {
 			switch x := s.Score(&d.ctx); {
+			case i == d.silence || i == d.floods:
+				because = "not of single events"
 			case x <= 0:
 				because = "nothing unusual"
 			case !p.heard(i, s.Observe(&d.ctx).Observed):
