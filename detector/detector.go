@@ -126,6 +126,11 @@ type Detector struct {
 	last    *tenant
 	order   []int // of the signals in the snapshot that was restored
 	places  []int // of its metrics
+
+	// How the score of the event at hand came about (ladder.go).
+	fused   fusedRung
+	grounds grounds // of the severity of a crossing
+	ladder  *Ladder // what is told; nil: nobody asks
 }
 
 // New returns a detector without history.
@@ -195,6 +200,9 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	d.gather(a, ev, at, behind, sighting == baseline.SeenReused)
 	v := d.judge(a, ev, at, false)
 	v.Late, v.Clamped = late, clamped
+	if d.ladder != nil {
+		d.climb(a, ev, at, &v)
+	}
 	d.learn(a, ev, at)
 	return v
 }
@@ -210,6 +218,9 @@ func (d *Detector) repeated(a *agent, ev *schemas.Activity, at schemas.Millis, a
 	}
 	v := d.judge(a, ev, at, true)
 	v.Duplicate = true
+	if d.ladder != nil {
+		d.climb(a, ev, at, &v)
+	}
 	return v
 }
 

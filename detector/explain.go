@@ -44,6 +44,7 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	case v.Score >= mediumScore:
 		s = 1
 	}
+	base := s
 	tool, newTool := d.newTool()
 	leaving, bulk := false, false
 	families := make([]string, 0, 8)
@@ -80,13 +81,16 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 		e.tool = tool
 	}
 	e.beyondTool = e.beyondTool || len(families) > 0 || newTool && e.tool != tool
+	assumed := !bulk && d.signals[d.ranked[0].index].Observe(&d.ctx).Baseline == schemas.BaselineAssumed
 	switch {
-	case !e.beyondTool && newTool, !bulk && d.signals[d.ranked[0].index].Observe(&d.ctx).Baseline == schemas.BaselineAssumed:
+	case !e.beyondTool && newTool, assumed:
 		s = min(s, 1)
 	case len(families) < 2:
 		s = min(s, 2)
 	}
-	return min(s, len(severities)-1)
+	s = min(s, len(severities)-1)
+	d.grounds = grounds{base, s, leaving, bulk, newTool && !e.beyondTool, assumed, len(families)}
+	return s
 }
 
 // What is much, whoever sends it: so many bytes, and so many times what is usual.
@@ -251,16 +255,7 @@ func often(surprise float64, young bool) string {
 		}
 		return "Expected of less than one new agent in a million."
 	}
-	switch {
-	case days < 2:
-		return of + "about " + signal.Count(1/days) + " times a day."
-	case days < 730:
-		return of + "once in " + signal.Count(days) + " days."
-	case days < 1e6*365:
-		return of + "once in " + signal.Count(days/365) + " years."
-	default:
-		return of + "less than once in a million years."
-	}
+	return of + signal.Every(days) + "."
 }
 
 func closing(al *schemas.Alert, a *agent) string {

@@ -230,7 +230,9 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis, repe
 		return Verdict{Surprise: score.Floor, Score: p.budget.Score(score.Floor)}
 	}
 	slices.SortStableFunc(d.ranked, func(a, b rankedSignal) int { return cmp.Compare(b.evidence, a.evidence) })
-	surprise := max(a.tenant.steer(-math.Log10(pair.Fused(class, y)), p.budget), score.Floor)
+	lambda := pair.Fused(class, y)
+	d.fused = fusedRung{y, lambda, -math.Log10(lambda)}
+	surprise := max(a.tenant.steer(d.fused.surprise, p.budget), score.Floor)
 	if w.Open {
 		w.Fused = max(w.Fused, float32(y))
 		w.Surprise = max(w.Surprise, surprise)

@@ -29,6 +29,9 @@ type Replay struct {
 	alerts  *bufio.Writer // nil: not wanted
 	scores  *bufio.Writer // nil: not wanted
 
+	explain   map[string]int // event ids that are asked about, and how many events had each
+	explained func(*detector.Ladder)
+
 	line    int64
 	ahead   lookahead
 	key     []byte
@@ -64,7 +67,16 @@ type ReplayConfig struct {
 	Filter     siem.Filter // which alerts are written; the summary counts all
 	Alerts     io.Writer   // one encoded alert a line; nil: none
 	Scores     io.Writer   // one score a line, in input order; nil: none
+
+	// Explain are ids of events of which Explained is told how their score came about, of
+	// each id for the first MostExplained events.
+	Explain   []string
+	Explained func(*detector.Ladder)
 }
+
+// MostExplained bounds the events of one id that are explained: ids are the producers' to
+// choose.
+const MostExplained = 10
 
 // NewReplay returns a replay that has read nothing yet.
 func NewReplay(cfg ReplayConfig) (*Replay, error) {
@@ -85,6 +97,12 @@ func NewReplay(cfg ReplayConfig) (*Replay, error) {
 	}
 	if cfg.Scores != nil {
 		r.scores = bufio.NewWriterSize(cfg.Scores, 1<<16)
+	}
+	if len(cfg.Explain) > 0 {
+		r.explain, r.explained = make(map[string]int, len(cfg.Explain)), cfg.Explained
+		for _, id := range cfg.Explain {
+			r.explain[id] = 0
+		}
 	}
 	for range cfg.Partitions {
 		d, err := detector.New(cfg.Detector, r)
@@ -137,7 +155,7 @@ func (r *Replay) event(ev *schemas.Activity, arrived schemas.Millis) {
 	r.count(min(ev.Time, arrived))
 	d := r.shards[schemas.Partition(r.key, int32(len(r.shards)))]
 	d.Arrived(arrived)
-	v := d.Process(ev)
+	v := r.process(d, ev)
 	if v.Late {
 		r.summary.Late++
 	}
@@ -148,6 +166,27 @@ func (r *Replay) event(ev *schemas.Activity, arrived schemas.Millis) {
 		r.score(ev, &v)
 	}
 }
+
+// process scores an event, and says how where it is asked about.
+func (r *Replay) process(d *detector.Detector, ev *schemas.Activity) detector.Verdict {
+	if r.explain == nil {
+		return d.Process(ev)
+	}
+	n, asked := r.explain[ev.EventID]
+	if !asked {
+		return d.Process(ev)
+	}
+	r.explain[ev.EventID] = n + 1
+	if n >= MostExplained {
+		return d.Process(ev)
+	}
+	v, ladder := d.ProcessExplained(ev)
+	r.explained(ladder)
+	return v
+}
+
+// EventsOf returns how many events there were of an id that was asked about.
+func (r *Replay) EventsOf(id string) int { return r.explain[id] }
 
 const dayMillis = 24 * 3600 * 1000
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/input"
@@ -27,6 +28,7 @@ type replayCmd struct {
 	AlertsFormat string   `placeholder:"FORM" help:"Form of the alerts: json (the default), ocsf (ocsf-1.7, ocsf-1.6, ocsf-1.5), ecs, splunk, asim, cef, leef."`
 	AlertsFor    string   `placeholder:"TOPIC" help:"Write what the output of this topic in the config gets: its format, its filters, its syslog header."`
 	Scores       string   `placeholder:"FILE" help:"Write a score per event here, one a line; - is standard output."`
+	Explain      []string `sep:"none" placeholder:"EVENT_ID" help:"Print for the event of that id how its score came about, whether it raised an alert or not. Repeatable."`
 	Output       Output   `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
 }
 
@@ -40,6 +42,7 @@ Examples:
   plumbline replay --input last-month.jsonl --alerts alerts.jsonl
   plumbline replay --config stricter.yaml --input last-month.jsonl --output json
   plumbline replay --config siem.yaml --input last-month.jsonl --alerts - --alerts-for siem.cef
+  plumbline replay --input last-month.jsonl --explain ce5f5a7fa0f438f1
   plumbline replay --as cloudtrail --input log-1.json.gz --input log-2.json.gz`
 }
 
@@ -53,8 +56,8 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	if c.Alerts == "-" && c.Scores == "-" {
-		return usageError{errors.New("--alerts and --scores can't both go to standard output")}
+	if err := c.oneOutput(); err != nil {
+		return usageError{err}
 	}
 	if err := c.distinct(); err != nil {
 		return usageError{err}
@@ -80,9 +83,11 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeScores()) }()
 
+	var explainErr error
 	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{
 		Detector: app.DetectorConfig(cfg, Version()), Partitions: cfg.Kafka.Partitions,
 		Decoder: t, Encoder: to.Encoder, Filter: to.Filter, Alerts: alerts, Scores: scores,
+		Explain: c.Explain, Explained: func(l *detector.Ladder) { explainErr = errors.Join(explainErr, c.explain(g, l)) },
 	})
 	if err != nil {
 		return usageError{err}
@@ -103,7 +108,27 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if sum := replay.Summary(); err == nil || sum.Events > 0 || sum.DeadLetters > 0 {
 		err = errors.Join(err, c.print(g, sum))
 	}
-	return err
+	return errors.Join(err, explainErr, c.missing(g, replay))
+}
+
+// oneOutput refuses two things on standard output.
+func (c *replayCmd) oneOutput() error {
+	var names []string
+	for _, out := range []struct {
+		name string
+		here bool
+	}{{"--alerts", c.Alerts == "-"}, {"--scores", c.Scores == "-"}, {"--explain", len(c.Explain) > 0}} {
+		if out.here {
+			names = append(names, out.name)
+		}
+	}
+	if len(names) > 1 {
+		return errors.New(strings.Join(names, " and ") + " can't both go to standard output")
+	}
+	if slices.Contains(c.Explain, "") {
+		return errors.New("--explain: an event id is wanted: event_id of its record, of --scores, or of an alert's evidence")
+	}
+	return nil
 }
 
 // output says in which form alerts are written, and which.
@@ -179,11 +204,11 @@ func (g *Globals) create(name string) (w io.Writer, closeFile func() error, err 
 	return f, f.Close, nil
 }
 
-// print prints the summary; beside alerts or scores on standard output it goes to
-// standard error.
+// print prints the summary; beside anything else on standard output it goes to standard
+// error.
 func (c *replayCmd) print(g *Globals, s pipeline.ReplaySummary) error {
 	out := g.Stdout
-	if c.Alerts == "-" || c.Scores == "-" {
+	if c.Alerts == "-" || c.Scores == "-" || len(c.Explain) > 0 {
 		out = g.Stderr
 	}
 	if c.Output == OutputJSON {

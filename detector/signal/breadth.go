@@ -19,6 +19,8 @@ func (resourceBreadth) Info() Info {
 	return Info{
 		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Counted: "resources touched for the first time", Share: 0.2, Blocks: 24,
 		Title: "Sweep across resources new to this agent",
+		Model: "negative binomial tail, mid-p, around the agent's own mean and spread of hours with calls, shrunk to the peers",
+		File:  "breadth.go",
 	}
 }
 

@@ -16,6 +16,8 @@ func (callRate) Info() Info {
 	return Info{
 		Name: schemas.SignalCallRate, Family: FamilyRate, Unit: "calls", Share: 0.3, Blocks: 24,
 		Title: "Far more calls than this agent makes",
+		Model: "negative binomial tail, mid-p, of level x hour x weekday, each shrunk to the peers",
+		File:  "callrate.go",
 	}
 }
 

@@ -19,6 +19,8 @@ func (callRateLong) Info() Info {
 	return Info{
 		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Share: 0.3, Blocks: 2, Daily: true,
 		Title: "More calls over the last day than this agent makes",
+		Model: "gamma tail, moments matched to the sum of what was expected of the hours",
+		File:  "callratelong.go",
 	}
 }
 

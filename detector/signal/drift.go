@@ -18,6 +18,8 @@ func (drift) Info() Info {
 	return Info{
 		Name: schemas.SignalDrift, Family: FamilyRate, Unit: "calls", Share: 1.5, Blocks: 1, Daily: true, Nominal: true,
 		Title: "Activity that has risen slowly for days",
+		Model: "CUSUM of days against a reference that grows by at most 1 % a day (Page 1954)",
+		File:  "drift.go",
 	}
 }
 

@@ -20,6 +20,8 @@ func (nameFlood) Info() Info {
 	return Info{
 		Name: schemas.SignalNameFlood, Family: FamilyInput, Unit: "names", Share: 0.01, Blocks: 24, Nominal: true,
 		Title: "Flood of names that were never seen before",
+		Model: "no model: a hundred names, and every doubling of them",
+		File:  "flood.go",
 	}
 }
 

@@ -48,6 +48,19 @@ func Count(n float64) string {
 	return s
 }
 
+// Every writes the mean time between two of something, in days.
+func Every(days float64) string {
+	switch {
+	case days < 2:
+		return "about " + Count(1/days) + " times a day"
+	case days < 730:
+		return "once in " + Count(days) + " days"
+	case days < 1e6*365:
+		return "once in " + Count(days/365) + " years"
+	}
+	return "less than once in a million years"
+}
+
 // Plural writes a count and its noun.
 func Plural(n float64, one, many string) string {
 	if n == 1 {

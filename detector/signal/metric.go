@@ -35,6 +35,8 @@ func (s metric) Info() Info {
 	i := Info{
 		Name: schemas.SignalMetric + s.label, Family: FamilyMetric, Unit: s.unit, Share: 0.3, Blocks: 100,
 		Title: "A metric far from what this agent has: " + s.label,
+		Model: "deviations on asinh(x/unit), their tail learnt for the agent (Hill 1975); of sums a log-normal",
+		File:  "metric.go",
 	}
 	if s.take == TakeSum {
 		i.Title = "Far more of a metric than this agent has: " + s.label

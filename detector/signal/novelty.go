@@ -27,6 +27,8 @@ func (newTool) Info() Info {
 	return Info{
 		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Share: 0.3, Blocks: perDay, Novelty: true, Leaves: true,
 		Title: "Tool that this agent has not used before",
+		Model: "incidence of things this new to the agent and this little known to its peers, of a hundredth of a day",
+		File:  "novelty.go",
 	}
 }
 
@@ -53,6 +55,8 @@ func (newResource) Info() Info {
 	return Info{
 		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Share: 0.1, Blocks: perDay, Novelty: true,
 		Title: "Resource that this agent has not touched before",
+		Model: "incidence of things this new to the agent and this little known to its peers, of a hundredth of a day",
+		File:  "novelty.go",
 	}
 }
 
@@ -86,6 +90,8 @@ func (newDestination) Info() Info {
 	return Info{
 		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Share: 20, Blocks: perDay, Novelty: true, Leaves: true,
 		Title: "First contact with a destination",
+		Model: "incidence as of new_resource, jointly with a new tool or a step out of order",
+		File:  "novelty.go",
 	}
 }
 

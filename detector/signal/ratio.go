@@ -37,17 +37,23 @@ func (s ratio) Info() Info {
 		return Info{
 			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Counted: "malformed events", Share: 0.1, Blocks: 24,
 			Title: "Far more malformed events than this agent sends",
+			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
+			File:  "ratio.go",
 		}
 	case ofLate:
 		return Info{
 			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Counted: "late events", Share: 0.1, Blocks: 24,
 			Title: "Far more events with a time long past than this agent sends",
+			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
+			File:  "ratio.go",
 		}
 	case ofFailed:
 	}
 	return Info{
 		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Share: 0.05, Blocks: 24,
 		Title: "Far more failed or denied calls than this agent has",
+		Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
+		File:  "ratio.go",
 	}
 }
 

@@ -16,6 +16,8 @@ func (toolSequence) Info() Info {
 	return Info{
 		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Share: 0.3, Blocks: perDay, Novelty: true,
 		Title: "Tools in an order in which this agent has not used them before",
+		Model: "incidence of steps from tool to tool that are this new, of a hundredth of a day",
+		File:  "sequence.go",
 	}
 }
 

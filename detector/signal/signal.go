@@ -66,6 +66,8 @@ type Info struct {
 	Leaves  bool    // it shows data on its way out
 	Novelty bool    // it shows something new
 	Title   string  // of an alert that it leads; one line without values
+	Model   string  // the formula of its evidence, in words
+	File    string  // where that stands, in this package
 }
 
 // Detail explains a score.

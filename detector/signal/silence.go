@@ -30,6 +30,8 @@ func (silence) Info() Info {
 	return Info{
 		Name: schemas.SignalSilence, Family: FamilyRate, Unit: "calls", Share: 0.1, Blocks: 4,
 		Title: "No calls from an agent that should be at work",
+		Model: "the negative binomial's zero, one relative variance common to all the hours",
+		File:  "silence.go",
 	}
 }
 

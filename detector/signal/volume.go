@@ -20,6 +20,8 @@ func (s volume) Info() Info {
 	i := Info{
 		Name: schemas.SignalBytesReceived, Family: FamilyVolume, Unit: "bytes", Share: 0.3, Blocks: 100,
 		Title: "Far more data received than this agent receives",
+		Model: "a call: Student's t on log(1 + bytes/128); the hour: log-normal, or one big jump",
+		File:  "volume.go",
 	}
 	if s.out {
 		i.Name, i.Leaves = schemas.SignalBytesSent, true
