@@ -191,8 +191,8 @@ func RestoreCuts(cfg Config, sink Sink, partition []byte, agents iter.Seq[[]byte
 func AgentOf(record []byte) (tenantID, agentID string, err error) {
 	c := wire.Decoder(record)
 	codeVersion(c)
-	c.String(&tenantID, maxString)
-	c.String(&agentID, maxString)
+	c.String("tenant", &tenantID, maxString)
+	c.String("id", &agentID, maxString)
 	if err := c.Err(); err != nil {
 		return "", "", fmt.Errorf("record of an agent: %w", err)
 	}

@@ -35,16 +35,16 @@ func Restore(cfg Config, sink Sink, snapshot []byte) (*Detector, error) {
 	}
 	c := wire.Decoder(body[len(magic)+1:])
 	var partition []byte
-	c.Raw(&partition, len(body))
+	c.Raw("partition", &partition, len(body))
 	p := wire.Decoder(partition)
 	d.code(p)
 	if err := finished(p); err != nil {
 		return nil, fmt.Errorf("restore snapshot: partition: %w", err)
 	}
-	n := c.Len(0, maxAgents, 1)
+	n := c.Len("agents", 0, maxAgents, 1)
 	var record []byte
 	for i := range n {
-		c.Raw(&record, len(body))
+		c.Raw("agent", &record, len(body))
 		if err := d.restoreAgent(record); err != nil {
 			return nil, fmt.Errorf("restore snapshot: agent %d: %w", i, err)
 		}
@@ -71,9 +71,9 @@ func (d *Detector) restoreAgent(record []byte) error {
 	codeVersion(c)
 	a := &agent{}
 	var tenantName, groupName string
-	c.String(&tenantName, maxString)
-	c.String(&a.id, maxString)
-	c.String(&groupName, maxString)
+	c.String("tenant", &tenantName, maxString)
+	c.String("id", &a.id, maxString)
+	c.String("group", &groupName, maxString)
 	a.code(c)
 	reorder(&a.win.Max, d.order)
 	reorder(&a.dayMax, d.order)
