@@ -68,13 +68,9 @@ func finished(c *wire.Coder) error {
 // restoreAgent takes one agent record.
 func (d *Detector) restoreAgent(record []byte) error {
 	c := wire.Decoder(record)
-	codeVersion(c)
 	a := &agent{}
 	var tenantName, groupName string
-	c.String("tenant", &tenantName, maxString)
-	c.String("id", &a.id, maxString)
-	c.String("group", &groupName, maxString)
-	a.code(c)
+	codeAgent(c, a, &tenantName, &groupName)
 	reorder(&a.win.Max, d.order)
 	reorder(&a.dayMax, d.order)
 	a.profile.Metrics = placed(a.profile.Metrics, d.places, len(d.metrics))

@@ -106,13 +106,18 @@ func (d *Detector) AppendAgent(dst []byte, tenantID, agentID string) ([]byte, bo
 
 func appendAgent(dst []byte, a *agent) []byte {
 	c := wire.Encoder(dst)
-	codeVersion(c)
 	tenantName, groupName := a.tenant.name, a.group.name
-	c.String("tenant", &tenantName, maxString)
-	c.String("id", &a.id, maxString)
-	c.String("group", &groupName, maxString)
-	a.code(c)
+	codeAgent(c, a, &tenantName, &groupName)
 	return c.Bytes()
+}
+
+// codeAgent codes the record of an agent.
+func codeAgent(c *wire.Coder, a *agent, tenantName, groupName *string) {
+	codeVersion(c)
+	c.String("tenant", tenantName, maxString)
+	c.String("id", &a.id, maxString)
+	c.String("group", groupName, maxString)
+	a.code(c)
 }
 
 // AppendPartition appends the record of what agents share.

@@ -96,13 +96,13 @@ func (d *DocFreq) Code(c *wire.Coder) {
 		c.Fail("table of %d slots", size)
 		return
 	}
-	n := c.Len("n", d.n, size, 8)
+	n := c.Len("filled", d.n, size, 8)
 	if !c.Reading() {
 		last := 0
 		for i, v := range d.slots {
 			if v != 0 {
 				c.Uint("gap", uint64(i-last), dfMaxSlots)
-				c.Fixed64("slot", &v)
+				c.Fixed64("hash", &v)
 				last = i
 			}
 		}
@@ -113,10 +113,12 @@ func (d *DocFreq) Code(c *wire.Coder) {
 		d.slots = make([]uint64, size)
 	}
 	at := 0
-	for range n {
+	c.In("slots")
+	for i := range n {
+		c.At(i)
 		at += int(c.Uint("gap", 0, dfMaxSlots))
 		var v uint64
-		c.Fixed64("slot", &v)
+		c.Fixed64("hash", &v)
 		if c.Err() != nil {
 			return
 		}
@@ -127,4 +129,5 @@ func (d *DocFreq) Code(c *wire.Coder) {
 		d.slots[at] = v
 		d.n++
 	}
+	c.Out()
 }

@@ -148,12 +148,12 @@ func (k *Known) Code(c *wire.Coder) {
 		c.Fail("set of %d slots", size)
 		return
 	}
-	n := c.Len("n", k.n, min(MaxKnown, size*3/4+1), 8)
+	n := c.Len("filled", k.n, min(MaxKnown, size*3/4+1), 8)
 	if !c.Reading() {
 		for i, v := range k.slots {
 			if v != 0 {
 				c.Uint("at", uint64(i), knownTable)
-				c.Fixed64("slot", &v)
+				c.Fixed64("hash", &v)
 			}
 		}
 		return
@@ -162,10 +162,12 @@ func (k *Known) Code(c *wire.Coder) {
 	if size > 0 {
 		k.slots = make([]uint64, size)
 	}
-	for range n {
+	c.In("slots")
+	for i := range n {
+		c.At(i)
 		at := int(c.Uint("at", 0, knownTable-1))
 		var v uint64
-		c.Fixed64("slot", &v)
+		c.Fixed64("hash", &v)
 		if c.Err() != nil {
 			return
 		}
@@ -176,6 +178,7 @@ func (k *Known) Code(c *wire.Coder) {
 		k.slots[at] = v
 		k.n++
 	}
+	c.Out()
 	if size > 0 && k.n >= size {
 		c.Fail("set without an empty slot") // a search would not end
 	}

@@ -2,14 +2,30 @@ package wire
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
 // Field is one field of a record, as a Tracer has read it.
 type Field struct {
-	Name string // the scopes around it and its own, as in profile.rate.hour[3].s
-	Text string // its value, on one line; what others chose is quoted
-	Size int    // bytes it takes
+	Scope string // what it is part of, as in profile.rate.hour[3]
+	Name  string // its own; an element of a list has none
+	Value any
+	Size  int // bytes it takes
+}
+
+// Text is the value on one line. What others chose is quoted, with what a terminal
+// would obey escaped.
+func (f Field) Text() string {
+	switch v := f.Value.(type) {
+	case string, []string, []byte:
+		return fmt.Sprintf("%q", v)
+	case hash64:
+		return fmt.Sprintf("%016x", uint64(v))
+	case hash32:
+		return fmt.Sprintf("%08x", uint32(v))
+	}
+	return fmt.Sprint(f.Value)
 }
 
 // Tracer returns a Decoder that calls f with every field it has read. The fields
@@ -23,7 +39,7 @@ func Tracer(src []byte, f func(Field)) *Coder {
 // In opens a scope: the names of all fields up to its Out stand behind its name.
 func (c *Coder) In(name string) {
 	if c.trace != nil {
-		c.trace.scopes = append(c.trace.scopes, name)
+		c.trace.in(name)
 	}
 }
 
@@ -43,14 +59,24 @@ func (c *Coder) Out() {
 
 type trace struct {
 	f      func(Field)
-	scopes []string
-	left   int // bytes, behind the last field
+	scopes []string // each with those around it
+	left   int      // bytes, behind the last field
+}
+
+func (t *trace) in(name string) {
+	if n := len(t.scopes); n > 0 {
+		name = t.scopes[n-1] + "." + name
+	}
+	t.scopes = append(t.scopes, name)
 }
 
 func (t *trace) at(i int) {
 	last := &t.scopes[len(t.scopes)-1]
-	name, _, _ := strings.Cut(*last, "[")
-	*last = fmt.Sprintf("%s[%d]", name, i)
+	list := *last
+	if strings.HasSuffix(list, "]") {
+		list = list[:strings.LastIndexByte(list, '[')]
+	}
+	*last = list + "[" + strconv.Itoa(i) + "]"
 }
 
 // saw reports a field; one that could not be read is none.
@@ -58,17 +84,12 @@ func (t *trace) saw(c *Coder, name string, v any) {
 	if c.err != nil {
 		return
 	}
-	size := t.left - len(c.buf)
+	f := Field{Name: name, Value: v, Size: t.left - len(c.buf)}
 	t.left = len(c.buf)
-	t.f(Field{Name: t.path(name), Text: text(v), Size: size})
-}
-
-// path is the name behind its scopes; an element of a list has none of its own.
-func (t *trace) path(name string) string {
-	if name == "" {
-		return strings.Join(t.scopes, ".")
+	if n := len(t.scopes); n > 0 {
+		f.Scope = t.scopes[n-1]
 	}
-	return strings.Join(append(t.scopes, name), ".")
+	t.f(f)
 }
 
 type (
@@ -76,15 +97,3 @@ type (
 	hash32  uint32
 	numbers []uint8 // no text
 )
-
-func text(v any) string {
-	switch v := v.(type) {
-	case string, []string, []byte:
-		return fmt.Sprintf("%q", v)
-	case hash64:
-		return fmt.Sprintf("%016x", uint64(v))
-	case hash32:
-		return fmt.Sprintf("%08x", uint32(v))
-	}
-	return fmt.Sprint(v)
-}
