@@ -14,7 +14,7 @@ func BenchmarkRecords(b *testing.B) {
 	for _, ev := range cutEvents(rand.New(rand.NewPCG(1, 1)), 20_000) {
 		d.Process(&ev)
 	}
-	partition := d.AppendPartition(nil)
+	partition := d.appendPartition(nil)
 	var agents [][]byte
 	for _, a := range d.cutting.all {
 		agents = append(agents, appendAgent(nil, a))
@@ -29,7 +29,7 @@ func BenchmarkRecords(b *testing.B) {
 	b.Run("encode partition", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			partition = d.AppendPartition(partition[:0])
+			partition = d.appendPartition(partition[:0])
 		}
 	})
 	b.Run("restore", func(b *testing.B) {

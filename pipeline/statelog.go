@@ -139,7 +139,7 @@ func (f *stateFold) add(rec *Record) (opened *stateOpen, err error) {
 		if err := json.Unmarshal(rec.Value, m); err != nil {
 			return nil, fmt.Errorf("marker at offset %d: %w", rec.Offset, err)
 		}
-		if m.Format > stateFormat || m.Snapshot > detector.SnapshotVersion {
+		if m.Format > stateFormat || m.Snapshot > detector.RecordFormat {
 			return nil, newerState(m.Format, rec.Offset)
 		}
 		if f.raise(m.Epoch); m.Epoch < f.fence || f.marker != nil && !m.after(f.marker.attempt) {

@@ -1,10 +1,7 @@
 package detector
 
 import (
-	"encoding/binary"
 	"encoding/json"
-	"errors"
-	"hash/crc32"
 	"math"
 	"slices"
 
@@ -13,64 +10,31 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// The snapshot, byte for byte:
-//
-//	"PLBS"                      4 bytes
-//	version                     1 byte, SnapshotVersion
-//	partition record            varint length, then its bytes (AppendPartition)
-//	agents                      varint count, then per agent
-//	                            varint length, then its bytes (AppendAgent)
-//	checksum                    4 bytes, little-endian CRC-32C of all before
+// The state of a detector is a record of the partition and one of every agent. Each
+// stands for itself in the log of checkpoints (cut.go, pipeline/statelog.go).
 //
 // Integers are varints, floats IEEE 754 bits in little-endian order, strings and
 // lists stand behind their length (package wire). The partition record holds what
 // is shared: watermark, counters, and per tenant its groups with priors and
-// calibration. Calibration knows signals by name. An agent record begins with
+// calibration. Calibration knows signals by name. An agent's record begins with
 // tenant, agent and group by name and is complete in itself: which windows and
 // episodes are open, and the order of eviction, follow from the agents' records
 // alone, in whatever order they come.
 //
-// Records say of which format they are: an agent's begins with an empty name and the
-// version, the partition's with -1 and the version. Those of format 1 begin with the
-// tenant's name and with the watermark.
+// Records say of which format they are, since those of one log may be of several
+// releases: an agent's begins with an empty name and the format, the partition's with
+// -1 and the format. Those of format 1 begin with the tenant's name and with the
+// watermark. Which fields there are, in which order, testdata/sample-vN-*.txt shows.
 
-// SnapshotVersion is the version of the format that is written.
-const SnapshotVersion = wire.Newest
+// RecordFormat is the version of the format that is written.
+const RecordFormat = wire.Newest
 
-const magic = "PLBS"
-
-// Bounds of what a snapshot may hold.
+// Bounds of what records may hold.
 const (
 	maxTenants = 1 << 20
-	maxAgents  = 1 << 30
 	maxString  = 8 << 10
 	maxWorst   = 4 << 20
 )
-
-// ErrNewerSnapshot is returned for a snapshot that a later release wrote.
-var ErrNewerSnapshot = errors.New("snapshot is of a newer format")
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// AppendSnapshot appends the whole state to dst. The detector is not changed.
-func (d *Detector) AppendSnapshot(dst []byte) []byte {
-	start := len(dst)
-	dst = append(dst, magic...)
-	dst = append(dst, SnapshotVersion)
-	dst = appendSized(dst, d.AppendPartition(nil))
-	dst = binary.AppendUvarint(dst, uint64(d.agents))
-	var record []byte
-	for _, a := range d.inOrder() {
-		record = appendAgent(record[:0], a)
-		dst = appendSized(dst, record)
-	}
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
-}
-
-func appendSized(dst, b []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(b)))
-	return append(dst, b...)
-}
 
 // inOrder lists all agents, the longest inactive first.
 func (d *Detector) inOrder() []*agent {
@@ -91,19 +55,6 @@ func (d *Detector) inOrder() []*agent {
 	return all
 }
 
-// AppendAgent appends the record of one agent; false: there is no such agent.
-func (d *Detector) AppendAgent(dst []byte, tenantID, agentID string) ([]byte, bool) {
-	t, ok := d.byName[tenantID]
-	if !ok {
-		return dst, false
-	}
-	a := d.index.find(t, agentID)
-	if a == nil {
-		return dst, false
-	}
-	return appendAgent(dst, a), true
-}
-
 func appendAgent(dst []byte, a *agent) []byte {
 	c := wire.Encoder(dst)
 	tenantName, groupName := a.tenant.name, a.group.name
@@ -120,8 +71,8 @@ func codeAgent(c *wire.Coder, a *agent, tenantName, groupName *string) {
 	a.code(c)
 }
 
-// AppendPartition appends the record of what agents share.
-func (d *Detector) AppendPartition(dst []byte) []byte {
+// appendPartition appends the record of what agents share.
+func (d *Detector) appendPartition(dst []byte) []byte {
 	c := wire.Encoder(dst)
 	d.code(c)
 	return c.Bytes()
@@ -144,8 +95,12 @@ const marked = 1
 
 // codeNumber codes the number of the format.
 func codeNumber(c *wire.Coder) int {
-	v := int(c.Uint("format", SnapshotVersion, 1<<16))
-	if c.Reading() && c.Err() == nil && (v < 2 || v > SnapshotVersion) {
+	v := int(c.Uint("format", RecordFormat, 1<<16))
+	switch {
+	case !c.Reading() || c.Err() != nil:
+	case v > RecordFormat:
+		c.Fail("a record has format %d, this release reads up to %d: start the release that wrote it, or a later one", v, RecordFormat)
+	case v < 2:
 		c.Fail("format %d of a record", v)
 	}
 	return v
@@ -210,7 +165,7 @@ func (d *Detector) code(c *wire.Coder) {
 }
 
 // codeSignals codes the names behind the numbers of signals in agents' records:
-// what a snapshot holds of a signal that is no more is dropped.
+// what they hold of a signal that is no more is dropped.
 func (d *Detector) codeSignals(c *wire.Coder) {
 	names := d.names
 	c.Strings("signals", &names, baseline.MaxSignals, 64)
@@ -234,7 +189,7 @@ func (d *Detector) codeMetrics(c *wire.Coder) {
 	}
 }
 
-// placed returns what belongs to metrics of a snapshot in the order of the config.
+// placed returns what belongs to metrics of records in the order of the config.
 func placed[T any](old []T, places []int, n int) []T {
 	out := make([]T, n)
 	for i := range old {

@@ -19,7 +19,7 @@ import (
 )
 
 // A record that is misread is a baseline that is wrong in silence. The records
-// testdata/record-vN-*.bin, of the newest format, have a value of its own in every
+// testdata/sample-vN-*.bin, of the newest format, have a value of its own in every
 // field; beside them stands what DumpAgent and DumpPartition make of them, for people
 // to review. Whoever swaps, drops or renames a field changes that.
 
@@ -57,7 +57,7 @@ func sampleConfig() Config {
 }
 
 func (s *sampleRecord) file(ext string) string {
-	return filepath.Join("testdata", fmt.Sprintf("record-v%d-%s.%s", wire.Newest, s.name, ext))
+	return filepath.Join("testdata", fmt.Sprintf("sample-v%d-%s.%s", wire.Newest, s.name, ext))
 }
 
 func (s *sampleRecord) read(t *testing.T) (record []byte, golden string) {

@@ -21,11 +21,11 @@ func (s *sampleRecord) make(t *testing.T) []byte {
 	record := realRecords(t)[s.name]
 	fields, err := s.fields(t, record)
 	require.NoError(t, err)
-	at := 0
+	at, small := 0, uint64(100) // above what lists have
 	for n := range fields {
 		f := fields[n]
 		if !inOrder[site(f)] {
-			for _, with := range replacements(f.Value, n) {
+			for _, with := range replacements(f.Value, n, &small) {
 				changed := append(append(append([]byte(nil), record[:at]...), with...), record[at+f.Size:]...)
 				got, err := s.fields(t, changed)
 				if err != nil || len(got) != len(fields) {
@@ -41,8 +41,8 @@ func (s *sampleRecord) make(t *testing.T) []byte {
 }
 
 // replacements are the bytes that a field could have in the place of its own: the
-// best first.
-func replacements(v any, n int) [][]byte {
+// best first. There are few bytes: small is the last one taken.
+func replacements(v any, n int, small *uint64) [][]byte {
 	encode := func(f func(*wire.Coder)) []byte {
 		e := wire.Encoder(nil)
 		f(e)
@@ -71,7 +71,8 @@ func replacements(v any, n int) [][]byte {
 		x := int64(whole)
 		return [][]byte{encode(func(c *wire.Coder) { c.I64("", &x) })}
 	case reflect.Uint8:
-		return list(1, func(c *wire.Coder, _ uint64) { c.Uint("", uint64(100+n%150), 255) })
+		*small++
+		return list(1, func(c *wire.Coder, _ uint64) { c.Uint("", *small, 255) })
 	case reflect.Uint32, reflect.Uint64:
 		switch rv.Type().Name() {
 		case "hash64":
@@ -137,14 +138,10 @@ func realRecords(t *testing.T) map[string][]byte {
 		if i > 3900 {
 			tool = "rolled-out"
 		}
-		place := "host:h" + strconv.Itoa(rng.IntN(5)) + ".example"
-		if i >= 3992 {
-			place = "host:new.example"
-		}
 		d.Process(&schemas.Activity{
 			EventID: strconv.Itoa(i), Time: at, RecordedAt: at, TenantID: "t", AgentID: "a" + strconv.Itoa(i%4), PeerGroup: "g",
 			SessionID: "s" + strconv.Itoa(i/9%5), Tool: tool, Action: "tool_call", Outcome: schemas.OutcomeSuccess,
-			Access: schemas.AccessSend, Resources: []string{place},
+			Access: schemas.AccessSend, Resources: []string{"host:h" + strconv.Itoa(rng.IntN(5)) + ".example"},
 			BytesSent: uint64(rng.IntN(5000)), BytesReceived: uint64(rng.IntN(50)),
 		})
 	}
@@ -154,6 +151,7 @@ func realRecords(t *testing.T) map[string][]byte {
 	if a == nil {
 		a = d.byName["t"].established.first
 	}
+	a.profile.Novelty.Admit(1, 1)
 	a.silent = silent{seq: 10, from: 1, next: 1 << 40}
 	a.claim, a.name, a.version = "claimed", "name", "1.0"
 	a.episode = &episode{
@@ -161,5 +159,5 @@ func realRecords(t *testing.T) map[string][]byte {
 		evidence:      schemas.Evidence{EventIDs: []string{"1"}, Resources: []string{"2", "3"}, Tools: []string{"4", "5", "6"}},
 		lastResources: []string{"7"}, worst: schemas.Alert{AlertID: "worst"}, severity: 2,
 	}
-	return map[string][]byte{"agent": appendAgent(nil, a), "partition": d.AppendPartition(nil)}
+	return map[string][]byte{"agent": appendAgent(nil, a), "partition": d.appendPartition(nil)}
 }
