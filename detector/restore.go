@@ -38,7 +38,21 @@ func RestoreCuts(cfg Config, sink Sink, partition []byte, agents iter.Seq[[]byte
 	}
 	// Cut 1 is the one that everything here comes from.
 	d.cutting.number, d.cutting.confirmed = 1, 1
+	// Agents' records number signals and metrics as the partition record lists them: no
+	// record of before may stand beside a partition record that lists others.
+	d.cutting.whole = renumbered(d.order) || renumbered(d.places)
 	return d, nil
+}
+
+// renumbered reports whether what a partition record lists has other numbers now; what
+// comes behind the old ones is no reason.
+func renumbered(now []int) bool {
+	for i, n := range now {
+		if n != i {
+			return true
+		}
+	}
+	return false
 }
 
 func finished(c *wire.Coder) error {

@@ -91,8 +91,9 @@ func replacements(v any, n int, small *uint64) [][]byte {
 		return [][]byte{encode(func(c *wire.Coder) { c.String("", &x, 100) })}
 	case reflect.Slice:
 		return replacementLists(rv, n, encode, list)
+	default:
+		return nil // the length of a list
 	}
-	return nil
 }
 
 func replacementLists(rv reflect.Value, n int, encode func(func(*wire.Coder)) []byte, list func(int, func(*wire.Coder, uint64)) [][]byte) [][]byte {
@@ -116,8 +117,9 @@ func replacementLists(rv reflect.Value, n int, encode func(func(*wire.Coder)) []
 			x = append(x, fmt.Sprintf("text-%d-%d", n, i))
 		}
 		return [][]byte{encode(func(c *wire.Coder) { c.Strings("", &x, 1000, 100) })}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // realRecords are of a detector to which everything has happened.

@@ -50,7 +50,7 @@ func cut(d *detector.Detector) records {
 }
 
 // read returns the records that a log comes to. They can be restored.
-func read(t testing.TB, s *pipeline.State) records {
+func read(t *testing.T, s *pipeline.State) records {
 	t.Helper()
 	_, err := s.Check()
 	require.NoError(t, err)
@@ -380,7 +380,7 @@ func TestStateThatDoesNotDecodeIsRefusedWithWhatToDo(t *testing.T) {
 // of a real log.
 func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
 	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
-	sound := stateRecords(f)
+	sound := stateRecords(f, detector.DefaultConfig())
 	c := pipelinetest.NewCluster()
 	c.CreateTopic(pipeline.TopicBaselines, 1)
 	_, err := c.Put(tp, sound...)
@@ -412,26 +412,48 @@ func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
 }
 
 // stateRecords are the records of a log with one small checkpoint.
-func stateRecords(f *testing.F) []pipeline.Record {
-	f.Helper()
-	d, err := detector.New(detector.DefaultConfig(), silent{})
-	require.NoError(f, err)
-	d.Process(&schemas.Activity{EventID: "e", Time: 1_700_000_000_000, TenantID: "t", AgentID: "a", PeerGroup: "g", Tool: "x", Outcome: schemas.OutcomeSuccess})
+func stateRecords(tb testing.TB, cfg detector.Config) []pipeline.Record {
+	tb.Helper()
+	d, err := detector.New(cfg, silent{})
+	require.NoError(tb, err)
+	d.Process(&schemas.Activity{
+		EventID: "e", Time: 1_700_000_000_000, TenantID: "t", AgentID: "a", PeerGroup: "g", Tool: "x", Outcome: schemas.OutcomeSuccess, BytesSent: 1, BytesReceived: 2,
+	})
 	chunk := []byte{1, 1, 0}
-	entry := func(kind byte, b []byte) {
+	entry := func(kind byte, b string) {
 		chunk = binary.AppendUvarint(append(chunk, kind), uint64(len(b)))
 		chunk = append(chunk, b...)
 	}
 	of := cut(d)
-	entry('P', []byte(of[""]))
-	entry('A', []byte(of["t/a"]))
-	entry('G', []byte("t/b"))
-	entry('R', []byte("\x03s/0\x02\x00"))
+	entry('P', of[""])
+	entry('A', of["t/a"])
+	entry('G', "t/b")
+	entry('R', "\x03s/0\x02\x00")
 	return []pipeline.Record{
 		{Key: []byte("open"), Value: []byte(`{"format":1,"epoch":1,"nonce":"n"}`)},
 		{Key: []byte("chunk"), Value: chunk},
 		{Key: []byte("marker"), Value: []byte(`{"format":1,"epoch":1,"attempt":1,"counter":1,"offset":5,"partitions":1,"slices":1,"snapshot":1,"outputs":{},"window":[{"epoch":1,"attempt":1,"start":1,"chunks":1}]}`)},
 	}
+}
+
+// Metrics are the config's, and who looks at the state has another one or none.
+func TestTheFingerprintTellsMetricsApart(t *testing.T) {
+	fingerprint := func(field string) string {
+		cfg := detector.DefaultConfig()
+		cfg.Metrics = []detector.Metric{{Name: "metric", Field: field, Take: "sum"}}
+		c := pipelinetest.NewCluster()
+		c.CreateTopic(pipeline.TopicBaselines, 1)
+		_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, stateRecords(t, cfg)...)
+		require.NoError(t, err)
+		s, err := pipeline.ReadState(t.Context(), c, 0)
+		require.NoError(t, err)
+		_, err = s.Check()
+		require.NoError(t, err)
+		return s.Fingerprint()
+	}
+	one, again, other := fingerprint("bytes_sent"), fingerprint("bytes_sent"), fingerprint("bytes_received")
+	require.Equal(t, one, again)
+	require.NotEqual(t, one, other)
 }
 
 // TestALogThatIsTrimmedWhileItIsClaimedIsReadAgain has the log's beginning deleted
