@@ -80,7 +80,7 @@ func cutEvents(rng *rand.Rand, n int) []schemas.Activity {
 
 // TestADetectorRestoredFromCutsIsTheOneThatWasCut takes cuts of all kinds at
 // random while events go on, gives some up, and compares what the log of the
-// confirmed ones comes to with a snapshot taken at the instant of the last one.
+// confirmed ones comes to with the records taken at the instant of the last one.
 func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 1))

@@ -122,7 +122,7 @@ type Detector struct {
 	out    []schemas.AlertSignal
 	values []signal.MetricValue
 	last   *tenant
-	order  []int // of the signals in the snapshot that was restored
+	order  []int // of the signals in the records that were restored
 	places []int // of its metrics
 }
 

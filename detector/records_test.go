@@ -357,7 +357,7 @@ func TestStateOutlivesAChangeOfMetrics(t *testing.T) {
 	for _, ev := range events {
 		d.Process(&ev)
 	}
-	snapshot := d.Save()
+	saved := d.Save()
 	for name, metrics := range map[string][]detector.Metric{
 		"one gone": {size}, "all gone": nil, "another order": {size, cfg.Metrics[0]},
 		"a new one": {{Name: "new", Field: "tokens_in", Take: "sum"}, size},
@@ -365,7 +365,7 @@ func TestStateOutlivesAChangeOfMetrics(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			changed := cfg
 			changed.Metrics = metrics
-			other, err := detector.Load(changed, &recorder{}, snapshot)
+			other, err := detector.Load(changed, &recorder{}, saved)
 			require.NoError(t, err)
 			for _, ev := range events {
 				ev.EventID += "-again"

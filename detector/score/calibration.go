@@ -126,7 +126,7 @@ func (c *Calibration) EndDay() {
 	}
 }
 
-// Code encodes or decodes c, its signals in the order of names: what a snapshot
+// Code encodes or decodes c, its signals in the order of names: what a record
 // holds of a signal that is no more is dropped, and a new one starts empty.
 func (c *Calibration) Code(w *wire.Coder, names []string) {
 	n := w.Len("signals", len(names), 64, 1)
