@@ -57,7 +57,7 @@ func replacements(v any, n int, small *uint64) [][]byte {
 		})}
 	}
 	rv := reflect.ValueOf(v)
-	switch rv.Kind() {
+	switch rv.Kind() { //nolint:exhaustive // fields have no others
 	case reflect.Bool:
 		yes := true
 		return [][]byte{encode(func(c *wire.Coder) { c.Bool("", &yes) })}
@@ -97,7 +97,7 @@ func replacements(v any, n int, small *uint64) [][]byte {
 }
 
 func replacementLists(rv reflect.Value, n int, encode func(func(*wire.Coder)) []byte, list func(int, func(*wire.Coder, uint64)) [][]byte) [][]byte {
-	switch count := rv.Len(); rv.Type().Elem().Kind() {
+	switch count := rv.Len(); rv.Type().Elem().Kind() { //nolint:exhaustive // fields have no others
 	case reflect.Float32:
 		return list(count, func(c *wire.Coder, k uint64) { x := float32(n) + float32(k+1)/1024; c.F32("", &x) })
 	case reflect.Float64:

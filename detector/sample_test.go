@@ -259,7 +259,7 @@ func valuesOf(v any) map[string][]string {
 	}
 	var walk func(path string, v reflect.Value)
 	walk = func(path string, v reflect.Value) {
-		switch v.Kind() {
+		switch v.Kind() { //nolint:exhaustive // the others hold none
 		case reflect.Pointer:
 			if !v.IsNil() && !visited[v.Pointer()] {
 				visited[v.Pointer()] = true
@@ -295,7 +295,7 @@ func valuesOf(v any) map[string][]string {
 
 // atoms are the single values of a field, as text.
 func atoms(v reflect.Value) []string {
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // fields have no others
 	case reflect.Slice, reflect.Array:
 		if v.Type().Elem().Kind() == reflect.Uint8 && v.Type().Name() == "" {
 			return []string{string(v.Bytes())}

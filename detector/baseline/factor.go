@@ -77,3 +77,24 @@ func codeMoments(c *wire.Coder, name string, of []moments) {
 	}
 	c.Out()
 }
+
+// rateMoments are those of a rate.
+type rateMoments struct {
+	level         moments
+	hour          [24]moments
+	day           [7]moments
+	phi, phiN     float64
+	clump, clumpN float64
+}
+
+func (m *rateMoments) code(c *wire.Coder) {
+	c.In("level")
+	m.level.code(c)
+	c.Out()
+	codeMoments(c, "hour", m.hour[:])
+	codeMoments(c, "day", m.day[:])
+	c.F64("phi", &m.phi)
+	c.F64("phiN", &m.phiN)
+	c.F64("clump", &m.clump)
+	c.F64("clumpN", &m.clumpN)
+}

@@ -345,14 +345,6 @@ type RatePrior struct {
 	past  rateMoments // faded
 }
 
-type rateMoments struct {
-	level         moments
-	hour          [24]moments
-	day           [7]moments
-	phi, phiN     float64
-	clump, clumpN float64
-}
-
 // NewRatePrior returns the prior of a group of which nothing is known. The start
 // values are those that did well on generated fleets.
 func NewRatePrior() RatePrior {
@@ -456,18 +448,6 @@ func (m *moments) merge(o *moments, fade float64) {
 	m.n += o.n
 	m.sum += o.sum
 	m.dev += o.dev
-}
-
-func (m *rateMoments) code(c *wire.Coder) {
-	c.In("level")
-	m.level.code(c)
-	c.Out()
-	codeMoments(c, "hour", m.hour[:])
-	codeMoments(c, "day", m.day[:])
-	c.F64("phi", &m.phi)
-	c.F64("phiN", &m.phiN)
-	c.F64("clump", &m.clump)
-	c.F64("clumpN", &m.clumpN)
 }
 
 // Code encodes or decodes p.
