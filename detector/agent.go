@@ -19,7 +19,7 @@ const noFused = -100
 type agent struct {
 	tenant *tenant
 	group  *group
-	policy *policy // follows from the config and the names; not part of a snapshot
+	policy *policy // follows from the config and the names; not part of the state
 
 	id, name, version string
 
@@ -150,7 +150,7 @@ func (t *trail) each(f func(id, tool, resource string)) {
 	for len(b) >= 3 {
 		i, j, k := int(b[0]), int(b[1]), int(b[2])
 		if b = b[3:]; i+j+k > len(b) {
-			return // a snapshot of this kind is refused; nothing to read past it
+			return // a record of this kind is refused; nothing to read past it
 		}
 		f(text(string(b[:i])), text(string(b[i:i+j])), text(string(b[i+j:i+j+k])))
 		b = b[i+j+k:]

@@ -42,7 +42,7 @@ func TestWhatIsSaidAheadChangesNothing(t *testing.T) {
 			d.Process(&events[i])
 		}
 		require.Positive(t, d.Stats().Evicted)
-		states[hinted] = d.AppendSnapshot(nil)
+		states[hinted] = d.Save()
 	}
 	require.NotEmpty(t, alerts[0].alerts)
 	require.Equal(t, states[0], states[1])

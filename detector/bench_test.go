@@ -116,7 +116,7 @@ func TestAnAgentTakesAtMostFourKiBOnAverage(t *testing.T) {
 	}
 	each := float64(heap()-before) / agents
 	estimate := float64(d.Stats().StateBytes) / agents
-	t.Logf("%.0f bytes an agent, Stats says %.0f, the snapshot takes %.0f", each, estimate, float64(len(d.AppendSnapshot(nil)))/agents)
+	t.Logf("%.0f bytes an agent, Stats says %.0f, the records take %.0f", each, estimate, float64(len(d.Save()))/agents)
 	require.Less(t, each, 4096.0)
 	require.InDelta(t, each, estimate, each/4, "the estimate is of use")
 	runtime.KeepAlive(s)

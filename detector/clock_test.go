@@ -109,7 +109,7 @@ func TestAPoisonedClockHealsWithTheFirstArrival(t *testing.T) {
 	log := honestLog(f, 28)
 	cut := slices.IndexFunc(log, func(e sent) bool { return e.arrived >= fleetStart+24*dayMS+12*hourMS+30*minuteMS })
 	d, _ := watch(t, log[:cut])
-	snapshot := d.AppendSnapshot(nil)
+	saved := d.Save()
 	victim := f.agents[5]
 	attack := pulse(schemas.DefaultTenant, victim.id, fleetStart+26*dayMS+10*hourMS, fleetStart+26*dayMS+10*hourMS+1)
 	attack[0].act = true
@@ -131,16 +131,16 @@ func TestAPoisonedClockHealsWithTheFirstArrival(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			twin, got := &fed{}, &fed{}
-			healthy, err := detector.Restore(detector.DefaultConfig(), twin, snapshot)
+			healthy, err := detector.Load(detector.DefaultConfig(), twin, saved)
 			require.NoError(t, err)
-			d, err := detector.Restore(detector.DefaultConfig(), &fed{}, snapshot)
+			d, err := detector.Load(detector.DefaultConfig(), &fed{}, saved)
 			require.NoError(t, err)
 			for _, e := range append([]sent{c.poison}, rest[:c.blind]...) {
 				d.Process(&e.ev)
 			}
 			feed(healthy, rest[:c.blind], &fed{})
 			log := rest[c.blind:]
-			d, err = detector.Restore(detector.DefaultConfig(), got, d.AppendSnapshot(nil))
+			d, err = detector.Load(detector.DefaultConfig(), got, d.Save())
 			require.NoError(t, err)
 			feed(healthy, log, twin)
 			feed(d, log, got)
@@ -338,7 +338,7 @@ func TestWhatComesBehindItsOwnHoursCountsWhereItArrives(t *testing.T) {
 					}
 					require.GreaterOrEqual(t, h.run(t, late), control-5) // that it is late may say more
 					f := &fed{}
-					d, err := detector.Restore(h.cfg, f, h.snapshot)
+					d, err := detector.Load(h.cfg, f, h.saved)
 					require.NoError(t, err)
 					feed(d, late, f)
 					feed(d, pulse(schemas.DefaultTenant, "pulse", h.at+hourMS, h.at+2*hourMS), f)
@@ -367,7 +367,7 @@ func TestAnOldHourThatIsKeptOpenHoldsNobodyElsesOpen(t *testing.T) {
 	got.requireHours(t, "brief", log)
 }
 
-func TestClocksSurviveASnapshot(t *testing.T) {
+func TestClocksSurviveARestart(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		heal bool
@@ -397,10 +397,10 @@ func TestClocksSurviveASnapshot(t *testing.T) {
 			slices.Sort(cuts)
 			for i := range cuts[1:] {
 				feed(p, log[cuts[i]:cuts[i+1]], parts)
-				snapshot := p.AppendSnapshot(nil)
-				p, err = detector.Restore(detector.DefaultConfig(), parts, snapshot)
+				saved := p.Save()
+				p, err = detector.Load(detector.DefaultConfig(), parts, saved)
 				require.NoError(t, err)
-				require.True(t, bytes.Equal(snapshot, p.AppendSnapshot(nil)), "a restored detector writes the same snapshot")
+				require.True(t, bytes.Equal(saved, p.Save()), "a restored detector writes the same records")
 			}
 			stats := d.Stats()
 			require.Equal(t, c.heal, stats.Healed > 0)
@@ -412,7 +412,7 @@ func TestClocksSurviveASnapshot(t *testing.T) {
 				firstDifference(t, a, b)
 				t.Fatal("the outputs differ")
 			}
-			require.True(t, bytes.Equal(d.AppendSnapshot(nil), p.AppendSnapshot(nil)))
+			require.True(t, bytes.Equal(d.Save(), p.Save()))
 		})
 	}
 }

@@ -2,7 +2,6 @@ package detector
 
 import (
 	"fmt"
-	"iter"
 
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
@@ -64,7 +63,7 @@ func (d *Detector) BeginCut(sink CutSink, also func(tenantID, agentID string) bo
 	c.number++
 	c.sink, c.also, c.next = sink, also, 0
 	c.full, c.whole = c.whole, false
-	c.record = d.AppendPartition(c.record[:0])
+	c.record = d.appendPartition(c.record[:0])
 	sink.Partition(c.record)
 	for _, g := range c.gone {
 		sink.Gone(g.tenant, g.id)
@@ -159,40 +158,12 @@ func (c *cutting) remove(a *agent) {
 	}
 }
 
-// RestoreCuts returns a detector from the newest partition record and the newest
-// record of every agent, which may come in any order. Its state is that of the
-// last cut; all of it counts as confirmed.
-func RestoreCuts(cfg Config, sink Sink, partition []byte, agents iter.Seq[[]byte]) (*Detector, error) {
-	d, err := New(cfg, sink)
-	if err != nil {
-		return nil, err
-	}
-	p := wire.Decoder(partition)
-	d.code(p)
-	if err := finished(p); err != nil {
-		return nil, fmt.Errorf("restore: partition: %w", err)
-	}
-	n := 0
-	for record := range agents {
-		if err := d.restoreAgent(record); err != nil {
-			return nil, fmt.Errorf("restore: agent %d: %w", n, err)
-		}
-		n++
-	}
-	if err := d.link(); err != nil {
-		return nil, fmt.Errorf("restore: %w", err)
-	}
-	// Cut 1 is the one that everything here comes from.
-	d.cutting.number, d.cutting.confirmed = 1, 1
-	return d, nil
-}
-
 // AgentOf returns whose record it is.
 func AgentOf(record []byte) (tenantID, agentID string, err error) {
 	c := wire.Decoder(record)
 	codeVersion(c)
-	c.String(&tenantID, maxString)
-	c.String(&agentID, maxString)
+	c.String("tenant", &tenantID, maxString)
+	c.String("id", &agentID, maxString)
 	if err := c.Err(); err != nil {
 		return "", "", fmt.Errorf("record of an agent: %w", err)
 	}

@@ -80,7 +80,7 @@ func cutEvents(rng *rand.Rand, n int) []schemas.Activity {
 
 // TestADetectorRestoredFromCutsIsTheOneThatWasCut takes cuts of all kinds at
 // random while events go on, gives some up, and compares what the log of the
-// confirmed ones comes to with a snapshot taken at the instant of the last one.
+// confirmed ones comes to with the records taken at the instant of the last one.
 func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -103,7 +103,7 @@ func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 				if full {
 					also = func(string, string) bool { return true }
 				}
-				instant = d.AppendSnapshot(nil)
+				instant = d.Save()
 				d.BeginCut(store, also)
 				running = true
 			case running && rng.IntN(3) == 0 && d.ContinueCut(1+rng.IntN(8)):
@@ -117,7 +117,7 @@ func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 				cuts++
 				back, err := RestoreCuts(cfg, nowhere{}, store.partition, maps.Values(store.agents))
 				require.NoError(t, err, "seed %d, event %d", seed, i)
-				require.True(t, bytes.Equal(instant, back.AppendSnapshot(nil)), "seed %d: cut %d, ended at event %d", seed, cuts, i)
+				require.True(t, bytes.Equal(instant, back.Save()), "seed %d: cut %d, ended at event %d", seed, cuts, i)
 				if rng.IntN(3) == 0 {
 					// Go on with the restored one, as a new owner does, from the instant of the
 					// cut: what came since is lost to this test, which a log would replay.

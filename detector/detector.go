@@ -12,8 +12,8 @@
 //  3. An event is scored against what was known before it, then learnt.
 //  4. Nothing of an event is kept by reference, and nothing grows without a bound.
 //  5. Tenants share nothing: neither peers, nor calibration, nor eviction, nor clocks.
-//  6. AppendSnapshot and Restore are invisible: a restored detector goes on exactly
-//     as the one that was saved.
+//  6. A cut and RestoreCuts are invisible: a restored detector goes on exactly as
+//     the one that was cut.
 //
 // A window is a UTC hour of one agent. It opens with the first event in it and
 // closes when the tenant's clock is grace beyond its end, or the agent itself is in a
@@ -124,7 +124,7 @@ type Detector struct {
 	out     []schemas.AlertSignal
 	values  []signal.MetricValue
 	last    *tenant
-	order   []int // of the signals in the snapshot that was restored
+	order   []int // of the signals in the records that were restored
 	places  []int // of its metrics
 
 	// How the score of the event at hand came about (ladder.go).

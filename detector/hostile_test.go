@@ -37,13 +37,13 @@ type sent struct {
 
 // house is a small fleet that has been watched for four weeks.
 type house struct {
-	cfg      detector.Config
-	snapshot []byte
-	beside   []sent // what the others do during the attack
-	at       schemas.Millis
-	agent    *simAgent
-	known    string // a place that the agent sends to
-	before   schemas.Activity
+	cfg    detector.Config
+	saved  []byte
+	beside []sent // what the others do during the attack
+	at     schemas.Millis
+	agent  *simAgent
+	known  string // a place that the agent sends to
+	before schemas.Activity
 }
 
 const houseDays = 28
@@ -78,7 +78,7 @@ func newHouse(tb testing.TB, seed uint64) *house {
 			d.Process(&ev)
 		}
 	}
-	h.snapshot = d.AppendSnapshot(nil)
+	h.saved = d.Save()
 	return h
 }
 
@@ -145,7 +145,7 @@ func (h *house) attack(tb testing.TB, number int) (log []sent, control float64) 
 // run scores a log behind the history, and returns the highest score of the attack.
 func (h *house) run(tb testing.TB, log []sent) float64 {
 	tb.Helper()
-	d, err := detector.Restore(h.cfg, &recorder{}, h.snapshot)
+	d, err := detector.Load(h.cfg, &recorder{}, h.saved)
 	require.NoError(tb, err)
 	top, acts, next := 0.0, 0, 0
 	for i := range log {

@@ -57,7 +57,7 @@ func TestWhoAsksHowAScoreCameAboutChangesNothing(t *testing.T) {
 	})
 	require.Greater(t, len(left.alerts), 4)
 	require.Equal(t, left, asked)
-	require.Equal(t, b.AppendSnapshot(nil), a.AppendSnapshot(nil))
+	require.Equal(t, b.Save(), a.Save())
 }
 
 func TestALadderHoldsTheNumbersOfTheVerdict(t *testing.T) {

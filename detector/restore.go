@@ -3,59 +3,56 @@ package detector
 import (
 	"cmp"
 	"container/heap"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
+	"iter"
 	"slices"
 
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// Restore returns the detector that wrote the snapshot. It goes on exactly as that
-// one would have, with cfg in place of the config of then. A snapshot that is
-// corrupt or of a newer format is refused, whole.
-func Restore(cfg Config, sink Sink, snapshot []byte) (*Detector, error) {
+// RestoreCuts returns a detector from the newest partition record and the newest
+// record of every agent, which may come in any order. Its state is that of the
+// last cut; all of it counts as confirmed. It goes on exactly as the one that was cut
+// would have, with cfg in place of the config of then. Records that are corrupt or of
+// a newer format are refused.
+func RestoreCuts(cfg Config, sink Sink, partition []byte, agents iter.Seq[[]byte]) (*Detector, error) {
 	d, err := New(cfg, sink)
 	if err != nil {
 		return nil, err
 	}
-	if len(snapshot) < len(magic)+1+4 || string(snapshot[:len(magic)]) != magic {
-		return nil, fmt.Errorf("restore snapshot: %w: no snapshot of a detector", wire.ErrCorrupt)
-	}
-	if v := snapshot[len(magic)]; v > SnapshotVersion {
-		return nil, fmt.Errorf("restore snapshot: %w: it has version %d, this release reads up to %d: "+
-			"start the release that wrote it, or a later one", ErrNewerSnapshot, v, SnapshotVersion)
-	} else if v == 0 {
-		return nil, fmt.Errorf("restore snapshot: %w: version 0", wire.ErrCorrupt)
-	}
-	body, sum := snapshot[:len(snapshot)-4], snapshot[len(snapshot)-4:]
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(sum) {
-		return nil, fmt.Errorf("restore snapshot: %w: the checksum differs", wire.ErrCorrupt)
-	}
-	c := wire.Decoder(body[len(magic)+1:])
-	var partition []byte
-	c.Raw(&partition, len(body))
 	p := wire.Decoder(partition)
 	d.code(p)
 	if err := finished(p); err != nil {
-		return nil, fmt.Errorf("restore snapshot: partition: %w", err)
+		return nil, fmt.Errorf("restore: partition: %w", err)
 	}
-	n := c.Len(0, maxAgents, 1)
-	var record []byte
-	for i := range n {
-		c.Raw(&record, len(body))
+	n := 0
+	for record := range agents {
 		if err := d.restoreAgent(record); err != nil {
-			return nil, fmt.Errorf("restore snapshot: agent %d: %w", i, err)
+			return nil, fmt.Errorf("restore: agent %d: %w", n, err)
 		}
-	}
-	if err := finished(c); err != nil {
-		return nil, fmt.Errorf("restore snapshot: %w", err)
+		n++
 	}
 	if err := d.link(); err != nil {
-		return nil, fmt.Errorf("restore snapshot: %w", err)
+		return nil, fmt.Errorf("restore: %w", err)
 	}
+	// Cut 1 is the one that everything here comes from.
+	d.cutting.number, d.cutting.confirmed = 1, 1
+	// Agents' records number signals and metrics as the partition record lists them: no
+	// record of before may stand beside a partition record that lists others.
+	d.cutting.whole = renumbered(d.order) || renumbered(d.places)
 	return d, nil
+}
+
+// renumbered reports whether what a partition record lists has other numbers now; what
+// comes behind the old ones is no reason.
+func renumbered(now []int) bool {
+	for i, n := range now {
+		if n != i {
+			return true
+		}
+	}
+	return false
 }
 
 func finished(c *wire.Coder) error {
@@ -68,13 +65,9 @@ func finished(c *wire.Coder) error {
 // restoreAgent takes one agent record.
 func (d *Detector) restoreAgent(record []byte) error {
 	c := wire.Decoder(record)
-	codeVersion(c)
 	a := &agent{}
 	var tenantName, groupName string
-	c.String(&tenantName, maxString)
-	c.String(&a.id, maxString)
-	c.String(&groupName, maxString)
-	a.code(c)
+	codeAgent(c, a, &tenantName, &groupName)
 	reorder(&a.win.Max, d.order)
 	reorder(&a.dayMax, d.order)
 	a.profile.Metrics = placed(a.profile.Metrics, d.places, len(d.metrics))

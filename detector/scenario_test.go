@@ -72,7 +72,7 @@ func TestScenarios(t *testing.T) {
 			s := &scenario{t: t, file: name, cfg: detector.DefaultConfig(), clock: fleetStart, begun: fleetStart}
 			s.cfg.Version, s.cfg.Hash = "test", "cafe"
 			s.run(string(text))
-			_, err = detector.Restore(s.cfg, &s.sink, s.d.AppendSnapshot(nil))
+			_, err = detector.Load(s.cfg, &s.sink, s.d.Save())
 			require.NoError(t, err, "what it has come to can be restored")
 		})
 	}

@@ -206,10 +206,10 @@ func TestWhatAnEpisodeSendsSaturates(t *testing.T) {
 
 // An episode that the release before left open goes on with counts that add up.
 func TestAnOpenEpisodeOfTheFormatBeforeGoesOn(t *testing.T) {
-	b, err := os.ReadFile("testdata/snapshot-v2-open.bin")
+	b, err := os.ReadFile("testdata/records-v2-open.bin")
 	require.NoError(t, err)
 	r := &recorder{}
-	d, err := detector.Restore(detector.DefaultConfig(), r, b)
+	d, err := detector.Load(detector.DefaultConfig(), r, b)
 	require.NoError(t, err)
 	require.NotZero(t, d.Stats().OpenEpisodes)
 	for _, tenant := range []string{"default", "acme", "second"} {

@@ -102,13 +102,13 @@ func TestInventedPeersVouchForNoPlace(t *testing.T) {
 	day := func(n int) schemas.Millis { return fleetStart + schemas.Millis(n)*dayMS }
 	begin := slices.IndexFunc(log, func(e sent) bool { return e.arrived >= day(22) })
 	d, _ := watch(t, log[:begin])
-	snapshot := d.AppendSnapshot(nil)
+	saved := d.Save()
 	for _, victim := range []*simAgent{f.agents[10], f.agents[6]} {
 		for _, tool := range []string{"http.post", victim.tools[0]} {
 			first := contact(victim.id, victim.group, tool, drop, day(28)+10*hourMS)
 			score := func(vouching []sent) float64 {
 				got := &fed{}
-				d, err := detector.Restore(detector.DefaultConfig(), got, snapshot)
+				d, err := detector.Load(detector.DefaultConfig(), got, saved)
 				require.NoError(t, err)
 				before := slices.IndexFunc(log, func(e sent) bool { return e.arrived > first.arrived })
 				feed(d, append(merged(log[begin:before], vouching), first), got)
@@ -147,12 +147,12 @@ func TestAnAgentThatNamesAnotherGroupIsHeldAgainstItsOwnForThreeDays(t *testing.
 		}
 	}
 	d, _ := watch(t, merged(log))
-	snapshot := d.AppendSnapshot(nil)
+	saved := d.Save()
 	agent := f.agents[10]
 	require.Equal(t, steady, agent.kind)
 	run := func(log ...sent) *fed {
 		got := &fed{}
-		d, err := detector.Restore(detector.DefaultConfig(), got, snapshot)
+		d, err := detector.Load(detector.DefaultConfig(), got, saved)
 		require.NoError(t, err)
 		feed(d, log, got)
 		return got
@@ -217,10 +217,10 @@ func TestTheAgentsOfANewFleetVouchForEachOtherAtOnce(t *testing.T) {
 				}
 			}
 			d, _ := watch(t, merged(log))
-			snapshot := d.AppendSnapshot(nil)
+			saved := d.Save()
 			writes := func(place string, bytes uint64) *fed {
 				got := &fed{}
-				d, err := detector.Restore(detector.DefaultConfig(), got, snapshot)
+				d, err := detector.Load(detector.DefaultConfig(), got, saved)
 				require.NoError(t, err)
 				e := contact(name(0), "crew", "mail", place, begin+hourMS/2)
 				e.ev.BytesSent = bytes

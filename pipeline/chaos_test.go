@@ -1,10 +1,10 @@
 package pipeline_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -301,7 +301,7 @@ func (c *chaos) run(records []pipeline.Record, want map[string]int, total int) (
 	time.Sleep(time.Minute) // the dead give up their drains
 	got, at := c.state(0)
 	require.Equal(c.t, int64(total), at, "log:\n%s", c.logged())
-	require.True(c.t, bytes.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", c.logged())
+	require.True(c.t, maps.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", c.logged())
 	alerts := c.alerts()
 	for alert, n := range alerts {
 		require.Contains(c.t, want, alert, "log:\n%s", c.logged())

@@ -27,21 +27,53 @@ type silent struct{}
 func (silent) Alert(*schemas.Alert)   {}
 func (silent) Window(*schemas.Window) {}
 
-// state returns the snapshot that the newest checkpoint of a partition comes to,
-// and the offset that it is of.
-func (r *rig) state(partition int32) ([]byte, int64) {
+// records are those of the detector's state by tenant and agent, and that of the
+// partition by "".
+type records map[string]string
+
+func (r records) Partition(record []byte)       { r[""] = string(record) }
+func (r records) Gone(tenantID, agentID string) { delete(r, tenantID+"/"+agentID) }
+func (r records) Agent(record []byte) {
+	tenantID, agentID, err := detector.AgentOf(record)
+	if err != nil {
+		panic(err)
+	}
+	r[tenantID+"/"+agentID] = string(record)
+}
+
+// cut returns the records of a detector.
+func cut(d *detector.Detector) records {
+	r := records{}
+	d.BeginCut(r, func(string, string) bool { return true })
+	d.ContinueCut(1 << 30)
+	return r
+}
+
+// read returns the records that a log comes to. They can be restored.
+func read(t *testing.T, s *pipeline.State) records {
+	t.Helper()
+	_, err := s.Check()
+	require.NoError(t, err)
+	r := records{"": string(s.Partition())}
+	for key, record := range s.Records() {
+		r[key] = string(record)
+	}
+	return r
+}
+
+// state returns the records that the newest checkpoint of a partition comes to, and
+// the offset that it is of.
+func (r *rig) state(partition int32) (records, int64) {
 	r.t.Helper()
 	s, err := pipeline.ReadState(r.t.Context(), r.cluster, partition)
 	require.NoError(r.t, err)
 	require.NotNil(r.t, s.Marker)
-	d, err := s.Restore(silent{})
-	require.NoError(r.t, err)
-	return d.AppendSnapshot(nil), s.Marker.Offset
+	return read(r.t, s), s.Marker.Offset
 }
 
-// undisturbed returns the snapshot of a detector that saw the canonical events of
+// undisturbed returns the records of a detector that saw the canonical events of
 // a partition once, in order, up to an offset.
-func (r *rig) undisturbed(partition int32, to int64) []byte {
+func (r *rig) undisturbed(partition int32, to int64) records {
 	r.t.Helper()
 	d, err := detector.New(r.detectors, silent{})
 	require.NoError(r.t, err)
@@ -62,7 +94,7 @@ func (r *rig) undisturbed(partition int32, to int64) []byte {
 			d.Process(ev)
 		})
 	}
-	return d.AppendSnapshot(nil)
+	return cut(d)
 }
 
 func TestARestartGoesOnAsIfNothingHadHappened(t *testing.T) {
@@ -104,14 +136,12 @@ func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
 
 // state2 is state while the log may be trimmed under the reader's feet, and may
 // have no marker yet.
-func (r *rig) state2() ([]byte, int64) {
+func (r *rig) state2() (records, int64) {
 	r.t.Helper()
 	for range 1000 {
 		s, err := pipeline.ReadState(r.t.Context(), r.cluster, 0)
 		if err == nil && s.Marker != nil {
-			d, err := s.Restore(silent{})
-			require.NoError(r.t, err)
-			return d.AppendSnapshot(nil), s.Marker.Offset
+			return read(r.t, s), s.Marker.Offset
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -173,7 +203,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 	r := newRig(t, 1)
 	lines := fleet(3)
 	var logs [][]pipeline.Record // of every owner
-	var want []byte
+	var want records
 	seen := 0
 	for i := range 3 {
 		r.send(lines[i*300 : (i+1)*300]...)
@@ -215,9 +245,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 			}
 			s, err := pipeline.ReadState(t.Context(), c, 0)
 			require.NoError(t, err)
-			d, err := s.Restore(silent{})
-			require.NoError(t, err)
-			require.Equal(t, want, d.AppendSnapshot(nil))
+			require.Equal(t, want, read(t, s))
 		})
 	}
 	for name, bad := range map[string]struct {
@@ -316,20 +344,12 @@ func (r *rig) records(partitions int32) map[string]string {
 	for p := range partitions {
 		s, err := pipeline.ReadState(r.t.Context(), r.cluster, p)
 		require.NoError(r.t, err)
-		d, err := s.Restore(silent{})
-		require.NoError(r.t, err)
-		n := 0
-		for i := range 21 {
-			id := "agent-" + strconv.Itoa(i)
-			record, ok := d.AppendAgent(nil, schemas.DefaultTenant, id)
-			if !ok {
-				continue
+		for key, record := range read(r.t, s) {
+			if key != "" {
+				require.Equal(r.t, p, schemas.Partition([]byte(key), partitions))
+				out[key] = record
 			}
-			n++
-			require.Equal(r.t, p, schemas.Partition(schemas.AppendKey(nil, schemas.DefaultTenant, id), partitions))
-			out[id] = string(record)
 		}
-		require.Equal(r.t, s.Agents, n)
 	}
 	return out
 }
@@ -360,7 +380,7 @@ func TestStateThatDoesNotDecodeIsRefusedWithWhatToDo(t *testing.T) {
 // of a real log.
 func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
 	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
-	sound := stateRecords(f)
+	sound := stateRecords(f, detector.DefaultConfig())
 	c := pipelinetest.NewCluster()
 	c.CreateTopic(pipeline.TopicBaselines, 1)
 	_, err := c.Put(tp, sound...)
@@ -386,32 +406,54 @@ func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			_, _ = s.Restore(silent{})
+			_, _ = s.Check()
 		}
 	})
 }
 
 // stateRecords are the records of a log with one small checkpoint.
-func stateRecords(f *testing.F) []pipeline.Record {
-	f.Helper()
-	d, err := detector.New(detector.DefaultConfig(), silent{})
-	require.NoError(f, err)
-	d.Process(&schemas.Activity{EventID: "e", Time: 1_700_000_000_000, TenantID: "t", AgentID: "a", PeerGroup: "g", Tool: "x", Outcome: schemas.OutcomeSuccess})
+func stateRecords(tb testing.TB, cfg detector.Config) []pipeline.Record {
+	tb.Helper()
+	d, err := detector.New(cfg, silent{})
+	require.NoError(tb, err)
+	d.Process(&schemas.Activity{
+		EventID: "e", Time: 1_700_000_000_000, TenantID: "t", AgentID: "a", PeerGroup: "g", Tool: "x", Outcome: schemas.OutcomeSuccess, BytesSent: 1, BytesReceived: 2,
+	})
 	chunk := []byte{1, 1, 0}
-	entry := func(kind byte, b []byte) {
+	entry := func(kind byte, b string) {
 		chunk = binary.AppendUvarint(append(chunk, kind), uint64(len(b)))
 		chunk = append(chunk, b...)
 	}
-	entry('P', d.AppendPartition(nil))
-	agent, _ := d.AppendAgent(nil, "t", "a")
-	entry('A', agent)
-	entry('G', []byte("t/b"))
-	entry('R', []byte("\x03s/0\x02\x00"))
+	of := cut(d)
+	entry('P', of[""])
+	entry('A', of["t/a"])
+	entry('G', "t/b")
+	entry('R', "\x03s/0\x02\x00")
 	return []pipeline.Record{
 		{Key: []byte("open"), Value: []byte(`{"format":1,"epoch":1,"nonce":"n"}`)},
 		{Key: []byte("chunk"), Value: chunk},
 		{Key: []byte("marker"), Value: []byte(`{"format":1,"epoch":1,"attempt":1,"counter":1,"offset":5,"partitions":1,"slices":1,"snapshot":1,"outputs":{},"window":[{"epoch":1,"attempt":1,"start":1,"chunks":1}]}`)},
 	}
+}
+
+// Metrics are the config's, and who looks at the state has another one or none.
+func TestTheFingerprintTellsMetricsApart(t *testing.T) {
+	fingerprint := func(field string) string {
+		cfg := detector.DefaultConfig()
+		cfg.Metrics = []detector.Metric{{Name: "metric", Field: field, Take: "sum"}}
+		c := pipelinetest.NewCluster()
+		c.CreateTopic(pipeline.TopicBaselines, 1)
+		_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, stateRecords(t, cfg)...)
+		require.NoError(t, err)
+		s, err := pipeline.ReadState(t.Context(), c, 0)
+		require.NoError(t, err)
+		_, err = s.Check()
+		require.NoError(t, err)
+		return s.Fingerprint()
+	}
+	one, again, other := fingerprint("bytes_sent"), fingerprint("bytes_sent"), fingerprint("bytes_received")
+	require.Equal(t, one, again)
+	require.NotEqual(t, one, other)
 }
 
 // TestALogThatIsTrimmedWhileItIsClaimedIsReadAgain has the log's beginning deleted

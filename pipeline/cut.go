@@ -72,7 +72,7 @@ func (h *detectHandler) begin(ctx context.Context) error {
 	full := parts == 1 || s.detector.CutWhole() || len(s.owner.window) == 0
 	cp := s.owner.begin(StateMarker{
 		Offset: s.next, Partitions: h.partitions, Slices: parts, Outputs: outputs,
-		ConfigHash: d.cfg.Detector.Hash, DetectorVersion: d.cfg.Detector.Version, Snapshot: detector.SnapshotVersion,
+		ConfigHash: d.cfg.Detector.Hash, DetectorVersion: d.cfg.Detector.Version, Snapshot: detector.RecordFormat,
 	}, full)
 	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &checkpointRun{cp: cp, started: start, chunks: make(chan []byte, readyChunks), result: make(chan error, 1), cancel: cancel}

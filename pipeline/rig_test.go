@@ -42,6 +42,7 @@ type rig struct {
 	form       string // of the source
 	detectors  detector.Config
 	every      time.Duration // between checkpoints
+	whole      int64         // DetectConfig.WholeBelow
 	fresh      bool          // on lost state
 	log        *bytes.Buffer
 	logMu      sync.Mutex
@@ -125,7 +126,7 @@ func (r *rig) start(roles ...string) *service {
 			run = pipeline.NewRoute(r.kafka, g, sources, m, h, logger).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
-			cfg := pipeline.DetectConfig{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, FreshOnLostState: r.fresh}
+			cfg := pipeline.DetectConfig{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, WholeBelow: r.whole, FreshOnLostState: r.fresh}
 			run = pipeline.NewDetect(r.kafka, g, cfg, m, h, logger).Run
 		case "archive":
 			g = r.cluster.Group(pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)

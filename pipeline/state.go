@@ -2,10 +2,15 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 // State is what the log of detector state holds of one partition.
@@ -51,15 +56,49 @@ func ReadState(ctx context.Context, log Log, partition int32) (*State, error) {
 	return s, nil
 }
 
-// Restore returns the detector that the newest checkpoint holds, with the default
-// config: for looking at, not for going on.
-func (s *State) Restore(sink detector.Sink) (*detector.Detector, error) {
-	if s.Marker == nil {
-		return nil, ErrStateLost
+// Fingerprint is a hash of the records of the partition and of its agents, as they
+// stand in the log: no config takes part. The same events give the same one, unless
+// records are still of an older release.
+func (s *State) Fingerprint() string {
+	sum := sha256.New()
+	add := func(record []byte) {
+		_, _ = sum.Write(binary.AppendUvarint(nil, uint64(len(record))))
+		_, _ = sum.Write(record)
 	}
-	d, err := detector.RestoreCuts(detector.DefaultConfig(), sink, s.fold.partition, maps.Values(s.fold.agents))
-	if err != nil {
-		return nil, fmt.Errorf("restore: %w", err)
+	add(s.fold.partition)
+	for _, key := range slices.Sorted(maps.Keys(s.fold.agents)) {
+		add(s.fold.agents[key])
 	}
-	return d, nil
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
+
+// Partition returns the record of what the agents share.
+func (s *State) Partition() []byte { return s.fold.partition }
+
+// Agent returns the record of an agent; nil: there is no such agent.
+func (s *State) Agent(tenantID, agentID string) []byte {
+	return s.fold.agents[agentKey(tenantID, agentID)]
+}
+
+// Check says whether a detector can go on from the newest checkpoint, and what its
+// clock is then.
+func (s *State) Check() (watermark schemas.Millis, err error) {
+	if s.Marker == nil {
+		return 0, ErrStateLost
+	}
+	// What the config says makes no difference to what can be read.
+	d, err := detector.RestoreCuts(detector.DefaultConfig(), unheard{}, s.fold.partition, maps.Values(s.fold.agents))
+	if err != nil {
+		return 0, err
+	}
+	return d.Stats().Watermark, nil
+}
+
+// unheard is the sink of a detector that is only looked at.
+type unheard struct{}
+
+// Alert implements detector.Sink.
+func (unheard) Alert(*schemas.Alert) {}
+
+// Window implements detector.Sink.
+func (unheard) Window(*schemas.Window) {}

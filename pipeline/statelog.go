@@ -115,7 +115,7 @@ func (f *stateFold) add(rec *Record) (opened *stateOpen, err error) {
 			return nil, fmt.Errorf("open at offset %d: %w", rec.Offset, err)
 		}
 		if o.Format > stateFormat {
-			return nil, newerState(o.Format, rec.Offset)
+			return nil, newerState(o.Format, stateFormat, rec.Offset)
 		}
 		f.raise(o.Epoch)
 		return o, nil
@@ -139,8 +139,11 @@ func (f *stateFold) add(rec *Record) (opened *stateOpen, err error) {
 		if err := json.Unmarshal(rec.Value, m); err != nil {
 			return nil, fmt.Errorf("marker at offset %d: %w", rec.Offset, err)
 		}
-		if m.Format > stateFormat || m.Snapshot > detector.SnapshotVersion {
-			return nil, newerState(m.Format, rec.Offset)
+		if m.Format > stateFormat {
+			return nil, newerState(m.Format, stateFormat, rec.Offset)
+		}
+		if m.Snapshot > detector.RecordFormat {
+			return nil, newerState(m.Snapshot, detector.RecordFormat, rec.Offset)
 		}
 		if f.raise(m.Epoch); m.Epoch < f.fence || f.marker != nil && !m.after(f.marker.attempt) {
 			return nil, nil //nolint:nilnil // fenced, older, or repeated
@@ -155,9 +158,9 @@ func (f *stateFold) add(rec *Record) (opened *stateOpen, err error) {
 
 func truncated(b []byte) []byte { return b[:min(len(b), 32)] }
 
-func newerState(format int, offset int64) error {
+func newerState(format, known int, offset int64) error {
 	return fmt.Errorf("record at offset %d has format %d, this release reads up to %d: start the release that wrote it, or a later one",
-		offset, format, stateFormat)
+		offset, format, known)
 }
 
 // raise lifts the fence: who has a lower epoch has lost the partition, and what it

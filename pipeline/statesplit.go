@@ -150,7 +150,7 @@ func (s *StateSplit) write(ctx context.Context, p, to int32, old *State) error {
 	m := old.Marker
 	cp := owner.begin(StateMarker{
 		Offset: end, Partitions: to, Slices: 1, Outputs: outputs,
-		ConfigHash: m.ConfigHash, DetectorVersion: m.DetectorVersion, Snapshot: detector.SnapshotVersion,
+		ConfigHash: m.ConfigHash, DetectorVersion: m.DetectorVersion, Snapshot: detector.RecordFormat,
 	}, true)
 	r := &checkpointRun{cp: cp}
 	r.Partition(old.fold.partition)

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"time"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/generator"
@@ -32,10 +34,10 @@ type footprint struct {
 	StatedBytes    float64 `json:"stated_bytes_per_agent"` // Stats().StateBytes
 }
 
-// restoring is what a snapshot of a whole detector costs.
+// restoring is what writing and restoring the state of a whole detector costs.
 type restoring struct {
 	Agents        int     `json:"agents"`
-	BytesPerAgent float64 `json:"snapshot_bytes_per_agent"`
+	BytesPerAgent float64 `json:"state_bytes_per_agent"`
 	WriteSeconds  float64 `json:"write_cpu_seconds"`
 	ReadSeconds   float64 `json:"restore_cpu_seconds"`
 }
@@ -93,7 +95,7 @@ func (b *bench) detectAt(ctx context.Context, size fleetSize) error {
 	if a.d, err = detector.New(detector.DefaultConfig(), &a.sink); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{a.warmUp, a.rounds, a.profile, a.snapshot} {
+	for _, step := range []func(context.Context) error{a.warmUp, a.rounds, a.profile, a.state} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -220,18 +222,22 @@ func (a *arena) profile(ctx context.Context) error {
 	return nil
 }
 
-// snapshot measures writing and restoring the state, from memory to memory.
-func (a *arena) snapshot(context.Context) error {
-	a.b.progress("detect: %s: snapshot and restore", a.name)
+// state measures writing and restoring the state, from memory to memory.
+func (a *arena) state(context.Context) error {
+	a.b.progress("detect: %s: state written and restored", a.name)
 	agents := a.d.Stats().Agents
-	var snap []byte
-	write, _ := measure(func() error { snap = a.d.AppendSnapshot(nil); return nil })
+	var w written
+	write, _ := measure(func() error {
+		a.d.BeginCut(&w, func(string, string) bool { return true })
+		a.d.ContinueCut(agents)
+		return nil
+	})
 	a.d = nil
 	runtime.GC()
 	var back *detector.Detector
 	read, err := measure(func() error {
 		var err error
-		back, err = detector.Restore(detector.DefaultConfig(), &a.sink, snap)
+		back, err = detector.RestoreCuts(detector.DefaultConfig(), &a.sink, w.partition, slices.Values(w.agents))
 		return err
 	})
 	if err != nil {
@@ -240,9 +246,28 @@ func (a *arena) snapshot(context.Context) error {
 	if n := back.Stats().Agents; n != agents {
 		return fmt.Errorf("restore: %d of %d agents came back", n, agents)
 	}
+	size := len(w.partition)
+	for _, record := range w.agents {
+		size += len(record)
+	}
 	a.b.page.Restores = append(a.b.page.Restores, restoring{
-		Agents: agents, BytesPerAgent: float64(len(snap)) / float64(agents),
+		Agents: agents, BytesPerAgent: float64(size) / float64(agents),
 		WriteSeconds: write.cpu.Seconds(), ReadSeconds: read.cpu.Seconds(),
 	})
 	return nil
 }
+
+// written keeps the records of a cut.
+type written struct {
+	partition []byte
+	agents    [][]byte
+}
+
+// Partition implements detector.CutSink.
+func (w *written) Partition(record []byte) { w.partition = bytes.Clone(record) }
+
+// Gone implements detector.CutSink.
+func (w *written) Gone(string, string) {}
+
+// Agent implements detector.CutSink.
+func (w *written) Agent(record []byte) { w.agents = append(w.agents, bytes.Clone(record)) }

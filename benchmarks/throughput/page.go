@@ -199,8 +199,8 @@ func (p *page) memoryTable(w *writer) {
 		}
 	}
 	if len(p.Restores) > 0 {
-		w.line("\nA snapshot of the whole detector, from memory to memory on one core; reading it from Kafka comes on top.")
-		w.head("agents", "snapshot bytes an agent", "write, CPU s", "restore, CPU s")
+		w.line("\nThe state of a whole detector, from memory to memory on one core; reading it from Kafka comes on top.")
+		w.head("agents", "bytes an agent", "write, CPU s", "restore, CPU s")
 		for _, r := range p.Restores {
 			w.row(thousands(r.Agents), fmt.Sprintf("%.0f", r.BytesPerAgent), fmt.Sprintf("%.2f", r.WriteSeconds), fmt.Sprintf("%.2f", r.ReadSeconds))
 		}

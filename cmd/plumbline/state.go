@@ -2,14 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -23,6 +23,8 @@ type stateCmd struct {
 
 type stateShowCmd struct {
 	DataDir string `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
+	Agent   string `placeholder:"ID" help:"Print what the newest checkpoint holds of one agent, field by field."`
+	Tenant  string `placeholder:"ID" default:"default" help:"The tenant of that agent."`
 	Output  Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
 }
 
@@ -30,7 +32,7 @@ type stateShowCmd struct {
 func (c *stateShowCmd) Help() string {
 	return `Reads the topic plumbline.baselines and changes nothing. It can be run beside the service.
 
-BEHIND is how many records of plumbline.activity are read again after a crash. STATE is a fingerprint of all baselines of the partition: two detectors that saw the same events have the same one. Exit code 1: a partition has no checkpoint, or one that can't be restored.`
+BEHIND is how many records of plumbline.activity are read again after a crash. STATE is a fingerprint of all baselines of the partition, as they stand in the topic: two detectors of one release that saw the same events have the same one. Exit code 1: a partition has no checkpoint, or one that can't be restored.`
 }
 
 // partitionState is one row of `state show`.
@@ -69,6 +71,9 @@ func (c *stateShowCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
+	if c.Agent != "" {
+		return c.agent(ctx, g, client, n)
+	}
 	rows := make([]partitionState, n)
 	bad := false
 	for p := range n {
@@ -88,15 +93,43 @@ func (c *stateShowCmd) Run(ctx context.Context, g *Globals) error {
 	return err
 }
 
-// read fills the row. The log may be trimmed while it is read.
-func (r *partitionState) read(ctx context.Context, client *kafka.Client) error {
-	var s *pipeline.State
-	var err error
+// agent prints the record of one agent.
+func (c *stateShowCmd) agent(ctx context.Context, g *Globals, client *kafka.Client, partitions int32) error {
+	if c.Output == OutputJSON {
+		return usageError{errors.New("--agent prints text: leave --output json away")}
+	}
+	p := schemas.Partition(schemas.AppendKey(nil, c.Tenant, c.Agent), partitions)
+	s, err := readState(ctx, client, p)
+	if err != nil {
+		return err
+	}
+	record := s.Agent(c.Tenant, c.Agent)
+	if record == nil {
+		return fmt.Errorf("the newest checkpoint of partition %d holds no agent %q of tenant %q", p, c.Agent, c.Tenant)
+	}
+	text, err := detector.DumpAgent(record)
+	if err != nil {
+		return err
+	}
+	return g.printVisible(func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+}
+
+// readState reads the state of a partition. The log may be trimmed while it is read.
+func readState(ctx context.Context, client *kafka.Client, partition int32) (s *pipeline.State, err error) {
 	for range 5 {
-		if s, err = pipeline.ReadState(ctx, client, r.Partition); !errors.Is(err, pipeline.ErrOffsetOutOfRange) {
+		if s, err = pipeline.ReadState(ctx, client, partition); !errors.Is(err, pipeline.ErrOffsetOutOfRange) {
 			break
 		}
 	}
+	return s, err
+}
+
+// read fills the row.
+func (r *partitionState) read(ctx context.Context, client *kafka.Client) error {
+	s, err := readState(ctx, client, r.Partition)
 	if err != nil {
 		return err
 	}
@@ -112,13 +145,12 @@ func (r *partitionState) read(ctx context.Context, client *kafka.Client) error {
 		return err
 	}
 	r.Behind = end - m.Offset
-	d, err := s.Restore(nothing{})
+	w, err := s.Check()
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(d.AppendSnapshot(nil))
-	r.State = hex.EncodeToString(sum[:8])
-	if w := d.Stats().Watermark; w > 0 {
+	r.State = s.Fingerprint()
+	if w > 0 {
 		r.Watermark = w.String()
 	}
 	return nil
@@ -140,12 +172,3 @@ func printStates(g *Globals, rows []partitionState) error {
 	}
 	return nil
 }
-
-// nothing takes what a detector says that nobody asked.
-type nothing struct{}
-
-// Alert implements detector.Sink.
-func (nothing) Alert(*schemas.Alert) {}
-
-// Window implements detector.Sink.
-func (nothing) Window(*schemas.Window) {}

@@ -74,7 +74,7 @@ func TestAFloodOfNewNamesPushesOutItselfAndNotWhatIsInUse(t *testing.T) {
 	require.LessOrEqual(t, k.Bytes(), 2048)
 }
 
-func TestAKnownSetSurvivesRandomUseAgainstItsSnapshot(t *testing.T) {
+func TestAKnownSetSurvivesRandomUseAgainstItsRecord(t *testing.T) {
 	rng := seeded.Rand(t)
 	var k baseline.Known
 	for i := range 5000 {

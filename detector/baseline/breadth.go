@@ -89,12 +89,12 @@ func (b *Breadth) Fade(hours int64) {
 
 // Code encodes or decodes b.
 func (b *Breadth) Code(c *wire.Coder) {
-	c.F32(&b.n)
-	c.F32(&b.mean)
-	c.F32(&b.square)
-	c.U8(&b.streak)
+	c.F32("n", &b.n)
+	c.F32("mean", &b.mean)
+	c.F32("square", &b.square)
+	c.U8("streak", &b.streak)
 	day := int64(b.day)
-	c.I64(&day)
+	c.I64("day", &day)
 	b.day = int32(day)
 	if c.Reading() && (b.n < 0 || b.mean < 0 || b.square < 0) {
 		c.Fail("negative breadth")
@@ -117,9 +117,10 @@ func (p *BreadthPrior) EndDay() {
 func (p *BreadthPrior) Code(c *wire.Coder) {
 	for i := range p {
 		g := &p[i]
-		c.F64(&g.n)
-		c.F64(&g.sum)
-		c.F64(&g.sum2)
+		c.At(i)
+		c.F64("n", &g.n)
+		c.F64("sum", &g.sum)
+		c.F64("sum2", &g.sum2)
 		if c.Reading() && (g.n < 0 || g.sum < 0 || g.sum2 < 0) {
 			c.Fail("negative breadth of a group")
 		}

@@ -125,16 +125,20 @@ func (ts *Tools) endDay() {
 
 // Code encodes or decodes t.
 func (ts *Tools) Code(c *wire.Coder) {
-	n := c.Len(len(ts.list), MaxContexts, 8)
+	n := c.Len("list", len(ts.list), MaxContexts, 8)
 	if c.Reading() {
 		*ts = Tools{fleet: ts.fleet}
 		if n > 0 {
 			ts.list, ts.index = make([]Tool, n), make(map[uint64]int32, n)
 		}
 	}
+	c.In("all")
 	ts.all.code(c)
+	c.Out()
+	c.In("list")
 	for i := range ts.list {
 		e := &ts.list[i]
+		c.At(i)
 		e.code(c)
 		if !c.Reading() {
 			continue
@@ -145,6 +149,7 @@ func (ts *Tools) Code(c *wire.Coder) {
 		}
 		ts.index[e.hash] = int32(i)
 	}
+	c.Out()
 }
 
 func lowest(v []float32) float32 {
@@ -156,12 +161,14 @@ func lowest(v []float32) float32 {
 }
 
 func (t *Tool) code(c *wire.Coder) {
-	c.Fixed64(&t.hash)
-	for _, f := range []*float32{&t.calls, &t.sent.n, &t.sent.mean, &t.received.n, &t.received.mean} {
-		c.F32(f)
-	}
-	c.F32s(t.seen[:])
-	c.F32s(t.expected[:])
+	c.Fixed64("hash", &t.hash)
+	c.F32("calls", &t.calls)
+	c.F32("sent.n", &t.sent.n)
+	c.F32("sent.mean", &t.sent.mean)
+	c.F32("received.n", &t.received.n)
+	c.F32("received.mean", &t.received.mean)
+	c.F32s("seen", t.seen[:])
+	c.F32s("expected", t.expected[:])
 	if c.Reading() && (t.sent.n < 0 || t.received.n < 0 || lowest(t.seen[:]) < 0 || lowest(t.expected[:]) < 0) {
 		c.Fail("negative counts of a tool")
 	}

@@ -91,18 +91,18 @@ func (d *DocFreq) Bytes() int { return 8 * cap(d.slots) }
 
 // Code encodes or decodes d.
 func (d *DocFreq) Code(c *wire.Coder) {
-	size := c.Len(len(d.slots), dfMaxSlots, 0)
+	size := c.Len("slots", len(d.slots), dfMaxSlots, 0)
 	if c.Reading() && size != 0 && (size < 64 || size&(size-1) != 0) {
 		c.Fail("table of %d slots", size)
 		return
 	}
-	n := c.Len(d.n, size, 8)
+	n := c.Len("filled", d.n, size, 8)
 	if !c.Reading() {
 		last := 0
 		for i, v := range d.slots {
 			if v != 0 {
-				c.Uint(uint64(i-last), dfMaxSlots)
-				c.Fixed64(&v)
+				c.Uint("gap", uint64(i-last), dfMaxSlots)
+				c.Fixed64("hash", &v)
 				last = i
 			}
 		}
@@ -113,10 +113,12 @@ func (d *DocFreq) Code(c *wire.Coder) {
 		d.slots = make([]uint64, size)
 	}
 	at := 0
-	for range n {
-		at += int(c.Uint(0, dfMaxSlots))
+	c.In("slots")
+	for i := range n {
+		c.At(i)
+		at += int(c.Uint("gap", 0, dfMaxSlots))
 		var v uint64
-		c.Fixed64(&v)
+		c.Fixed64("hash", &v)
 		if c.Err() != nil {
 			return
 		}
@@ -127,4 +129,5 @@ func (d *DocFreq) Code(c *wire.Coder) {
 		d.slots[at] = v
 		d.n++
 	}
+	c.Out()
 }

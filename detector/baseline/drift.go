@@ -115,10 +115,17 @@ func (d *Drift) settle(r *Rate, a RateAt) {
 }
 
 func (d *Drift) code(c *wire.Coder) {
-	c.U8(&d.hours)
-	for _, v := range []*float32{&d.count, &d.shares, &d.days, &d.level, &d.spread, &d.weight, &d.ref, &d.sum, &d.last, &d.mean} {
-		c.F32(v)
-	}
+	c.U8("hours", &d.hours)
+	c.F32("count", &d.count)
+	c.F32("shares", &d.shares)
+	c.F32("days", &d.days)
+	c.F32("level", &d.level)
+	c.F32("spread", &d.spread)
+	c.F32("weight", &d.weight)
+	c.F32("ref", &d.ref)
+	c.F32("sum", &d.sum)
+	c.F32("last", &d.last)
+	c.F32("mean", &d.mean)
 	if c.Reading() && (d.count < 0 || d.shares < 0 || d.days < 0 || d.level < 0 || d.weight < 0 || d.ref < 0 || d.sum < 0) {
 		c.Fail("negative drift")
 	}

@@ -25,11 +25,20 @@ func (f *factor) decay(d float64) {
 }
 
 func (f *factor) code(c *wire.Coder) {
-	c.F32(&f.s)
-	c.F32(&f.e)
+	c.F32("s", &f.s)
+	c.F32("e", &f.e)
 	if c.Reading() && (f.s < 0 || f.e < 0) {
 		c.Fail("negative factor")
 	}
+}
+
+func codeFactors(c *wire.Coder, name string, of []factor) {
+	c.In(name)
+	for i := range of {
+		c.At(i)
+		of[i].code(c)
+	}
+	c.Out()
 }
 
 // prior is the distribution of one factor over the agents of a group: mean and
@@ -52,10 +61,40 @@ func (m *moments) decay(d float64) {
 }
 
 func (m *moments) code(c *wire.Coder) {
-	c.F64(&m.n)
-	c.F64(&m.sum)
-	c.F64(&m.dev)
+	c.F64("n", &m.n)
+	c.F64("sum", &m.sum)
+	c.F64("dev", &m.dev)
 	if c.Reading() && (m.n < 0 || m.sum < 0 || m.dev < 0) {
 		c.Fail("negative moments")
 	}
+}
+
+func codeMoments(c *wire.Coder, name string, of []moments) {
+	c.In(name)
+	for i := range of {
+		c.At(i)
+		of[i].code(c)
+	}
+	c.Out()
+}
+
+// rateMoments are those of a rate.
+type rateMoments struct {
+	level         moments
+	hour          [24]moments
+	day           [7]moments
+	phi, phiN     float64
+	clump, clumpN float64
+}
+
+func (m *rateMoments) code(c *wire.Coder) {
+	c.In("level")
+	m.level.code(c)
+	c.Out()
+	codeMoments(c, "hour", m.hour[:])
+	codeMoments(c, "day", m.day[:])
+	c.F64("phi", &m.phi)
+	c.F64("phiN", &m.phiN)
+	c.F64("clump", &m.clump)
+	c.F64("clumpN", &m.clumpN)
 }

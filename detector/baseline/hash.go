@@ -1,7 +1,7 @@
 package baseline
 
 // Hash is the detector's own 64-bit string hash: items, sessions and event ids
-// are remembered as hashes, and a snapshot must mean the same in every process,
+// are remembered as hashes, and a record must mean the same in every process,
 // which hash/maphash does not promise. Eight bytes a round, multiply and
 // xor-shift (the mixing constants of MurmurHash3), a full avalanche at the end.
 func Hash(seed uint64, s string) uint64 {

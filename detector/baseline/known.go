@@ -143,17 +143,17 @@ func (k *Known) evict(hour int64) {
 
 // Code encodes or decodes k.
 func (k *Known) Code(c *wire.Coder) {
-	size := c.Len(len(k.slots), knownTable, 0)
+	size := c.Len("slots", len(k.slots), knownTable, 0)
 	if c.Reading() && size&(size-1) != 0 {
 		c.Fail("set of %d slots", size)
 		return
 	}
-	n := c.Len(k.n, min(MaxKnown, size*3/4+1), 8)
+	n := c.Len("filled", k.n, min(MaxKnown, size*3/4+1), 8)
 	if !c.Reading() {
 		for i, v := range k.slots {
 			if v != 0 {
-				c.Uint(uint64(i), knownTable)
-				c.Fixed64(&v)
+				c.Uint("at", uint64(i), knownTable)
+				c.Fixed64("hash", &v)
 			}
 		}
 		return
@@ -162,10 +162,12 @@ func (k *Known) Code(c *wire.Coder) {
 	if size > 0 {
 		k.slots = make([]uint64, size)
 	}
-	for range n {
-		at := int(c.Uint(0, knownTable-1))
+	c.In("slots")
+	for i := range n {
+		c.At(i)
+		at := int(c.Uint("at", 0, knownTable-1))
 		var v uint64
-		c.Fixed64(&v)
+		c.Fixed64("hash", &v)
 		if c.Err() != nil {
 			return
 		}
@@ -176,6 +178,7 @@ func (k *Known) Code(c *wire.Coder) {
 		k.slots[at] = v
 		k.n++
 	}
+	c.Out()
 	if size > 0 && k.n >= size {
 		c.Fail("set without an empty slot") // a search would not end
 	}

@@ -301,32 +301,52 @@ func (m *Metric) fade(hours int64) {
 }
 
 func (m *Metric) code(c *wire.Coder) {
-	for _, s := range []*spread{&m.values, &m.hours, &m.jumps} {
-		for _, v := range []*float32{&s.n, &s.m2, &s.seen, &s.beyond, &s.logs} {
-			c.F32(v)
-		}
-		if c.Reading() && (s.n < 0 || s.m2 < 0 || s.seen < 0 || s.beyond < 0 || s.logs < 0) {
-			c.Fail("negative spread of a metric")
-		}
-	}
-	for _, e := range [][]effect{m.hour[:], m.weekend[:], m.day[:]} {
-		for i := range e {
-			c.F32(&e[i].s)
-			c.F32(&e[i].e)
-			if c.Reading() && e[i].e < 0 {
-				c.Fail("negative weight of an hour of a metric")
-			}
-		}
-	}
-	for _, v := range []*float32{&m.mean, &m.recent, &m.each, &m.calls, &m.effects, &m.count, &m.residuals} {
-		c.F32(v)
-	}
-	c.F64(&m.sum)
-	c.U8(&m.stuck)
-	c.Bool(&m.above)
+	m.values.code(c, "values")
+	m.hours.code(c, "hours")
+	m.jumps.code(c, "jumps")
+	codeEffects(c, "hour", m.hour[:])
+	codeEffects(c, "weekend", m.weekend[:])
+	codeEffects(c, "day", m.day[:])
+	c.F32("mean", &m.mean)
+	c.F32("recent", &m.recent)
+	c.F32("each", &m.each)
+	c.F32("calls", &m.calls)
+	c.F32("effects", &m.effects)
+	c.F32("count", &m.count)
+	c.F32("residuals", &m.residuals)
+	c.F64("sum", &m.sum)
+	c.U8("stuck", &m.stuck)
+	c.Bool("above", &m.above)
 	if c.Reading() && (m.effects < 0 || m.count < 0 || m.calls < 0) {
 		c.Fail("negative metric")
 	}
+}
+
+func (s *spread) code(c *wire.Coder, name string) {
+	c.In(name)
+	c.F32("n", &s.n)
+	c.F32("m2", &s.m2)
+	c.F32("seen", &s.seen)
+	c.F32("beyond", &s.beyond)
+	c.F32("logs", &s.logs)
+	c.Out()
+	if c.Reading() && (s.n < 0 || s.m2 < 0 || s.seen < 0 || s.beyond < 0 || s.logs < 0) {
+		c.Fail("negative spread of a metric")
+	}
+}
+
+func codeEffects(c *wire.Coder, name string, of []effect) {
+	c.In(name)
+	for i := range of {
+		e := &of[i]
+		c.At(i)
+		c.F32("s", &e.s)
+		c.F32("e", &e.e)
+		if c.Reading() && e.e < 0 {
+			c.Fail("negative weight of an hour of a metric")
+		}
+	}
+	c.Out()
 }
 
 // MetricPrior is the distribution over the agents of a group.
@@ -375,9 +395,13 @@ func (p *MetricPrior) endDay() {
 }
 
 func (p *MetricPrior) code(c *wire.Coder) {
-	for _, v := range []*float64{&p.unit, &p.seen, &p.log, &p.n, &p.sum, &p.sum2, &p.within} {
-		c.F64(v)
-	}
+	c.F64("unit", &p.unit)
+	c.F64("seen", &p.seen)
+	c.F64("log", &p.log)
+	c.F64("n", &p.n)
+	c.F64("sum", &p.sum)
+	c.F64("sum2", &p.sum2)
+	c.F64("within", &p.within)
 	if c.Reading() && (p.unit < 0 || p.seen < 0 || p.n < 0 || p.within < 0) {
 		c.Fail("negative metric of a group")
 	}

@@ -47,6 +47,20 @@ type pendingItem struct {
 	at   int64
 }
 
+func codePending(c *wire.Coder, of *[]pendingItem, limit int) {
+	n := c.Len("pending", len(*of), limit, 9)
+	if c.Reading() {
+		*of = make([]pendingItem, n)
+	}
+	c.In("pending")
+	for i := range *of {
+		c.At(i)
+		c.Fixed64("hash", &(*of)[i].hash)
+		c.I64("at", &(*of)[i].at)
+	}
+	c.Out()
+}
+
 // Session notes a session, and returns its place among the last 16 and whether it
 // was not there.
 func (n *Novelty) Session(h uint64) (place int, first bool) {
@@ -241,25 +255,24 @@ func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, worth W
 
 // Code encodes or decodes n.
 func (n *Novelty) Code(c *wire.Coder) {
+	c.In("known")
 	n.Known.Code(c)
-	count := c.Len(len(n.pending), maxPending, 9)
-	if c.Reading() {
-		n.pending = make([]pendingItem, count)
-	}
-	for i := range n.pending {
-		c.Fixed64(&n.pending[i].hash)
-		c.I64(&n.pending[i].at)
-	}
+	c.Out()
+	codePending(c, &n.pending, maxPending)
+	c.In("once")
 	n.once.Code(c)
+	c.Out()
+	c.In("runs")
 	n.Runs.code(c)
+	c.Out()
 	n.Steps.code(c)
-	c.U32(&n.Sessions)
-	c.F32(&n.days)
-	c.F32s(n.incidences[:])
-	c.F32s(n.seen[:])
-	c.F32s(n.expected[:])
+	c.U32("sessions", &n.Sessions)
+	c.F32("days", &n.days)
+	c.F32s("incidences", n.incidences[:])
+	c.F32s("seen", n.seen[:])
+	c.F32s("expected", n.expected[:])
 	if c.Version >= 2 {
-		c.F32s(n.taught[:])
+		c.F32s("taught", n.taught[:])
 	}
 	if c.Reading() && (n.days < 0 || lowest(n.incidences[:]) < 0 || lowest(n.seen[:]) < 0 || lowest(n.expected[:]) < 0 || lowest(n.taught[:]) < 0) {
 		c.Fail("negative novelty")
@@ -286,8 +299,8 @@ func (n *newness) fade() {
 }
 
 func (n *newness) code(c *wire.Coder) {
-	c.F32(&n.seen)
-	c.F32(&n.of)
+	c.F32("seen", &n.seen)
+	c.F32("of", &n.of)
 	if c.Reading() && (n.seen < 0 || n.of < 0) {
 		c.Fail("negative novelty of a group")
 	}
@@ -384,26 +397,33 @@ func (p *NoveltyPrior) EndDay() {
 
 // Code encodes or decodes p.
 func (p *NoveltyPrior) Code(c *wire.Coder) {
-	low := float32(0)
-	one := func(v *float32) {
-		c.F32(v)
-		low = min(low, *v)
-	}
+	c.In("bases")
 	for i := range p.bases {
+		c.At(i)
+		c.In("sessions")
 		for j := range p.bases[i] {
+			c.At(j)
+			c.In("kind")
 			for k := range p.bases[i][j] {
+				c.At(k)
 				p.bases[i][j][k].code(c)
 			}
+			c.Out()
 		}
+		c.Out()
 	}
+	c.Out()
+	low := float32(0)
+	c.In("kind")
 	for i := range p.df {
-		for j := range p.df[i] {
-			one(&p.df[i][j])
-		}
-		one(&p.inc[i])
+		c.At(i)
+		c.F32s("df", p.df[i][:])
+		c.F32("inc", &p.inc[i])
+		low = min(low, lowest(p.df[i][:]), p.inc[i])
 	}
-	one(&p.days)
-	if low < 0 {
+	c.Out()
+	c.F32("days", &p.days)
+	if min(low, p.days) < 0 {
 		c.Fail("negative novelty of a group")
 	}
 }

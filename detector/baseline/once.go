@@ -26,10 +26,13 @@ func (o *Once) Code(c *wire.Coder) {
 			mask |= 1 << i
 		}
 	}
-	c.Fixed64(&mask)
+	c.Fixed64("filled", &mask)
+	c.In("tags")
 	for i := range o.tags {
 		if mask&(1<<i) != 0 {
-			c.Fixed32(&o.tags[i])
+			c.At(i)
+			c.Fixed32("", &o.tags[i])
 		}
 	}
+	c.Out()
 }

@@ -118,28 +118,47 @@ func (p *Profile) SetBack(hour int64) {
 
 // Code encodes or decodes p.
 func (p *Profile) Code(c *wire.Coder) {
+	c.In("rate")
 	p.Rate.Code(c)
+	c.Out()
+	c.In("sent")
 	p.Sent.Code(c)
+	c.Out()
+	c.In("received")
 	p.Received.Code(c)
+	c.Out()
+	c.In("novelty")
 	p.Novelty.Code(c)
+	c.Out()
+	c.In("breadth")
 	p.Breadth.Code(c)
+	c.Out()
+	c.In("failed")
 	p.Failed.Code(c)
+	c.Out()
+	c.In("malformed")
 	p.Malformed.Code(c)
+	c.Out()
 	if c.Version >= 2 {
+		c.In("late")
 		p.Late.Code(c)
+		c.Out()
 	}
-	n := c.Len(len(p.Metrics), MaxMetrics, 100)
+	n := c.Len("metrics", len(p.Metrics), MaxMetrics, 100)
 	if c.Reading() {
 		p.Metrics = make([]Metric, n)
 	}
+	c.In("metrics")
 	for i := range p.Metrics {
+		c.At(i)
 		p.Metrics[i].code(c)
 	}
-	c.I64(&p.Born)
-	c.I64(&p.At)
-	c.I64(&p.Day)
-	c.U32(&p.Days)
-	c.U8(&p.Counted)
+	c.Out()
+	c.I64("born", &p.Born)
+	c.I64("at", &p.At)
+	c.I64("day", &p.Day)
+	c.U32("days", &p.Days)
+	c.U8("counted", &p.Counted)
 }
 
 // Peers is what the agents of one group have in common.
@@ -244,36 +263,56 @@ func (g *Peers) Bytes() int { return 8192 + g.Known.Bytes() + g.Tools.Bytes() + 
 
 // Code encodes or decodes g.
 func (g *Peers) Code(c *wire.Coder) {
+	c.In("rate")
 	g.Rate.Code(c)
+	c.Out()
+	c.In("sent")
 	g.Sent.Code(c)
+	c.Out()
+	c.In("received")
 	g.Received.Code(c)
+	c.Out()
+	c.In("novelty")
 	g.Novelty.Code(c)
+	c.Out()
+	c.In("stepLift")
 	g.stepLift.code(c)
+	c.Out()
+	c.In("rollouts")
 	g.rollouts.code(c)
+	c.Out()
+	c.In("breadth")
 	g.Breadth.Code(c)
+	c.Out()
+	c.In("failed")
 	g.Failed.Code(c)
+	c.Out()
+	c.In("malformed")
 	g.Malformed.Code(c)
+	c.Out()
 	if c.Version >= 2 {
+		c.In("late")
 		g.Late.Code(c)
+		c.Out()
 	}
-	metrics := c.Len(len(g.Metrics), MaxMetrics, 7)
+	metrics := c.Len("metrics", len(g.Metrics), MaxMetrics, 7)
 	if c.Reading() {
 		g.Metrics = make([]MetricPrior, metrics)
 	}
+	c.In("metrics")
 	for i := range g.Metrics {
+		c.At(i)
 		g.Metrics[i].code(c)
 	}
+	c.Out()
+	c.In("known")
 	g.Known.Code(c)
+	c.Out()
+	c.In("tools")
 	g.Tools.Code(c)
+	c.Out()
 	g.codeSpreading(c)
-	n := c.Len(len(g.pending), maxPeersPending, 9)
-	if c.Reading() {
-		g.pending = make([]pendingItem, n)
-	}
-	for i := range g.pending {
-		c.Fixed64(&g.pending[i].hash)
-		c.I64(&g.pending[i].at)
-	}
-	c.I64(&g.day)
-	c.F64(&g.agentDays)
+	codePending(c, &g.pending, maxPeersPending)
+	c.I64("day", &g.day)
+	c.F64("agentDays", &g.agentDays)
 }

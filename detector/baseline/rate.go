@@ -307,23 +307,25 @@ func (r *Rate) Fade() { r.fade(1) }
 
 // Code encodes or decodes r.
 func (r *Rate) Code(c *wire.Coder) {
+	c.In("level")
 	r.level.code(c)
-	for i := range r.hour {
-		r.hour[i].code(c)
-	}
-	for i := range r.day {
-		r.day[i].code(c)
-	}
+	c.Out()
+	codeFactors(c, "hour", r.hour[:])
+	codeFactors(c, "day", r.day[:])
+	c.In("drift")
 	r.Drift.code(c)
-	for i := range r.streak {
-		c.U8(&r.streak[i])
-	}
-	for _, v := range []*float32{
-		&r.phiSum, &r.phiWeight, &r.phiHours, &r.clumpSum, &r.clumpWeight,
-		&r.Hours, &r.longCount, &r.longMean, &r.longVar, &r.peak,
-	} {
-		c.F32(v)
-	}
+	c.Out()
+	c.U8s("streak", r.streak[:])
+	c.F32("phiSum", &r.phiSum)
+	c.F32("phiWeight", &r.phiWeight)
+	c.F32("phiHours", &r.phiHours)
+	c.F32("clumpSum", &r.clumpSum)
+	c.F32("clumpWeight", &r.clumpWeight)
+	c.F32("hours", &r.Hours)
+	c.F32("longCount", &r.longCount)
+	c.F32("longMean", &r.longMean)
+	c.F32("longVar", &r.longVar)
+	c.F32("peak", &r.peak)
 	if c.Reading() && (r.phiWeight < 0 || r.phiHours < 0 || r.clumpSum < 0 || r.clumpWeight < 0 || r.longVar < 0 || r.peak < 0) {
 		c.Fail("negative weight in a rate")
 	}
@@ -341,14 +343,6 @@ type RatePrior struct {
 
 	today rateMoments // gathered since the last day's end
 	past  rateMoments // faded
-}
-
-type rateMoments struct {
-	level         moments
-	hour          [24]moments
-	day           [7]moments
-	phi, phiN     float64
-	clump, clumpN float64
 }
 
 // NewRatePrior returns the prior of a group of which nothing is known. The start
@@ -456,28 +450,22 @@ func (m *moments) merge(o *moments, fade float64) {
 	m.dev += o.dev
 }
 
-func (m *rateMoments) code(c *wire.Coder) {
-	m.level.code(c)
-	for i := range m.hour {
-		m.hour[i].code(c)
-	}
-	for i := range m.day {
-		m.day[i].code(c)
-	}
-	for _, v := range []*float64{&m.phi, &m.phiN, &m.clump, &m.clumpN} {
-		c.F64(v)
-	}
-}
-
 // Code encodes or decodes p.
 func (p *RatePrior) Code(c *wire.Coder) {
-	for _, v := range []*float64{&p.level.mean, &p.level.relVar, &p.hourVar, &p.dayVar, &p.phi, &p.clump} {
-		c.F64(v)
-	}
-	c.F64s(p.hour[:])
-	c.F64s(p.day[:])
+	c.F64("level.mean", &p.level.mean)
+	c.F64("level.relVar", &p.level.relVar)
+	c.F64("hourVar", &p.hourVar)
+	c.F64("dayVar", &p.dayVar)
+	c.F64("phi", &p.phi)
+	c.F64("clump", &p.clump)
+	c.F64s("hour", p.hour[:])
+	c.F64s("day", p.day[:])
+	c.In("today")
 	p.today.code(c)
+	c.Out()
+	c.In("past")
 	p.past.code(c)
+	c.Out()
 	if !c.Reading() {
 		return
 	}

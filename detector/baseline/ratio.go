@@ -68,8 +68,8 @@ func (r *Ratio) Fade(hours int64) { r.n = float32(float64(r.n) * Decay(hours, ha
 
 // Code encodes or decodes r.
 func (r *Ratio) Code(c *wire.Coder) {
-	c.F32(&r.n)
-	c.F32(&r.mean)
+	c.F32("n", &r.n)
+	c.F32("mean", &r.mean)
 	if c.Reading() && (r.n < 0 || r.mean < 0) {
 		c.Fail("negative ratio")
 	}
@@ -96,9 +96,10 @@ func (p *RatioPrior) EndDay() {
 
 // Code encodes or decodes p.
 func (p *RatioPrior) Code(c *wire.Coder) {
-	for _, v := range []*float64{&p.calls, &p.sum, &p.excess, &p.square} {
-		c.F64(v)
-	}
+	c.F64("calls", &p.calls)
+	c.F64("sum", &p.sum)
+	c.F64("excess", &p.excess)
+	c.F64("square", &p.square)
 	if c.Reading() && (p.calls < 0 || p.sum < 0 || p.square < 0) {
 		c.Fail("negative ratio of a group")
 	}

@@ -148,7 +148,7 @@ func (r *Recent) Code(c *wire.Coder) {
 		skipRecentIDs(c)
 		return
 	}
-	n := c.Len(len(r.sets), recentMost, 1)
+	n := c.Len("sets", len(r.sets), recentMost, 1)
 	if c.Reading() {
 		*r = Recent{}
 		if n&(n-1) != 0 {
@@ -159,17 +159,19 @@ func (r *Recent) Code(c *wire.Coder) {
 			r.sets = make([][recentWays]seenEvent, n)
 		}
 	}
+	c.In("sets")
 	for i := range r.sets {
 		set := &r.sets[i]
+		c.At(i)
 		// What was never filled is not written: a young agent's record is short.
 		from := 0
 		for from < recentWays && set[from].content == 0 {
 			from++
 		}
-		from = recentWays - c.Len(recentWays-from, recentWays, 8)
+		from = recentWays - c.Len("set", recentWays-from, recentWays, 8)
 		for j := from; j < recentWays; j++ {
-			c.Fixed32(&set[j].id)
-			c.Fixed32(&set[j].content)
+			c.Fixed32("id", &set[j].id)
+			c.Fixed32("content", &set[j].content)
 			if c.Reading() {
 				r.used++
 				if set[j].content>>3 == 0 || set[j].id&1 == 0 || r.set(set[j].id) != set {
@@ -178,17 +180,18 @@ func (r *Recent) Code(c *wire.Coder) {
 			}
 		}
 	}
-	c.U32(&r.come)
+	c.Out()
+	c.U32("come", &r.come)
 }
 
 // skipRecentIDs reads past what format 1 held: eight sets of eight hashes of ids.
 func skipRecentIDs(c *wire.Coder) {
 	for range 8 {
 		var next uint8
-		c.U8(&next)
-		for range c.Len(0, 8, 8) {
+		c.U8("next", &next)
+		for range c.Len("ids", 0, 8, 8) {
 			var h uint64
-			c.Fixed64(&h)
+			c.Fixed64("id", &h)
 		}
 	}
 }

@@ -96,16 +96,19 @@ func (g *Peers) adopts(known int) float64 {
 }
 
 func (g *Peers) codeSpreading(c *wire.Coder) {
-	n := c.Len(len(g.spreading), maxSpreading, 12)
+	n := c.Len("spreading", len(g.spreading), maxSpreading, 12)
 	if c.Reading() {
 		g.spreading = make([]spreading, n)
 	}
+	c.In("spreading")
 	for i := range g.spreading {
 		s := &g.spreading[i]
-		c.Fixed64(&s.item)
-		c.I64(&s.first)
-		c.I64(&s.last)
-		c.U32(&s.agents)
-		c.Bool(&s.tool)
+		c.At(i)
+		c.Fixed64("item", &s.item)
+		c.I64("first", &s.first)
+		c.I64("last", &s.last)
+		c.U32("agents", &s.agents)
+		c.Bool("tool", &s.tool)
 	}
+	c.Out()
 }

@@ -43,11 +43,14 @@ func (r *Runs) Step(place int, tool uint64) (step uint64, before uint32) {
 }
 
 func (r *Runs) code(c *wire.Coder) {
+	c.In("place")
 	for i := range r.sessions {
-		c.U32(&r.sessions[i])
-		c.U32(&r.tools[i])
+		c.At(i)
+		c.U32("sessions", &r.sessions[i])
+		c.U32("tools", &r.tools[i])
 	}
-	c.U8(&r.next)
+	c.Out()
+	c.U8("next", &r.next)
 }
 
 // Steps is the set of the steps that an agent has taken: buckets of eight tags of 16
@@ -113,7 +116,7 @@ func (s *Steps) put(tag uint16) {
 func (s *Steps) Bytes() int { return 2 * cap(s.tags) }
 
 func (s *Steps) code(c *wire.Coder) {
-	n := c.Len(len(s.tags), maxSteps, 1)
+	n := c.Len("steps", len(s.tags), maxSteps, 1)
 	if c.Reading() {
 		if n > 0 && (n < stepWays || bits.OnesCount(uint(n)) != 1) {
 			c.Fail("set of %d steps", n)
@@ -124,9 +127,7 @@ func (s *Steps) code(c *wire.Coder) {
 			s.tags = make([]uint16, n)
 		}
 	}
-	for i := range s.tags {
-		c.U16(&s.tags[i])
-	}
+	c.U16s("steps", s.tags)
 }
 
 // Joint returns the chance that a new destination comes with a new step, where it

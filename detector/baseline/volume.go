@@ -137,9 +137,11 @@ func (v *Volume) Fade(hours int64) {
 
 // Code encodes or decodes v.
 func (v *Volume) Code(c *wire.Coder) {
-	for _, f := range []*float32{&v.N, &v.mean, &v.m2, &v.bytes, &v.calls} {
-		c.F32(f)
-	}
+	c.F32("n", &v.N)
+	c.F32("mean", &v.mean)
+	c.F32("m2", &v.m2)
+	c.F32("bytes", &v.bytes)
+	c.F32("calls", &v.calls)
 	if c.Reading() && (v.N < 0 || v.m2 < 0 || v.bytes < 0 || v.calls < 0) {
 		c.Fail("negative volume")
 	}
@@ -199,9 +201,10 @@ func (p *VolumePrior) EndDay() {
 
 // Code encodes or decodes p.
 func (p *VolumePrior) Code(c *wire.Coder) {
-	for _, f := range []*float64{&p.n, &p.sum, &p.sum2, &p.s2} {
-		c.F64(f)
-	}
+	c.F64("n", &p.n)
+	c.F64("sum", &p.sum)
+	c.F64("sum2", &p.sum2)
+	c.F64("s2", &p.s2)
 	if c.Reading() && (p.n < 0 || p.s2 < 0) {
 		c.Fail("negative volume of a group")
 	}

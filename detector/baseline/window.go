@@ -10,12 +10,12 @@ import (
 const MaxSignals = 24
 
 // CodeMax codes one number for each signal. Format 1 had room for 16.
-func CodeMax(c *wire.Coder, v *[MaxSignals]float32) {
+func CodeMax(c *wire.Coder, name string, v *[MaxSignals]float32) {
 	if c.Version < 2 {
-		c.F32s(v[:16])
+		c.F32s(name, v[:16])
 		return
 	}
-	c.F32s(v[:])
+	c.F32s(name, v[:])
 }
 
 // Window is the open hour of an agent.
@@ -64,27 +64,54 @@ func (w *Window) Expect(own *Profile, peers *Peers) {
 
 // Code encodes or decodes w.
 func (w *Window) Code(c *wire.Coder) {
-	c.Bool(&w.Open)
-	c.I64(&w.Hour)
-	for _, v := range []*uint64{
-		&w.Events, &w.Late, &w.Failures, &w.Denied, &w.Malformed, &w.Sent, &w.Received, &w.SentCalls, &w.ReceivedCalls,
-		&w.Tools, &w.Resources, &w.NewResources, &w.NewDestinations, &w.Sessions, &w.Crossings,
-	} {
-		c.U64(v)
+	c.Bool("open", &w.Open)
+	c.I64("hour", &w.Hour)
+	c.U64("events", &w.Events)
+	c.U64("late", &w.Late)
+	c.U64("failures", &w.Failures)
+	c.U64("denied", &w.Denied)
+	c.U64("malformed", &w.Malformed)
+	c.U64("sent", &w.Sent)
+	c.U64("received", &w.Received)
+	c.U64("sentCalls", &w.SentCalls)
+	c.U64("receivedCalls", &w.ReceivedCalls)
+	c.U64("tools", &w.Tools)
+	c.U64("resources", &w.Resources)
+	c.U64("newResources", &w.NewResources)
+	c.U64("newDestinations", &w.NewDestinations)
+	c.U64("sessions", &w.Sessions)
+	c.U64("crossings", &w.Crossings)
+	c.I64("first", &w.First)
+	c.I64("last", &w.Last)
+	CodeMax(c, "max", &w.Max)
+	c.F32("fused", &w.Fused)
+	c.F64("surprise", &w.Surprise)
+	c.Bool("inEpisode", &w.InEpisode)
+	w.Rate.code(c)
+	c.F64("rateFrom", &w.RateFrom)
+	c.In("bytes")
+	for i := range w.Bytes {
+		c.At(i)
+		c.F64("mean", &w.Bytes[i].Mean)
+		c.F64("relVar", &w.Bytes[i].RelVar)
 	}
-	c.I64(&w.First)
-	c.I64(&w.Last)
-	CodeMax(c, &w.Max)
-	c.F32(&w.Fused)
-	c.F64(&w.Surprise)
-	c.Bool(&w.InEpisode)
-	for _, v := range []*float64{
-		&w.Rate.Mu, &w.Rate.Over, &w.Rate.Peak, &w.Rate.Near, &w.Rate.NearOver, &w.Rate.phi, &w.Rate.share, &w.Rate.vLevel, &w.Rate.vHour, &w.Rate.vDay, &w.RateFrom,
-		&w.Bytes[0].Mean, &w.Bytes[0].RelVar, &w.Bytes[1].Mean, &w.Bytes[1].RelVar,
-	} {
-		c.F64(v)
-	}
+	c.Out()
 	if c.Reading() && (w.Rate.Mu < 0 || w.Rate.share < 0 || w.Bytes[0].RelVar < 0 || w.Bytes[1].RelVar < 0) {
 		c.Fail("negative expectation in a window")
 	}
+}
+
+func (r *RateAt) code(c *wire.Coder) {
+	c.In("rate")
+	c.F64("mu", &r.Mu)
+	c.F64("over", &r.Over)
+	c.F64("peak", &r.Peak)
+	c.F64("near", &r.Near)
+	c.F64("nearOver", &r.NearOver)
+	c.F64("phi", &r.phi)
+	c.F64("share", &r.share)
+	c.F64("vLevel", &r.vLevel)
+	c.F64("vHour", &r.vHour)
+	c.F64("vDay", &r.vDay)
+	c.Out()
 }

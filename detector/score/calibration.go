@@ -126,16 +126,18 @@ func (c *Calibration) EndDay() {
 	}
 }
 
-// Code encodes or decodes c, its signals in the order of names: what a snapshot
+// Code encodes or decodes c, its signals in the order of names: what a record
 // holds of a signal that is no more is dropped, and a new one starts empty.
 func (c *Calibration) Code(w *wire.Coder, names []string) {
-	n := w.Len(len(names), 64, 1)
+	n := w.Len("signals", len(names), 64, 1)
+	w.In("signals")
 	for at := range n {
+		w.At(at)
 		name, i := "", at
 		if !w.Reading() {
 			name = names[at]
 		}
-		w.String(&name, 64)
+		w.String("name", &name, 64)
 		if w.Reading() {
 			i = -1
 			for j := range names {
@@ -144,7 +146,9 @@ func (c *Calibration) Code(w *wire.Coder, names []string) {
 				}
 			}
 		}
+		w.In("class")
 		for class := range c.Signals {
+			w.At(class)
 			var gone Curve
 			curve := &gone
 			if i >= 0 {
@@ -152,7 +156,13 @@ func (c *Calibration) Code(w *wire.Coder, names []string) {
 			}
 			curve.Code(w)
 		}
+		w.Out()
 	}
-	c.Fused[0].Code(w)
-	c.Fused[1].Code(w)
+	w.Out()
+	w.In("fused")
+	for class := range c.Fused {
+		w.At(class)
+		c.Fused[class].Code(w)
+	}
+	w.Out()
 }

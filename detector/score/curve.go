@@ -174,13 +174,13 @@ func (c *Curve) Code(w *wire.Coder) {
 	for n > 0 && c.over[n-1] == 0 {
 		n--
 	}
-	if n = w.Len(n, curveBins, 4); n > 0 {
+	if n = w.Len("over", n, curveBins, 4); n > 0 {
 		if c.over == nil {
 			c.over = new([curveBins]float32)
 		}
-		w.F32s(c.over[:n])
+		w.F32s("over", c.over[:n])
 	}
-	w.F64(&c.days)
+	w.F64("days", &c.days)
 	if !w.Reading() {
 		return
 	}

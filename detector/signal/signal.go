@@ -100,7 +100,7 @@ type Signal interface {
 	Close(c *Context) (Detail, bool)
 }
 
-// All is the list of signals. A snapshot knows them by name: the order may change.
+// All is the list of signals. The records know them by name: the order may change.
 func All() []Signal {
 	return []Signal{
 		callRate{},

@@ -22,14 +22,16 @@ var ErrCorrupt = errors.New("state is corrupt")
 // Newest is the version of the format that is written.
 const Newest = 3
 
-// Coder encodes to, or decodes from, a byte slice.
+// Coder encodes to, or decodes from, a byte slice. Every field has a name, which is
+// not written: it is for Trace.
 type Coder struct {
 	// Version is the format: the newest, unless what is decoded says that it is older.
 	Version int
 
-	buf  []byte
-	read bool
-	err  error
+	buf   []byte
+	read  bool
+	err   error
+	trace *trace // nil: nobody asks what is read
 }
 
 // Encoder returns a Coder that appends to dst.
@@ -58,180 +60,367 @@ func (c *Coder) Fail(format string, args ...any) {
 	}
 }
 
-// U64 codes an unsigned integer.
-func (c *Coder) U64(v *uint64) {
-	if !c.read {
-		c.buf = binary.AppendUvarint(c.buf, *v)
-		return
-	}
-	x, n := binary.Uvarint(c.buf)
-	if n <= 0 {
-		*v = 0
+// uint reads an unsigned integer that is at most limit.
+func (c *Coder) uint(limit uint64) uint64 {
+	v, n := binary.Uvarint(c.buf)
+	switch {
+	case n <= 0:
 		c.Fail("integer cut off")
-		return
-	}
-	*v, c.buf = x, c.buf[n:]
-}
-
-// Uint returns a small unsigned integer that is at most limit.
-func (c *Coder) Uint(v, limit uint64) uint64 {
-	c.U64(&v)
-	if c.read && v > limit {
+		return 0
+	case v > limit:
 		c.Fail("integer %d is over %d", v, limit)
 		return 0
 	}
+	c.buf = c.buf[n:]
 	return v
 }
 
-// U32 codes an unsigned integer.
-func (c *Coder) U32(v *uint32) { *v = uint32(c.Uint(uint64(*v), math.MaxUint32)) }
-
-// U16 codes an unsigned integer.
-func (c *Coder) U16(v *uint16) { *v = uint16(c.Uint(uint64(*v), math.MaxUint16)) }
-
-// U8 codes an unsigned integer.
-func (c *Coder) U8(v *uint8) { *v = uint8(c.Uint(uint64(*v), math.MaxUint8)) }
-
-// I64 codes a signed integer.
-func (c *Coder) I64(v *int64) {
-	u := uint64(*v<<1) ^ uint64(*v>>63)
-	c.U64(&u)
-	*v = int64(u>>1) ^ -int64(u&1)
+// int reads a signed integer.
+func (c *Coder) int() int64 {
+	u := c.uint(math.MaxUint64)
+	return int64(u>>1) ^ -int64(u&1)
 }
 
-// Bool codes a truth value.
-func (c *Coder) Bool(v *bool) {
-	var u uint64
-	if *v {
-		u = 1
-	}
-	*v = c.Uint(u, 1) == 1
-}
+func zigzag(v int64) uint64 { return uint64(v<<1) ^ uint64(v>>63) }
 
-// F64 codes a finite number.
-func (c *Coder) F64(v *float64) {
-	if !c.read {
-		c.buf = binary.LittleEndian.AppendUint64(c.buf, math.Float64bits(*v))
-		return
-	}
-	*v = 0
+// fixed64 reads 8 bytes.
+func (c *Coder) fixed64(what string) uint64 {
 	if len(c.buf) < 8 {
-		c.Fail("number cut off")
-		return
+		c.Fail("%s cut off", what)
+		return 0
 	}
-	x := math.Float64frombits(binary.LittleEndian.Uint64(c.buf))
+	v := binary.LittleEndian.Uint64(c.buf)
 	c.buf = c.buf[8:]
+	return v
+}
+
+// fixed32 reads 4 bytes.
+func (c *Coder) fixed32(what string) uint32 {
+	if len(c.buf) < 4 {
+		c.Fail("%s cut off", what)
+		return 0
+	}
+	v := binary.LittleEndian.Uint32(c.buf)
+	c.buf = c.buf[4:]
+	return v
+}
+
+// f64 reads a finite number.
+func (c *Coder) f64() float64 {
+	x := math.Float64frombits(c.fixed64("number"))
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		c.Fail("number is not finite")
-		return
+		return 0
 	}
-	*v = x
+	return x
 }
 
-// F32 codes a finite number.
-func (c *Coder) F32(v *float32) {
-	if !c.read {
-		c.buf = binary.LittleEndian.AppendUint32(c.buf, math.Float32bits(*v))
-		return
-	}
-	*v = 0
-	if len(c.buf) < 4 {
-		c.Fail("number cut off")
-		return
-	}
-	x := math.Float32frombits(binary.LittleEndian.Uint32(c.buf))
-	c.buf = c.buf[4:]
+// f32 reads a finite number.
+func (c *Coder) f32() float32 {
+	x := math.Float32frombits(c.fixed32("number"))
 	if f := float64(x); math.IsNaN(f) || math.IsInf(f, 0) {
 		c.Fail("number is not finite")
-		return
+		return 0
 	}
-	*v = x
+	return x
 }
 
-// Fixed64 codes the 8 bytes of a hash.
-func (c *Coder) Fixed64(v *uint64) {
-	if !c.read {
-		c.buf = binary.LittleEndian.AppendUint64(c.buf, *v)
-		return
-	}
-	*v = 0
-	if len(c.buf) < 8 {
-		c.Fail("hash cut off")
-		return
-	}
-	*v, c.buf = binary.LittleEndian.Uint64(c.buf), c.buf[8:]
-}
-
-// Fixed32 codes the 4 bytes of a hash.
-func (c *Coder) Fixed32(v *uint32) {
-	if !c.read {
-		c.buf = binary.LittleEndian.AppendUint32(c.buf, *v)
-		return
-	}
-	*v = 0
-	if len(c.buf) < 4 {
-		c.Fail("hash cut off")
-		return
-	}
-	*v, c.buf = binary.LittleEndian.Uint32(c.buf), c.buf[4:]
-}
-
-// Len codes the length of a list whose elements take at least size bytes each
-// and which has at most limit of them.
-func (c *Coder) Len(n, limit, size int) int {
-	n = int(c.Uint(uint64(n), uint64(limit)))
-	if c.read && n > len(c.buf)/max(size, 1) {
+// size reads the length of a list of at most limit elements of size bytes or more.
+func (c *Coder) size(limit, size int) int {
+	n := int(c.uint(uint64(limit)))
+	if n > len(c.buf)/max(size, 1) {
 		c.Fail("list of %d does not fit into %d bytes", n, len(c.buf))
 		return 0
 	}
 	return n
 }
 
-// String codes a string of at most limit bytes.
-func (c *Coder) String(v *string, limit int) {
-	n := c.Len(len(*v), limit, 1)
+// text reads bytes, at most limit of them.
+func (c *Coder) text(limit int) []byte {
+	n := c.size(limit, 1)
+	b := c.buf[:n]
+	c.buf = c.buf[n:]
+	return b
+}
+
+// U64 codes an unsigned integer.
+func (c *Coder) U64(name string, v *uint64) {
 	if !c.read {
-		c.buf = append(c.buf, *v...)
+		c.buf = binary.AppendUvarint(c.buf, *v)
 		return
 	}
-	*v, c.buf = string(c.buf[:n]), c.buf[n:]
+	*v = c.uint(math.MaxUint64)
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+// U32 codes an unsigned integer.
+func (c *Coder) U32(name string, v *uint32) {
+	if !c.read {
+		c.buf = binary.AppendUvarint(c.buf, uint64(*v))
+		return
+	}
+	*v = uint32(c.uint(math.MaxUint32))
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+// U16 codes an unsigned integer.
+func (c *Coder) U16(name string, v *uint16) {
+	if !c.read {
+		c.buf = binary.AppendUvarint(c.buf, uint64(*v))
+		return
+	}
+	*v = uint16(c.uint(math.MaxUint16))
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+// U8 codes an unsigned integer.
+func (c *Coder) U8(name string, v *uint8) {
+	if !c.read {
+		c.buf = binary.AppendUvarint(c.buf, uint64(*v))
+		return
+	}
+	*v = uint8(c.uint(math.MaxUint8))
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+// Uint returns a small unsigned integer that is at most limit.
+func (c *Coder) Uint(name string, v, limit uint64) uint64 {
+	if !c.read {
+		c.buf = binary.AppendUvarint(c.buf, v)
+		return v
+	}
+	v = c.uint(limit)
+	if c.trace != nil {
+		c.trace.saw(c, name, v)
+	}
+	return v
+}
+
+// I64 codes a signed integer.
+func (c *Coder) I64(name string, v *int64) {
+	if !c.read {
+		c.buf = binary.AppendUvarint(c.buf, zigzag(*v))
+		return
+	}
+	*v = c.int()
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+// Bool codes a truth value.
+func (c *Coder) Bool(name string, v *bool) {
+	if !c.read {
+		b := byte(0)
+		if *v {
+			b = 1
+		}
+		c.buf = append(c.buf, b)
+		return
+	}
+	*v = c.uint(1) == 1
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+// F64 codes a finite number.
+func (c *Coder) F64(name string, v *float64) {
+	if !c.read {
+		c.buf = binary.LittleEndian.AppendUint64(c.buf, math.Float64bits(*v))
+		return
+	}
+	*v = c.f64()
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+// F32 codes a finite number.
+func (c *Coder) F32(name string, v *float32) {
+	if !c.read {
+		c.buf = binary.LittleEndian.AppendUint32(c.buf, math.Float32bits(*v))
+		return
+	}
+	*v = c.f32()
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+// Fixed64 codes the 8 bytes of a hash.
+func (c *Coder) Fixed64(name string, v *uint64) {
+	if !c.read {
+		c.buf = binary.LittleEndian.AppendUint64(c.buf, *v)
+		return
+	}
+	*v = c.fixed64("hash")
+	if c.trace != nil {
+		c.trace.saw(c, name, hash64(*v))
+	}
+}
+
+// Fixed32 codes the 4 bytes of a hash.
+func (c *Coder) Fixed32(name string, v *uint32) {
+	if !c.read {
+		c.buf = binary.LittleEndian.AppendUint32(c.buf, *v)
+		return
+	}
+	*v = c.fixed32("hash")
+	if c.trace != nil {
+		c.trace.saw(c, name, hash32(*v))
+	}
+}
+
+// Len codes the length of a list whose elements take at least size bytes each
+// and which has at most limit of them.
+func (c *Coder) Len(name string, n, limit, size int) int {
+	if !c.read {
+		c.buf = binary.AppendUvarint(c.buf, uint64(n))
+		return n
+	}
+	n = c.size(limit, size)
+	if c.trace != nil {
+		c.trace.saw(c, name+".len", n)
+	}
+	return n
+}
+
+// String codes a string of at most limit bytes.
+func (c *Coder) String(name string, v *string, limit int) {
+	if !c.read {
+		c.buf = appendText(c.buf, *v)
+		return
+	}
+	*v = string(c.text(limit))
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
+}
+
+func appendText[T string | []byte](dst []byte, v T) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(v)))
+	return append(dst, v...)
 }
 
 // Raw codes bytes, at most limit of them.
-func (c *Coder) Raw(v *[]byte, limit int) {
-	n := c.Len(len(*v), limit, 1)
+func (c *Coder) Raw(name string, v *[]byte, limit int) {
 	if !c.read {
-		c.buf = append(c.buf, *v...)
+		c.buf = appendText(c.buf, *v)
 		return
 	}
-	*v = append((*v)[:0], c.buf[:n]...)
-	c.buf = c.buf[n:]
+	*v = append((*v)[:0], c.text(limit)...)
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
+	}
 }
 
 // Strings codes a list of strings.
-func (c *Coder) Strings(v *[]string, limit, bytes int) {
-	n := c.Len(len(*v), limit, 1)
-	if c.read {
-		*v = nil
-		if n > 0 {
-			*v = make([]string, n)
+func (c *Coder) Strings(name string, v *[]string, limit, bytes int) {
+	if !c.read {
+		c.buf = binary.AppendUvarint(c.buf, uint64(len(*v)))
+		for _, s := range *v {
+			c.buf = appendText(c.buf, s)
 		}
+		return
+	}
+	n := c.size(limit, 1)
+	*v = nil
+	if n > 0 {
+		*v = make([]string, n)
 	}
 	for i := range *v {
-		c.String(&(*v)[i], bytes)
+		(*v)[i] = string(c.text(bytes))
+	}
+	if c.trace != nil {
+		c.trace.saw(c, name, *v)
 	}
 }
 
 // F32s codes the numbers of a fixed list.
-func (c *Coder) F32s(v []float32) {
+func (c *Coder) F32s(name string, v []float32) {
+	if !c.read {
+		for _, x := range v {
+			c.buf = binary.LittleEndian.AppendUint32(c.buf, math.Float32bits(x))
+		}
+		return
+	}
 	for i := range v {
-		c.F32(&v[i])
+		v[i] = c.f32()
+	}
+	if c.trace != nil {
+		c.trace.saw(c, name, v)
 	}
 }
 
 // F64s codes the numbers of a fixed list.
-func (c *Coder) F64s(v []float64) {
+func (c *Coder) F64s(name string, v []float64) {
+	if !c.read {
+		for _, x := range v {
+			c.buf = binary.LittleEndian.AppendUint64(c.buf, math.Float64bits(x))
+		}
+		return
+	}
 	for i := range v {
-		c.F64(&v[i])
+		v[i] = c.f64()
+	}
+	if c.trace != nil {
+		c.trace.saw(c, name, v)
+	}
+}
+
+// I64s codes the numbers of a fixed list.
+func (c *Coder) I64s(name string, v []int64) {
+	if !c.read {
+		for _, x := range v {
+			c.buf = binary.AppendUvarint(c.buf, zigzag(x))
+		}
+		return
+	}
+	for i := range v {
+		v[i] = c.int()
+	}
+	if c.trace != nil {
+		c.trace.saw(c, name, v)
+	}
+}
+
+// U16s codes the numbers of a fixed list.
+func (c *Coder) U16s(name string, v []uint16) {
+	if !c.read {
+		for _, x := range v {
+			c.buf = binary.AppendUvarint(c.buf, uint64(x))
+		}
+		return
+	}
+	for i := range v {
+		v[i] = uint16(c.uint(math.MaxUint16))
+	}
+	if c.trace != nil {
+		c.trace.saw(c, name, v)
+	}
+}
+
+// U8s codes the numbers of a fixed list.
+func (c *Coder) U8s(name string, v []uint8) {
+	if !c.read {
+		for _, x := range v {
+			c.buf = binary.AppendUvarint(c.buf, uint64(x))
+		}
+		return
+	}
+	for i := range v {
+		v[i] = uint8(c.uint(math.MaxUint8))
+	}
+	if c.trace != nil {
+		c.trace.saw(c, name, numbers(v))
 	}
 }

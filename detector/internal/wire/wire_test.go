@@ -25,17 +25,17 @@ type record struct {
 }
 
 func (r *record) code(c *wire.Coder) {
-	c.U64(&r.a)
-	c.I64(&r.b)
-	c.F64(&r.c)
-	c.F32(&r.d)
-	c.Bool(&r.e)
-	c.String(&r.s, 100)
-	c.Raw(&r.raw, 100)
-	c.Strings(&r.list, 10, 100)
-	c.U16(&r.u16)
-	c.Fixed64(&r.h)
-	c.Fixed32(&r.g)
+	c.U64("a", &r.a)
+	c.I64("b", &r.b)
+	c.F64("c", &r.c)
+	c.F32("d", &r.d)
+	c.Bool("e", &r.e)
+	c.String("s", &r.s, 100)
+	c.Raw("raw", &r.raw, 100)
+	c.Strings("list", &r.list, 10, 100)
+	c.U16("u16", &r.u16)
+	c.Fixed64("h", &r.h)
+	c.Fixed32("g", &r.g)
 }
 
 func sample() record {
@@ -74,16 +74,16 @@ func TestWhatIsCutOffIsAnErrorAndNoPanic(t *testing.T) {
 func TestNumbersThatAreNotFiniteAndListsThatAreTooLongAreRefused(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		e := wire.Encoder(nil)
-		e.F64(&bad)
+		e.F64("", &bad)
 		d := wire.Decoder(e.Bytes())
 		var got float64
-		d.F64(&got)
+		d.F64("", &got)
 		require.ErrorIs(t, d.Err(), wire.ErrCorrupt)
 		require.Zero(t, got)
 	}
 	e := wire.Encoder(nil)
-	e.Uint(1<<40, 1<<50)
+	e.Uint("", 1<<40, 1<<50)
 	d := wire.Decoder(e.Bytes())
-	require.Zero(t, d.Len(0, 1<<50, 8), "a length beyond the input allocates nothing")
+	require.Zero(t, d.Len("", 0, 1<<50, 8), "a length beyond the input allocates nothing")
 	require.ErrorIs(t, d.Err(), wire.ErrCorrupt)
 }

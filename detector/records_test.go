@@ -2,11 +2,9 @@ package detector_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"os"
 	"path/filepath"
@@ -110,11 +108,11 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			for _, cut := range cuts {
 				parts.run(t, p, events[at:cut])
 				at = cut
-				snap := p.AppendSnapshot(nil)
-				require.True(t, bytes.Equal(snap, p.AppendSnapshot(nil)), "a snapshot changes nothing")
-				p, err = detector.Restore(cfg, parts, snap)
+				snap := p.Save()
+				require.True(t, bytes.Equal(snap, p.Save()), "saving changes nothing")
+				p, err = detector.Load(cfg, parts, snap)
 				require.NoError(t, err)
-				require.True(t, bytes.Equal(snap, p.AppendSnapshot(nil)), "a restored detector writes the same snapshot")
+				require.True(t, bytes.Equal(snap, p.Save()), "a restored detector writes the same records")
 			}
 			parts.run(t, p, events[at:])
 			require.NotEmpty(t, whole.alerts)
@@ -124,7 +122,7 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 				firstDifference(t, whole.bytes(t), parts.bytes(t))
 				t.Fatalf("the outputs differ: %d and %d alerts", len(whole.alerts), len(parts.alerts))
 			}
-			require.True(t, bytes.Equal(d.AppendSnapshot(nil), p.AppendSnapshot(nil)))
+			require.True(t, bytes.Equal(d.Save(), p.Save()))
 		})
 	}
 }
@@ -143,7 +141,7 @@ func TestADetectorRestoredAfterEveryEventSaysWhatOneThatRanThroughSays(t *testin
 	for i := range events[start:min(len(events), start+1500)] {
 		one := events[start+i : start+i+1]
 		whole.run(t, d, one)
-		p, err = detector.Restore(detector.DefaultConfig(), parts, p.AppendSnapshot(nil))
+		p, err = detector.Load(detector.DefaultConfig(), parts, p.Save())
 		require.NoError(t, err)
 		parts.run(t, p, one)
 	}
@@ -152,7 +150,7 @@ func TestADetectorRestoredAfterEveryEventSaysWhatOneThatRanThroughSays(t *testin
 		firstDifference(t, whole.bytes(t), parts.bytes(t))
 		t.Fatal("the outputs differ")
 	}
-	require.True(t, bytes.Equal(d.AppendSnapshot(nil), p.AppendSnapshot(nil)))
+	require.True(t, bytes.Equal(d.Save(), p.Save()))
 }
 
 // firstDifference logs where two texts part.
@@ -166,7 +164,7 @@ func firstDifference(t *testing.T, a, b string) {
 	}
 }
 
-func TestSnapshotsOfReleasedFormatsLoad(t *testing.T) {
+func TestRecordsOfReleasedFormatsLoad(t *testing.T) {
 	cfg := detector.DefaultConfig()
 	events := troubled(9, 5, 8)
 	half := 0
@@ -178,47 +176,47 @@ func TestSnapshotsOfReleasedFormatsLoad(t *testing.T) {
 	for _, ev := range events[:half] {
 		d.Process(&ev)
 	}
-	fresh := d.AppendSnapshot(nil)
+	fresh := d.Save()
 	golden := func(version int) []byte {
-		b, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("snapshot-v%d.bin", version)))
+		b, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("records-v%d.bin", version)))
 		require.NoError(t, err, "run the test with -update to write it")
 		return b
 	}
 	if *update {
-		require.NoError(t, os.WriteFile(filepath.Join("testdata", fmt.Sprintf("snapshot-v%d.bin", detector.SnapshotVersion)), fresh, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join("testdata", fmt.Sprintf("records-v%d.bin", detector.RecordFormat)), fresh, 0o600))
 	}
-	for version := 1; version <= detector.SnapshotVersion; version++ {
+	for version := 1; version <= detector.RecordFormat; version++ {
 		t.Run(strconv.Itoa(version), func(t *testing.T) {
-			old, err := detector.Restore(cfg, &recorder{}, golden(version))
+			old, err := detector.Load(cfg, &recorder{}, golden(version))
 			require.NoError(t, err)
-			written := old.AppendSnapshot(nil)
-			again, err := detector.Restore(cfg, &recorder{}, written)
+			written := old.Save()
+			again, err := detector.Load(cfg, &recorder{}, written)
 			require.NoError(t, err)
-			require.True(t, bytes.Equal(written, again.AppendSnapshot(nil)), "what was read is written again")
+			require.True(t, bytes.Equal(written, again.Save()), "what was read is written again")
 			for _, ev := range events[half:] {
 				v := old.Process(&ev)
 				require.False(t, math.IsNaN(v.Surprise) || math.IsInf(v.Surprise, 0))
 			}
 		})
 	}
-	newest := golden(detector.SnapshotVersion)
-	old, err := detector.Restore(cfg, &recorder{}, newest)
+	newest := golden(detector.RecordFormat)
+	old, err := detector.Load(cfg, &recorder{}, newest)
 	require.NoError(t, err)
-	require.True(t, bytes.Equal(newest, old.AppendSnapshot(nil)), "what was read is written again")
+	require.True(t, bytes.Equal(newest, old.Save()), "what was read is written again")
 	// The last bits of the standard library's logarithms depend on the build (fused
 	// multiply-add): a format is held to its shape, not to them.
 	if len(newest) != len(fresh) {
-		t.Fatalf("%d bytes, the golden has %d: the format changed: raise SnapshotVersion, keep this golden and add one", len(fresh), len(newest))
+		t.Fatalf("%d bytes, the golden has %d: the format changed: raise RecordFormat, keep this golden and add one", len(fresh), len(newest))
 	}
 }
 
 // Format 1 did not know who vouches. Of a group that was four days old when a release with
 // that format wrote its state, all four agents do.
 func TestAgentsOfAnOlderFormatAreStillPeers(t *testing.T) {
-	golden, err := os.ReadFile(filepath.Join("testdata", "snapshot-v1-young.bin"))
+	golden, err := os.ReadFile(filepath.Join("testdata", "records-v1-young.bin"))
 	require.NoError(t, err)
 	r := &recorder{}
-	d, err := detector.Restore(detector.DefaultConfig(), r, golden)
+	d, err := detector.Load(detector.DefaultConfig(), r, golden)
 	require.NoError(t, err)
 	d.Process(&schemas.Activity{
 		EventID: "odd", Time: fleetStart + 4*24*hourMS, TenantID: "acme", AgentID: "agent-1", PeerGroup: "crm", SessionID: "odd", Tool: "mail",
@@ -236,7 +234,7 @@ func TestTheSameEventsGiveTheSameBytes(t *testing.T) {
 		d, err := detector.New(detector.DefaultConfig(), r)
 		require.NoError(t, err)
 		r.run(t, d, events)
-		runs[i] = r.bytes(t) + string(d.AppendSnapshot(nil))
+		runs[i] = r.bytes(t) + string(d.Save())
 	}
 	require.True(t, runs[0] == runs[1] && runs[1] == runs[2], "three runs in one process")
 }
@@ -286,39 +284,44 @@ func TestAlertsAreCompleteAndTheirIDsUnique(t *testing.T) {
 	}
 }
 
-func TestASnapshotThatCannotBeReadIsRefused(t *testing.T) {
+func TestRecordsThatCannotBeReadAreRefused(t *testing.T) {
 	d, err := detector.New(detector.DefaultConfig(), &recorder{})
 	require.NoError(t, err)
 	for _, ev := range troubled(4, 5, 1) {
 		d.Process(&ev)
 	}
-	good := d.AppendSnapshot(nil)
-	with := func(at int, b byte) []byte {
-		s := append([]byte(nil), good...)
+	records, err := detector.Split(d.Save())
+	require.NoError(t, err)
+	partition, agent := records[0], records[1]
+	with := func(record []byte, at int, b byte) []byte {
+		s := bytes.Clone(record)
 		s[at] = b
 		return s
 	}
 	for _, c := range []struct {
 		name, says string
-		snapshot   []byte
+		partition  []byte
+		agents     [][]byte
 	}{
-		{"nothing", "no snapshot", nil},
-		{"another file", "no snapshot", []byte("hello, this is not one")},
-		{"a newer format", "start the release that wrote it", with(4, detector.SnapshotVersion+1)},
-		{"a flipped bit", "checksum", with(len(good)/2, good[len(good)/2]^1)},
-		{"cut off", "checksum", good[:len(good)-9]},
+		{"nothing", "cut off", nil, nil},
+		{"a partition of a newer format", "start the release that wrote it", with(partition, 1, detector.RecordFormat+1), nil},
+		{"an agent of a newer format", "start the release that wrote it", partition, [][]byte{with(agent, 1, detector.RecordFormat+1)}},
+		{"a format that there never was", "format 1 of a record", partition, [][]byte{with(agent, 1, 1)}},
+		{"a partition that is cut off", "cut off", partition[:len(partition)-3], nil},
+		{"an agent that is cut off", "cut off", partition, [][]byte{agent[:len(agent)-1]}},
+		{"an agent and more", "1 bytes too many", partition, [][]byte{slices.Concat(agent, []byte{0})}},
+		{"an agent twice", "twice", partition, [][]byte{agent, agent}},
+		{"an agent of a tenant that is not there", "not there", partition, [][]byte{with(agent, 3, '!')}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := detector.Restore(detector.DefaultConfig(), &recorder{}, c.snapshot)
+			_, err := detector.RestoreCuts(detector.DefaultConfig(), &recorder{}, c.partition, slices.Values(c.agents))
 			require.ErrorContains(t, err, c.says)
 		})
 	}
-	_, err = detector.Restore(detector.DefaultConfig(), &recorder{}, with(4, detector.SnapshotVersion+1))
-	require.ErrorIs(t, err, detector.ErrNewerSnapshot)
 }
 
-// FuzzRestore feeds damaged snapshots behind a right checksum, and where one loads,
-// goes on with it: neither panics, and what was loaded is written again the same.
+// FuzzRestore feeds damaged records, and where they load, goes on with them: neither
+// panics, and what was loaded is written again the same.
 func FuzzRestore(f *testing.F) {
 	for _, n := range []int{0, 1, 40} {
 		d, err := detector.New(detector.DefaultConfig(), &recorder{})
@@ -326,30 +329,25 @@ func FuzzRestore(f *testing.F) {
 		for _, ev := range troubled(uint64(n), 3, 2)[:n] {
 			d.Process(&ev)
 		}
-		f.Add(d.AppendSnapshot(nil))
+		f.Add(d.Save())
 	}
 	next := troubled(3, 3, 1)
-	f.Fuzz(func(t *testing.T, snapshot []byte) {
-		if len(snapshot) > 4 {
-			snapshot = append([]byte(nil), snapshot...)
-			sum := crc32.Checksum(snapshot[:len(snapshot)-4], crc32.MakeTable(crc32.Castagnoli))
-			binary.LittleEndian.PutUint32(snapshot[len(snapshot)-4:], sum)
-		}
-		d, err := detector.Restore(detector.DefaultConfig(), &recorder{}, snapshot)
+	f.Fuzz(func(t *testing.T, saved []byte) {
+		d, err := detector.Load(detector.DefaultConfig(), &recorder{}, saved)
 		if err != nil {
 			return
 		}
-		once := d.AppendSnapshot(nil)
-		again, err := detector.Restore(detector.DefaultConfig(), &recorder{}, once)
+		once := d.Save()
+		again, err := detector.Load(detector.DefaultConfig(), &recorder{}, once)
 		require.NoError(t, err)
-		require.True(t, bytes.Equal(once, again.AppendSnapshot(nil)))
+		require.True(t, bytes.Equal(once, again.Save()))
 		for i := range next[:50] {
 			d.Process(&next[i])
 		}
 	})
 }
 
-func TestASnapshotOutlivesAChangeOfMetrics(t *testing.T) {
+func TestStateOutlivesAChangeOfMetrics(t *testing.T) {
 	cfg := detector.DefaultConfig()
 	size := detector.Metric{Name: "size", Field: "bytes_received", Take: "mean"}
 	cfg.Metrics = []detector.Metric{{Name: "sum", Field: "bytes_sent", Take: "sum"}, size}
@@ -359,7 +357,7 @@ func TestASnapshotOutlivesAChangeOfMetrics(t *testing.T) {
 	for _, ev := range events {
 		d.Process(&ev)
 	}
-	snapshot := d.AppendSnapshot(nil)
+	saved := d.Save()
 	for name, metrics := range map[string][]detector.Metric{
 		"one gone": {size}, "all gone": nil, "another order": {size, cfg.Metrics[0]},
 		"a new one": {{Name: "new", Field: "tokens_in", Take: "sum"}, size},
@@ -367,14 +365,14 @@ func TestASnapshotOutlivesAChangeOfMetrics(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			changed := cfg
 			changed.Metrics = metrics
-			other, err := detector.Restore(changed, &recorder{}, snapshot)
+			other, err := detector.Load(changed, &recorder{}, saved)
 			require.NoError(t, err)
 			for _, ev := range events {
 				ev.EventID += "-again"
 				ev.Time += 3 * 86_400_000
 				other.Process(&ev)
 			}
-			_, err = detector.Restore(changed, &recorder{}, other.AppendSnapshot(nil))
+			_, err = detector.Load(changed, &recorder{}, other.Save())
 			require.NoError(t, err)
 		})
 	}

@@ -1,10 +1,7 @@
 package detector
 
 import (
-	"encoding/binary"
 	"encoding/json"
-	"errors"
-	"hash/crc32"
 	"math"
 	"slices"
 
@@ -13,64 +10,31 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// The snapshot, byte for byte:
-//
-//	"PLBS"                      4 bytes
-//	version                     1 byte, SnapshotVersion
-//	partition record            varint length, then its bytes (AppendPartition)
-//	agents                      varint count, then per agent
-//	                            varint length, then its bytes (AppendAgent)
-//	checksum                    4 bytes, little-endian CRC-32C of all before
+// The state of a detector is a record of the partition and one of every agent. Each
+// stands for itself in the log of checkpoints (cut.go, pipeline/statelog.go).
 //
 // Integers are varints, floats IEEE 754 bits in little-endian order, strings and
 // lists stand behind their length (package wire). The partition record holds what
 // is shared: watermark, counters, and per tenant its groups with priors and
-// calibration. Calibration knows signals by name. An agent record begins with
+// calibration. Calibration knows signals by name. An agent's record begins with
 // tenant, agent and group by name and is complete in itself: which windows and
 // episodes are open, and the order of eviction, follow from the agents' records
 // alone, in whatever order they come.
 //
-// Records say of which format they are: an agent's begins with an empty name and the
-// version, the partition's with -1 and the version. Those of format 1 begin with the
-// tenant's name and with the watermark.
+// Records say of which format they are, since those of one log may be of several
+// releases: an agent's begins with an empty name and the format, the partition's with
+// -1 and the format. Those of format 1 begin with the tenant's name and with the
+// watermark. Which fields there are, in which order, testdata/sample-vN-*.txt shows.
 
-// SnapshotVersion is the version of the format that is written.
-const SnapshotVersion = wire.Newest
+// RecordFormat is the version of the format that is written.
+const RecordFormat = wire.Newest
 
-const magic = "PLBS"
-
-// Bounds of what a snapshot may hold.
+// Bounds of what records may hold.
 const (
 	maxTenants = 1 << 20
-	maxAgents  = 1 << 30
 	maxString  = 8 << 10
 	maxWorst   = 4 << 20
 )
-
-// ErrNewerSnapshot is returned for a snapshot that a later release wrote.
-var ErrNewerSnapshot = errors.New("snapshot is of a newer format")
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// AppendSnapshot appends the whole state to dst. The detector is not changed.
-func (d *Detector) AppendSnapshot(dst []byte) []byte {
-	start := len(dst)
-	dst = append(dst, magic...)
-	dst = append(dst, SnapshotVersion)
-	dst = appendSized(dst, d.AppendPartition(nil))
-	dst = binary.AppendUvarint(dst, uint64(d.agents))
-	var record []byte
-	for _, a := range d.inOrder() {
-		record = appendAgent(record[:0], a)
-		dst = appendSized(dst, record)
-	}
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
-}
-
-func appendSized(dst, b []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(b)))
-	return append(dst, b...)
-}
 
 // inOrder lists all agents, the longest inactive first.
 func (d *Detector) inOrder() []*agent {
@@ -91,32 +55,24 @@ func (d *Detector) inOrder() []*agent {
 	return all
 }
 
-// AppendAgent appends the record of one agent; false: there is no such agent.
-func (d *Detector) AppendAgent(dst []byte, tenantID, agentID string) ([]byte, bool) {
-	t, ok := d.byName[tenantID]
-	if !ok {
-		return dst, false
-	}
-	a := d.index.find(t, agentID)
-	if a == nil {
-		return dst, false
-	}
-	return appendAgent(dst, a), true
-}
-
 func appendAgent(dst []byte, a *agent) []byte {
 	c := wire.Encoder(dst)
-	codeVersion(c)
 	tenantName, groupName := a.tenant.name, a.group.name
-	c.String(&tenantName, maxString)
-	c.String(&a.id, maxString)
-	c.String(&groupName, maxString)
-	a.code(c)
+	codeAgent(c, a, &tenantName, &groupName)
 	return c.Bytes()
 }
 
-// AppendPartition appends the record of what agents share.
-func (d *Detector) AppendPartition(dst []byte) []byte {
+// codeAgent codes the record of an agent.
+func codeAgent(c *wire.Coder, a *agent, tenantName, groupName *string) {
+	codeVersion(c)
+	c.String("tenant", tenantName, maxString)
+	c.String("id", &a.id, maxString)
+	c.String("group", groupName, maxString)
+	a.code(c)
+}
+
+// appendPartition appends the record of what agents share.
+func (d *Detector) appendPartition(dst []byte) []byte {
 	c := wire.Encoder(dst)
 	d.code(c)
 	return c.Bytes()
@@ -130,14 +86,21 @@ func codeVersion(c *wire.Coder) {
 		return
 	}
 	none := ""
-	c.String(&none, 0)
+	c.String("none", &none, 0)
 	c.Version = codeNumber(c)
 }
 
+// marked is the first byte of a partition record that says of which format it is: -1.
+const marked = 1
+
 // codeNumber codes the number of the format.
 func codeNumber(c *wire.Coder) int {
-	v := int(c.Uint(SnapshotVersion, 1<<16))
-	if c.Reading() && c.Err() == nil && (v < 2 || v > SnapshotVersion) {
+	v := int(c.Uint("format", RecordFormat, 1<<16))
+	switch {
+	case !c.Reading() || c.Err() != nil:
+	case v > RecordFormat:
+		c.Fail("a record has format %d, this release reads up to %d: start the release that wrote it, or a later one", v, RecordFormat)
+	case v < 2:
 		c.Fail("format %d of a record", v)
 	}
 	return v
@@ -145,39 +108,33 @@ func codeNumber(c *wire.Coder) int {
 
 // code codes the partition record.
 func (d *Detector) code(c *wire.Coder) {
-	w := int64(d.watermark)
-	if mark := int64(-1); c.Reading() {
-		if c.I64(&w); w == mark {
-			c.Version = codeNumber(c)
-			c.I64(&w)
-		} else {
-			c.Version = 1
-		}
-	} else {
-		c.I64(&mark)
+	c.Version = 1
+	if mark := int64(-1); !c.Reading() || len(c.Bytes()) > 0 && c.Bytes()[0] == marked {
+		c.I64("none", &mark)
 		c.Version = codeNumber(c)
-		c.I64(&w)
 	}
-	d.watermark = schemas.Millis(w)
-	c.U64(&d.touches)
-	c.U64(&d.episodes)
-	c.U64(&d.silences)
-	c.U64(&d.evicted)
-	c.U64(&d.late)
-	c.U64(&d.duplicates)
+	codeMillis(c, "watermark", &d.watermark)
+	c.U64("touches", &d.touches)
+	c.U64("episodes", &d.episodes)
+	c.U64("silences", &d.silences)
+	c.U64("evicted", &d.evicted)
+	c.U64("late", &d.late)
+	c.U64("duplicates", &d.duplicates)
 	if c.Version >= 2 {
-		d.sweep = int(c.Uint(uint64(d.sweep), maxTenants))
-		c.U64(&d.uses)
+		d.sweep = int(c.Uint("sweep", uint64(d.sweep), maxTenants))
+		c.U64("uses", &d.uses)
 	}
 	uses := d.uses
 	d.codeSignals(c)
 	d.codeMetrics(c)
-	n := c.Len(len(d.tenants), maxTenants, 16)
+	n := c.Len("tenants", len(d.tenants), maxTenants, 16)
+	c.In("tenants")
 	for i := range n {
+		c.At(i)
 		var t *tenant
 		if c.Reading() {
 			name := ""
-			c.String(&name, maxString)
+			c.String("name", &name, maxString)
 			if _, twice := d.byName[name]; twice {
 				c.Fail("tenant %.40q twice", name)
 			}
@@ -187,7 +144,7 @@ func (d *Detector) code(c *wire.Coder) {
 			t = d.addTenant(name)
 		} else {
 			t = d.tenants[i]
-			c.String(&t.name, maxString)
+			c.String("name", &t.name, maxString)
 		}
 		if c.Version < 2 { // before its groups are made: they begin today, until an agent says more
 			t.clock, t.last = d.watermark, d.watermark
@@ -201,16 +158,17 @@ func (d *Detector) code(c *wire.Coder) {
 			return
 		}
 	}
+	c.Out()
 	if c.Reading() && c.Version >= 2 {
 		d.uses = uses
 	}
 }
 
 // codeSignals codes the names behind the numbers of signals in agents' records:
-// what a snapshot holds of a signal that is no more is dropped.
+// what they hold of a signal that is no more is dropped.
 func (d *Detector) codeSignals(c *wire.Coder) {
 	names := d.names
-	c.Strings(&names, baseline.MaxSignals, 64)
+	c.Strings("signals", &names, baseline.MaxSignals, 64)
 	d.order = d.order[:0]
 	for _, name := range names {
 		d.order = append(d.order, slices.Index(d.names, name))
@@ -224,14 +182,14 @@ func (d *Detector) codeMetrics(c *wire.Coder) {
 		names[i] = d.metrics[i].Name
 	}
 	own := names
-	c.Strings(&names, baseline.MaxMetrics, 64)
+	c.Strings("metrics", &names, baseline.MaxMetrics, 64)
 	d.places = d.places[:0]
 	for _, name := range names {
 		d.places = append(d.places, slices.Index(own, name))
 	}
 }
 
-// placed returns what belongs to metrics of a snapshot in the order of the config.
+// placed returns what belongs to metrics of records in the order of the config.
 func placed[T any](old []T, places []int, n int) []T {
 	out := make([]T, n)
 	for i := range old {
@@ -260,27 +218,33 @@ func reorder(v *[baseline.MaxSignals]float32, order []int) {
 }
 
 func (t *tenant) code(c *wire.Coder, names []string) {
-	c.I64(&t.day)
+	c.I64("day", &t.day)
 	if c.Version >= 2 {
-		codeMillis(c, &t.clock)
-		codeMillis(c, &t.last)
-		c.Bool(&t.loads)
-		c.U64(&t.used)
-		c.Bool(&t.settled)
-		c.F64(&t.opened)
+		codeMillis(c, "clock", &t.clock)
+		codeMillis(c, "last", &t.last)
+		c.Bool("loads", &t.loads)
+		c.U64("used", &t.used)
+		c.Bool("settled", &t.settled)
+		c.F64("opened", &t.opened)
 	}
-	c.F64(&t.outliers)
+	c.F64("outliers", &t.outliers)
 	if c.Reading() && (t.outliers < 0 || t.opened < 0) {
 		c.Fail("negative count of outliers")
 	}
+	c.In("fleet")
 	t.fleet.Code(c)
+	c.Out()
+	c.In("calibration")
 	t.calibration.Code(c, names)
-	n := c.Len(len(t.groups), maxGroups+1, 16)
+	c.Out()
+	n := c.Len("groups", len(t.groups), maxGroups+1, 16)
+	c.In("groups")
 	for i := range n {
+		c.At(i)
 		var g *group
 		if c.Reading() {
 			name := ""
-			c.String(&name, maxString)
+			c.String("name", &name, maxString)
 			if _, twice := t.byName[name]; twice {
 				c.Fail("group %.40q twice", name)
 			}
@@ -290,55 +254,68 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 			g = t.addGroup(name, len(names))
 		} else {
 			g = t.groups[i]
-			c.String(&g.name, maxString)
+			c.String("name", &g.name, maxString)
 		}
-		c.I64(&g.day)
+		c.I64("day", &g.day)
 		if c.Version >= 2 {
-			c.I64(&g.came)
+			c.I64("came", &g.came)
 		}
-		for i := range g.pauses {
-			c.I64(&g.pauses[i])
-		}
+		c.I64s("pauses", g.pauses[:])
+		c.In("peers")
 		g.peers.Code(c)
+		c.Out()
+		c.In("calibration")
 		g.calibration.Code(c, names)
+		c.Out()
 		if c.Err() != nil {
 			return
 		}
 	}
+	c.Out()
 	if c.Version >= 2 {
-		c.I64(&t.came) // behind the groups: the first one sets it
+		c.I64("came", &t.came) // behind the groups: the first one sets it
 	}
 }
 
 // code codes an agent behind its three names.
 func (a *agent) code(c *wire.Coder) {
-	c.String(&a.name, maxString)
-	c.String(&a.version, maxString)
-	codeMillis(c, &a.born)
-	c.U64(&a.touched)
+	c.String("name", &a.name, maxString)
+	c.String("version", &a.version, maxString)
+	codeMillis(c, "born", &a.born)
+	c.U64("touched", &a.touched)
 	a.codeLife(c)
+	c.In("profile")
 	a.profile.Code(c)
+	c.Out()
+	c.In("win")
 	a.win.Code(c)
+	c.Out()
+	c.In("seen")
 	a.seen.Code(c)
-	c.Raw(&a.trail.buf, trailBytes)
+	c.Out()
+	c.Raw("trail", &a.trail.buf, trailBytes)
 	if c.Reading() {
 		if !a.trail.valid() {
 			c.Fail("trail of an agent")
 		}
 		a.trail.buf = slices.Grow(a.trail.buf, max(0, trailBytes-len(a.trail.buf)))
 	}
-	baseline.CodeMax(c, &a.dayMax)
-	c.F32(&a.dayFused)
+	baseline.CodeMax(c, "dayMax", &a.dayMax)
+	c.F32("dayFused", &a.dayFused)
+	c.In("silent")
 	a.silent.code(c)
+	c.Out()
 	open := a.episode != nil
-	c.Bool(&open)
+	c.Bool("alerted", &open)
 	if !open {
 		return
 	}
 	if c.Reading() {
 		a.episode = &episode{}
 	}
+	c.In("episode")
 	a.episode.code(c)
+	c.Out()
 }
 
 // codeLife codes what format 2 knows of an agent's life beside its profile.
@@ -346,73 +323,78 @@ func (a *agent) codeLife(c *wire.Coder) {
 	if c.Version < 2 {
 		return
 	}
-	codeMillis(c, &a.due)
-	c.I64(&a.came)
-	c.U32(&a.lived)
-	c.I64(&a.livedDay)
-	c.U32(&a.opened)
-	c.F32(&a.alarms)
+	codeMillis(c, "due", &a.due)
+	c.I64("came", &a.came)
+	c.U32("lived", &a.lived)
+	c.I64("livedDay", &a.livedDay)
+	c.U32("opened", &a.opened)
+	c.F32("alarms", &a.alarms)
 	if c.Reading() && a.alarms < 0 {
 		c.Fail("negative alarms of an agent")
 	}
-	c.Bool(&a.profile.Novelty.Vouches)
-	c.U32(&a.foldedIn)
-	c.U32(&a.crowd)
-	c.U32(&a.flooded)
-	c.I64(&a.floodHour)
-	c.Bool(&a.own)
-	c.String(&a.claim, maxString)
-	c.U8(&a.claimed)
-	c.I64(&a.claimDay)
+	c.Bool("vouches", &a.profile.Novelty.Vouches)
+	c.U32("foldedIn", &a.foldedIn)
+	c.U32("crowd", &a.crowd)
+	c.U32("flooded", &a.flooded)
+	c.I64("floodHour", &a.floodHour)
+	c.Bool("own", &a.own)
+	c.String("claim", &a.claim, maxString)
+	c.U8("claimed", &a.claimed)
+	c.I64("claimDay", &a.claimDay)
 }
 
 func (s *silent) code(c *wire.Coder) {
-	c.U64(&s.seq)
+	c.U64("seq", &s.seq)
 	if s.seq == 0 {
 		return
 	}
-	c.I64(&s.from)
-	c.I64(&s.next)
-	for _, v := range []*float32{&s.mu, &s.over, &s.today, &s.doubt, &s.x} {
-		c.F32(v)
-	}
+	c.I64("from", &s.from)
+	c.I64("next", &s.next)
+	c.F32("mu", &s.mu)
+	c.F32("over", &s.over)
+	c.F32("today", &s.today)
+	c.F32("doubt", &s.doubt)
+	c.F32("x", &s.x)
 	if c.Reading() && (s.mu < 0 || s.over < 0 || s.today < 0 || s.doubt < 0 || s.next < s.from) {
 		c.Fail("silence of an agent")
 	}
 }
 
-func codeMillis(c *wire.Coder, m *schemas.Millis) {
+func codeMillis(c *wire.Coder, name string, m *schemas.Millis) {
 	v := int64(*m)
-	c.I64(&v)
+	c.I64(name, &v)
 	*m = schemas.Millis(v)
 }
 
 func (e *episode) code(c *wire.Coder) {
-	c.String(&e.id, maxString)
-	c.U64(&e.updates)
-	for _, m := range []*schemas.Millis{&e.due, &e.queued, &e.first, &e.last} {
-		codeMillis(c, m)
-	}
-	e.severity = int(c.Uint(uint64(e.severity), uint64(len(severities)-1)))
-	c.Strings(&e.families, maxEpisodeFamilies, 64)
-	codeHashes(c, &e.dests)
-	codeHashes(c, &e.sessions)
-	e.suppressed = int(c.Uint(uint64(e.suppressed), 1<<40))
-	c.I64(&e.crossings)
-	for _, l := range []*[]string{&e.evidence.EventIDs, &e.evidence.Resources, &e.evidence.Tools} {
-		c.Strings(l, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
-	}
+	c.String("id", &e.id, maxString)
+	c.U64("updates", &e.updates)
+	codeMillis(c, "due", &e.due)
+	codeMillis(c, "queued", &e.queued)
+	codeMillis(c, "first", &e.first)
+	codeMillis(c, "last", &e.last)
+	e.severity = int(c.Uint("severity", uint64(e.severity), uint64(len(severities)-1)))
+	c.Strings("families", &e.families, maxEpisodeFamilies, 64)
+	codeHashes(c, "dests", &e.dests)
+	codeHashes(c, "sessions", &e.sessions)
+	e.suppressed = int(c.Uint("suppressed", uint64(e.suppressed), 1<<40))
+	c.I64("crossings", &e.crossings)
+	c.In("evidence")
+	c.Strings("eventIDs", &e.evidence.EventIDs, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
+	c.Strings("resources", &e.evidence.Resources, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
+	c.Strings("tools", &e.evidence.Tools, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
+	c.Out()
 	e.codePlaces(c)
 	e.codeTotals(c)
-	c.String(&e.session, 3*schemas.MaxStringBytes)
-	c.String(&e.principal, 3*schemas.MaxStringBytes)
+	c.String("session", &e.session, 3*schemas.MaxStringBytes)
+	c.String("principal", &e.principal, 3*schemas.MaxStringBytes)
 	// The worst alert as its public JSON: its numbers and strings survive that
 	// exactly, and a field that is added needs nothing here.
 	var worst []byte
 	if !c.Reading() {
 		worst, _ = json.Marshal(&e.worst) //nolint:errchkjson // finite numbers and valid strings only
 	}
-	c.Raw(&worst, maxWorst)
+	c.Raw("worst", &worst, maxWorst)
 	if c.Reading() && c.Err() == nil {
 		if err := json.Unmarshal(worst, &e.worst); err != nil {
 			c.Fail("alert of an episode: %v", err)
@@ -435,34 +417,42 @@ func (e *episode) codeTotals(c *wire.Coder) {
 		}
 		return
 	}
-	c.I64(&e.proofs)
+	c.I64("proofs", &e.proofs)
 	t := &e.totals
-	codeMillis(c, &t.Since)
-	for _, v := range []*uint64{&t.Events, &t.BytesSent, &t.BytesReceived, &t.NewTools, &t.NewResources, &t.NewDestinations} {
-		c.U64(v)
-	}
-	c.F64(&e.worstSurprise)
-	c.F64(&e.score)
-	e.risk = int(c.Uint(uint64(e.risk), 1000))
-	codeMillis(c, &e.told)
-	c.I64(&e.hour)
-	c.U64(&e.of)
-	c.I64(&e.inHour)
-	c.U32(&e.crowd)
-	codeMillis(c, &e.back)
-	c.U64(&e.tool)
-	c.Bool(&e.beyondTool)
+	c.In("totals")
+	codeMillis(c, "since", &t.Since)
+	c.U64("events", &t.Events)
+	c.U64("bytesSent", &t.BytesSent)
+	c.U64("bytesReceived", &t.BytesReceived)
+	c.U64("newTools", &t.NewTools)
+	c.U64("newResources", &t.NewResources)
+	c.U64("newDestinations", &t.NewDestinations)
+	c.Out()
+	c.F64("worstSurprise", &e.worstSurprise)
+	c.F64("score", &e.score)
+	e.risk = int(c.Uint("risk", uint64(e.risk), 1000))
+	codeMillis(c, "told", &e.told)
+	c.I64("hour", &e.hour)
+	c.U64("of", &e.of)
+	c.I64("inHour", &e.inHour)
+	c.U32("crowd", &e.crowd)
+	codeMillis(c, "back", &e.back)
+	c.U64("tool", &e.tool)
+	c.Bool("beyondTool", &e.beyondTool)
 }
 
-func codeHashes(c *wire.Coder, list *[]uint64) {
-	n := c.Len(len(*list), maxEpisodeItems, 8)
+func codeHashes(c *wire.Coder, name string, list *[]uint64) {
+	n := c.Len(name, len(*list), maxEpisodeItems, 8)
 	if c.Reading() {
 		*list = nil
 		if n > 0 {
 			*list = make([]uint64, n)
 		}
 	}
+	c.In(name)
 	for i := range *list {
-		c.Fixed64(&(*list)[i])
+		c.At(i)
+		c.Fixed64("", &(*list)[i])
 	}
+	c.Out()
 }

@@ -1,0 +1,55 @@
+package detector
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// Save returns the records of d, each behind its length: that of the partition, then
+// the agents', the longest inactive first. It changes nothing.
+func (d *Detector) Save() []byte {
+	out := appendSized(nil, d.appendPartition(nil))
+	for _, a := range d.inOrder() {
+		out = appendSized(out, appendAgent(nil, a))
+	}
+	return out
+}
+
+func appendSized(dst, record []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(record)))
+	return append(dst, record...)
+}
+
+// Load restores what Save returned.
+func Load(cfg Config, sink Sink, saved []byte) (*Detector, error) {
+	records, err := Split(saved)
+	if err != nil {
+		return nil, err
+	}
+	return RestoreCuts(cfg, sink, records[0], func(yield func([]byte) bool) {
+		for _, r := range records[1:] {
+			if !yield(r) {
+				return
+			}
+		}
+	})
+}
+
+// Split returns the records of what Save returned.
+func Split(saved []byte) ([][]byte, error) {
+	var records [][]byte
+	for len(saved) > 0 {
+		size, n := binary.Uvarint(saved)
+		if n <= 0 || size > uint64(len(saved)-n) {
+			return nil, fmt.Errorf("%w: cut off", wire.ErrCorrupt)
+		}
+		records = append(records, saved[n:n+int(size)])
+		saved = saved[n+int(size):]
+	}
+	if len(records) == 0 {
+		return nil, fmt.Errorf("%w: nothing", wire.ErrCorrupt)
+	}
+	return records, nil
+}
