@@ -21,12 +21,12 @@ const (
 	workedEnd   = "<!-- The worked event ends. -->\n"
 )
 
-// worked is an event of an agent in a small fleet, explained: so many bytes, to that place,
-// or to where the agent sends anyway. It returns how many calls came before.
-func worked(t *testing.T, sent uint64, place string) (l *detector.Ladder, calls int) {
+// worked returns how an event of an agent in a small fleet is explained: so many bytes, to
+// that place, or to where the agent sends anyway; and how many calls came before.
+func worked(t *testing.T) (explained func(sent uint64, place string) *detector.Ladder, calls int) {
 	t.Helper()
-	f := newFleet(11, 30)
-	d, err := detector.New(detector.DefaultConfig(), &recorder{})
+	f, cfg := newFleet(11, 30), detector.DefaultConfig()
+	d, err := detector.New(cfg, &recorder{})
 	require.NoError(t, err)
 	for day := range 21 {
 		for _, ev := range f.day(day) {
@@ -34,23 +34,26 @@ func worked(t *testing.T, sent uint64, place string) (l *detector.Ladder, calls 
 			calls++
 		}
 	}
-	a := f.agents[6]
-	if place == "" {
-		place = a.dests[0]
-	}
-	_, l = d.ProcessExplained(&schemas.Activity{
-		EventID: "worked", Time: fleetStart + 21*dayMS + 10*hourMS, TenantID: schemas.DefaultTenant, AgentID: a.id, PeerGroup: a.group,
-		Action: "tool_call", SessionID: "worked", Tool: a.tools[0], Access: schemas.AccessSend, Resources: []string{place},
-		BytesSent: sent, BytesReceived: 200, Outcome: schemas.OutcomeSuccess,
-	})
-	return l, calls
+	a, saved := f.agents[6], d.AppendSnapshot(nil)
+	return func(sent uint64, place string) *detector.Ladder {
+		d, err := detector.Restore(cfg, &recorder{}, saved)
+		require.NoError(t, err)
+		if place == "" {
+			place = a.dests[0]
+		}
+		_, l := d.ProcessExplained(&schemas.Activity{
+			EventID: "worked", Time: fleetStart + 21*dayMS + 10*hourMS, TenantID: schemas.DefaultTenant, AgentID: a.id, PeerGroup: a.group,
+			Action: "tool_call", SessionID: "worked", Tool: a.tools[0], Access: schemas.AccessSend, Resources: []string{place},
+			BytesSent: sent, BytesReceived: 200, Outcome: schemas.OutcomeSuccess,
+		})
+		return l
+	}, calls
 }
 
 func TestTheReadmeShowsHowAScoreIsMade(t *testing.T) {
 	const sent, small, place = 100_000, 300, "email:orders@partner.example"
-	l, calls := worked(t, sent, place)
-	usual, _ := worked(t, sent, "")
-	little, _ := worked(t, small, place)
+	explained, calls := worked(t)
+	l, usual, little := explained(sent, place), explained(sent, ""), explained(small, place)
 	require.Equal(t, l.Score, usual.Score) //nolint:testifylint // the text says: the same
 	require.Equal(t, schemas.SignalNewDestination, little.Fusion.Led)
 	require.NotNil(t, l.Alert)
