@@ -54,6 +54,27 @@ func (a *arena) text(b []byte, t token) (s string, replaced bool) {
 	return a.done(out), replaced
 }
 
+// valid is s with U+FFFD for what in it is not UTF-8, as far as an event may hold
+// it.
+func (a *arena) valid(s string) (v string, replaced bool) {
+	if utf8.ValidString(s) {
+		return s, false
+	}
+	out := a.take(min(len(s), schemas.MaxStringBytes+utf8.UTFMax))
+	for i := 0; i < len(s) && len(out) <= schemas.MaxStringBytes; {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		replaced = replaced || (r == utf8.RuneError && n == 1)
+		out = utf8.AppendRune(out, r)
+		i += n
+	}
+	return a.done(out), replaced
+}
+
+// join is a followed by b.
+func (a *arena) join(s, t string) string {
+	return a.done(append(append(a.take(len(s)+len(t)), s...), t...))
+}
+
 // unescape appends the value of the string raw, whose escapes are well formed.
 // An invalid byte or a lone surrogate becomes U+FFFD. It stops beyond
 // schemas.MaxStringBytes, because the rest is going to be cut.
