@@ -183,7 +183,7 @@ func (d *ActivityDecoder) value(depth int) (ok bool) {
 		v.kind = '0'
 		_, ok = s.number()
 	}
-	v.raw = s.b[start:s.pos]
+	v.text = alias(s.b[start:s.pos])
 	return ok
 }
 
@@ -205,7 +205,7 @@ func (d *ActivityDecoder) container(f field) (ok bool) {
 		}
 	}
 	if !valid {
-		d.b.hold(f, &value{kind: c, raw: s.b[start:s.pos]})
+		d.b.hold(f, &value{kind: c, text: alias(s.b[start:s.pos])})
 	}
 	return ok
 }

@@ -45,8 +45,7 @@ type builder struct {
 type value struct {
 	kind     byte   // " a text, 0 a number, t f n { [ as JSON text begins
 	replaced bool   // something in the text was not UTF-8 and became U+FFFD
-	text     string // what a text says, or more than schemas.MaxStringBytes of it
-	raw      []byte // the JSON text of anything else
+	text     string // what a text says, or more than schemas.MaxStringBytes of it; of anything else its JSON
 }
 
 // emitFunc takes the index-th event of a record, or why it is none.
@@ -85,6 +84,14 @@ func (b *builder) text(f field, s string) {
 	}
 }
 
+// count sets a field to a number. 0 is no value.
+func (b *builder) count(f field, n uint64) {
+	if n != 0 {
+		b.again(f)
+		*countOf(&b.ev, f) = n
+	}
+}
+
 // set takes v as the value of a field that has one.
 func (b *builder) set(f field, v *value) {
 	if f <= fAgentID {
@@ -105,7 +112,7 @@ func (b *builder) set(f field, v *value) {
 		}
 	} else if to := countOf(ev, f); to != nil {
 		if v.kind == '0' {
-			*to, valid = parseUint(v.raw)
+			*to, valid = parseUint(v.text)
 		}
 	} else {
 		switch f {
@@ -237,9 +244,9 @@ func setTime(to *schemas.Millis, v *value, number bool) (valid bool) {
 		return true
 	case v.kind == '"':
 		t, valid = parseTime(v.text)
-	case v.kind == '0' && number && isDigit(v.raw[0]):
+	case v.kind == '0' && number && isDigit(v.text[0]):
 		var n uint64
-		n, valid = parseUint(v.raw)
+		n, valid = parseUint(v.text)
 		t, valid = schemas.Millis(n), valid && n <= uint64(maxTime) && n > 0
 	}
 	if valid {
@@ -274,6 +281,19 @@ func (b *builder) resource(v *value) {
 	ev.Resources = append(ev.Resources, b.ofKind(v.text))
 }
 
+// touch adds the resource `kind:id`. The empty id is none.
+func (b *builder) touch(kind, id string) {
+	if id == "" {
+		return
+	}
+	if kind != "" {
+		id = b.mem.join(kind, ":", id)
+	}
+	v := value{kind: '"'}
+	v.text, v.replaced = b.mem.valid(id)
+	b.resource(&v)
+}
+
 // ofKind gives a bare id the kind "other". What comes out of it goes through it
 // unchanged.
 func (b *builder) ofKind(s string) string {
@@ -281,7 +301,7 @@ func (b *builder) ofKind(s string) string {
 	if strings.IndexByte(cut, ':') > 0 {
 		return cut
 	}
-	named := b.mem.join("other:", cut)
+	named := b.mem.join("other", ":", cut)
 	if len(cut) == len(s) {
 		return b.limit(named)
 	}
@@ -299,12 +319,12 @@ func (b *builder) attribute(name string, v *value) {
 		s = b.str(v)
 	case '{', '[':
 		var cut, replaced bool
-		if s, cut, replaced = b.mem.compact(v.raw); cut {
+		if s, cut, replaced = b.mem.compact(v.text); cut {
 			b.ev.Flags.StringsCut++
 		}
 		b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
 	default:
-		s = b.limit(alias(v.raw))
+		s = b.limit(v.text)
 	}
 	b.keep(b.limit(name), s)
 }

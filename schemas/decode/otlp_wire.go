@@ -175,7 +175,7 @@ func (v *otlpValue) number() (n uint64, ok bool) {
 		f := math.Float64frombits(v.bits)
 		return uint64(f), f >= 0 && f < math.MaxInt64
 	case otlpText:
-		return parseUint(v.text)
+		return parseUint(alias(v.text))
 	default:
 		return 0, false
 	}

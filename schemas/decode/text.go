@@ -70,10 +70,13 @@ func (a *arena) valid(s string) (v string, replaced bool) {
 	return a.done(out), replaced
 }
 
-// join is a followed by b.
-func (a *arena) join(s, t string) string {
-	return a.done(append(append(a.take(len(s)+len(t)), s...), t...))
+// join is s, t and u as one string.
+func (a *arena) join(s, t, u string) string {
+	return a.done(append(append(append(a.take(len(s)+len(t)+len(u)), s...), t...), u...))
 }
+
+// copied is a string of b's own bytes.
+func (a *arena) copied(b []byte) string { return a.done(append(a.take(len(b)), b...)) }
 
 // unescape appends the value of the string raw, whose escapes are well formed.
 // An invalid byte or a lone surrogate becomes U+FFFD. It stops beyond
@@ -158,7 +161,7 @@ func hex4(b []byte) (r rune, ok bool) {
 
 // compact returns the text of a valid JSON value without white space, as a
 // string of at most schemas.MaxStringBytes. Escapes stay as they are.
-func (a *arena) compact(raw []byte) (s string, cut, replaced bool) {
+func (a *arena) compact(raw string) (s string, cut, replaced bool) {
 	const limit = schemas.MaxStringBytes
 	out := a.take(min(len(raw), limit))
 	inString := false
@@ -179,7 +182,7 @@ func (a *arena) compact(raw []byte) (s string, cut, replaced bool) {
 		}
 		r, n := rune(c), 1
 		if c >= utf8.RuneSelf {
-			r, n = utf8.DecodeRune(raw[i:])
+			r, n = utf8.DecodeRuneInString(raw[i:])
 		}
 		if len(out)+utf8.RuneLen(r) > limit {
 			cut = true

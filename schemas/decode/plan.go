@@ -1,0 +1,97 @@
+package decode
+
+import (
+	"slices"
+	"strings"
+)
+
+// plan is the names that a form asks every event for. They are found while the
+// text is read, so that asking costs nothing and many names no more than one.
+type plan struct{ all []*wanted } // by slot; the root has slot 0
+
+// wanted is one name and those below it.
+type wanted struct {
+	name  string
+	slot  int // in what a tree has found
+	above *wanted
+	below []*wanted
+	from  [32]uint16 // below holds names of n bytes from from[n] to from[n+1]
+}
+
+// newPlan returns a plan whose slots are the places of the paths, names with dots
+// between; the first is the root, and a path stands behind those it goes through.
+func newPlan(paths []string) *plan {
+	p := &plan{all: []*wanted{{}}}
+	for _, path := range paths[1:] {
+		p.slot(strings.Split(path, "."))
+	}
+	return p
+}
+
+// slot returns the slot of the value that the names lead to from the root.
+func (p *plan) slot(names []string) int {
+	w := p.all[0]
+	for _, name := range names {
+		next := w.find([]byte(name))
+		if next == nil {
+			next = &wanted{name: name, slot: len(p.all), above: w}
+			p.all = append(p.all, next)
+			w.add(next)
+		}
+		w = next
+	}
+	return w.slot
+}
+
+func (w *wanted) add(next *wanted) {
+	w.below = append(w.below, next)
+	slices.SortStableFunc(w.below, func(a, b *wanted) int { return w.length(len(a.name)) - w.length(len(b.name)) })
+	for n := range w.from {
+		i := slices.IndexFunc(w.below, func(c *wanted) bool { return w.length(len(c.name)) >= n })
+		if i < 0 {
+			i = len(w.below)
+		}
+		w.from[n] = uint16(i)
+	}
+}
+
+// length is where names of n bytes are found: the long ones together.
+func (w *wanted) length(n int) int { return min(n, len(w.from)-2) }
+
+// find returns what is wanted under that name, nil where nothing is.
+func (w *wanted) find(name []byte) *wanted {
+	n := w.length(len(name))
+	for _, c := range w.below[w.from[n]:w.from[n+1]] {
+		if string(name) == c.name {
+			return c
+		}
+	}
+	return nil
+}
+
+// note notes that node i stands where w is wanted. Of a name that stands twice the
+// last one counts, and so nothing that was found below the first.
+func (t *tree) note(w *wanted, i int32) {
+	if t.found[w.slot] != none {
+		t.forget(w)
+	}
+	t.found[w.slot] = i
+}
+
+func (t *tree) forget(w *wanted) {
+	t.found[w.slot], t.double[w.slot], t.odd[w.slot] = none, true, false
+	for _, c := range w.below {
+		t.forget(c)
+	}
+}
+
+// ask returns the value at a slot of the plan, none where there is none.
+func (t *tree) ask(slot int) int32 {
+	t.twice = t.twice || t.double[slot]
+	if t.anyOdd {
+		for w := t.plan.all[slot].above; w != nil; w = w.above {
+			t.replaced = t.replaced || t.odd[w.slot]
+		}
+	}
+	return t.found[slot]
+}
