@@ -30,9 +30,6 @@ import (
 //
 // It is not safe for concurrent use: one goroutine, one decoder.
 type ActivityDecoder struct {
-	unbounded bool // the text was written by a draft, its size says nothing
-	extra     int  // attributes that a draft left out
-
 	s scanner
 	b builder
 	v value // that was read last
@@ -43,11 +40,13 @@ type ActivityDecoder struct {
 const maxCanonicalBytes = 6*schemas.MaxEventBytes + 64<<10
 
 // NewActivity returns a decoder of the event as agents send it.
-func NewActivity() *ActivityDecoder { return &ActivityDecoder{} }
+func NewActivity() *ActivityDecoder { return &ActivityDecoder{b: builder{lasting: true}} }
 
 // NewCanonical returns a decoder of the event as route writes it: the same form
 // with recorded_at and flags, and a time that is already resolved.
-func NewCanonical() *ActivityDecoder { return &ActivityDecoder{b: builder{canonical: true}} }
+func NewCanonical() *ActivityDecoder {
+	return &ActivityDecoder{b: builder{lasting: true, canonical: true}}
+}
 
 // Decode implements Decoder.
 func (d *ActivityDecoder) Decode(rec *Record, emit emitFunc) {
@@ -63,13 +62,12 @@ func (d *ActivityDecoder) read(rec *Record) *Refusal {
 	if d.b.canonical {
 		most = maxCanonicalBytes
 	}
-	if n := len(rec.Value); n > most && !d.unbounded {
+	if n := len(rec.Value); n > most {
 		return &Refusal{Reason: ReasonTooLarge, Detail: strconv.Itoa(n) + " bytes, at most " + strconv.Itoa(most)}
 	}
 	s := &d.s
 	s.reset(rec.Value)
 	d.b.begin()
-	d.b.more = d.extra
 	if s.peek() != '{' {
 		s.fail = ReasonNotJSON
 		return d.malformed("is not an object")

@@ -20,14 +20,15 @@ import (
 //  2. What is not understood is not lost: the value of an invalid field stands in
 //     the attributes under the field's name.
 //  3. Of a field that is set twice the last value counts; of an attribute too.
-//  4. Strings of the event share memory with what was set, or with memory that is
-//     never written again. Only the Activity and its slices are reused.
+//  4. Strings of the event share memory with what was set, or with the builder's
+//     arena, which the next event takes unless the form promises more.
 //
 // Of an event that is a part of a record the size has no limit of its own: its
 // long strings are cut, and the record is bounded by Kafka.
 type builder struct {
 	ev        schemas.Activity
 	mem       arena
+	lasting   bool // the strings are never written over
 	canonical bool // route has settled the times
 	trace     func(field, path string)
 
@@ -54,6 +55,9 @@ type emitFunc = func(index int32, ev *schemas.Activity, refusal *Refusal)
 // begin starts the next event.
 func (b *builder) begin() {
 	b.ev.Reset()
+	if !b.lasting {
+		b.mem.reset()
+	}
 	if b.invalid != 0 {
 		clear(b.held[:]) // they would keep the record in memory
 	}
@@ -89,6 +93,14 @@ func (b *builder) count(f field, n uint64) {
 	if n != 0 {
 		b.again(f)
 		*countOf(&b.ev, f) = n
+	}
+}
+
+// millis sets the time to one that is usable; 0 is no value.
+func (b *builder) millis(t uint64) {
+	if t != 0 {
+		b.again(fTime)
+		b.ev.Time = schemas.Millis(t)
 	}
 }
 
@@ -327,6 +339,19 @@ func (b *builder) attribute(name string, v *value) {
 		s = b.limit(v.text)
 	}
 	b.keep(b.limit(name), s)
+}
+
+// open keeps a text of any bytes under a name of any bytes. The empty one is no
+// value.
+func (b *builder) open(name, s string) {
+	if s == "" {
+		return
+	}
+	v := value{kind: '"'}
+	v.text, v.replaced = b.mem.valid(s)
+	name, replaced := b.mem.valid(name)
+	b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
+	b.attribute(name, &v)
 }
 
 func (b *builder) keep(name, s string) {

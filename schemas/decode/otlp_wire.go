@@ -165,6 +165,18 @@ func (v *otlpValue) string() string {
 	return ""
 }
 
+// scalar is a number or a switch as JSON has it; there, some numbers are texts.
+func (v *otlpValue) scalar() *value {
+	out := &value{kind: '0', text: v.string()}
+	switch f := math.Float64frombits(v.bits); {
+	case v.kind == otlpBool:
+		out.kind = out.text[0]
+	case v.kind == otlpDouble && (math.IsNaN(f) || math.IsInf(f, 0)):
+		out.kind = '"'
+	}
+	return out
+}
+
 // number is the value as a count: an integer, or its text, as some producers
 // write all values.
 func (v *otlpValue) number() (n uint64, ok bool) {

@@ -9,11 +9,14 @@ import (
 )
 
 // arena hands out memory for strings that can't share that of their record. What
-// it handed out is never written again, so that the strings live as long as
-// someone holds them.
-type arena struct{ free []byte }
+// it handed out is not written again before a reset, so that without one the
+// strings live as long as someone holds them.
+type arena struct{ block, free []byte }
 
 const arenaBlock = 16 << 10
+
+// reset takes back what was handed out.
+func (a *arena) reset() { a.free = a.block }
 
 // take returns an empty slice with room for n bytes, which may be appended to
 // beyond that; done says what became of it.
@@ -22,7 +25,8 @@ func (a *arena) take(n int) []byte {
 		if n > arenaBlock/4 {
 			return make([]byte, 0, n)
 		}
-		a.free = make([]byte, 0, arenaBlock)
+		a.block = make([]byte, 0, arenaBlock)
+		a.free = a.block
 	}
 	return a.free[:0:n]
 }
@@ -74,9 +78,6 @@ func (a *arena) valid(s string) (v string, replaced bool) {
 func (a *arena) join(s, t, u string) string {
 	return a.done(append(append(append(a.take(len(s)+len(t)+len(u)), s...), t...), u...))
 }
-
-// copied is a string of b's own bytes.
-func (a *arena) copied(b []byte) string { return a.done(append(a.take(len(b)), b...)) }
 
 // unescape appends the value of the string raw, whose escapes are well formed.
 // An invalid byte or a lone surrogate becomes U+FFFD. It stops beyond
@@ -204,4 +205,26 @@ func truncate(s string, n int) string {
 		n--
 	}
 	return s[:n]
+}
+
+// appendText appends s as a JSON string. Unlike schemas.AppendString it leaves
+// what is not UTF-8 as it is, so that the builder sees and flags it.
+func appendText(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	start := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\', c)
+		} else {
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		start = i + 1
+	}
+	return append(append(dst, s[start:]...), '"')
 }

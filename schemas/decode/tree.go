@@ -51,7 +51,10 @@ const keepNodes = 64 << 10
 const none int32 = 0
 
 func newTree(p *plan, mem *arena) tree {
-	return tree{plan: p, mem: mem, found: make([]int32, len(p.all)), double: make([]bool, len(p.all)), odd: make([]bool, len(p.all))}
+	return tree{
+		plan: p, mem: mem, path: make([]byte, 0, 2*schemas.MaxStringBytes+1),
+		found: make([]int32, len(p.all)), double: make([]bool, len(p.all)), odd: make([]bool, len(p.all)),
+	}
 }
 
 // parse reads b, which is one event.
@@ -209,6 +212,9 @@ func (t *tree) get(i int32, name string) int32 {
 // key returns the name of a member.
 func (t *tree) key(i int32) string {
 	n := &t.nodes[i]
+	if !n.keyEscaped && !n.keyHigh {
+		return alias(t.b[n.keyStart:n.keyEnd])
+	}
 	s, replaced := t.mem.text(t.b, token{start: int(n.keyStart), end: int(n.keyEnd), escaped: n.keyEscaped, high: n.keyHigh})
 	t.replaced = t.replaced || replaced
 	return s
@@ -244,10 +250,13 @@ func (t *tree) str(i int32) string {
 // of returns the value of node i for a builder.
 func (t *tree) of(i int32) (v value) {
 	n := &t.nodes[i]
-	if v.kind = n.kind; v.kind == '"' {
-		v.text, v.replaced = t.mem.text(t.b, token{start: int(n.start) + 1, end: int(n.end) - 1, escaped: n.escaped, high: n.high})
-	} else {
+	switch v.kind = n.kind; {
+	case v.kind != '"':
 		v.text = alias(t.b[n.start:n.end])
+	case !n.escaped && !n.high:
+		v.text = alias(t.b[n.start+1 : n.end-1])
+	default:
+		v.text, v.replaced = t.mem.text(t.b, token{start: int(n.start) + 1, end: int(n.end) - 1, escaped: n.escaped, high: n.high})
 	}
 	return v
 }
@@ -264,7 +273,7 @@ func (t *tree) take(i int32) { t.nodes[i].taken = i != none }
 // rest makes attributes of every scalar that became no field, named by its path
 // from the root: a.b[0].c.
 func (t *tree) rest(b *builder) {
-	t.leaves(b, 0, t.path[:0])
+	t.leaves(b, 0, t.path)
 }
 
 // emit finishes an event that the tree was read for.
@@ -293,8 +302,11 @@ func (t *tree) leaves(b *builder, i int32, path []byte) {
 		default:
 			t.written++
 			if len(path) > 0 || n.kind == '[' || len(key) > schemas.MaxStringBytes {
-				// A name that was cut may end within a character.
-				name, replaced := t.mem.valid(t.mem.copied(t.below(path, n.kind, key, element)))
+				room := append(t.mem.take(len(path)+min(len(key), schemas.MaxStringBytes)+len("[1234567]")), path...)
+				key = t.mem.done(t.below(room, n.kind, key, element))
+			}
+			if len(key) == schemas.MaxStringBytes { // it may have been cut within a character
+				name, replaced := t.mem.valid(key)
 				key, t.replaced = name, t.replaced || replaced
 			}
 			v := t.of(c)
@@ -313,7 +325,6 @@ func (t *tree) below(path []byte, container byte, key string, element int64) []b
 		}
 		path = append(path, key[:min(len(key), schemas.MaxStringBytes)]...)
 	}
-	t.path = path[:0]
 	return path[:min(len(path), schemas.MaxStringBytes)]
 }
 
