@@ -40,12 +40,12 @@ type ActivityDecoder struct {
 const maxCanonicalBytes = 6*schemas.MaxEventBytes + 64<<10
 
 // NewActivity returns a decoder of the event as agents send it.
-func NewActivity() *ActivityDecoder { return &ActivityDecoder{b: builder{lasting: true}} }
+func NewActivity() *ActivityDecoder { return &ActivityDecoder{} }
 
 // NewCanonical returns a decoder of the event as route writes it: the same form
 // with recorded_at and flags, and a time that is already resolved.
 func NewCanonical() *ActivityDecoder {
-	return &ActivityDecoder{b: builder{lasting: true, canonical: true}}
+	return &ActivityDecoder{b: builder{canonical: true}}
 }
 
 // Decode implements Decoder.
@@ -96,13 +96,13 @@ func (d *ActivityDecoder) members() *Refusal {
 		if f >= fRecordedAt && !b.canonical {
 			f = unknown
 		}
-		switch {
-		case f == unknown:
+		switch f {
+		case unknown:
 			b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
 			if ok = d.value(1); ok {
 				b.attribute(name, &d.v)
 			}
-		case f == fResources || f == fAttributes || f == fFlags:
+		case fResources, fAttributes, fFlags:
 			ok = d.container(f)
 		default:
 			if f <= fAgentID {

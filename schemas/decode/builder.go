@@ -20,15 +20,14 @@ import (
 //  2. What is not understood is not lost: the value of an invalid field stands in
 //     the attributes under the field's name.
 //  3. Of a field that is set twice the last value counts; of an attribute too.
-//  4. Strings of the event share memory with what was set, or with the builder's
-//     arena, which the next event takes unless the form promises more.
+//  4. Strings of the event share memory with what was set, or with memory that is
+//     never written again. Only the Activity and its slices are reused.
 //
 // Of an event that is a part of a record the size has no limit of its own: its
 // long strings are cut, and the record is bounded by Kafka.
 type builder struct {
 	ev        schemas.Activity
 	mem       arena
-	lasting   bool // the strings are never written over
 	canonical bool // route has settled the times
 	trace     func(field, path string)
 
@@ -49,15 +48,9 @@ type value struct {
 	text     string // what a text says, or more than schemas.MaxStringBytes of it; of anything else its JSON
 }
 
-// emitFunc takes the index-th event of a record, or why it is none.
-type emitFunc = func(index int32, ev *schemas.Activity, refusal *Refusal)
-
 // begin starts the next event.
 func (b *builder) begin() {
 	b.ev.Reset()
-	if !b.lasting {
-		b.mem.reset()
-	}
 	if b.invalid != 0 {
 		clear(b.held[:]) // they would keep the record in memory
 	}
@@ -365,7 +358,7 @@ func (b *builder) keep(name, s string) {
 		return
 	}
 	b.names.added(len(attrs))
-	b.ev.Attributes = append(attrs, schemas.Attribute{Key: name, Value: s})
+	b.ev.Attributes = append(b.ev.Attributes, schemas.Attribute{Key: name, Value: s})
 }
 
 // finish fills in what the event left out.

@@ -51,6 +51,7 @@ const (
 	ctSecretKey
 )
 
+//nolint:gosec // names of fields, no credentials
 var ctPaths = []string{
 	"",
 	ctEventID:     "eventID",

@@ -9,14 +9,11 @@ import (
 )
 
 // arena hands out memory for strings that can't share that of their record. What
-// it handed out is not written again before a reset, so that without one the
-// strings live as long as someone holds them.
-type arena struct{ block, free []byte }
+// it handed out is never written again, so that the strings live as long as
+// someone holds them.
+type arena struct{ free []byte }
 
 const arenaBlock = 16 << 10
-
-// reset takes back what was handed out.
-func (a *arena) reset() { a.free = a.block }
 
 // take returns an empty slice with room for n bytes, which may be appended to
 // beyond that; done says what became of it.
@@ -25,8 +22,7 @@ func (a *arena) take(n int) []byte {
 		if n > arenaBlock/4 {
 			return make([]byte, 0, n)
 		}
-		a.block = make([]byte, 0, arenaBlock)
-		a.free = a.block
+		a.free = make([]byte, 0, arenaBlock)
 	}
 	return a.free[:0:n]
 }
