@@ -19,8 +19,18 @@ var awsParameters = map[string]string{
 	"userName": "iam-user", "volumeId": "volume", "vpcId": "vpc",
 }
 
-// awsNamed are services whose parameter `name` is the name of a resource.
-var awsNamed = map[string]string{"ssm.amazonaws.com": "parameter", "secretsmanager.amazonaws.com": "secretsmanager", "cloudtrail.amazonaws.com": "cloudtrail"}
+// awsNamed is the kind of what the parameter `name` of a service names.
+func awsNamed(service string) string {
+	switch service {
+	case "ssm.amazonaws.com":
+		return "parameter"
+	case "secretsmanager.amazonaws.com":
+		return "secretsmanager"
+	case "cloudtrail.amazonaws.com":
+		return "cloudtrail"
+	}
+	return ""
+}
 
 // resources finds what was touched: the ARNs that AWS lists, and what the request
 // names. Its values stay attributes too, where they have context.
@@ -46,7 +56,7 @@ func (d *CloudTrailDecoder) resources() {
 			d.resource("s3", bucket, name)
 		}
 	}
-	if kind := awsNamed[t.str(t.ask(ctEventSource))]; kind != "" {
+	if kind := awsNamed(t.str(t.ask(ctEventSource))); kind != "" {
 		d.named(t.ask(ctName), kind)
 		d.named(t.ask(ctNames), kind)
 	}

@@ -15,7 +15,7 @@ type nameIndex struct {
 }
 
 // fewAttributes is how many are searched one by one.
-const fewAttributes = 8
+const fewAttributes = 24
 
 // The seed has no influence on what is found.
 var nameSeed = maphash.MakeSeed()

@@ -240,8 +240,13 @@ func (d *OTLPDecoder) attributes(n *otlpNode, item *otlpItem) {
 	}
 	r := wireReader{b: d.bytes(n.item)}
 	var f wireField
-	for r.next(&f) {
+	for i := 0; r.next(&f); {
 		if !f.is(num) {
+			continue
+		}
+		slot := d.own.slots[i]
+		i++
+		if slot != noSlot && d.own.isUsed(slot) {
 			continue
 		}
 		key, v, ok := readOTLPAttribute(f.data)
@@ -250,7 +255,7 @@ func (d *OTLPDecoder) attributes(n *otlpNode, item *otlpItem) {
 			continue
 		}
 		name := alias(clip(key))
-		if slot, known := d.table.slots[name]; known && d.own.isUsed(slot) || !d.opt.Content && d.table.content(name) {
+		if !d.opt.Content && d.table.content(name) {
 			continue
 		}
 		b.open(name, v.string())

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 )
@@ -12,7 +13,8 @@ type plan struct{ all []*wanted } // by slot; the root has slot 0
 // wanted is one name and those below it.
 type wanted struct {
 	name  string
-	slot  int // in what a tree has found
+	tail  uint64 // of the name
+	slot  int    // in what a tree has found
 	above *wanted
 	below []*wanted
 	from  [32]uint16 // below holds names of n bytes from from[n] to from[n+1]
@@ -34,7 +36,7 @@ func (p *plan) slot(names []string) int {
 	for _, name := range names {
 		next := w.find([]byte(name))
 		if next == nil {
-			next = &wanted{name: name, slot: len(p.all), above: w}
+			next = &wanted{name: name, tail: tail([]byte(name)), slot: len(p.all), above: w}
 			p.all = append(p.all, next)
 			w.add(next)
 		}
@@ -61,12 +63,24 @@ func (w *wanted) length(n int) int { return min(n, len(w.from)-2) }
 // find returns what is wanted under that name, nil where nothing is.
 func (w *wanted) find(name []byte) *wanted {
 	n := w.length(len(name))
+	last := tail(name)
 	for _, c := range w.below[w.from[n]:w.from[n+1]] {
-		if string(name) == c.name {
+		if last == c.tail && string(name) == c.name {
 			return c
 		}
 	}
 	return nil
+}
+
+// tail is the last eight bytes of a name: names of one length hardly share them.
+func tail(name []byte) (v uint64) {
+	if n := len(name); n >= 8 {
+		return binary.LittleEndian.Uint64(name[n-8:])
+	}
+	for _, c := range name {
+		v = v<<8 | uint64(c)
+	}
+	return v
 }
 
 // note notes that node i stands where w is wanted. Of a name that stands twice the

@@ -81,14 +81,14 @@ func (t *tree) element(s *scanner, depth int) (refusal *Refusal, ok bool) {
 		t.nodes = nil
 	}
 	s.peek()
-	t.b, t.nodes, t.base, t.large, t.twice, t.replaced, t.written = s.b[s.pos:], t.nodes[:0], s.pos, false, false, false, 0
+	t.b, t.nodes, t.base, t.large, t.twice, t.replaced, t.written = s.b[s.pos:], append(t.nodes[:0], node{}), s.pos, false, false, false, 0
 	clear(t.found)
 	clear(t.double)
 	if t.anyOdd {
 		clear(t.odd)
 		t.anyOdd = false
 	}
-	ok = t.value(s, depth, node{}, t.plan.all[0])
+	ok = t.value(s, depth, t.plan.all[0])
 	if t.large {
 		s.pos = t.base // and on without a tree, to where it ends
 		ok = s.skip(depth)
@@ -105,32 +105,30 @@ func tooLarge(n int) *Refusal {
 
 // value reads the value at the scanner, which stands in depth containers, where w
 // is wanted. It calls itself once for each container, at most schemas.MaxDepth deep.
-func (t *tree) value(s *scanner, depth int, n node, w *wanted) (ok bool) {
+func (t *tree) value(s *scanner, depth int, w *wanted) (ok bool) {
 	c := s.peek()
-	i := len(t.nodes)
+	i := len(t.nodes) - 1
+	n := &t.nodes[i]
 	n.kind, n.start = c, int32(s.pos-t.base)
 	switch c {
+	case '"':
+		var k token
+		k, ok = s.str()
+		n.escaped, n.high = k.escaped, k.high
 	case '{', '[':
-		t.nodes = append(t.nodes, n)
 		if depth == schemas.MaxDepth {
 			s.fail = ReasonTooDeep
 			return false
 		}
 		ok = t.container(s, depth+1, c, w)
-		t.nodes[i].end, t.nodes[i].next = int32(s.pos-t.base), int32(len(t.nodes))
-		return ok
-	case '"':
-		var k token
-		k, ok = s.str()
-		n.escaped, n.high = k.escaped, k.high
+		n = &t.nodes[i] // they may have moved
 	case 't', 'f', 'n':
 		ok = s.scalar(c)
 	default:
 		n.kind = '0'
 		_, ok = s.number()
 	}
-	n.end, n.next = int32(s.pos-t.base), int32(i+1)
-	t.nodes = append(t.nodes, n)
+	n.end, n.next = int32(s.pos-t.base), int32(len(t.nodes))
 	return ok
 }
 
@@ -142,7 +140,7 @@ func (t *tree) container(s *scanner, depth int, c byte, w *wanted) bool {
 		return true
 	}
 	for {
-		var n node
+		t.nodes = append(t.nodes, node{})
 		var below *wanted
 		if c == '{' {
 			if s.peek() != '"' {
@@ -152,14 +150,20 @@ func (t *tree) container(s *scanner, depth int, c byte, w *wanted) bool {
 			if !ok || !s.colon() {
 				return false
 			}
+			n := &t.nodes[len(t.nodes)-1]
 			n.keyStart, n.keyEnd, n.keyEscaped, n.keyHigh = int32(key.start-t.base), int32(key.end-t.base), key.escaped, key.high
-			if w != nil {
-				if below = t.wantedAt(w, &n); below != nil {
-					t.note(below, int32(len(t.nodes)))
+			if w != nil && len(w.below) > 0 {
+				if key.escaped {
+					below = t.findEscaped(w, key)
+				} else {
+					below = w.find(s.b[key.start:key.end])
+				}
+				if below != nil {
+					t.note(below, int32(len(t.nodes)-1))
 				}
 			}
 		}
-		if !t.value(s, depth, n, below) {
+		if !t.value(s, depth, below) {
 			return false
 		}
 		if s.pos-t.base > schemas.MaxEventBytes {
@@ -178,19 +182,14 @@ func (t *tree) container(s *scanner, depth int, c byte, w *wanted) bool {
 	}
 }
 
-// wantedAt returns what is wanted below w under the name of n.
-func (t *tree) wantedAt(w *wanted, n *node) *wanted {
-	if len(w.below) == 0 {
-		return nil
+// findEscaped finds what is wanted below w under a name with escapes.
+func (t *tree) findEscaped(w *wanted, key token) *wanted {
+	key.start, key.end = key.start-t.base, key.end-t.base
+	name, replaced := t.mem.text(t.b, key)
+	if replaced {
+		t.odd[w.slot], t.anyOdd = true, true
 	}
-	if n.keyEscaped {
-		name, replaced := t.mem.text(t.b, token{start: int(n.keyStart), end: int(n.keyEnd), escaped: true, high: true})
-		if replaced {
-			t.odd[w.slot], t.anyOdd = true, true
-		}
-		return w.find([]byte(name))
-	}
-	return w.find(t.b[n.keyStart:n.keyEnd])
+	return w.find([]byte(name))
 }
 
 // get returns the member of that name of the object i, none where there is none.
@@ -288,30 +287,34 @@ func (t *tree) leaves(b *builder, i int32, path []byte) {
 	for c := i + 1; c < n.next; c = t.nodes[c].next {
 		element++
 		m := &t.nodes[c]
+		if m.taken || t.empty(c) || t.written == schemas.MaxAttributes && m.kind != '{' && m.kind != '[' {
+			if m.keyHigh || m.keyEscaped {
+				t.key(c) // its name is looked at, too
+			}
+			if !m.taken && !t.empty(c) {
+				b.more++ // of a flood those that no event holds are only counted
+			}
+			continue
+		}
 		key := ""
 		if n.kind == '{' {
 			key = t.key(c)
 		}
-		switch container := m.kind == '{' || m.kind == '['; {
-		case m.taken || t.empty(c):
-		case container:
-			below := t.below(path, n.kind, key, element)
-			t.leaves(b, c, below)
-		case t.written == schemas.MaxAttributes:
-			b.more++ // of a flood those that no event holds are only counted
-		default:
-			t.written++
-			if len(path) > 0 || n.kind == '[' || len(key) > schemas.MaxStringBytes {
-				room := append(t.mem.take(len(path)+min(len(key), schemas.MaxStringBytes)+len("[1234567]")), path...)
-				key = t.mem.done(t.below(room, n.kind, key, element))
-			}
-			if len(key) == schemas.MaxStringBytes { // it may have been cut within a character
-				name, replaced := t.mem.valid(key)
-				key, t.replaced = name, t.replaced || replaced
-			}
-			v := t.of(c)
-			b.attribute(key, &v)
+		if m.kind == '{' || m.kind == '[' {
+			t.leaves(b, c, t.below(path, n.kind, key, element))
+			continue
 		}
+		t.written++
+		if len(path) > 0 || n.kind == '[' || len(key) > schemas.MaxStringBytes {
+			room := append(t.mem.take(len(path)+min(len(key), schemas.MaxStringBytes)+len("[1234567]")), path...)
+			key = t.mem.done(t.below(room, n.kind, key, element))
+		}
+		if len(key) == schemas.MaxStringBytes { // it may have been cut within a character
+			name, replaced := t.mem.valid(key)
+			key, t.replaced = name, t.replaced || replaced
+		}
+		v := t.of(c)
+		b.attribute(key, &v)
 	}
 }
 
