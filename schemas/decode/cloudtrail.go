@@ -28,7 +28,7 @@ type CloudTrailDecoder struct {
 // NewCloudTrail returns a decoder of CloudTrail events.
 func NewCloudTrail() *CloudTrailDecoder {
 	d := &CloudTrailDecoder{}
-	d.t = newTree(cloudTrailPlan, &d.b.mem)
+	d.t = newTree(ctPlan, &d.b.mem)
 	return d
 }
 
@@ -108,10 +108,13 @@ func (d *CloudTrailDecoder) event(rec *Record, refusal *Refusal, index int32, em
 	t.field(b, fBytesSent, t.ask(ctBytesIn))
 	t.field(b, fBytesReceived, t.ask(ctBytesOut))
 	d.outcome()
-	for _, secret := range [...]int{ctSessionToken, ctSecretKey} {
-		if i := t.ask(secret); i != none {
+	for _, secret := range [...]struct {
+		slot int
+		name string
+	}{{ctSessionToken, "sessionToken"}, {ctSecretKey, "secretAccessKey"}} {
+		if i := t.ask(secret.slot); i != none {
 			t.take(i)
-			b.attribute(ctPaths[secret], &value{kind: '"', text: "withheld"})
+			b.open("responseElements.credentials."+secret.name, "withheld")
 		}
 	}
 	t.rest(b)

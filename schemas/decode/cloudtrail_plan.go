@@ -1,105 +1,44 @@
 package decode
 
-// What is asked of an event, by its slot in the plan.
-const (
-	_ = iota // the event itself
-	ctEventID
-	ctEventTime
-	ctSourceIP
-	ctEventSource
-	ctEventName
-	ctReadOnly
-	ctErrorCode
-	ctRecipient
-	ctResources
-	_
-	ctARN
-	ctInvokedBy
-	ctPrincipal
-	ctCredential
-	ctAccount
-	ctUserName
-	ctAccessKey
-	_
-	ctOnBehalfOf
-	_
-	ctSourceIdentity
-	_
-	ctIssuerARN
-	ctIssuerName
-	ctParams
-	ctRuntimeSession
-	ctSession
-	ctModel
-	ctAgent
-	ctAgentRuntime
-	_
-	ctMCPMethod
-	_
-	ctMCPName
-	ctBucket
-	ctKey
-	ctName
-	ctNames
-	_
-	ctBytesIn
-	ctBytesOut
-	_
-	ctConsoleLogin
-	_
-	ctSessionToken
-	ctSecretKey
+// What is asked of an event.
+var (
+	ctPlan = newPlan()
+
+	ctEventID        = ctPlan.slot("eventID")
+	ctEventTime      = ctPlan.slot("eventTime")
+	ctSourceIP       = ctPlan.slot("sourceIPAddress")
+	ctEventSource    = ctPlan.slot("eventSource")
+	ctEventName      = ctPlan.slot("eventName")
+	ctReadOnly       = ctPlan.slot("readOnly")
+	ctErrorCode      = ctPlan.slot("errorCode")
+	ctRecipient      = ctPlan.slot("recipientAccountId")
+	ctResources      = ctPlan.slot("resources")
+	ctARN            = ctPlan.slot("userIdentity", "arn")
+	ctInvokedBy      = ctPlan.slot("userIdentity", "invokedBy")
+	ctPrincipal      = ctPlan.slot("userIdentity", "principalId")
+	ctCredential     = ctPlan.slot("userIdentity", "credentialId")
+	ctAccount        = ctPlan.slot("userIdentity", "accountId")
+	ctUserName       = ctPlan.slot("userIdentity", "userName")
+	ctAccessKey      = ctPlan.slot("userIdentity", "accessKeyId")
+	ctOnBehalfOf     = ctPlan.slot("userIdentity", "onBehalfOf", "userId")
+	ctSourceIdentity = ctPlan.slot("userIdentity", "sessionContext", "sourceIdentity")
+	ctIssuerARN      = ctPlan.slot("userIdentity", "sessionContext", "sessionIssuer", "arn")
+	ctIssuerName     = ctPlan.slot("userIdentity", "sessionContext", "sessionIssuer", "userName")
+	ctParams         = ctPlan.slot("requestParameters")
+	ctRuntimeSession = ctPlan.slot("requestParameters", "runtimeSessionId")
+	ctSession        = ctPlan.slot("requestParameters", "sessionId")
+	ctModel          = ctPlan.slot("requestParameters", "modelId")
+	ctAgent          = ctPlan.slot("requestParameters", "agentId")
+	ctAgentRuntime   = ctPlan.slot("requestParameters", "agentRuntimeArn")
+	ctMCPMethod      = ctPlan.slot("requestParameters", "body", "method")
+	ctMCPName        = ctPlan.slot("requestParameters", "body", "params", "name")
+	ctBucket         = ctPlan.slot("requestParameters", "bucketName")
+	ctKey            = ctPlan.slot("requestParameters", "key")
+	ctName           = ctPlan.slot("requestParameters", "name")
+	ctNames          = ctPlan.slot("requestParameters", "names")
+	ctBytesIn        = ctPlan.slot("additionalEventData", "bytesTransferredIn")
+	ctBytesOut       = ctPlan.slot("additionalEventData", "bytesTransferredOut")
+	ctConsoleLogin   = ctPlan.slot("responseElements", "ConsoleLogin")
+	ctSessionToken   = ctPlan.slot("responseElements", "credentials", "sessionToken")
+	ctSecretKey      = ctPlan.slot("responseElements", "credentials", "secretAccessKey")
 )
-
-//nolint:gosec // names of fields, no credentials
-var ctPaths = []string{
-	"",
-	ctEventID:     "eventID",
-	ctEventTime:   "eventTime",
-	ctSourceIP:    "sourceIPAddress",
-	ctEventSource: "eventSource",
-	ctEventName:   "eventName",
-	ctReadOnly:    "readOnly",
-	ctErrorCode:   "errorCode",
-	ctRecipient:   "recipientAccountId",
-	ctResources:   "resources",
-	"userIdentity",
-	ctARN:        "userIdentity.arn",
-	ctInvokedBy:  "userIdentity.invokedBy",
-	ctPrincipal:  "userIdentity.principalId",
-	ctCredential: "userIdentity.credentialId",
-	ctAccount:    "userIdentity.accountId",
-	ctUserName:   "userIdentity.userName",
-	ctAccessKey:  "userIdentity.accessKeyId",
-	"userIdentity.onBehalfOf",
-	ctOnBehalfOf: "userIdentity.onBehalfOf.userId",
-	"userIdentity.sessionContext",
-	ctSourceIdentity: "userIdentity.sessionContext.sourceIdentity",
-	"userIdentity.sessionContext.sessionIssuer",
-	ctIssuerARN:      "userIdentity.sessionContext.sessionIssuer.arn",
-	ctIssuerName:     "userIdentity.sessionContext.sessionIssuer.userName",
-	ctParams:         "requestParameters",
-	ctRuntimeSession: "requestParameters.runtimeSessionId",
-	ctSession:        "requestParameters.sessionId",
-	ctModel:          "requestParameters.modelId",
-	ctAgent:          "requestParameters.agentId",
-	ctAgentRuntime:   "requestParameters.agentRuntimeArn",
-	"requestParameters.body",
-	ctMCPMethod: "requestParameters.body.method",
-	"requestParameters.body.params",
-	ctMCPName: "requestParameters.body.params.name",
-	ctBucket:  "requestParameters.bucketName",
-	ctKey:     "requestParameters.key",
-	ctName:    "requestParameters.name",
-	ctNames:   "requestParameters.names",
-	"additionalEventData",
-	ctBytesIn:  "additionalEventData.bytesTransferredIn",
-	ctBytesOut: "additionalEventData.bytesTransferredOut",
-	"responseElements",
-	ctConsoleLogin: "responseElements.ConsoleLogin",
-	"responseElements.credentials",
-	ctSessionToken: "responseElements.credentials.sessionToken",
-	ctSecretKey:    "responseElements.credentials.secretAccessKey",
-}
-
-var cloudTrailPlan = newPlan(ctPaths)

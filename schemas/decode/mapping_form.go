@@ -12,7 +12,7 @@ import (
 
 // mappingForm reads the options of a mapping.
 func mappingForm(o *options) Decoder {
-	d, p := &MappingDecoder{}, newPlan([]string{""})
+	d, p := &MappingDecoder{}, newPlan()
 	d.rest = o.text("attributes", "rest", "rest", "none") == "rest"
 	if events := o.text("events", ""); events != "" {
 		for _, st := range o.path("events", events) {
@@ -81,7 +81,7 @@ func (p *plan) place(path []step) place {
 	for len(path) > 0 && path[0].kind == '.' {
 		names, path = append(names, path[0].name), path[1:]
 	}
-	return place{kind: '.', slot: p.slot(names), path: path}
+	return place{kind: '.', slot: p.slot(names...), path: path}
 }
 
 // places reads a place, or a list of them.

@@ -136,7 +136,7 @@ func readOTLPAttribute(b []byte) (key []byte, v otlpValue, ok bool) {
 	return key, v, !r.bad
 }
 
-// clip shortens what the activity decoder is going to cut, and leaves enough for
+// clip shortens what the builder is going to cut, and leaves enough for
 // it to see that there is something to cut.
 func clip(b []byte) []byte {
 	const most = schemas.MaxStringBytes + 8

@@ -1,10 +1,6 @@
 package decode
 
-import (
-	"encoding/binary"
-	"slices"
-	"strings"
-)
+import "encoding/binary"
 
 // plan is the names that a form asks every event for. They are found while the
 // text is read, so that asking costs nothing and many names no more than one.
@@ -12,26 +8,19 @@ type plan struct{ all []*wanted } // by slot; the root has slot 0
 
 // wanted is one name and those below it.
 type wanted struct {
-	name  string
-	tail  uint64 // of the name
-	slot  int    // in what a tree has found
-	above *wanted
-	below []*wanted
-	from  [32]uint16 // below holds names of n bytes from from[n] to from[n+1]
+	name   string
+	tail   uint64 // of the name
+	slot   int    // in what a tree has found
+	above  *wanted
+	below  []*wanted
+	chains [32]*wanted // of those below, by their tails
+	next   *wanted     // in its chain
 }
 
-// newPlan returns a plan whose slots are the places of the paths, names with dots
-// between; the first is the root, and a path stands behind those it goes through.
-func newPlan(paths []string) *plan {
-	p := &plan{all: []*wanted{{}}}
-	for _, path := range paths[1:] {
-		p.slot(strings.Split(path, "."))
-	}
-	return p
-}
+func newPlan() *plan { return &plan{all: []*wanted{{}}} }
 
 // slot returns the slot of the value that the names lead to from the root.
-func (p *plan) slot(names []string) int {
+func (p *plan) slot(names ...string) int {
 	w := p.all[0]
 	for _, name := range names {
 		next := w.find([]byte(name))
@@ -45,31 +34,24 @@ func (p *plan) slot(names []string) int {
 	return w.slot
 }
 
-func (w *wanted) add(next *wanted) {
-	w.below = append(w.below, next)
-	slices.SortStableFunc(w.below, func(a, b *wanted) int { return w.length(len(a.name)) - w.length(len(b.name)) })
-	for n := range w.from {
-		i := slices.IndexFunc(w.below, func(c *wanted) bool { return w.length(len(c.name)) >= n })
-		if i < 0 {
-			i = len(w.below)
-		}
-		w.from[n] = uint16(i)
-	}
+func (w *wanted) add(c *wanted) {
+	w.below = append(w.below, c)
+	first := w.chain(c.tail)
+	c.next, *first = *first, c
 }
 
-// length is where names of n bytes are found: the long ones together.
-func (w *wanted) length(n int) int { return min(n, len(w.from)-2) }
+func (w *wanted) chain(tail uint64) **wanted {
+	return &w.chains[tail*0x9e3779b97f4a7c15>>59] // Fibonacci hashing
+}
 
 // find returns what is wanted under that name, nil where nothing is.
 func (w *wanted) find(name []byte) *wanted {
-	n := w.length(len(name))
 	last := tail(name)
-	for _, c := range w.below[w.from[n]:w.from[n+1]] {
-		if last == c.tail && string(name) == c.name {
-			return c
-		}
+	c := *w.chain(last)
+	for c != nil && (c.tail != last || c.name != string(name)) {
+		c = c.next
 	}
-	return nil
+	return c
 }
 
 // tail is the last eight bytes of a name: names of one length hardly share them.
