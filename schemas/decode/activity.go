@@ -32,7 +32,6 @@ import (
 type ActivityDecoder struct {
 	s scanner
 	b builder
-	v value // that was read last
 }
 
 // maxCanonicalBytes bounds an event as route writes it: escaping makes up to six
@@ -99,8 +98,9 @@ func (d *ActivityDecoder) members() *Refusal {
 		switch f {
 		case unknown:
 			b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
-			if ok = d.value(1); ok {
-				b.attribute(name, &d.v)
+			var v value
+			if v, ok = d.value(1); ok {
+				b.attribute(name, &v)
 			}
 		case fResources, fAttributes, fFlags:
 			ok = d.container(f)
@@ -110,8 +110,9 @@ func (d *ActivityDecoder) members() *Refusal {
 					return refusal // whatever follows
 				}
 			}
-			if ok = d.value(1); ok {
-				b.set(f, &d.v)
+			var v value
+			if v, ok = d.value(1); ok {
+				b.set(f, &v)
 			}
 		}
 		if !ok {
@@ -164,15 +165,15 @@ func (d *ActivityDecoder) key() (name string, replaced, ok bool) {
 	return name, replaced, d.s.colon()
 }
 
-// value reads the value at pos, which stands in depth containers, into d.v.
-func (d *ActivityDecoder) value(depth int) (ok bool) {
-	s, v := &d.s, &d.v
+// value reads the value at pos, which stands in depth containers.
+func (d *ActivityDecoder) value(depth int) (v value, ok bool) {
+	s := &d.s
 	v.kind = s.peek()
 	start := s.pos
 	switch v.kind {
 	case '"':
 		v.text, v.replaced, ok = d.text()
-		return ok
+		return v, ok
 	case '{', '[':
 		ok = s.skip(depth)
 	case 't', 'f', 'n':
@@ -182,7 +183,7 @@ func (d *ActivityDecoder) value(depth int) (ok bool) {
 		_, ok = s.number()
 	}
 	v.text = alias(s.b[start:s.pos])
-	return ok
+	return v, ok
 }
 
 // container reads the value of a field that is an array or an object.
@@ -198,8 +199,9 @@ func (d *ActivityDecoder) container(f field) (ok bool) {
 	case f == fAttributes && c == '{':
 		ok = d.attributes()
 	default:
-		if ok = d.value(1); ok && d.v.kind != 'n' {
-			d.b.hold(f, &d.v)
+		var v value
+		if v, ok = d.value(1); ok && v.kind != 'n' {
+			d.b.hold(f, &v)
 		}
 	}
 	if !valid {
@@ -237,16 +239,11 @@ func (d *ActivityDecoder) list(element func() bool) (ok bool) {
 func (d *ActivityDecoder) resources() (valid, ok bool) {
 	valid = true
 	ok = d.list(func() bool {
-		ok := d.value(2)
-		switch d.v.kind {
-		case '"':
-			if ok {
-				d.b.resource(&d.v)
-			}
-		case 'n':
-		default:
-			valid = false
+		v, ok := d.value(2)
+		if ok && v.kind == '"' {
+			d.b.resource(&v)
 		}
+		valid = valid && (v.kind == '"' || v.kind == 'n')
 		return ok
 	})
 	return valid, ok
@@ -262,20 +259,20 @@ func (d *ActivityDecoder) attributes() bool {
 		if replaced {
 			d.b.ev.Flags.UTF8Replaced = true
 		}
-		if !d.value(2) {
-			return false
+		v, ok := d.value(2)
+		if ok {
+			d.b.attribute(name, &v)
 		}
-		d.b.attribute(name, &d.v)
-		return true
+		return ok
 	})
 }
 
 // flags reads what route noted. A flag of a later version is passed over.
 func (d *ActivityDecoder) flags() bool {
 	return d.list(func() bool {
-		ok := d.value(2)
-		if ok && d.v.kind == '"' {
-			d.b.flag(d.v.text)
+		v, ok := d.value(2)
+		if ok && v.kind == '"' {
+			d.b.flag(v.text)
 		}
 		return ok
 	})
