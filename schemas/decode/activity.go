@@ -2,8 +2,6 @@ package decode
 
 import (
 	"strconv"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -32,20 +30,8 @@ import (
 //
 // It is not safe for concurrent use: one goroutine, one decoder.
 type ActivityDecoder struct {
-	canonical bool
-	unbounded bool // the text was written by a draft, its size says nothing
-	extra     int  // attributes that a draft left out
-
-	s   scanner
-	mem arena
-	ev  schemas.Activity
-
-	seen    uint64            // bit f: field f stood in the event
-	invalid uint64            // bit f: field f is invalid
-	noted   uint64            // bit f: route noted that field f was invalid
-	raw     [fieldCount]int   // where the value of an invalid field begins
-	attrs   map[string]uint16 // index of the attributes by key, once they are many
-	more    int               // attributes beyond schemas.MaxAttributes
+	s scanner
+	b builder
 }
 
 // maxCanonicalBytes bounds an event as route writes it: escaping makes up to six
@@ -57,44 +43,30 @@ func NewActivity() *ActivityDecoder { return &ActivityDecoder{} }
 
 // NewCanonical returns a decoder of the event as route writes it: the same form
 // with recorded_at and flags, and a time that is already resolved.
-func NewCanonical() *ActivityDecoder { return &ActivityDecoder{canonical: true} }
+func NewCanonical() *ActivityDecoder {
+	return &ActivityDecoder{b: builder{canonical: true}}
+}
 
 // Decode implements Decoder.
-func (d *ActivityDecoder) Decode(rec *Record, emit func(index int32, ev *schemas.Activity, refusal *Refusal)) {
+func (d *ActivityDecoder) Decode(rec *Record, emit emitFunc) {
 	if refusal := d.read(rec); refusal != nil {
 		emit(0, nil, refusal)
 		return
 	}
-	emit(0, &d.ev, nil)
+	d.b.emit(rec, 0, emit)
 }
 
 func (d *ActivityDecoder) read(rec *Record) *Refusal {
 	most := schemas.MaxEventBytes
-	if d.canonical {
+	if d.b.canonical {
 		most = maxCanonicalBytes
 	}
-	if n := len(rec.Value); n > most && !d.unbounded {
+	if n := len(rec.Value); n > most {
 		return &Refusal{Reason: ReasonTooLarge, Detail: strconv.Itoa(n) + " bytes, at most " + strconv.Itoa(most)}
 	}
-	d.s.reset(rec.Value)
-	d.ev.Reset()
-	d.seen, d.invalid, d.noted, d.more = 0, 0, 0, d.extra
-	if len(d.attrs) > 0 {
-		clear(d.attrs)
-	}
-	if refusal := d.object(); refusal != nil {
-		return refusal
-	}
-	if d.ev.AgentID == "" {
-		return &Refusal{Reason: ReasonNoAgentID, Field: "agent_id", Detail: "absent or empty"}
-	}
-	d.finish(rec)
-	return nil
-}
-
-// object reads the whole text.
-func (d *ActivityDecoder) object() *Refusal {
 	s := &d.s
+	s.reset(rec.Value)
+	d.b.begin()
 	if s.peek() != '{' {
 		s.fail = ReasonNotJSON
 		return d.malformed("is not an object")
@@ -113,29 +85,41 @@ func (d *ActivityDecoder) object() *Refusal {
 }
 
 func (d *ActivityDecoder) members() *Refusal {
-	s := &d.s
+	s, b := &d.s, &d.b
 	for {
 		name, replaced, ok := d.key()
 		if !ok {
 			return d.malformed("")
 		}
 		f := lookup(name)
-		if f >= fRecordedAt && !d.canonical {
+		if f >= fRecordedAt && !b.canonical {
 			f = unknown
 		}
-		switch {
-		case f == unknown:
-			d.ev.Flags.UTF8Replaced = d.ev.Flags.UTF8Replaced || replaced
-			ok = d.attribute(name, 1)
-		case f <= fAgentID:
-			if refusal := d.identity(f); refusal != nil {
-				return refusal
+		switch f {
+		case unknown:
+			b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
+			var v value
+			if v, ok = d.value(1); ok {
+				b.attribute(name, &v)
 			}
+		case fResources, fAttributes, fFlags:
+			ok = d.container(f)
 		default:
-			ok = d.value(f)
+			if f <= fAgentID {
+				if refusal := b.twice(f); refusal != nil {
+					return refusal // whatever follows
+				}
+			}
+			var v value
+			if v, ok = d.value(1); ok {
+				b.set(f, &v)
+			}
 		}
 		if !ok {
 			return d.malformed("")
+		}
+		if b.refusal != nil {
+			return b.refusal
 		}
 		switch s.peek() {
 		case ',':
@@ -151,191 +135,145 @@ func (d *ActivityDecoder) members() *Refusal {
 }
 
 func (d *ActivityDecoder) malformed(detail string) *Refusal {
-	switch {
-	case d.s.fail == ReasonTooDeep:
-		detail = "deeper than " + strconv.Itoa(schemas.MaxDepth) + " at byte " + strconv.Itoa(d.s.pos)
-	case d.s.pos >= len(d.s.b):
-		detail = "ends too early"
-	case detail == "":
-		detail = "invalid at byte " + strconv.Itoa(d.s.pos)
-	default:
-		detail += " at byte " + strconv.Itoa(d.s.pos)
+	if d.s.fail == ReasonTooDeep || d.s.pos >= len(d.s.b) || detail == "" {
+		return malformed(&d.s)
 	}
-	return &Refusal{Reason: d.s.fail, Detail: detail}
+	return &Refusal{Reason: d.s.fail, Detail: detail + " at byte " + strconv.Itoa(d.s.pos)}
 }
 
-// identity reads tenant_id or agent_id, the two fields that nothing repairs.
-func (d *ActivityDecoder) identity(f field) *Refusal {
-	s, name := &d.s, fieldNames[f]
-	if d.seen>>f&1 == 1 {
-		return &Refusal{Reason: ReasonDuplicateIdentity, Field: name, Detail: "stands twice"}
+// text reads the string at pos.
+func (d *ActivityDecoder) text() (s string, replaced, ok bool) {
+	if s, ok = d.s.simple(); ok {
+		return s, false, true
 	}
-	d.seen |= 1 << f
-	switch s.peek() {
-	case '"':
-	case 'n':
-		if !s.literal("null") {
-			return d.malformed("")
-		}
-		return nil
-	default:
-		if !s.skip(1) {
-			return d.malformed("")
-		}
-		return &Refusal{Reason: ReasonInvalidIdentity, Field: name, Detail: "is not a string"}
+	t, ok := d.s.str()
+	if !ok {
+		return "", false, false
 	}
-	v, replaced, ok := d.text()
-	switch {
-	case !ok:
-		return d.malformed("")
-	case replaced:
-		return &Refusal{Reason: ReasonInvalidIdentity, Field: name, Detail: "is not UTF-8"}
-	case len(v) > schemas.MaxIdentityBytes:
-		return &Refusal{Reason: ReasonIdentityTooLong, Field: name, Detail: "is over " + strconv.Itoa(schemas.MaxIdentityBytes) + " bytes"}
-	case hasControl(v):
-		return &Refusal{Reason: ReasonInvalidIdentity, Field: name, Detail: "has a control character"}
-	case f == fAgentID:
-		d.ev.AgentID = v
-	case v != "" && !schemas.ValidTenant(v):
-		return &Refusal{Reason: ReasonInvalidIdentity, Field: name, Detail: "is not 1 to 64 of A-Z a-z 0-9 . _ -"}
-	default:
-		d.ev.TenantID = v
-	}
-	return nil
+	s, replaced = d.b.mem.text(d.s.b, t)
+	return s, replaced, true
 }
 
-func hasControl(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == 0x7f {
-			return true
-		}
-		if s[i] >= utf8.RuneSelf {
-			for _, r := range s[i:] {
-				if unicode.IsControl(r) {
-					return true
-				}
-			}
-			return false
-		}
+// key reads a member's key and colon.
+func (d *ActivityDecoder) key() (name string, replaced, ok bool) {
+	if d.s.peek() != '"' {
+		return "", false, d.s.invalid()
 	}
-	return false
+	if name, replaced, ok = d.text(); !ok {
+		return "", false, false
+	}
+	return name, replaced, d.s.colon()
 }
 
-// value reads the value of a known field that is not an identity.
-func (d *ActivityDecoder) value(f field) bool {
-	s, ev := &d.s, &d.ev
-	if d.seen>>f&1 == 1 {
-		d.forget(f)
-	}
-	d.seen |= 1 << f
-	c := s.peek()
-	if c == 'n' {
-		return s.literal("null")
-	}
+// value reads the value at pos, which stands in depth containers.
+func (d *ActivityDecoder) value(depth int) (v value, ok bool) {
+	s := &d.s
+	v.kind = s.peek()
 	start := s.pos
-	var valid, ok bool
-	if to := textOf(ev, f); to != nil {
-		valid, ok = d.textField(c, to)
-	} else if to := countOf(ev, f); to != nil {
-		valid, ok = d.countField(c, to)
-	} else {
-		switch f {
-		case fTime:
-			valid, ok = d.timeField(c, &ev.Time, true)
-		case fRecordedAt:
-			valid, ok = d.timeField(c, &ev.RecordedAt, true)
-		case fCredentialExpires:
-			valid, ok = d.timeField(c, &ev.CredentialExpires, false)
-		case fAccess:
-			valid, ok = d.enumField(c, &ev.Access, schemas.AccessRead, schemas.AccessWrite, schemas.AccessSend, schemas.AccessExecute, schemas.AccessDelete)
-		case fOutcome:
-			valid, ok = d.enumField(c, &ev.Outcome, schemas.OutcomeSuccess, schemas.OutcomeFailure, schemas.OutcomeDenied)
-		case fResources:
-			valid, ok = d.resources(c)
-		case fAttributes:
-			valid, ok = d.attributes(c)
-		default:
-			valid, ok = d.flags(c)
+	switch v.kind {
+	case '"':
+		v.text, v.replaced, ok = d.text()
+		return v, ok
+	case '{', '[':
+		ok = s.skip(depth)
+	case 't', 'f', 'n':
+		ok = s.scalar(v.kind)
+	default:
+		v.kind = '0'
+		_, ok = s.number()
+	}
+	v.text = alias(s.b[start:s.pos])
+	return v, ok
+}
+
+// container reads the value of a field that is an array or an object.
+func (d *ActivityDecoder) container(f field) (ok bool) {
+	s, valid := &d.s, true
+	d.b.again(f)
+	c, start := s.peek(), s.pos
+	switch {
+	case f == fResources && c == '[':
+		valid, ok = d.resources()
+	case f == fFlags && c == '[':
+		ok = d.flags()
+	case f == fAttributes && c == '{':
+		ok = d.attributes()
+	default:
+		var v value
+		if v, ok = d.value(1); ok && v.kind != 'n' {
+			d.b.hold(f, &v)
 		}
 	}
-	if ok && !valid {
-		d.invalid |= 1 << f
-		d.raw[f] = start
+	if !valid {
+		d.b.hold(f, &value{kind: c, text: alias(s.b[start:s.pos])})
 	}
 	return ok
 }
 
-// forget undoes what an earlier value of f did.
-func (d *ActivityDecoder) forget(f field) {
-	ev := &d.ev
-	d.invalid &^= 1 << f
-	if to := textOf(ev, f); to != nil {
-		*to = ""
-	} else if to := countOf(ev, f); to != nil {
-		*to = 0
+// list reads the array or object at pos; element reads what stands in it.
+func (d *ActivityDecoder) list(element func() bool) (ok bool) {
+	s := &d.s
+	closing := s.b[s.pos] + 2 // '{' and '}', '[' and ']' lie two apart
+	s.pos++
+	if s.peek() == closing {
+		s.pos++
+		return true
 	}
-	switch f {
-	case fTime:
-		ev.Time = 0
-	case fRecordedAt:
-		ev.RecordedAt = 0
-	case fCredentialExpires:
-		ev.CredentialExpires = 0
-	case fAccess:
-		ev.Access = ""
-	case fOutcome:
-		ev.Outcome = ""
-	case fResources:
-		ev.Resources, ev.Flags.ResourcesCut = ev.Resources[:0], 0
-	default:
+	for {
+		if !element() {
+			return false
+		}
+		switch s.peek() {
+		case ',':
+			s.pos++
+		case closing:
+			s.pos++
+			return true
+		default:
+			return s.invalid()
+		}
 	}
 }
 
-// finish fills in what the event left out, and what the decoder found out.
-func (d *ActivityDecoder) finish(rec *Record) {
-	ev := &d.ev
-	if ev.TenantID == "" {
-		ev.TenantID = schemas.DefaultTenant
-	}
-	if ev.PeerGroup == "" {
-		ev.PeerGroup = schemas.DefaultPeerGroup
-	}
-	if ev.Outcome == "" {
-		ev.Outcome = schemas.OutcomeSuccess
-	}
-	if ev.EventID == "" {
-		ev.EventID = d.mem.done(appendOwnID(d.mem.take(len(rec.Topic)+42), rec, 0))
-	}
-	if rec.Event != nil {
-		d.envelope(rec.Event)
-	}
-	if d.canonical {
-		resolveCanonicalTime(ev, rec.Time)
-	} else {
-		resolveTime(ev, rec.Time)
-	}
-	for f := field(0); (d.invalid|d.noted)>>f != 0; f++ {
-		if (d.invalid|d.noted)>>f&1 == 1 {
-			ev.Flags.FieldsInvalid = append(ev.Flags.FieldsInvalid, fieldNames[f])
+// resources reads what was touched; valid is whether all of it is texts.
+func (d *ActivityDecoder) resources() (valid, ok bool) {
+	valid = true
+	ok = d.list(func() bool {
+		v, ok := d.value(2)
+		if ok && v.kind == '"' {
+			d.b.resource(&v)
 		}
-		if d.invalid>>f&1 == 1 {
-			d.s.pos = d.raw[f]
-			d.attribute(fieldNames[f], 1)
-		}
-	}
-	if d.more > 0 {
-		ev.Flags.AttributesCut = max(ev.Flags.AttributesCut, len(ev.Attributes)+d.more)
-	}
+		valid = valid && (v.kind == '"' || v.kind == 'n')
+		return ok
+	})
+	return valid, ok
 }
 
-// envelope takes what the CloudEvent around the record says.
-func (d *ActivityDecoder) envelope(e *CloudEvent) {
-	if d.ev.Time == 0 {
-		d.ev.Time = e.Time
-	}
-	for _, a := range [...]schemas.Attribute{{Key: "ce_source", Value: e.Source}, {Key: "ce_type", Value: e.Type}, {Key: "ce_subject", Value: e.Subject}} {
-		if a.Value != "" {
-			d.keepAttribute(a.Key, a.Value)
+// attributes reads open names and values.
+func (d *ActivityDecoder) attributes() bool {
+	return d.list(func() bool {
+		name, replaced, ok := d.key()
+		if !ok {
+			return false
 		}
-	}
+		if replaced {
+			d.b.ev.Flags.UTF8Replaced = true
+		}
+		v, ok := d.value(2)
+		if ok {
+			d.b.attribute(name, &v)
+		}
+		return ok
+	})
+}
+
+// flags reads what route noted. A flag of a later version is passed over.
+func (d *ActivityDecoder) flags() bool {
+	return d.list(func() bool {
+		v, ok := d.value(2)
+		if ok && v.kind == '"' {
+			d.b.flag(v.text)
+		}
+		return ok
+	})
 }

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -20,36 +21,38 @@ import (
 // It is not safe for concurrent use: one goroutine, one decoder.
 type CloudTrailDecoder struct {
 	t    tree
-	w    *draft
+	b    builder
 	seen stringSet // resources of the event
 }
 
 // NewCloudTrail returns a decoder of CloudTrail events.
 func NewCloudTrail() *CloudTrailDecoder {
-	return &CloudTrailDecoder{w: newDraft()}
+	d := &CloudTrailDecoder{}
+	d.t = newTree(ctPlan, &d.b.mem)
+	return d
 }
 
 // Trace implements Tracer.
-func (d *CloudTrailDecoder) Trace(note func(field, path string)) { d.w.trace = note }
+func (d *CloudTrailDecoder) Trace(note func(field, path string)) { d.b.trace = note }
 
 // Decode implements Decoder.
-func (d *CloudTrailDecoder) Decode(rec *Record, emit func(index int32, ev *schemas.Activity, refusal *Refusal)) {
-	index := int32(0)
-	one := func(value []byte) {
-		d.event(rec, value, index, emit)
-		index++
+func (d *CloudTrailDecoder) Decode(rec *Record, emit emitFunc) {
+	b, index := rec.Value, int32(0)
+	one := func(s *scanner) bool {
+		refusal, ok := d.t.element(s, 1)
+		if ok {
+			d.event(rec, refusal, index, emit)
+			index++
+		}
+		return ok
 	}
-	if refusal := cloudTrailEvents(rec.Value, one); refusal != nil {
-		emit(index, nil, refusal)
-	}
-}
-
-// cloudTrailEvents calls visit for each event in a record.
-func cloudTrailEvents(b []byte, visit func(value []byte)) *Refusal {
 	var s scanner
 	s.reset(b)
 	if s.peek() == '[' {
-		return elements(b[s.pos:], visit)
+		if refusal := elements(b[s.pos:], one); refusal != nil {
+			emit(index, nil, refusal)
+		}
+		return
 	}
 	// A log file is walked over once: its events are read as they come, and what is
 	// malformed behind them refuses only what follows.
@@ -59,7 +62,7 @@ func cloudTrailEvents(b []byte, visit func(value []byte)) *Refusal {
 	refusal := walk(b, func(name string, s *scanner) bool {
 		if name == "Records" && s.peek() == '[' {
 			listed = true
-			list = walkList(s, visit)
+			list = walkList(s, one)
 			return list == nil
 		}
 		start := s.pos
@@ -72,155 +75,140 @@ func cloudTrailEvents(b []byte, visit func(value []byte)) *Refusal {
 		bridge = bridge || name == "detail-type"
 		return true
 	})
-	switch {
-	case list != nil:
-		return list
+	switch refusal = cmp.Or(list, refusal); {
 	case refusal != nil:
-		return refusal
+		emit(index, nil, refusal)
 	case bridge && detail != nil:
-		visit(detail)
+		d.event(rec, d.t.parse(detail), index, emit)
 	case !listed:
-		visit(b)
+		d.event(rec, d.t.parse(b), index, emit)
 	}
-	return nil
 }
 
-func (d *CloudTrailDecoder) event(rec *Record, value []byte, index int32, emit func(index int32, ev *schemas.Activity, refusal *Refusal)) {
-	t, w := &d.t, d.w
-	if refusal := t.parse(value); refusal != nil {
+// event makes an event of the tree, unless that could not be read.
+func (d *CloudTrailDecoder) event(rec *Record, refusal *Refusal, index int32, emit emitFunc) {
+	t, b := &d.t, &d.b
+	if refusal == nil && t.nodes[0].kind != '{' {
+		refusal = &Refusal{Reason: ReasonNotJSON, Detail: "an event is no object"}
+	}
+	if refusal != nil {
 		emit(index, nil, refusal)
 		return
 	}
-	if t.nodes[0].kind != '{' {
-		emit(index, nil, &Refusal{Reason: ReasonNotJSON, Detail: "an event is no object"})
-		return
-	}
-	w.begin()
+	b.begin()
 	if !d.identity() {
 		emit(index, nil, &Refusal{Reason: ReasonDuplicateIdentity, Field: "userIdentity", Detail: "a name in it stands twice"})
 		return
 	}
-	w.field("event_id", t, t.at("eventID"))
-	w.field("time", t, t.at("eventTime"))
-	w.field("source_ip", t, t.at("sourceIPAddress"))
+	t.field(b, fEventID, t.ask(ctEventID))
+	t.field(b, fTime, t.ask(ctEventTime))
+	t.field(b, fSourceIP, t.ask(ctSourceIP))
 	d.call()
 	d.resources()
-	more := t.at("additionalEventData")
-	w.field("bytes_sent", t, t.member(more, "bytesTransferredIn"))
-	w.field("bytes_received", t, t.member(more, "bytesTransferredOut"))
+	t.field(b, fBytesSent, t.ask(ctBytesIn))
+	t.field(b, fBytesReceived, t.ask(ctBytesOut))
 	d.outcome()
-	handed := t.at("responseElements", "credentials")
-	for _, secret := range []string{"sessionToken", "secretAccessKey"} {
-		if i := t.member(handed, secret); i != none {
+	for _, secret := range [...]struct {
+		slot int
+		name string
+	}{{ctSessionToken, "sessionToken"}, {ctSecretKey, "secretAccessKey"}} {
+		if i := t.ask(secret.slot); i != none {
 			t.take(i)
-			w.attribute("responseElements.credentials."+secret, "withheld")
+			b.open("responseElements.credentials."+secret.name, "withheld")
 		}
 	}
-	t.rest(w)
-	w.replaced = t.replaced
-	w.emit(rec, index, emit)
+	t.rest(b)
+	t.emit(b, rec, index, emit)
 }
 
 // identity says who acted, and with what; false where that is ambiguous.
 func (d *CloudTrailDecoder) identity() bool {
-	t, w := &d.t, d.w
+	t, b := &d.t, &d.b
 	t.twice = false
-	who := t.at("userIdentity")
-	context := t.member(who, "sessionContext")
-	issuer, own := t.member(t.member(context, "sessionIssuer"), "arn"), t.member(who, "arn")
+	own := t.ask(ctARN)
 	// A call of AWS itself has no ARN: then the service, the account or, at least,
 	// where the event comes from. An event of nobody is not refused: a flood of them
 	// is to be seen too.
 	found := false
-	for _, i := range []int32{
-		issuer, own, t.member(who, "invokedBy"), t.member(who, "principalId"), t.member(who, "credentialId"),
-		t.member(who, "accountId"), t.at("eventSource"),
-	} {
-		if w.field("agent_id", t, i) {
-			found = true
-			break
-		}
+	for _, slot := range [...]int{ctIssuerARN, ctARN, ctInvokedBy, ctPrincipal, ctCredential, ctAccount, ctEventSource} {
+		i := t.ask(slot)
+		found = found || t.field(b, fAgentID, i)
 	}
-	tenant := t.at("recipientAccountId")
+	tenant := t.ask(ctRecipient)
 	if t.str(tenant) == "" {
-		tenant = t.member(who, "accountId")
+		tenant = t.ask(ctAccount)
 	}
 	if schemas.ValidTenant(t.str(tenant)) {
-		w.field("tenant_id", t, tenant)
+		t.field(b, fTenantID, tenant)
 	}
 	if !found || t.twice {
 		return !t.twice
 	}
-	if !w.field("agent_name", t, t.member(t.member(context, "sessionIssuer"), "userName")) {
-		w.field("agent_name", t, t.member(who, "userName"))
+	if !t.field(b, fAgentName, t.ask(ctIssuerName)) {
+		t.field(b, fAgentName, t.ask(ctUserName))
 	}
-	if !w.field("on_behalf_of", t, t.member(context, "sourceIdentity")) {
-		w.field("on_behalf_of", t, t.member(t.member(who, "onBehalfOf"), "userId"))
+	if !t.field(b, fOnBehalfOf, t.ask(ctSourceIdentity)) {
+		t.field(b, fOnBehalfOf, t.ask(ctOnBehalfOf))
 	}
-	key, params := t.member(who, "accessKeyId"), t.at("requestParameters")
-	session := t.member(params, "runtimeSessionId") // of an agent in AgentCore
+	key, session := t.ask(ctAccessKey), t.ask(ctRuntimeSession) // of an agent in AgentCore
 	if session == none {
-		session = t.member(params, "sessionId")
+		session = t.ask(ctSession)
 	}
-	if !w.field("session_id", t, session) && !w.field("session_id", t, key) {
+	if !t.field(b, fSessionID, session) && !t.field(b, fSessionID, key) {
 		// arn:aws:sts::123456789012:assumed-role/Role/session
 		if arn := t.str(own); strings.Contains(arn, ":assumed-role/") {
-			w.text("session_id", arn[strings.LastIndexByte(arn, '/')+1:])
-			w.from("session_id", t, own)
+			b.text(fSessionID, arn[strings.LastIndexByte(arn, '/')+1:])
+			t.from(b, fSessionID, own)
 		}
 	}
-	w.field("credential_id", t, key)
+	t.field(b, fCredentialID, key)
 	switch id := t.str(key); {
 	case strings.HasPrefix(id, "AKIA"):
-		w.text("credential_type", "static_key")
+		b.text(fCredentialType, "static_key")
 	case strings.HasPrefix(id, "ASIA"):
-		w.text("credential_type", "workload")
+		b.text(fCredentialType, "workload")
 	}
 	return true
 }
 
 // call says what was done.
 func (d *CloudTrailDecoder) call() {
-	t, w := &d.t, d.w
-	sourceAt, nameAt := t.at("eventSource"), t.at("eventName")
+	t, b := &d.t, &d.b
+	sourceAt, nameAt := t.ask(ctEventSource), t.ask(ctEventName)
 	source, name := t.str(sourceAt), t.str(nameAt)
 	t.take(sourceAt)
 	t.take(nameAt)
-	action, tool := "tool_call", source+":"+name
+	action, tool := "tool_call", t.mem.join(source, ":", name)
 	switch service, _, _ := strings.Cut(source, "."); {
 	case service == "signin" || service == "sts" && name != "GetCallerIdentity":
 		action = "auth"
 	case service == "bedrock" && (strings.HasPrefix(name, "InvokeModel") || strings.HasPrefix(name, "Converse")):
 		action = "model_call"
-		w.field("model", t, t.at("requestParameters", "modelId"))
+		t.field(b, fModel, t.ask(ctModel))
 	case service == "bedrock" && strings.HasPrefix(name, "InvokeAgent"):
-		action = d.delegate("agentId")
+		action = "delegate"
+		t.field(b, fTargetAgentID, t.ask(ctAgent))
 	case service == "bedrock-agentcore":
-		switch body := "body"; {
+		switch {
 		case name == "InvokeAgentRuntime":
-			action = d.delegate("agentRuntimeArn")
-		case t.str(t.at("requestParameters", body, "method")) == "tools/call": // MCP through a gateway
-			if called := t.at("requestParameters", body, "params", "name"); called != none {
-				tool += "/" + t.str(called)
+			action = "delegate"
+			t.field(b, fTargetAgentID, t.ask(ctAgentRuntime))
+		case t.str(t.ask(ctMCPMethod)) == "tools/call": // MCP through a gateway
+			if called := t.ask(ctMCPName); called != none {
+				tool = t.mem.join(tool, "/", t.str(called))
 				t.take(called)
 			}
 		}
 	}
-	w.text("action", action)
+	b.text(fAction, action)
 	if tool != ":" {
-		w.text("tool", tool)
-		w.from("tool", t, nameAt)
+		b.text(fTool, tool)
+		t.from(b, fTool, nameAt)
 	}
-	readOnly := t.at("readOnly")
-	w.text("access", awsAccess(name, t.str(readOnly)))
-	w.from("access", t, readOnly)
+	readOnly := t.ask(ctReadOnly)
+	b.text(fAccess, awsAccess(name, t.str(readOnly)))
+	t.from(b, fAccess, readOnly)
 	t.take(readOnly)
-}
-
-// delegate: the call hands work to the agent that a request parameter names.
-func (d *CloudTrailDecoder) delegate(parameter string) (action string) {
-	d.w.field("target_agent_id", &d.t, d.t.at("requestParameters", parameter))
-	return "delegate"
 }
 
 // awsAccess says what a call does, from whether it only reads and, where it does
@@ -252,12 +240,12 @@ func awsAccess(name, readOnly string) string {
 }
 
 func (d *CloudTrailDecoder) outcome() {
-	t, w := &d.t, d.w
-	code := t.at("errorCode")
+	t, b := &d.t, &d.b
+	code := t.ask(ctErrorCode)
 	if code == none {
-		if signin := t.at("responseElements", "ConsoleLogin"); t.str(signin) == "Failure" {
-			w.text("outcome", schemas.OutcomeFailure)
-			w.from("outcome", t, signin)
+		if signin := t.ask(ctConsoleLogin); t.str(signin) == "Failure" {
+			b.text(fOutcome, schemas.OutcomeFailure)
+			t.from(b, fOutcome, signin)
 		}
 		return
 	}
@@ -269,7 +257,7 @@ func (d *CloudTrailDecoder) outcome() {
 		}
 	}
 	if lower != "" {
-		w.text("outcome", outcome)
-		w.from("outcome", t, code)
+		b.text(fOutcome, outcome)
+		t.from(b, fOutcome, code)
 	}
 }

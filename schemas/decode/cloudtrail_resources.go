@@ -19,36 +19,46 @@ var awsParameters = map[string]string{
 	"userName": "iam-user", "volumeId": "volume", "vpcId": "vpc",
 }
 
-// awsNamed are services whose parameter `name` is the name of a resource.
-var awsNamed = map[string]string{"ssm.amazonaws.com": "parameter", "secretsmanager.amazonaws.com": "secretsmanager", "cloudtrail.amazonaws.com": "cloudtrail"}
+// awsNamed is the kind of what the parameter `name` of a service names.
+func awsNamed(service string) string {
+	switch service {
+	case "ssm.amazonaws.com":
+		return "parameter"
+	case "secretsmanager.amazonaws.com":
+		return "secretsmanager"
+	case "cloudtrail.amazonaws.com":
+		return "cloudtrail"
+	}
+	return ""
+}
 
 // resources finds what was touched: the ARNs that AWS lists, and what the request
 // names. Its values stay attributes too, where they have context.
 func (d *CloudTrailDecoder) resources() {
 	t := &d.t
 	d.seen.reset()
-	if list := t.at("resources"); list != none && t.nodes[list].kind == '[' {
+	if list := t.ask(ctResources); list != none && t.nodes[list].kind == '[' {
 		for c := list + 1; c < t.nodes[list].next; c = t.nodes[c].next {
 			at := t.get(c, "ARN")
 			d.resource("arn", at, t.str(at))
 			t.take(at)
 		}
 	}
-	params := t.at("requestParameters")
+	params := t.ask(ctParams)
 	if params == none || t.nodes[params].kind != '{' {
 		return
 	}
-	if bucket := t.get(params, "bucketName"); bucket != none {
+	if bucket := t.ask(ctBucket); bucket != none {
 		name := t.str(bucket)
-		if key := t.get(params, "key"); key != none && name != "" {
-			d.resource("s3", key, name+"/"+t.str(key))
+		if key := t.ask(ctKey); key != none && name != "" {
+			d.resource("s3", key, t.mem.join(name, "/", t.str(key)))
 		} else {
 			d.resource("s3", bucket, name)
 		}
 	}
-	if kind := awsNamed[t.str(t.at("eventSource"))]; kind != "" {
-		d.named(t.get(params, "name"), kind)
-		d.named(t.get(params, "names"), kind)
+	if kind := awsNamed(t.str(t.ask(ctEventSource))); kind != "" {
+		d.named(t.ask(ctName), kind)
+		d.named(t.ask(ctNames), kind)
 	}
 	d.below(params)
 }
@@ -93,23 +103,28 @@ func (d *CloudTrailDecoder) resource(kind string, at int32, id string) {
 	if id == "" {
 		return
 	}
-	name := kind + ":" + id
+	name := d.t.mem.join(kind, ":", id)
 	if !d.seen.add(name) {
 		return
 	}
-	d.w.resource(kind, id)
-	d.w.from("resources", &d.t, at)
+	if kind == "" {
+		name = id
+	}
+	d.b.touch("", name)
+	d.t.from(&d.b, fResources, at)
 }
 
 // resourceName names a resource. An ARN has the kind of its service; that of an
 // object or bucket becomes s3:bucket/key, as everywhere.
 func resourceName(kind, id string) (k, name string) {
 	if strings.HasPrefix(id, "arn:") {
-		if parts := strings.SplitN(id, ":", 6); len(parts) == 6 && parts[2] != "" {
-			if parts[2] == "s3" {
-				return "s3", parts[5]
-			}
-			return parts[2], id
+		_, rest, _ := strings.Cut(id[len("arn:"):], ":")
+		service, rest, _ := strings.Cut(rest, ":")
+		_, rest, _ = strings.Cut(rest, ":")
+		if _, resource, ok := strings.Cut(rest, ":"); ok && service == "s3" {
+			return service, resource
+		} else if ok && service != "" {
+			return service, id
 		}
 	}
 	return kind, id

@@ -33,11 +33,14 @@ type Header struct {
 type Decoder interface {
 	// Decode calls emit once per event that the record holds, in order, with the
 	// event's index in the record. Where an event can't be read, refusal says
-	// why and ev is nil. ev and what it points to are valid until emit returns.
-	// The record's Value may be shared by the strings of ev: the caller does not
-	// change it before emit returned.
-	Decode(rec *Record, emit func(index int32, ev *schemas.Activity, refusal *Refusal))
+	// why and ev is nil. ev and its slices are valid until emit returns; its
+	// strings share memory with the record's Value, or with memory that is never
+	// written again: they are valid as long as the caller does not change Value.
+	Decode(rec *Record, emit emitFunc)
 }
+
+// emitFunc takes the index-th event of a record, or why it is none.
+type emitFunc = func(index int32, ev *schemas.Activity, refusal *Refusal)
 
 // A Skipper is a decoder of a form whose records also hold what is no agent
 // activity: that is no mistake, so it is neither an event nor a refusal.

@@ -32,7 +32,7 @@ type envelope struct {
 }
 
 // Decode implements Decoder.
-func (e *envelope) Decode(rec *Record, emit func(index int32, ev *schemas.Activity, refusal *Refusal)) {
+func (e *envelope) Decode(rec *Record, emit emitFunc) {
 	e.refused = false
 	if (len(rec.Value) == 0 || rec.Value[0] != 0) && !e.events {
 		e.inner.Decode(rec, emit)

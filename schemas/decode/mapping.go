@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 // MappingDecoder reads any JSON by paths in the config.
@@ -20,35 +18,37 @@ import (
 // It is not safe for concurrent use: one goroutine, one decoder.
 type MappingDecoder struct {
 	t       tree
-	w       *draft
+	b       builder
 	skipped int
 
 	events    []string // names on the way to the list
 	only      []condition
 	fields    []mappedField // agent_id and tenant_id first
-	resources []mappedField // name is the kind
-	drop      [][]step
+	resources []mappedField
+	drop      []place
 	rest      bool
 }
 
 // condition: an event counts where a value at path is one of values, or is any
 // where there are none.
 type condition struct {
-	path   []step
+	at     place
 	values []string
 }
 
 // mappedField is a field and the places that it is looked for in.
 type mappedField struct {
-	name   string
+	field  field
+	kind   string // of a resource
 	places []place
 	values map[string]string // what a value means; "*" any other
 }
 
 // place is where a value comes from.
 type place struct {
-	kind  byte // '.' the value at path, '=' constant, 'l' its size in bytes, 's' seconds since 1970
-	path  []step
+	kind  byte   // '.' the value, '=' constant, 'l' its size in bytes, 's' seconds since 1970
+	slot  int    // of the names that the path begins with
+	path  []step // what follows on them
 	value string
 }
 
@@ -56,54 +56,55 @@ type place struct {
 func (d *MappingDecoder) Skipped() int { return d.skipped }
 
 // Trace implements Tracer.
-func (d *MappingDecoder) Trace(note func(field, path string)) { d.w.trace = note }
+func (d *MappingDecoder) Trace(note func(field, path string)) { d.b.trace = note }
 
 // Decode implements Decoder.
-func (d *MappingDecoder) Decode(rec *Record, emit func(index int32, ev *schemas.Activity, refusal *Refusal)) {
+func (d *MappingDecoder) Decode(rec *Record, emit emitFunc) {
 	d.skipped = 0
 	index := int32(0)
-	one := func(value []byte) {
-		d.event(rec, value, index, emit)
-		index++
-	}
-	if refusal := d.each(rec.Value, one); refusal != nil {
-		emit(index, nil, refusal)
-	}
-}
-
-// each calls visit for every event of a record.
-func (d *MappingDecoder) each(b []byte, visit func(value []byte)) *Refusal {
+	b := rec.Value
 	for _, name := range d.events {
 		var below []byte
-		if refusal := object(b, func(n string, value []byte) {
+		refusal := object(b, func(n string, value []byte) {
 			if n == name {
 				below = value
 			}
-		}); refusal != nil {
-			return refusal
+		})
+		if refusal == nil && below == nil {
+			refusal = &Refusal{Reason: ReasonNoEvents, Field: strings.Join(d.events, "."), Detail: "absent"}
 		}
-		if below == nil {
-			return &Refusal{Reason: ReasonNoEvents, Field: strings.Join(d.events, "."), Detail: "absent"}
+		if refusal != nil {
+			emit(0, nil, refusal)
+			return
 		}
 		b = below
 	}
 	var s scanner
 	s.reset(b)
-	if s.peek() == '[' {
-		return elements(b[s.pos:], visit)
-	}
-	visit(b)
-	return nil
-}
-
-func (d *MappingDecoder) event(rec *Record, value []byte, index int32, emit func(index int32, ev *schemas.Activity, refusal *Refusal)) {
-	t, w := &d.t, d.w
-	if refusal := t.parse(value); refusal != nil {
-		emit(index, nil, refusal)
+	if s.peek() != '[' {
+		d.event(rec, d.t.parse(b), 0, emit)
 		return
 	}
-	if t.nodes[0].kind != '{' {
-		emit(index, nil, &Refusal{Reason: ReasonNotJSON, Detail: "an event is no object"})
+	if refusal := elements(b[s.pos:], func(s *scanner) bool {
+		refusal, ok := d.t.element(s, 1)
+		if ok {
+			d.event(rec, refusal, index, emit)
+			index++
+		}
+		return ok
+	}); refusal != nil {
+		emit(index, nil, refusal)
+	}
+}
+
+// event makes an event of the tree, unless that could not be read.
+func (d *MappingDecoder) event(rec *Record, refusal *Refusal, index int32, emit emitFunc) {
+	t, b := &d.t, &d.b
+	if refusal == nil && t.nodes[0].kind != '{' {
+		refusal = &Refusal{Reason: ReasonNotJSON, Detail: "an event is no object"}
+	}
+	if refusal != nil {
+		emit(index, nil, refusal)
 		return
 	}
 	for i := range d.only {
@@ -112,31 +113,37 @@ func (d *MappingDecoder) event(rec *Record, value []byte, index int32, emit func
 			return
 		}
 	}
-	w.begin()
+	b.begin()
 	t.twice = false
 	for i := range d.fields {
 		f := &d.fields[i]
 		d.fill(f)
-		if t.twice && (f.name == "agent_id" || f.name == "tenant_id") {
-			emit(index, nil, &Refusal{Reason: ReasonDuplicateIdentity, Field: f.name, Detail: "a name on the way to it stands twice"})
+		if t.twice && f.field <= fAgentID {
+			emit(index, nil, &Refusal{Reason: ReasonDuplicateIdentity, Field: fieldNames[f.field], Detail: "a name on the way to it stands twice"})
 			return
 		}
 	}
 	for i := range d.resources {
 		d.touched(&d.resources[i])
 	}
-	for _, path := range d.drop {
-		t.each(0, path, func(i int32) bool { t.take(i); return true })
+	for i := range d.drop {
+		d.each(&d.drop[i], func(i int32) bool { t.take(i); return true })
 	}
 	if d.rest {
-		t.rest(w)
+		t.rest(b)
 	}
-	w.replaced = t.replaced
-	w.emit(rec, index, emit)
+	t.emit(b, rec, index, emit)
+}
+
+// each calls visit with the nodes at a place until visit returns false; it returns
+// false then too.
+func (d *MappingDecoder) each(p *place, visit func(i int32) bool) bool {
+	i := d.t.ask(p.slot)
+	return i == none && p.slot > 0 || d.t.each(i, p.path, visit)
 }
 
 func (d *MappingDecoder) holds(c *condition) bool {
-	return !d.t.each(0, c.path, func(i int32) bool {
+	return !d.each(&c.at, func(i int32) bool {
 		s := d.t.str(i)
 		if len(c.values) > 0 {
 			return !slices.Contains(c.values, s)
@@ -148,39 +155,41 @@ func (d *MappingDecoder) holds(c *condition) bool {
 
 // fill fills a field from the first of its places that has a value.
 func (d *MappingDecoder) fill(f *mappedField) {
-	t, w := &d.t, d.w
+	t, b := &d.t, &d.b
 	for i := range f.places {
 		p := &f.places[i]
-		if p.kind == '=' {
-			w.text(f.name, p.value)
+		switch {
+		case p.kind == '=':
+			b.text(f.field, p.value)
 			return
-		}
-		if p.kind == 'l' {
+		case p.kind == 'l':
 			var size uint64
-			t.each(0, p.path, func(i int32) bool {
+			d.each(p, func(i int32) bool {
 				size += t.size(i)
-				w.from(f.name, t, i)
+				t.from(b, f.field, i)
 				return true
 			})
-			if w.count(f.name, size); size > 0 {
+			if b.count(f.field, size); size > 0 {
 				return
 			}
-			continue
-		}
-		if !t.each(0, p.path, func(i int32) bool { return !d.write(f, p, i) }) {
+		case len(p.path) == 0:
+			if d.write(f, p, t.ask(p.slot)) {
+				return
+			}
+		case !d.each(p, func(i int32) bool { return !d.write(f, p, i) }):
 			return
 		}
 	}
 }
 
-// write writes the value of node i into a field, and returns false where there is
-// none.
+// write sets a field to the value of node i, and returns false where there is none.
 func (d *MappingDecoder) write(f *mappedField, p *place, i int32) bool {
-	t, w := &d.t, d.w
-	raw := t.raw(i)
-	if len(raw) == 0 || string(raw) == `""` {
+	t, b := &d.t, &d.b
+	if t.empty(i) {
 		return false
 	}
+	v := t.of(i)
+	t.replaced = t.replaced || v.replaced
 	if f.values != nil {
 		s := t.str(i)
 		means, known := f.values[s]
@@ -188,34 +197,31 @@ func (d *MappingDecoder) write(f *mappedField, p *place, i int32) bool {
 			means, known = f.values["*"]
 		}
 		if known {
-			w.text(f.name, means)
+			b.text(f.field, means)
 			if means != "" {
-				w.from(f.name, t, i)
+				t.from(b, f.field, i)
 			}
 			return means != ""
 		}
 	}
-	k := lookup(f.name)
-	isCount := countOf(&schemas.Activity{}, k) != nil
-	scalar := t.nodes[i].kind != '{' && t.nodes[i].kind != '['
-	switch s := t.str(i); {
+	isNumber := f.field == fTime || countOf(&b.ev, f.field) != nil
+	scalar := v.kind != '{' && v.kind != '['
+	switch {
 	case p.kind == 's':
-		seconds, err := strconv.ParseFloat(s, 64)
+		seconds, err := strconv.ParseFloat(t.str(i), 64)
 		if millis := seconds * 1000; err == nil && millis >= 0 && millis < float64(maxTime) {
-			raw = strconv.AppendInt(nil, int64(millis), 10)
+			v = value{kind: '0', text: t.mem.done(strconv.AppendInt(t.mem.take(20), int64(millis), 10))}
 		}
-		w.raw(f.name, raw)
-	case (isCount || k == fTime) && t.nodes[i].kind == '"' && isInteger(s):
-		w.raw(f.name, []byte(s)) // a number in quotes
-	case !isCount && k != fTime && scalar && t.nodes[i].kind != '"':
-		w.text(f.name, s) // a number that is a name
-	default:
-		w.raw(f.name, raw)
+	case isNumber && v.kind == '"' && isInteger(v.text): // a number in quotes
+		v.kind = '0'
+	case !isNumber && scalar && v.kind != '"': // a number that is a name
+		v.kind = '"'
 	}
+	b.set(f.field, &v)
 	if scalar {
 		t.take(i)
 	}
-	w.from(f.name, t, i)
+	t.from(b, f.field, i)
 	return true
 }
 
@@ -230,14 +236,14 @@ func isInteger(s string) bool {
 
 // touched adds the resources at the first of the places that has any.
 func (d *MappingDecoder) touched(f *mappedField) {
-	t, w := &d.t, d.w
+	t, b := &d.t, &d.b
 	for i := range f.places {
 		found := false
-		t.each(0, f.places[i].path, func(i int32) bool {
+		d.each(&f.places[i], func(i int32) bool {
 			if s := t.str(i); s != "" {
 				found = true
-				w.resource(resourceName(f.name, s))
-				w.from("resources", t, i)
+				b.touch(resourceName(f.kind, s))
+				t.from(b, fResources, i)
 				t.take(i)
 			}
 			return true

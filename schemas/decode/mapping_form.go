@@ -12,7 +12,7 @@ import (
 
 // mappingForm reads the options of a mapping.
 func mappingForm(o *options) Decoder {
-	d := &MappingDecoder{w: newDraft()}
+	d, p := &MappingDecoder{}, newPlan()
 	d.rest = o.text("attributes", "rest", "rest", "none") == "rest"
 	if events := o.text("events", ""); events != "" {
 		for _, st := range o.path("events", events) {
@@ -24,7 +24,7 @@ func mappingForm(o *options) Decoder {
 		}
 	}
 	for _, e := range o.entries("only") {
-		c := condition{path: o.path(e.key, e.name), values: o.texts(e.key, e.value)}
+		c := condition{at: p.place(o.path(e.key, e.name)), values: o.texts(e.key, e.value)}
 		if slices.Contains(c.values, "*") {
 			c.values = nil
 		}
@@ -41,28 +41,29 @@ func mappingForm(o *options) Decoder {
 		case f >= fRecordedAt:
 			o.wrong(e.key, "is no field of an event", "fields are "+strings.Join(fieldNames[:fRecordedAt], ", "))
 		default:
-			d.fields = append(d.fields, mappedField{name: e.name, places: o.places(e), values: values[e.name]})
+			d.fields = append(d.fields, mappedField{field: f, places: o.places(p, e), values: values[e.name]})
 			delete(values, e.name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		o.wrong("values."+name, "has no field to it", "write where it comes from under fields")
 	}
-	if !slices.ContainsFunc(d.fields, func(f mappedField) bool { return f.name == "agent_id" }) {
+	if !slices.ContainsFunc(d.fields, func(f mappedField) bool { return f.field == fAgentID }) {
 		o.wrong("fields", "says nothing of agent_id: without it every event is refused", "write fields: {agent_id: PATH}")
 	}
 	// The identity is looked for first, so that a name that stands twice is seen.
-	slices.SortStableFunc(d.fields, func(a, b mappedField) int { return cmp.Compare(lookup(a.name), lookup(b.name)) })
+	slices.SortStableFunc(d.fields, func(a, b mappedField) int { return cmp.Compare(a.field, b.field) })
 	for _, e := range o.entries("resources") {
-		f := mappedField{name: e.name, places: o.places(e)}
+		f := mappedField{kind: e.name, places: o.places(p, e)}
 		if slices.ContainsFunc(f.places, func(p place) bool { return p.kind != '.' }) {
 			o.wrong(e.key, "is no path", "a resource is what stands in the record")
 		}
 		d.resources = append(d.resources, f)
 	}
-	for i, p := range o.list("drop", nil) {
-		d.drop = append(d.drop, o.path(fmt.Sprintf("drop[%d]", i), p))
+	for i, path := range o.list("drop", nil) {
+		d.drop = append(d.drop, p.place(o.path(fmt.Sprintf("drop[%d]", i), path)))
 	}
+	d.t = newTree(p, &d.b.mem)
 	return d
 }
 
@@ -74,8 +75,17 @@ func (o *options) path(key, text string) []step {
 	return path
 }
 
+// place asks for what a path leads to.
+func (p *plan) place(path []step) place {
+	var names []string
+	for len(path) > 0 && path[0].kind == '.' {
+		names, path = append(names, path[0].name), path[1:]
+	}
+	return place{kind: '.', slot: p.slot(names...), path: path}
+}
+
 // places reads a place, or a list of them.
-func (o *options) places(e entry) []place {
+func (o *options) places(p *plan, e entry) []place {
 	texts := o.texts(e.key, e.value)
 	if len(texts) == 0 {
 		o.wrong(e.key, "names no place", "write a path")
@@ -86,24 +96,25 @@ func (o *options) places(e entry) []place {
 		if _, isList := e.value.([]any); isList {
 			key = fmt.Sprintf("%s[%d]", e.key, i)
 		}
-		p := place{kind: '.'}
+		kind := byte('.')
 		if value, ok := strings.CutPrefix(s, "="); ok {
 			out = append(out, place{kind: '=', value: value})
 			continue
 		}
-		for kind, name := range map[byte]string{'l': "len(", 's': "seconds("} {
+		for k, name := range map[byte]string{'l': "len(", 's': "seconds("} {
 			if inner, ok := strings.CutPrefix(s, name); ok && strings.HasSuffix(inner, ")") {
-				p.kind, s = kind, strings.TrimSuffix(inner, ")")
+				kind, s = k, strings.TrimSuffix(inner, ")")
 			}
 		}
 		switch f := lookup(e.name); {
-		case p.kind == 'l' && countOf(&schemas.Activity{}, f) == nil:
+		case kind == 'l' && countOf(&schemas.Activity{}, f) == nil:
 			o.wrong(key, "is a size, and "+e.name+" takes none", "write len(PATH) for bytes_sent, bytes_received, tokens_in, tokens_out, duration_ms")
-		case p.kind == 's' && f != fTime && f != fCredentialExpires:
+		case kind == 's' && f != fTime && f != fCredentialExpires:
 			o.wrong(key, "is a time, and "+e.name+" takes none", "write seconds(PATH) for time and credential_expires")
 		}
-		p.path = o.path(key, s)
-		out = append(out, p)
+		at := p.place(o.path(key, s))
+		at.kind = kind
+		out = append(out, at)
 	}
 	return out
 }

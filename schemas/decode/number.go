@@ -9,27 +9,27 @@ import (
 
 // parseUint reads the value of a JSON number that is an integer of 64 bits
 // without sign, in whatever way it is written: 1000, 1e3 and 1000.0 are the same.
-func parseUint(text []byte) (v uint64, ok bool) {
+func parseUint(text string) (v uint64, ok bool) {
 	if len(text) > 19 {
 		return parseUintSlow(text)
 	}
-	for _, c := range text {
-		if !isDigit(c) {
+	for i := range len(text) {
+		if !isDigit(text[i]) {
 			return parseUintSlow(text)
 		}
-		v = v*10 + uint64(c-'0')
+		v = v*10 + uint64(text[i]-'0')
 	}
 	return v, len(text) > 0
 }
 
-func parseUintSlow(text []byte) (uint64, bool) {
+func parseUintSlow(text string) (uint64, bool) {
 	negative := len(text) > 0 && text[0] == '-'
 	if negative {
 		text = text[1:]
 	}
 	whole, i := text, digits(text, 0)
 	whole = whole[:i]
-	var fraction []byte
+	fraction := ""
 	if i < len(text) && text[i] == '.' {
 		j := digits(text, i+1)
 		fraction, i = text[i+1:j], j
@@ -79,14 +79,14 @@ func parseUintSlow(text []byte) (uint64, bool) {
 
 // parseExponent reads an exponent and stops growing where it no longer matters:
 // no text has that many digits.
-func parseExponent(text []byte) int {
+func parseExponent(text string) int {
 	negative := text[0] == '-'
 	if negative || text[0] == '+' {
 		text = text[1:]
 	}
 	v := 0
-	for _, c := range text {
-		v = min(v*10+int(c-'0'), math.MaxInt32)
+	for i := range len(text) {
+		v = min(v*10+int(text[i]-'0'), math.MaxInt32)
 	}
 	if negative {
 		return -v

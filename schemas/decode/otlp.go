@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-
-	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 // OTLPOptions say how spans and log records become events.
@@ -104,7 +102,7 @@ type OTLPDecoder struct {
 	around    otlpSet    // of an agent span around it
 	at        otlpBounds // of the resource that res holds
 	inherited int
-	w         *draft
+	b         builder
 }
 
 // noSlot is no attribute.
@@ -117,7 +115,7 @@ func NewOTLPSpans(opt OTLPOptions) (*OTLPDecoder, error) { return newOTLP(false,
 func NewOTLPLogs(opt OTLPOptions) (*OTLPDecoder, error) { return newOTLP(true, opt) }
 
 func newOTLP(logs bool, opt OTLPOptions) (*OTLPDecoder, error) {
-	d := &OTLPDecoder{logs: logs, opt: opt, table: newOTLPTable(), byID: map[otlpSpanID]int32{}, w: newDraft()}
+	d := &OTLPDecoder{logs: logs, opt: opt, table: newOTLPTable(), byID: map[otlpSpanID]int32{}}
 	d.json.root = newOTLPObject(logs)
 	if !slices.Contains([]string{OTLPAuto, OTLPProto, OTLPJSON}, opt.Encoding) {
 		return nil, fmt.Errorf("encoding: %q is not auto, proto or json", opt.Encoding)
@@ -153,11 +151,11 @@ func newOTLP(logs bool, opt OTLPOptions) (*OTLPDecoder, error) {
 }
 
 // Trace implements Tracer.
-func (d *OTLPDecoder) Trace(note func(field, path string)) { d.w.trace = note }
+func (d *OTLPDecoder) Trace(note func(field, path string)) { d.b.trace = note }
 
 // note says that the field came from the attribute of set that answered last.
 func (d *OTLPDecoder) note(f field, set *otlpSet) {
-	if d.w.trace == nil || set.last == noSlot {
+	if d.b.trace == nil || set.last == noSlot {
 		return
 	}
 	path := d.table.names[set.last]
@@ -170,8 +168,8 @@ func (d *OTLPDecoder) note(f field, set *otlpSet) {
 const fromEnclosing = "the agent span around it"
 
 func (d *OTLPDecoder) noteFrom(f field, path string) {
-	if d.w.trace != nil {
-		d.w.trace(fieldNames[f], path)
+	if d.b.trace != nil {
+		d.b.trace(fieldNames[f], path)
 	}
 }
 
@@ -179,7 +177,7 @@ func (d *OTLPDecoder) noteFrom(f field, path string) {
 func (d *OTLPDecoder) Skipped() int { return d.skipped }
 
 // Decode implements Decoder.
-func (d *OTLPDecoder) Decode(rec *Record, emit func(index int32, ev *schemas.Activity, refusal *Refusal)) {
+func (d *OTLPDecoder) Decode(rec *Record, emit emitFunc) {
 	d.reset()
 	d.wire = rec.Value
 	if isJSON := len(rec.Value) > 0 && rec.Value[0] == '{'; d.opt.Encoding == OTLPJSON || d.opt.Encoding == OTLPAuto && isJSON {
@@ -204,7 +202,7 @@ func (d *OTLPDecoder) Decode(rec *Record, emit func(index int32, ev *schemas.Act
 			d.skipped++
 			continue
 		}
-		d.w.emit(rec, n.index, emit)
+		d.b.emit(rec, n.index, emit)
 	}
 }
 

@@ -93,7 +93,7 @@ func (d *OTLPDecoder) claudeResources() {
 		d.own.last = slot
 		texts(d.own.values[slot].text, func(name, value string) {
 			if kind, ok := claudeKinds[name]; ok && value != "" {
-				d.w.resource(kind, value)
+				d.b.touch(kind, value)
 				d.note(fResources, &d.own)
 			}
 		})

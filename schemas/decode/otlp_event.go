@@ -20,7 +20,7 @@ type otlpClass struct {
 	failed bool
 }
 
-// event writes node i into the draft, or reports that it is no agent activity.
+// event builds node i, or reports that it is no agent activity.
 func (d *OTLPDecoder) event(i int32) bool {
 	n := &d.nodes[i]
 	item := d.readItem(n, &d.own)
@@ -42,7 +42,7 @@ func (d *OTLPDecoder) event(i int32) bool {
 	}
 	d.readResource(n.resource)
 	d.res.used = [4]uint64{}
-	d.w.begin()
+	d.b.begin()
 	direct := d.direct()
 	if direct>>fEventID&1 == 0 {
 		d.eventID(&item)
@@ -76,9 +76,9 @@ func (d *OTLPDecoder) direct() (set uint64) {
 		case f == fResources:
 			d.directResources(v)
 		case v.kind == otlpBool || v.kind == otlpInt || v.kind == otlpDouble:
-			d.w.raw(fieldNames[f], v.appendJSON(nil, 0))
+			d.b.set(f, v.scalar())
 		default:
-			d.w.text(fieldNames[f], v.string())
+			d.b.text(f, v.string())
 		}
 	}
 	return set
@@ -86,11 +86,11 @@ func (d *OTLPDecoder) direct() (set uint64) {
 
 func (d *OTLPDecoder) directResources(v *otlpValue) {
 	if v.kind == otlpText {
-		d.w.resource("", v.string())
+		d.b.touch("", v.string())
 		return
 	}
 	v.each(func(_ []byte, e *otlpValue) bool {
-		d.w.resource("", e.string())
+		d.b.touch("", e.string())
 		return true
 	})
 }
@@ -99,30 +99,32 @@ func (d *OTLPDecoder) directResources(v *otlpValue) {
 // none, unless the producer gave it one.
 func (d *OTLPDecoder) eventID(item *otlpItem) {
 	if d.logs {
-		d.w.text("event_id", d.own.text(aRecordID))
+		d.b.text(fEventID, d.own.text(aRecordID))
 		d.note(fEventID, &d.own)
 		return
 	}
 	if fixed8(item.span) != [8]byte{} {
-		d.w.text("event_id", hexOf(item.span))
+		d.b.text(fEventID, d.hex(item.span))
 		d.noteFrom(fEventID, "spanId")
 	}
 }
 
-func hexOf(b []byte) string { return alias(hex.AppendEncode(make([]byte, 0, 2*16), b)) }
+func (d *OTLPDecoder) hex(id []byte) string {
+	return d.b.mem.done(hex.AppendEncode(d.b.mem.take(2*len(id)), id))
+}
 
 // facts writes what was done.
 func (d *OTLPDecoder) facts(item *otlpItem, class *otlpClass, direct uint64) {
-	own, w := &d.own, d.w
+	own, b := &d.own, &d.b
 	text := func(f field, value string) {
 		if direct>>f&1 == 0 && value != "" {
-			w.text(fieldNames[f], value)
+			b.text(f, value)
 			d.note(f, own)
 		}
 	}
 	count := func(f field, n uint64) {
 		if direct>>f&1 == 0 && n > 0 {
-			w.count(fieldNames[f], n)
+			b.count(f, n)
 			d.note(f, own)
 		}
 	}
@@ -170,7 +172,7 @@ func (d *OTLPDecoder) times(item *otlpItem, direct uint64) {
 		path string
 	}{{item.end, last}, {item.start, "startTimeUnixNano"}, {item.observed, "observedTimeUnixNano"}} {
 		if t.at > 0 && direct>>fTime&1 == 0 {
-			d.w.count("time", t.at/nano)
+			d.b.millis(t.at / nano)
 			d.noteFrom(fTime, t.path)
 			break
 		}
@@ -179,10 +181,10 @@ func (d *OTLPDecoder) times(item *otlpItem, direct uint64) {
 		return
 	}
 	if item.start > 0 && item.end > item.start {
-		d.w.count("duration_ms", item.end/nano-item.start/nano)
+		d.b.count(fDurationMS, item.end/nano-item.start/nano)
 		d.noteFrom(fDurationMS, "startTimeUnixNano")
 	} else if ms, ok := d.own.count(aDuration); ok {
-		d.w.count("duration_ms", ms)
+		d.b.count(fDurationMS, ms)
 		d.note(fDurationMS, &d.own)
 	}
 }
@@ -212,25 +214,25 @@ func (d *OTLPDecoder) outcome(item *otlpItem, class *otlpClass) string {
 
 // attributes writes what no field has taken, and what the resource says.
 func (d *OTLPDecoder) attributes(n *otlpNode, item *otlpItem) {
-	w := d.w
+	b := &d.b
 	if len(item.trace) == 16 && fixed16(item.trace) != [16]byte{} {
-		w.attribute("trace_id", hexOf(item.trace))
+		b.open("trace_id", d.hex(item.trace))
 	}
 	if d.logs && fixed8(item.span) != [8]byte{} {
-		w.attribute("span_id", hexOf(item.span))
+		b.open("span_id", d.hex(item.span))
 	}
 	if d.logs && d.opt.Content {
-		w.attribute("body", item.body.string())
+		b.open("body", item.body.string())
 	}
 	if len(item.statusMessage) > 0 {
-		w.attribute("otel.status_description", alias(clip(item.statusMessage)))
+		b.open("otel.status_description", alias(clip(item.statusMessage)))
 	}
 	if len(item.name) > 0 {
 		name := "span.name"
 		if d.logs {
 			name = "event.name"
 		}
-		w.attribute(name, alias(clip(item.name)))
+		b.open(name, alias(clip(item.name)))
 	}
 	num := int32(9)
 	if d.logs {
@@ -238,28 +240,33 @@ func (d *OTLPDecoder) attributes(n *otlpNode, item *otlpItem) {
 	}
 	r := wireReader{b: d.bytes(n.item)}
 	var f wireField
-	for r.next(&f) {
+	for i := 0; r.next(&f); {
 		if !f.is(num) {
+			continue
+		}
+		slot := d.own.slots[i]
+		i++
+		if slot != noSlot && d.own.isUsed(slot) {
 			continue
 		}
 		key, v, ok := readOTLPAttribute(f.data)
 		if !ok {
-			w.attribute("otlp.malformed_attribute", strconv.Itoa(len(f.data))+" bytes")
+			b.open("otlp.malformed_attribute", strconv.Itoa(len(f.data))+" bytes")
 			continue
 		}
 		name := alias(clip(key))
-		if slot, known := d.table.slots[name]; known && d.own.isUsed(slot) || !d.opt.Content && d.table.content(name) {
+		if !d.opt.Content && d.table.content(name) {
 			continue
 		}
-		w.attribute(name, v.string())
+		b.open(name, v.string())
 	}
 	for _, slot := range d.inherit {
 		if v := d.res.peek(slot); v != "" && !d.res.isUsed(slot) {
 			if !d.afford(len(v)) {
-				w.attribute("otlp.resource_attributes", "cut")
+				b.open("otlp.resource_attributes", "cut")
 				break
 			}
-			w.attribute(d.table.names[slot], v)
+			b.open(d.table.names[slot], v)
 		}
 	}
 }

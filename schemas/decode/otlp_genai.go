@@ -175,7 +175,7 @@ func (d *OTLPDecoder) touched(item *otlpItem, class *otlpClass) {
 	own := &d.own
 	add := func(kind, id string) {
 		if id != "" {
-			d.w.resource(kind, id)
+			d.b.touch(kind, id)
 			d.note(fResources, own)
 		}
 	}

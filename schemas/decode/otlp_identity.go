@@ -87,11 +87,11 @@ func (d *OTLPDecoder) resolveAgent(item *otlpItem, around int32) (id string, enc
 
 // identity writes who acted, for whom, and in which session.
 func (d *OTLPDecoder) identity(item *otlpItem, class *otlpClass, around int32, direct uint64) {
-	own, res, w := &d.own, &d.res, d.w
+	own, res, b := &d.own, &d.res, &d.b
 	id, enclosed := d.resolveAgent(item, around)
-	w.text("agent_id", id)
+	b.text(fAgentID, id)
 	if d.tenant != noSlot {
-		w.text("tenant_id", res.text(d.tenant))
+		b.text(fTenantID, res.text(d.tenant))
 		d.note(fTenantID, res)
 	}
 	var agent otlpAgent
@@ -100,7 +100,7 @@ func (d *OTLPDecoder) identity(item *otlpItem, class *otlpClass, around int32, d
 		if class.agent {
 			class.action = actionDelegate
 			if direct>>fTargetAgentID&1 == 0 {
-				w.text("target_agent_id", d.agentOf(own, item).id)
+				b.text(fTargetAgentID, d.agentOf(own, item).id)
 			}
 		}
 	}
@@ -111,7 +111,7 @@ func (d *OTLPDecoder) identity(item *otlpItem, class *otlpClass, around int32, d
 			return
 		}
 		if said != "" {
-			w.text(fieldNames[f], said)
+			b.text(f, said)
 			d.note(f, own)
 			return
 		}
@@ -119,7 +119,7 @@ func (d *OTLPDecoder) identity(item *otlpItem, class *otlpClass, around int32, d
 			if v == "" || !d.afford(len(v)) {
 				continue
 			}
-			w.text(fieldNames[f], v)
+			b.text(f, v)
 			if enclosed && i == 0 {
 				d.noteFrom(f, fromEnclosing)
 			} else {

@@ -57,7 +57,9 @@ func (d *OTLPDecoder) spanField(f *wireField, item *otlpItem, set *otlpSet) {
 	case 8:
 		item.end = f.bits
 	case 9:
-		d.known(f.data, set)
+		if f.is(9) {
+			d.known(f.data, set)
+		}
 	case 15:
 		r := wireReader{b: f.data}
 		var g wireField
@@ -80,7 +82,9 @@ func (d *OTLPDecoder) logField(f *wireField, item *otlpItem, set *otlpSet) {
 	case 5:
 		item.body, _ = readOTLPValue(f.data)
 	case 6:
-		d.known(f.data, set)
+		if f.is(6) {
+			d.known(f.data, set)
+		}
 	case 9:
 		item.trace = f.data
 	case 10:
@@ -94,14 +98,16 @@ func (d *OTLPDecoder) logField(f *wireField, item *otlpItem, set *otlpSet) {
 
 // known keeps an attribute that has a slot; of two of one name the last counts.
 func (d *OTLPDecoder) known(b []byte, set *otlpSet) {
-	key, v, ok := readOTLPAttribute(b)
-	if !ok {
-		return
+	slot := noSlot
+	if key, v, ok := readOTLPAttribute(b); ok {
+		if slot, ok = d.table.slots[string(key)]; ok {
+			set.have[slot>>6] |= 1 << (slot & 63)
+			set.values[slot] = v
+		} else {
+			slot = noSlot
+		}
 	}
-	if slot, ok := d.table.slots[string(key)]; ok {
-		set.have[slot>>6] |= 1 << (slot & 63)
-		set.values[slot] = v
-	}
+	set.slots = append(set.slots, slot)
 }
 
 // readResource reads the attributes of the resource unless they are still there.

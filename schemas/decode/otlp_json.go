@@ -100,15 +100,13 @@ const (
 	maxOTLPBytes = 1 << (7*lengthBytes - 1)
 )
 
-// transcode returns the protobuf form of text, which the next call takes back.
+// transcode returns the protobuf form of text in memory of its own, since events
+// share it.
 func (t *otlpTranscoder) transcode(text []byte) ([]byte, *Refusal) {
 	if len(text) > maxOTLPBytes/2 {
 		return nil, &Refusal{Reason: ReasonTooLarge, Detail: strconv.Itoa(len(text)) + " bytes, at most " + strconv.Itoa(maxOTLPBytes/2)}
 	}
-	if cap(t.out) > schemas.MaxEventBytes && len(text) < cap(t.out)/4 {
-		t.out = nil
-	}
-	t.out, t.batch = t.out[:0], false
+	t.out, t.batch = make([]byte, 0, len(text)), false
 	t.s.reset(text)
 	if t.s.peek() != '{' {
 		return nil, &Refusal{Reason: ReasonNotJSON, Detail: "is not an object"}

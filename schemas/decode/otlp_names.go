@@ -211,10 +211,13 @@ func (t *otlpTable) content(name string) bool {
 type otlpSet struct {
 	have, used [4]uint64
 	last       otlpSlot       // what answered last, or noSlot
+	slots      []otlpSlot     // of the attributes in their order, noSlot of one without
 	values     [256]otlpValue // valid where have says so
 }
 
-func (s *otlpSet) clear() { s.have, s.used, s.last = [4]uint64{}, [4]uint64{}, noSlot }
+func (s *otlpSet) clear() {
+	s.have, s.used, s.last, s.slots = [4]uint64{}, [4]uint64{}, noSlot, s.slots[:0]
+}
 
 func (s *otlpSet) has(a otlpSlot) bool { return s.have[a>>6]>>(a&63)&1 == 1 }
 

@@ -136,7 +136,7 @@ func readOTLPAttribute(b []byte) (key []byte, v otlpValue, ok bool) {
 	return key, v, !r.bad
 }
 
-// clip shortens what the activity decoder is going to cut, and leaves enough for
+// clip shortens what the builder is going to cut, and leaves enough for
 // it to see that there is something to cut.
 func clip(b []byte) []byte {
 	const most = schemas.MaxStringBytes + 8
@@ -165,6 +165,18 @@ func (v *otlpValue) string() string {
 	return ""
 }
 
+// scalar is a number or a switch as JSON has it; there, some numbers are texts.
+func (v *otlpValue) scalar() *value {
+	out := &value{kind: '0', text: v.string()}
+	switch f := math.Float64frombits(v.bits); {
+	case v.kind == otlpBool:
+		out.kind = out.text[0]
+	case v.kind == otlpDouble && (math.IsNaN(f) || math.IsInf(f, 0)):
+		out.kind = '"'
+	}
+	return out
+}
+
 // number is the value as a count: an integer, or its text, as some producers
 // write all values.
 func (v *otlpValue) number() (n uint64, ok bool) {
@@ -175,7 +187,7 @@ func (v *otlpValue) number() (n uint64, ok bool) {
 		f := math.Float64frombits(v.bits)
 		return uint64(f), f >= 0 && f < math.MaxInt64
 	case otlpText:
-		return parseUint(v.text)
+		return parseUint(alias(v.text))
 	default:
 		return 0, false
 	}

@@ -173,7 +173,7 @@ func (s *scanner) number() ([]byte, bool) {
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
-func digits(b []byte, i int) int {
+func digits[T string | []byte](b T, i int) int {
 	for i < len(b) && isDigit(b[i]) {
 		i++
 	}

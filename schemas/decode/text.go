@@ -54,6 +54,27 @@ func (a *arena) text(b []byte, t token) (s string, replaced bool) {
 	return a.done(out), replaced
 }
 
+// valid is s with U+FFFD for what in it is not UTF-8, as far as an event may hold
+// it.
+func (a *arena) valid(s string) (v string, replaced bool) {
+	if utf8.ValidString(s) {
+		return s, false
+	}
+	out := a.take(min(len(s), schemas.MaxStringBytes+utf8.UTFMax))
+	for i := 0; i < len(s) && len(out) <= schemas.MaxStringBytes; {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		replaced = replaced || (r == utf8.RuneError && n == 1)
+		out = utf8.AppendRune(out, r)
+		i += n
+	}
+	return a.done(out), replaced
+}
+
+// join is s, t and u as one string.
+func (a *arena) join(s, t, u string) string {
+	return a.done(append(append(append(a.take(len(s)+len(t)+len(u)), s...), t...), u...))
+}
+
 // unescape appends the value of the string raw, whose escapes are well formed.
 // An invalid byte or a lone surrogate becomes U+FFFD. It stops beyond
 // schemas.MaxStringBytes, because the rest is going to be cut.
@@ -137,7 +158,7 @@ func hex4(b []byte) (r rune, ok bool) {
 
 // compact returns the text of a valid JSON value without white space, as a
 // string of at most schemas.MaxStringBytes. Escapes stay as they are.
-func (a *arena) compact(raw []byte) (s string, cut, replaced bool) {
+func (a *arena) compact(raw string) (s string, cut, replaced bool) {
 	const limit = schemas.MaxStringBytes
 	out := a.take(min(len(raw), limit))
 	inString := false
@@ -158,7 +179,7 @@ func (a *arena) compact(raw []byte) (s string, cut, replaced bool) {
 		}
 		r, n := rune(c), 1
 		if c >= utf8.RuneSelf {
-			r, n = utf8.DecodeRune(raw[i:])
+			r, n = utf8.DecodeRuneInString(raw[i:])
 		}
 		if len(out)+utf8.RuneLen(r) > limit {
 			cut = true
@@ -180,4 +201,26 @@ func truncate(s string, n int) string {
 		n--
 	}
 	return s[:n]
+}
+
+// appendText appends s as a JSON string. Unlike schemas.AppendString it leaves
+// what is not UTF-8 as it is, so that the builder sees and flags it.
+func appendText(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	start := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\', c)
+		} else {
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		start = i + 1
+	}
+	return append(append(dst, s[start:]...), '"')
 }

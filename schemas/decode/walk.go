@@ -62,16 +62,14 @@ func walk(b []byte, read func(name string, s *scanner) bool) *Refusal {
 	return nil
 }
 
-// walkList walks over the array at the scanner, which stands in no other.
-func walkList(s *scanner, visit func(value []byte)) *Refusal {
+// walkList walks over the array at the scanner. For each element it calls read,
+// which reads the value at the scanner and returns false where that is malformed.
+func walkList(s *scanner, read func(s *scanner) bool) *Refusal {
 	s.pos++
 	for more := s.peek() != ']'; more; {
-		s.peek()
-		start := s.pos
-		if !s.skip(1) {
+		if s.peek(); !read(s) {
 			return malformed(s)
 		}
-		visit(s.b[start:s.pos])
 		switch s.peek() {
 		case ',':
 			s.pos++
@@ -83,6 +81,20 @@ func walkList(s *scanner, visit func(value []byte)) *Refusal {
 		}
 	}
 	s.pos++
+	return nil
+}
+
+// elements walks over the elements of the array that b is. What is malformed ends it.
+func elements(b []byte, read func(s *scanner) bool) *Refusal {
+	var s scanner
+	s.reset(b)
+	if refusal := walkList(&s, read); refusal != nil {
+		return refusal
+	}
+	if s.peek(); s.pos < len(b) {
+		s.fail = ReasonNotJSON
+		return malformed(&s)
+	}
 	return nil
 }
 
