@@ -34,9 +34,9 @@ func worked(t *testing.T) (explained func(sent uint64, place string) *detector.L
 			calls++
 		}
 	}
-	a, saved := f.agents[6], d.AppendSnapshot(nil)
+	a, saved := f.agents[6], d.Save()
 	return func(sent uint64, place string) *detector.Ladder {
-		d, err := detector.Restore(cfg, &recorder{}, saved)
+		d, err := detector.Load(cfg, &recorder{}, saved)
 		require.NoError(t, err)
 		if place == "" {
 			place = a.dests[0]
