@@ -179,7 +179,7 @@ func (s *screen) alert(a *schemas.Alert) {
 	s.shown[a.EpisodeID] = says
 	id, title, color := clean(a.Agent.ID), clean(a.Title), ""
 	if a.Status == schemas.StatusUpdate {
-		title, color = "worse: "+title, dim
+		title, color = updateWord(a.Episode.Reason)+": "+title, dim
 	}
 	const indent = 21
 	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + s.paint(bold, id)
@@ -193,6 +193,21 @@ func (s *screen) alert(a *schemas.Alert) {
 		s.indented(clean(a.Summary), indent, "")
 		s.line("")
 	}
+}
+
+// updateWord says in a word why an update came.
+func updateWord(reason string) string {
+	switch reason {
+	case schemas.ReasonNewKind:
+		return "also"
+	case schemas.ReasonNewPlace:
+		return "another place"
+	case schemas.ReasonMoved:
+		return "most went elsewhere"
+	case schemas.ReasonMoreAgents:
+		return "more agents"
+	}
+	return "worse"
 }
 
 func (s *screen) indented(text string, by int, color string) {
