@@ -53,15 +53,15 @@ func startEngine(ctx context.Context, dir string) (e *engine, stop func() error,
 	if err != nil {
 		return nil, nil, err
 	}
-	stop = func() error {
+	end := func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		return server.Stop(ctx)
 	}
 	if e, err = openEngine(ctx, server.Addr()); err != nil {
-		return nil, nil, errors.Join(err, stop())
+		return nil, nil, errors.Join(err, end())
 	}
-	return e, func() error { return errors.Join(e.db.Close(), stop()) }, nil
+	return e, func() error { return errors.Join(e.db.Close(), end()) }, nil
 }
 
 // openEngine brings the schema of the ClickHouse at addr up to date.
