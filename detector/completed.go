@@ -1,7 +1,6 @@
 package detector
 
 import (
-	"cmp"
 	"math"
 	"strings"
 
@@ -125,9 +124,6 @@ func (d *Detector) act(done *schemas.CompletedBy) *schemas.Act {
 	if done == nil {
 		return nil
 	}
-	kind, _, ok := strings.Cut(done.Target, ":")
-	if !ok {
-		kind = cmp.Or(done.Target, "")
-	}
+	kind, _, _ := strings.Cut(done.Target, ":")
 	return &schemas.Act{Access: done.Access, Kind: strings.ToLower(kind)}
 }

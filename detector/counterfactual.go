@@ -50,15 +50,13 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 	if c.Silence.Hours > 0 {
 		return "a call in these hours"
 	}
-	if s.Tail(c, 0) < 0 {
-		if len(c.Fresh) == 0 {
-			det := s.Observe(c)
-			return "had it stayed near " + signal.Count(det.Expected) + " " + d.infos[top.index].Unit + " in such an hour"
-		}
-		if d.names[top.index] == schemas.SignalToolSequence {
-			return "had this agent called its tools in this order before"
-		}
+	switch {
+	case d.names[top.index] == schemas.SignalToolSequence:
+		return "had this agent called its tools in this order before"
+	case d.infos[top.index].Novelty:
 		return fresh(c, d.names[top.index])
+	case s.Tail(c, 0) < 0:
+		return "had it stayed near " + signal.Count(s.Observe(c).Expected) + " " + d.infos[top.index].Unit + " in such an hour"
 	}
 	silent := func(v float64) bool {
 		if !p.heard(top.index, v) {
@@ -94,10 +92,7 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 
 // fresh is the counterfactual of novelty: what led the signal.
 func fresh(c *signal.Context, by string) string {
-	it, ok := signal.Led(c, by)
-	if !ok {
-		it = signal.Newest(c)
-	}
+	it, _ := signal.Led(c, by)
 	name := signal.Quote(text(it.Name))
 	if it.Kind == baseline.ItemDestination { // all of them would have to be known
 		all := []string{name}

@@ -315,14 +315,16 @@ func (d *Detector) raise(a *agent, al *schemas.Alert) {
 	al.AlertID = alertID(e.id, e.updates)
 	al.FirstSeen, al.LastSeen = e.first, e.last
 	ids, resources := e.proof()
+	// That of the worst may have made room for later ones, that of a repeated event was
+	// never taken.
 	if done := al.Evidence.CompletedBy; done != nil && done.EventID != "" && !slices.Contains(ids, done.EventID) {
-		ids[len(ids)-1] = done.EventID // of the worst: later ones took its place
+		ids = append(ids[:min(len(ids), schemas.MaxEvidence-1)], done.EventID)
 	}
 	totals := e.totals
 	totals.Sessions = uint64(len(e.sessions))
 	al.Evidence = schemas.Evidence{
 		EventIDs: ids, Resources: append(make([]string, 0, len(resources)), resources...), Tools: clone(e.evidence.Tools),
-		CompletedBy: al.Evidence.CompletedBy, Totals: &totals, Places: e.byPlace(), EventCount: e.proofs,
+		CompletedBy: al.Evidence.CompletedBy, Totals: &totals, Places: e.byPlace(), EventCount: max(e.proofs, int64(len(ids))),
 	}
 	al.Suppressed = e.suppressed
 	e.updates++

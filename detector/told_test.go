@@ -235,3 +235,22 @@ func play(t *testing.T, text string) *scenario {
 	s.run(text)
 	return s
 }
+
+// An event that proved an earlier episode comes again in one that nothing with an id has
+// proved: what completes an alert is among its events all the same.
+func TestARepeatedEventCompletesAnAlertOfEventsWithoutIDs(t *testing.T) {
+	const mail = "event agent=peer-3 session=a tool=mail access=send "
+	s := play(t, "peers 12 in crm\nhistory 14d 12\n"+
+		mail+"id=x resource=email:team@corp.example sent=4320000000\nquiet 7h\n"+
+		mail+"id= resource=email:drop@evil.example sent=400\n"+
+		mail+"id=x resource=email:team@corp.example sent=4320000000\nquiet 7h\n")
+	completed := 0
+	for _, a := range s.sink.alerts {
+		if done := a.Evidence.CompletedBy; done.EventID != "" {
+			completed++
+			assert.Contains(t, a.Evidence.EventIDs, done.EventID)
+		}
+		assert.GreaterOrEqual(t, a.Evidence.EventCount, int64(len(a.Evidence.EventIDs)))
+	}
+	require.Greater(t, completed, 2, "the second episode has alerts of the repeated event")
+}

@@ -359,18 +359,6 @@ func told(c *Context, f *Fresh) float64 {
 	return f.X + 1
 }
 
-// Newest returns what is newest of what an event touches, in the words of an
-// analyst: where a site is new, the destination at it.
-func Newest(c *Context) baseline.Item {
-	best := 0
-	for i := range c.Fresh {
-		if c.Fresh[i].Item.Kind != baseline.ItemStep && c.Fresh[i].X > c.Fresh[best].X {
-			best = i
-		}
-	}
-	return named(c, c.Fresh[best].Item)
-}
-
 // named returns the destination that lies at a new site: it stands before it.
 func named(c *Context, it baseline.Item) baseline.Item {
 	if it.Kind != baseline.ItemSite {

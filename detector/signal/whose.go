@@ -1,6 +1,10 @@
 package signal
 
-import "github.com/plumbline-sec/plumbline/schemas"
+import (
+	"strings"
+
+	"github.com/plumbline-sec/plumbline/schemas"
+)
 
 // Whose history an expectation is of is part of what it says: an agent that began three
 // minutes ago has no hours of its own.
@@ -39,7 +43,7 @@ func (c *Context) usually(whose, what string) string {
 	if c.Young && c.Born > 0 {
 		since = "; it is new since " + clock(c.Born, c.now()) + ", and "
 	}
-	what = trimOwn(what)
+	what = strings.TrimPrefix(what, "its ") // it is somebody else's
 	if whose == schemas.BaselinePeers {
 		return since + "of its " + Plural(float64(c.peers()), "peer", "peers") + " 99.9 % of " + what + " stay under "
 	}
@@ -52,14 +56,6 @@ func (c *Context) toolCalls() string {
 		return "calls"
 	}
 	return Quote(c.Ev.Tool) + " calls"
-}
-
-// trimOwn takes "its" from what is somebody else's.
-func trimOwn(what string) string {
-	if len(what) > 4 && what[:4] == "its " {
-		return what[4:]
-	}
-	return what
 }
 
 func (c *Context) now() schemas.Millis {
