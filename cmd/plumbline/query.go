@@ -26,7 +26,7 @@ On a terminal a table is wrapped to its width, and becomes vertical where it is 
 Examples:
   plumbline query "SELECT agent_id, count() FROM activity GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
   plumbline query --output json "SELECT * FROM alerts WHERE status = 'open'"
-  plumbline query "SELECT * FROM windows FORMAT Parquet" > windows.parquet`
+  plumbline query "SELECT * FROM windows WHERE start >= now() - INTERVAL 1 DAY FORMAT Parquet" > windows.parquet`
 }
 
 // maxSQL bounds a statement from standard input.
