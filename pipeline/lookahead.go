@@ -60,6 +60,9 @@ func (l *lookahead) push(ev *schemas.Activity, size int) {
 	h.ev = *ev
 	h.ev.Resources, h.ev.Attributes, h.ev.Flags.FieldsInvalid = h.resources, h.attributes, h.invalid
 	h.bytes = 512 + size
+	for i := range h.attributes {
+		h.bytes += len(h.attributes[i].Key) // a path has memory of its own
+	}
 	l.bytes += h.bytes
 	l.n++
 }

@@ -156,6 +156,7 @@ func (r *Reader) behindObject(start []byte) (read []byte, isValues bool, err err
 // list reads the bracket behind start. A list of objects, or of lists, is values; log lines
 // begin so too: [INFO] ...
 func (r *Reader) list(start []byte) (read []byte, isValues bool, err error) {
+	begins := len(start) // with the bracket
 	for len(start) <= prefaceBytes {
 		c, err := r.in.ReadByte()
 		if errors.Is(err, io.EOF) {
@@ -165,7 +166,7 @@ func (r *Reader) list(start []byte) (read []byte, isValues bool, err error) {
 			return nil, false, err
 		}
 		switch {
-		case len(bytes.TrimLeft(start, " \t\r")) == 0, c == ' ', c == '\t', c == '\r':
+		case len(start) == begins, c == ' ', c == '\t', c == '\r':
 			start = append(start, c)
 		case c == '\n', c == '{', c == '[', c == ']':
 			return start, true, r.in.UnreadByte()

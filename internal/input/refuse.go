@@ -106,7 +106,7 @@ func refuse(line int64, head []byte, lines []Record) error {
 		what = "XML or HTML"
 	case isYAML(first):
 		what = "YAML"
-	case separator != 0:
+	case separator != 0 && first[0] != '[':
 		what = "CSV"
 		e.Next = csvToJSON(separator)
 	default:

@@ -106,11 +106,19 @@ type unpacker struct {
 	src    *source
 	gz     *gzip.Reader
 	now    io.Reader // nil: at the beginning of a stream
+	err    error     // what ended it: who peeks may ask again
 }
 
 var errTrailing = errors.New("something else follows")
 
-func (u *unpacker) Read(p []byte) (int, error) {
+func (u *unpacker) Read(p []byte) (n int, err error) {
+	if u.err == nil {
+		n, u.err = u.read(p)
+	}
+	return n, u.err
+}
+
+func (u *unpacker) read(p []byte) (int, error) {
 	for {
 		if err := u.src.check(); err != nil {
 			return 0, err

@@ -374,9 +374,6 @@ func (b *builder) finish(rec *Record, index int32) {
 		ev.Outcome = schemas.OutcomeSuccess
 	}
 	if ev.EventID == "" {
-		if b.seen>>fEventID&1 == 1 {
-			index = 0 // in place of an id that is none stands that of the record
-		}
 		ev.EventID = b.limit(b.mem.done(appendOwnID(b.mem.take(len(rec.Topic)+42), rec, index)))
 	}
 	if e := rec.Event; e != nil {

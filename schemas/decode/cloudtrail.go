@@ -108,16 +108,19 @@ func (d *CloudTrailDecoder) event(rec *Record, refusal *Refusal, index int32, em
 	t.field(b, fBytesSent, t.ask(ctBytesIn))
 	t.field(b, fBytesReceived, t.ask(ctBytesOut))
 	d.outcome()
+	for _, slot := range [...]int{ctSessionToken, ctSecretKey} {
+		t.take(t.ask(slot))
+	}
+	t.rest(b)
+	// Behind the rest: of a name that stands twice the first value is in it.
 	for _, secret := range [...]struct {
 		slot int
 		name string
 	}{{ctSessionToken, "sessionToken"}, {ctSecretKey, "secretAccessKey"}} {
-		if i := t.ask(secret.slot); i != none {
-			t.take(i)
+		if t.ask(secret.slot) != none || t.double[secret.slot] {
 			b.open("responseElements.credentials."+secret.name, "withheld")
 		}
 	}
-	t.rest(b)
 	t.emit(b, rec, index, emit)
 }
 

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 // MappingDecoder reads any JSON by paths in the config.
@@ -210,7 +212,8 @@ func (d *MappingDecoder) write(f *mappedField, p *place, i int32) bool {
 	case p.kind == 's':
 		seconds, err := strconv.ParseFloat(t.str(i), 64)
 		if millis := seconds * 1000; err == nil && millis >= 0 && millis < float64(maxTime) {
-			v = value{kind: '0', text: t.mem.done(strconv.AppendInt(t.mem.take(20), int64(millis), 10))}
+			at := schemas.Millis(millis).Time().UTC()
+			v = value{kind: '"', text: t.mem.done(at.AppendFormat(t.mem.take(24), "2006-01-02T15:04:05.000Z07:00"))}
 		}
 	case isNumber && v.kind == '"' && isInteger(v.text): // a number in quotes
 		v.kind = '0'

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -26,8 +27,8 @@ type tree struct {
 	anyOdd   bool
 	twice    bool   // a name that was asked for since the last look stands twice
 	replaced bool   // a text that was asked for was not UTF-8
-	written  int    // leaves that became attributes
 	path     []byte // of a leaf
+	paths    int    // bytes of paths above leaves
 }
 
 // node is one value.
@@ -47,12 +48,22 @@ type node struct {
 // keepNodes is the largest tree whose memory outlives its event.
 const keepNodes = 64 << 10
 
+// longPath is a path that is too long for an event, so that it is cut and flagged there.
+const longPath = schemas.MaxStringBytes + utf8.UTFMax
+
+// Leaves repeat the path above them. An event may hold so many bytes of that, and so many for
+// each of its own: one long name above many leaves would otherwise be a bomb.
+const (
+	fewPaths = 4 << 10
+	perByte  = 8
+)
+
 // none is no node: the root is never looked for by name.
 const none int32 = 0
 
 func newTree(p *plan, mem *arena) tree {
 	return tree{
-		plan: p, mem: mem, path: make([]byte, 0, 2*schemas.MaxStringBytes+1),
+		plan: p, mem: mem, path: make([]byte, 0, 2*longPath+1),
 		found: make([]int32, len(p.all)), double: make([]bool, len(p.all)), odd: make([]bool, len(p.all)),
 	}
 }
@@ -81,7 +92,7 @@ func (t *tree) element(s *scanner, depth int) (refusal *Refusal, ok bool) {
 		t.nodes = nil
 	}
 	s.peek()
-	t.b, t.nodes, t.base, t.large, t.twice, t.replaced, t.written = s.b[s.pos:], append(t.nodes[:0], node{}), s.pos, false, false, false, 0
+	t.b, t.nodes, t.base, t.large, t.twice, t.replaced, t.paths = s.b[s.pos:], append(t.nodes[:0], node{}), s.pos, false, false, false, 0
 	clear(t.found)
 	clear(t.double)
 	if t.anyOdd {
@@ -287,7 +298,7 @@ func (t *tree) leaves(b *builder, i int32, path []byte) {
 	for c := i + 1; c < n.next; c = t.nodes[c].next {
 		element++
 		m := &t.nodes[c]
-		if m.taken || t.empty(c) || t.written == schemas.MaxAttributes && m.kind != '{' && m.kind != '[' {
+		if m.taken || t.empty(c) || m.kind != '{' && m.kind != '[' && !t.afford(b, len(path)) {
 			if m.keyHigh || m.keyEscaped {
 				t.key(c) // its name is looked at, too
 			}
@@ -304,18 +315,22 @@ func (t *tree) leaves(b *builder, i int32, path []byte) {
 			t.leaves(b, c, t.below(path, n.kind, key, element))
 			continue
 		}
-		t.written++
-		if len(path) > 0 || n.kind == '[' || len(key) > schemas.MaxStringBytes {
-			room := append(t.mem.take(len(path)+min(len(key), schemas.MaxStringBytes)+len("[1234567]")), path...)
+		if len(path) > 0 || n.kind == '[' {
+			room := append(t.mem.take(len(path)+min(len(key), longPath)+len("[1234567]")), path...)
 			key = t.mem.done(t.below(room, n.kind, key, element))
-		}
-		if len(key) == schemas.MaxStringBytes { // it may have been cut within a character
-			name, replaced := t.mem.valid(key)
-			key, t.replaced = name, t.replaced || replaced
 		}
 		v := t.of(c)
 		b.attribute(key, &v)
 	}
+}
+
+// afford reports whether the event holds one more leaf, under a path of n bytes.
+func (t *tree) afford(b *builder, n int) bool {
+	if len(b.ev.Attributes) == schemas.MaxAttributes || t.paths+n > fewPaths+perByte*int(t.nodes[0].end) {
+		return false
+	}
+	t.paths += n
+	return true
 }
 
 // below appends the name of a member, or the place of an element, to a path.
@@ -326,9 +341,9 @@ func (t *tree) below(path []byte, container byte, key string, element int64) []b
 		if len(path) > 0 {
 			path = append(path, '.')
 		}
-		path = append(path, key[:min(len(key), schemas.MaxStringBytes)]...)
+		path = append(path, key[:min(len(key), longPath)]...)
 	}
-	return path[:min(len(path), schemas.MaxStringBytes)]
+	return path[:min(len(path), longPath)]
 }
 
 // pathTo names a value as rest does, for people.
