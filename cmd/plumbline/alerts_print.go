@@ -164,7 +164,7 @@ func printAlert(w io.Writer, steps []analyst.Step, a, proof *schemas.Alert, l lo
 		fmt.Fprintf(w, "%s %s  %s  %s  %5.1f  %s\n", mark, clockOf(s.Time), padded(escaped(s.Status), 6), l.severity(s.Severity, 8), s.Score, escaped(s.Title))
 	}
 	fmt.Fprintf(w, "\n%s\n", l.bold("Look further"))
-	fmt.Fprintf(w, "  %s --tenant %s %s\n", command("agent"), escaped(shellWord(a.TenantID)), escaped(shellWord(a.Agent.ID)))
+	fmt.Fprintf(w, "  %s --tenant=%s -- %s\n", command("agent"), escaped(shellWord(a.TenantID)), escaped(shellWord(a.Agent.ID)))
 	if proof.Query != "" {
 		fmt.Fprintf(w, "  %s --output vertical %s\n", command("query"), escaped(shellWord(proof.Query)))
 	}

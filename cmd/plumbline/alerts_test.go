@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/analyst"
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
@@ -263,4 +264,11 @@ func TestTheBannerHasCommandsThatWorkAsTheyArePasted(t *testing.T) {
 	text = banner(server, "", app.Addresses{Kafka: at.Kafka})
 	require.NotContains(t, text, "curl")
 	require.NotContains(t, text, "alerts")
+}
+
+func TestWhatIsToBePastedTakesNoNameForAFlag(t *testing.T) {
+	a := schemas.Alert{AlertID: "a", EpisodeID: "e", TenantID: "--config=x", Agent: schemas.AlertAgent{ID: "--data-dir=/tmp/evil"}}
+	var out bytes.Buffer
+	printAlert(&out, []analyst.Step{{Alert: a}}, &a, &a, look{}, func(c string) string { return "plumbline " + c })
+	require.Contains(t, out.String(), "  plumbline agent --tenant=--config=x -- --data-dir=/tmp/evil\n")
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 	chdriver "github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -137,7 +138,10 @@ func (db *DB) print(rows chdriver.Rows, p printer) (n, columns int, err error) {
 // reads reports whether a statement gives rows; over HTTP a result without rows has
 // no columns either.
 func reads(sql string) bool {
-	word, _, _ := strings.Cut(strings.TrimLeft(sql, "( \n\t"), " ")
+	word := strings.TrimLeft(sql, "( \r\n\t")
+	if end := strings.IndexFunc(word, func(r rune) bool { return !unicode.IsLetter(r) }); end >= 0 {
+		word = word[:end]
+	}
 	switch strings.ToUpper(word) {
 	case "SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "VALUES":
 		return true

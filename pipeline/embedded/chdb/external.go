@@ -26,6 +26,10 @@ const (
 	maxParts    = 1000
 )
 
+func multiparts(r *http.Request) bool {
+	return strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/")
+}
+
 // readParts reads a multipart body, and merges its fields into the URL's.
 func readParts(r *http.Request, body io.Reader, query url.Values) ([]external, error) {
 	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -116,15 +120,16 @@ func (t external) create() string {
 	return "CREATE TEMPORARY TABLE " + quoteIdentifier(t.name) + " (" + t.structure + ") ENGINE = Memory"
 }
 
-// addExternals makes the request's tables on its connection.
-func (s *session) addExternals(tables []external) error {
+// addExternals makes the request's tables on its connection, and returns how many it made.
+func (s *session) addExternals(tables []external) (made int, _ error) {
 	for _, t := range tables {
 		if _, err := s.text(t.create()); err != nil {
-			return err
+			return made, err
 		}
+		made++
 		in, err := s.insert("INSERT INTO "+quoteIdentifier(t.name), t.format, nil)
 		if err != nil {
-			return err
+			return made, err
 		}
 		for rows := bytes.NewBuffer(t.rows); rows.Len() > 0 && in.append(rows.Next(insertPiece)); {
 			continue
@@ -132,13 +137,14 @@ func (s *session) addExternals(tables []external) error {
 		_, err = in.done()
 		in.close()
 		if err != nil {
-			return err
+			return made, err
 		}
 	}
-	return nil
+	return made, nil
 }
 
-// dropExternals is for a connection that is kept. A table that is not there was not made.
+// dropExternals is for a connection that is kept: a table of the session's own that has
+// the name of one of the request's stays.
 func (s *session) dropExternals(tables []external) error {
 	for _, t := range tables {
 		if _, err := s.text("DROP TEMPORARY TABLE IF EXISTS " + quoteIdentifier(t.name)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,4 +66,29 @@ func TestATableComesWithItsStatement(t *testing.T) {
 	assert.Equal(t, "27", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
 	a = w.parts([][2]string{{"x!", "1\n"}}, "query", "SELECT 1", "x_types", "UInt8", "x_format", "Template")
 	assert.Equal(t, "497", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+}
+
+func TestTheRowsOfAnExternalTableAreNeverExpressions(t *testing.T) {
+	w := newWeb(t, chdbtest.Start(t))
+	w.must("CREATE TABLE t (x Int64) ENGINE = MergeTree ORDER BY x")
+	for _, as := range [][]string{nil, {"session_id", "s"}} {
+		a := w.parts([][2]string{{"ext!", "(length(file('users.xml')))"}}, append(as, "query", "INSERT INTO t VALUES ((SELECT max(x) FROM ext))", "ext_structure", "x Int64", "ext_format", "Values")...)
+		assert.Equal(t, "344", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	}
+	assert.Equal(t, "0\n", w.must("SELECT count() FROM t"))
+}
+
+func TestATableOfTheSessionOutlivesARequestThatBringsItsName(t *testing.T) {
+	w := newWeb(t, chdbtest.Start(t))
+	as := []string{"session_id", "s"}
+	for _, sql := range []string{"CREATE TEMPORARY TABLE ext (x UInt8)", "INSERT INTO ext VALUES (42)"} {
+		require.Equal(t, http.StatusOK, w.post(sql, as...).status)
+	}
+	bring := append(slices.Clip(as), "query", "SELECT 1", "ext_types", "UInt8")
+	a := w.parts([][2]string{{"other!", "1\n"}, {"ext!", "1\n"}}, append(slices.Clip(bring), "other_types", "UInt8", "header:Sec-Fetch-Site", "same-origin")...)
+	assert.Equal(t, "57", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	a = w.parts([][2]string{{"ext!", "1\n"}}, append(bring, "database", "nope")...)
+	assert.Equal(t, "81", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	assert.Equal(t, "42\n", w.post("SELECT x FROM ext", as...).body)
+	assert.Equal(t, "60", w.post("SELECT * FROM other", as...).head.Get("X-ClickHouse-Exception-Code"), "what was made is gone")
 }

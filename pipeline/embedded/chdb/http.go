@@ -28,6 +28,8 @@ type handler struct {
 	sessions *sessions
 	running  *running
 	slots    chan struct{} // one for each running request
+	readers  chan struct{} // of them, those of the reader, who leaves some to the service
+	parts    chan struct{} // one for each multipart body, whose files are held in memory
 	log      zerolog.Logger
 	handler  http.Handler
 }
@@ -36,8 +38,28 @@ type handler struct {
 // while it is in the engine.
 const maxRequests = 100
 
+const (
+	maxReaders = maxRequests / 2
+	maxBodies  = 8
+	// bodyPatience is how long a body may be silent: a server's http_receive_timeout.
+	bodyPatience = 30 * time.Second
+)
+
+// enter takes a place, unless ctx ends before there is one.
+func enter(ctx context.Context, places chan struct{}) (leave func(), ok bool) {
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, true
+	case <-ctx.Done():
+		return nil, false
+	}
+}
+
 func newHandler(e *engine, users handover, log zerolog.Logger) *handler {
-	h := &handler{engine: e, users: users, sessions: newSessions(e), running: newRunning(e), slots: make(chan struct{}, maxRequests), log: log}
+	h := &handler{
+		engine: e, users: users, sessions: newSessions(e), running: newRunning(e), slots: make(chan struct{}, maxRequests),
+		readers: make(chan struct{}, maxReaders), parts: make(chan struct{}, maxBodies), log: log,
+	}
 	// Nobody asks for a password here, and pages in a browser reach this port.
 	h.handler = browser.Guard(http.HandlerFunc(h.serve))
 	return h
@@ -66,6 +88,14 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 // query answers one statement.
 func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
+	r.Body = &patientBody{ReadCloser: r.Body, of: http.NewResponseController(w), ctx: r.Context(), patience: bodyPatience}
+	if multiparts(r) {
+		leave, ok := enter(r.Context(), h.parts)
+		if !ok {
+			return
+		}
+		defer leave()
+	}
 	req, err := newRequest(r, h.users)
 	if err != nil {
 		h.fail(w, err)
@@ -75,12 +105,18 @@ func (h *handler) query(w http.ResponseWriter, r *http.Request) {
 	head.Set("X-ClickHouse-Query-Id", req.id)
 	head.Set("X-ClickHouse-Server-Display-Name", h.engine.name)
 	head.Set("X-ClickHouse-Timezone", h.engine.timezone)
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-r.Context().Done():
+	if req.user == ReaderUser {
+		leave, ok := enter(r.Context(), h.readers)
+		if !ok {
+			return
+		}
+		defer leave()
+	}
+	leave, ok := enter(r.Context(), h.slots)
+	if !ok {
 		return
 	}
+	defer leave()
 	q, err := h.running.begin(r.Context(), req)
 	if err != nil {
 		h.fail(w, err)
@@ -194,7 +230,11 @@ func (h *handler) run(ctx context.Context, req *request, q *runningQuery, out *o
 	if req.progress > 0 {
 		defer h.tell(out.w, s, req.progress)()
 	}
-	return h.answer(ctx, s, h.running.withIDs(source, st, req.id), format, streams, req, out)
+	sql, err := h.running.withIDs(source, st, req.id)
+	if err != nil {
+		return err
+	}
+	return h.answer(ctx, s, sql, format, streams, req, out)
 }
 
 // permitted refuses what a request asks for beside its statement: settings, formats,
@@ -210,6 +250,11 @@ func (h *handler) permitted(req *request, st statement, source, format string) e
 	}
 	if err := st.checkParameters(req.params); err != nil {
 		return err
+	}
+	if req.user == ReaderUser {
+		if err := st.checkReader(req.params); err != nil {
+			return err
+		}
 	}
 	for _, t := range req.externals {
 		if err := t.check(); err != nil {

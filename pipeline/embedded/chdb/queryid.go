@@ -2,7 +2,6 @@ package chdb
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -150,31 +149,47 @@ type edit struct {
 	text       string
 }
 
+// maxIDs bounds the text that ids add to a statement: each place that asks for them has
+// those of all that run, and the statement's own text.
+const maxIDs = 4 * maxMaxQuery
+
 // withIDs is the statement, up to its end, with the clients' ids.
-func (r *running) withIDs(source string, st statement, id string) string {
+func (r *running) withIDs(source string, st statement, id string) (string, error) {
 	source = source[:st.end]
 	c := &checker{tokens: st.tokens}
 	killed := c.at(0).word("KILL") && c.at(1).word("QUERY")
 	var edits []edit
+	added := 0
+	put := func(start, end int, text string) {
+		edits = append(edits, edit{start, end, text})
+		added += len(text)
+	}
 	for i, tok := range c.tokens {
+		if added > maxIDs {
+			return "", newException(62, "SYNTAX_ERROR", "The statement asks too often for what runs")
+		}
 		before, after := c.at(i-1), c.at(i+1)
 		end := tok.start + len(tok.text)
 		switch {
 		case !tok.names() || before.is("."):
 		case killed && idColumns[tok.value] && !after.is("("):
-			edits = append(edits, edit{tok.start, end, r.idOf(tok.value)})
+			put(tok.start, end, r.idOf(tok.value))
 		case tok.value == "system" && after.is(".") && c.at(i+2).value == "processes" && !c.at(i+3).is(".") && (before.word("FROM") || before.word("JOIN") || before.is(",")):
-			edits = append(edits, edit{tok.start, c.endOf(i + 2), r.processes(source, id) + c.aliasBehind(i+3, " AS processes")})
+			put(tok.start, c.endOf(i+2), r.processes(source, id)+c.aliasBehind(i+3, " AS processes"))
 		case i == 0 && tok.word("SHOW") && after.word("PROCESSLIST"):
-			edits = append(edits, edit{tok.start, c.endOf(i + 1), "SELECT * FROM " + r.processes(source, id) + " ORDER BY elapsed DESC"})
+			put(tok.start, c.endOf(i+1), "SELECT * FROM "+r.processes(source, id)+" ORDER BY elapsed DESC")
 		case idFunctions[strings.ToUpper(tok.value)] && after.is("(") && c.at(i+2).is(")"):
-			edits = append(edits, edit{tok.start, c.endOf(i + 2), "(" + quoteString(id) + " AS " + quoteIdentifier(tok.value+"()") + ")"})
+			put(tok.start, c.endOf(i+2), "("+quoteString(id)+" AS "+quoteIdentifier(tok.value+"()")+")")
 		}
 	}
-	for _, e := range slices.Backward(edits) {
-		source = source[:e.start] + e.text + source[e.end:]
+	var out strings.Builder
+	at := 0
+	for _, e := range edits {
+		out.WriteString(source[at:e.start] + e.text)
+		at = e.end
 	}
-	return source
+	out.WriteString(source[at:])
+	return out.String(), nil
 }
 
 func (c *checker) endOf(i int) int { return c.at(i).start + len(c.at(i).text) }

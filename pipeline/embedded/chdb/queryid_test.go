@@ -166,3 +166,13 @@ func TestAClientThatGoesAtOnceLeavesNothingBehind(t *testing.T) {
 	},
 		10*time.Second, 20*time.Millisecond)
 }
+
+func TestAStatementAsksForWhatRunsABoundedNumberOfTimes(t *testing.T) {
+	w := newWeb(t, chdbtest.Start(t))
+	sql := "SELECT 1 FROM system.processes" + strings.Repeat(", system.processes", 6000)
+	started := time.Now()
+	a := w.post(sql, "readonly", "1")
+	assert.Equal(t, "62", a.head.Get("X-ClickHouse-Exception-Code"))
+	assert.Contains(t, a.body, "asks too often")
+	assert.Less(t, time.Since(started), 10*time.Second)
+}

@@ -72,7 +72,7 @@ func newRequest(r *http.Request, users handover) (*request, error) {
 		return nil, err
 	}
 	var tables []external
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+	if multiparts(r) {
 		if tables, err = readParts(r, body, query); err != nil {
 			return nil, err
 		}
@@ -230,7 +230,9 @@ func (req *request) readExpressions(rows string) error {
 	if n > maxExpressions {
 		return nil
 	}
-	req.expressions, err = checkRows(rows + head.String())
+	understood, err := checkRows(rows + head.String())
+	// The rows of external tables are not looked at, and are read on the same connection.
+	req.expressions = understood && len(req.externals) == 0
 	return err
 }
 

@@ -101,7 +101,7 @@ func (p *sessions) fresh(req *request) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.addExternals(req.externals)
+	_, err = s.addExternals(req.externals)
 	if err == nil && len(level) > 0 {
 		_, err = s.text("SET readonly = " + quoteString(level[len(level)-1].value))
 	}
@@ -120,7 +120,8 @@ func takenBack(settings []pair) []pair {
 
 // prepare applies a request's database and settings to a kept session.
 func (k *keptSession) prepare(req *request) error {
-	s := k.session
+	s, tables := k.session, req.externals
+	req.externals = nil // none is made, and so none is dropped, until all else is well
 	if k.expressions != req.expressions {
 		value := map[bool]string{false: "0", true: "1"}[req.expressions]
 		if _, err := s.text("SET " + strings.Join(expressionSettings, " = "+value+", ") + " = " + value); err != nil {
@@ -140,7 +141,9 @@ func (k *keptSession) prepare(req *request) error {
 	if err := k.set(sets); err != nil {
 		return err
 	}
-	return s.addExternals(req.externals)
+	made, err := s.addExternals(tables)
+	req.externals = tables[:made]
+	return err
 }
 
 func (k *keptSession) set(sets []string) error {
@@ -205,7 +208,7 @@ func (p *sessions) keep(req *request) (*keptSession, error) {
 		return k, nil
 	case req.sessionCheck:
 		return nil, newException(372, "SESSION_NOT_FOUND", "Session "+req.session+" not found")
-	case len(p.kept) >= maxSessions:
+	case len(p.kept) >= maxSessions, req.user == ReaderUser && p.readers() >= maxSessions/2:
 		return nil, newException(202, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many sessions")
 	}
 	var s *session
@@ -220,6 +223,16 @@ func (p *sessions) keep(req *request) (*keptSession, error) {
 	k.expire.Stop()
 	p.kept[req.session] = k
 	return k, nil
+}
+
+// readers are the kept sessions of the reader, which leave some to the others.
+func (p *sessions) readers() (n int) {
+	for _, k := range p.kept {
+		if k.session == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // give ends a request's use of a session. One that keeps what it should not (a limit that

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 )
 
 const (
@@ -27,6 +29,28 @@ var readerMay = map[string]bool{
 	"max_execution_time": true, "enable_http_compression": true, "http_zlib_compression_level": true,
 	"send_progress_in_http_headers": true, "http_headers_progress_interval_ms": true,
 	"output_format_json_quote_64bit_integers": true,
+}
+
+// hiddenFromReader are the tables of system in which the texts of others' statements stand.
+// The engine shows a user its own, and the reader is a role of the same user to it.
+var hiddenFromReader = words("processes user_processes processlist errors query_cache asynchronous_inserts background_schedule_pool")
+
+// checkReader refuses what would show the reader the statements of others, by name.
+func (st statement) checkReader(params []pair) error {
+	names := func(s string) bool { return hiddenFromReader[strings.ToLower(s)] }
+	identifiers := false
+	for _, tok := range st.tokens {
+		if tok.names() && names(tok.value) {
+			return newException(497, "ACCESS_DENIED", tok.value+" is not for the user "+ReaderUser+". A column of this name is written in another way: COLUMNS('...')")
+		}
+		identifiers = identifiers || tok.word("Identifier")
+	}
+	for _, p := range params {
+		if identifiers && slices.ContainsFunc(strings.FieldsFunc(p.value, func(r rune) bool { return strings.ContainsRune(".`\"' \t\r\n", r) }), names) {
+			return newException(497, "ACCESS_DENIED", shortened(p.value)+" is not for the user "+ReaderUser)
+		}
+	}
+	return nil
 }
 
 // handover is what the parent says to the child on its standard input, where neither

@@ -3,6 +3,7 @@ package chdb_test
 import (
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -125,4 +126,28 @@ func TestAPageInABrowserOnlyReads(t *testing.T) {
 		}
 	}
 	require.Empty(t, w.must("SHOW TABLES"))
+}
+
+func TestTheReaderDoesNotSeeWhatOthersAsk(t *testing.T) {
+	w := startWithReader(t)
+	reader := basic("reader", readersPassword)
+	for _, sql := range []string{"SHOW PROCESSLIST", "SELECT query FROM system.processes", "SELECT * FROM system.user_processes", "SELECT * FROM `system`.`processes`", "SELECT last_error_message FROM system.errors"} {
+		assert.Equal(t, "497", w.post(sql, reader...).head.Get("X-ClickHouse-Exception-Code"), sql)
+		assert.Equal(t, http.StatusOK, w.post(sql).status, sql)
+	}
+	assert.Equal(t, "497", w.post("SELECT * FROM system.{t:Identifier}", append(reader, "param_t", "processes")...).head.Get("X-ClickHouse-Exception-Code"))
+	for _, sql := range []string{"SELECT name FROM system.databases", "SELECT count() FROM system.tables", "SELECT count() FROM system.columns", "SELECT count() FROM system.functions", "SELECT count() FROM system.settings", "SELECT 1 FROM system.one"} {
+		assert.Equal(t, http.StatusOK, w.post(sql, reader...).status, sql)
+	}
+}
+
+func TestTheReaderLeavesSessionsToOthers(t *testing.T) {
+	w := startWithReader(t)
+	reader := basic("reader", readersPassword)
+	codes := map[string]int{}
+	for i := range 501 {
+		codes[w.post("SELECT 1", append(reader, "session_id", strconv.Itoa(i))...).head.Get("X-ClickHouse-Exception-Code")]++
+	}
+	assert.Equal(t, map[string]int{"": 500, "202": 1}, codes)
+	assert.Equal(t, http.StatusOK, w.post("SELECT 1", "session_id", "s").status)
 }

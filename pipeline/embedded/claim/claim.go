@@ -65,6 +65,9 @@ type Dir struct {
 // lockName is the file that carries the lock and the note.
 const lockName = "lock.json"
 
+// enough looks at a lock that is held: one of them may have met who only looks.
+const enough = 3
+
 // Directory claims dir, which is created if missing. It waits up to patience for a
 // holder that is about to give it back: a command, or the child of a dead process
 // that is about to notice. A service that lives is reported at once, as *HeldError.
@@ -76,7 +79,7 @@ func Directory(dir string, patience time.Duration) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock of data directory: %w", err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for looks, deadline := 1, time.Now().Add(patience); ; looks++ {
 		err = flock(file)
 		if err == nil {
 			return &Dir{file: file}, nil
@@ -86,10 +89,13 @@ func Directory(dir string, patience time.Duration) (*Dir, error) {
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			_ = file.Close()
 			return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
-		case note.Addr != "" && Alive(note.PID), time.Now().After(deadline):
+		// Who only looks (Holder) has the lock for a moment, and the note may be of a
+		// service before this one that had the same process id, as in a container.
+		case note.Addr != "" && Alive(note.PID) && looks > enough, time.Now().After(deadline):
 			_ = file.Close()
 			return nil, &HeldError{Dir: dir, Note: note}
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -176,8 +182,11 @@ func Holder(dir string) (Note, bool) {
 		return Note{}, false
 	}
 	defer func() { _ = file.Close() }()
-	if flock(file) == nil {
-		return Note{}, false // closing the file gives the lock back
+	for range enough { // another look may be what holds it
+		if flock(file) == nil {
+			return Note{}, false // closing the file gives the lock back
+		}
+		time.Sleep(time.Millisecond)
 	}
 	note := readNote(file)
 	if !Alive(note.PID) {
