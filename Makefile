@@ -91,7 +91,7 @@ faults: setup ## kill, pause and cut off the real program: nothing lost, nothing
 	$(GO) run ./benchmarks/faults $(ARGS)
 
 faults-kafka: setup ## the same, and the conformance suite, on a real Apache Kafka, which Maven fetches (needs java and mvn)
-	benchmarks/apachekafka/fetch.sh .cache/kafka
+	pipeline/kafka/kafkatest/fetch.sh .cache/kafka
 	PLUMBLINE_TEST_KAFKA=$(abspath .cache/kafka) $(GO) test -count=1 -run Apache ./pipeline/kafka
 	$(GO) run ./benchmarks/faults --kafka .cache/kafka $(ARGS)
 

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -126,9 +126,9 @@ func (c *teller) completed(a *schemas.Alert) {
 }
 
 func TestNoAlertContradictsItsEvents(t *testing.T) {
-	for _, tails := range []generator.Tails{generator.TailsNB, generator.TailsHeavy} {
+	for _, tails := range []simulator.Tails{simulator.TailsNB, simulator.TailsHeavy} {
 		t.Run(string(tails), func(t *testing.T) {
-			fleet, err := generator.New(generator.Options{Agents: 80, Days: 21, Seed: 11, Tails: tails, Kinds: generator.Kinds()})
+			fleet, err := simulator.New(simulator.Options{Agents: 80, Days: 21, Seed: 11, Tails: tails, Kinds: simulator.Kinds()})
 			require.NoError(t, err)
 			c := &teller{t: t, ids: map[string]bool{}, episodes: map[string]*told{}}
 			d, err := detector.New(detector.DefaultConfig(), c)

@@ -13,7 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -194,7 +194,7 @@ func valid(t *testing.T, s *jsonschema.Schema, text []byte) error {
 
 func TestEventsFollowTheActivitySchemaAsSentAndAsRouteWritesThem(t *testing.T) {
 	s := compiled(t, "activity.schema.json")
-	fleet, err := generator.New(generator.Options{Agents: 20, Days: 2, Seed: 3})
+	fleet, err := simulator.New(simulator.Options{Agents: 20, Days: 2, Seed: 3})
 	require.NoError(t, err)
 	var lines [][]byte
 	for ev := (schemas.Activity{}); fleet.Next(&ev); {

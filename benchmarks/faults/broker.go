@@ -7,8 +7,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/apachekafka"
-	embedded "github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
+	embedded "github.com/plumbline-sec/plumbline/internal/embedded/broker"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka/kafkatest"
 )
 
 // broker is the Kafka of a case. It comes back with its data, at its address.
@@ -33,7 +33,7 @@ func (h *harness) newBroker(dir string) (broker, error) {
 	}
 	var b broker = &embeddedBroker{listen: listen, advertise: advertise, dir: filepath.Join(dir, "kafka")}
 	if h.o.kafkaHome != "" {
-		b = &apachekafka.Broker{Home: h.o.kafkaHome, Listen: listen, Advertise: advertise, Dir: filepath.Join(dir, "kafka")}
+		b = &kafkatest.Broker{Home: h.o.kafkaHome, Listen: listen, Advertise: advertise, Dir: filepath.Join(dir, "kafka")}
 	}
 	return b, b.Start()
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 )
 
 // disk is a small file system: a case can fill it without hurting anybody.

@@ -33,7 +33,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&o.kills, "kills", 20, "kill -9 restarts of the case that loops")
 	flag.IntVar(&o.agents, "agents", 30, "agents of the fleet")
 	flag.IntVar(&o.days, "days", 20, "days of its history")
-	flag.StringVar(&o.kafkaHome, "kafka", "", "directory of a Kafka to use in place of the embedded broker: see benchmarks/apachekafka")
+	flag.StringVar(&o.kafkaHome, "kafka", "", "directory of a Kafka to use in place of the embedded broker: see pipeline/kafka/kafkatest")
 	out := flag.String("out", "", "directory to write the table into, as faults.md")
 	keep := flag.Bool("keep", false, "keep the directory with logs and data")
 	flag.Parse()

@@ -20,10 +20,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/apachekafka"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka/kafkatest"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -41,7 +41,7 @@ type world struct {
 	disk   *disk  // of its own, where the case wants one
 	link   *proxy // in front of the broker, where there is one only
 	// cluster is the broker of a case that wants three.
-	cluster *apachekafka.Cluster
+	cluster *kafkatest.Cluster
 	client  *kafka.Client
 	rng     *rand.Rand
 	starts  int
@@ -172,7 +172,7 @@ func (w *world) alone() (addrs []string, err error) {
 // clustered starts three brokers of Apache Kafka.
 func (w *world) clustered() ([]string, error) {
 	var err error
-	if w.cluster, err = apachekafka.NewCluster(w.h.o.kafkaHome, filepath.Join(w.dir, "kafka")); err != nil {
+	if w.cluster, err = kafkatest.NewCluster(w.h.o.kafkaHome, filepath.Join(w.dir, "kafka")); err != nil {
 		return nil, err
 	}
 	w.broker = w.cluster

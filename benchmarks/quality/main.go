@@ -18,13 +18,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 )
 
 type options struct {
 	seeds, first, agents, days, attacks int
-	tails                               []generator.Tails
+	tails                               []simulator.Tails
 	strength                            float64
 	json, quick                         bool
 	out, dojo, rcf                      string
@@ -65,9 +65,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	switch *tails {
 	case "both":
-		o.tails = []generator.Tails{generator.TailsNB, generator.TailsHeavy}
+		o.tails = []simulator.Tails{simulator.TailsNB, simulator.TailsHeavy}
 	default:
-		o.tails = []generator.Tails{generator.Tails(*tails)}
+		o.tails = []simulator.Tails{simulator.Tails(*tails)}
 	}
 	o.json = *output == "json"
 	if !o.json && *output != "text" || flags.NArg() > 0 || o.seeds < 1 {
@@ -113,13 +113,13 @@ func measure(o options, stdout, stderr io.Writer) error {
 }
 
 // runSeed runs one seed honest and attacked.
-func runSeed(o options, seed uint64, tails generator.Tails, cfg detector.Config) (report, error) {
-	opt := generator.Options{Agents: o.agents, Days: o.days, Seed: seed, Tails: tails}
+func runSeed(o options, seed uint64, tails simulator.Tails, cfg detector.Config) (report, error) {
+	opt := simulator.Options{Agents: o.agents, Days: o.days, Seed: seed, Tails: tails}
 	honest, err := play(opt, cfg, false)
 	if err != nil {
 		return report{}, err
 	}
-	opt.Kinds, opt.Count, opt.Strength = generator.Kinds(), o.attacks, o.strength
+	opt.Kinds, opt.Count, opt.Strength = simulator.Kinds(), o.attacks, o.strength
 	attacked, err := play(opt, cfg, false)
 	if err != nil {
 		return report{}, err
@@ -128,7 +128,7 @@ func runSeed(o options, seed uint64, tails generator.Tails, cfg detector.Config)
 		Name: fmt.Sprintf("seed %d", seed), Tails: tails, Budget: cfg.AlertsPerAgentDay,
 		Events: honest.events + attacked.events, Seconds: honest.seconds + attacked.seconds,
 		BytesPerAgent: honest.heapPerAgent, StatedBytesPerAgent: honest.statedPerAgent,
-		Attacks: map[generator.Kind]*tally{}, EWMAAttacks: map[generator.Kind]*tally{}, ZScoreAttacks: map[generator.Kind]*tally{},
+		Attacks: map[simulator.Kind]*tally{}, EWMAAttacks: map[simulator.Kind]*tally{}, ZScoreAttacks: map[simulator.Kind]*tally{},
 	}
 	r.Honest = rates(honest, honest.detector, nil)
 	r.Attacked = rates(attacked, attacked.detector, attacked.labels)
@@ -147,7 +147,7 @@ func runSeed(o options, seed uint64, tails generator.Tails, cfg detector.Config)
 func sum(seeds []report) report {
 	s := report{
 		Name: "all", Tails: seeds[0].Tails, Budget: seeds[0].Budget,
-		Attacks: map[generator.Kind]*tally{}, EWMAAttacks: map[generator.Kind]*tally{}, ZScoreAttacks: map[generator.Kind]*tally{},
+		Attacks: map[simulator.Kind]*tally{}, EWMAAttacks: map[simulator.Kind]*tally{}, ZScoreAttacks: map[simulator.Kind]*tally{},
 	}
 	for _, r := range seeds {
 		s.Events += r.Events

@@ -15,10 +15,10 @@ import (
 
 	"gonum.org/v1/gonum/stat/distuv"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/benchmarks/origin"
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/detector/signal"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -96,14 +96,14 @@ func writeFleets(b *strings.Builder, o options, r *report) {
 	row("all days", func(u *budgetUse) share { return u.All })
 	row("first 14 days", func(u *budgetUse) share { return u.Early })
 	row("after day 14", func(u *budgetUse) share { return u.Settled })
-	for _, a := range generator.Archetypes() {
+	for _, a := range simulator.Archetypes() {
 		row("after day 14: "+a.String(), func(u *budgetUse) share { return u.Archetypes[a.String()] })
 	}
 	fmt.Fprintf(b, "\nStrongest signals of these alerts: %s. %d alerts came within two days of a legitimate change (a new tool of the group, an agent that joined), %d of them after day 14.\n",
 		names(r.Honest.Signals), r.Changes, r.SettledChanges)
 	b.WriteString("\n| attack | found | events to alert (median) | hours to alert (median) | strongest signals | Poisson EWMA | z-score |\n|---|---|---|---|---|---|---|\n")
 	total := [3]tally{}
-	for _, kind := range generator.Kinds() {
+	for _, kind := range simulator.Kinds() {
 		t, e, z := r.Attacks[kind], r.EWMAAttacks[kind], r.ZScoreAttacks[kind]
 		if t == nil {
 			continue
@@ -146,7 +146,7 @@ func writeSweep(b *strings.Builder, o options, progress io.Writer) error {
 		cfg.AlertsPerAgentDay = budget
 		var seeds []report
 		for i := range sweepSeeds {
-			r, err := runSeed(o, uint64(otherSeeds+i), generator.TailsNB, cfg)
+			r, err := runSeed(o, uint64(otherSeeds+i), simulator.TailsNB, cfg)
 			if err != nil {
 				return err
 			}
@@ -187,7 +187,7 @@ func writeSweep(b *strings.Builder, o options, progress io.Writer) error {
 	return nil
 }
 
-func caught(attacks map[generator.Kind]*tally) float64 {
+func caught(attacks map[simulator.Kind]*tally) float64 {
 	found, all := 0, 0
 	for _, t := range attacks {
 		found += t.Found
@@ -204,7 +204,7 @@ func writeAblation(b *strings.Builder, o options, progress io.Writer) error {
 		cfg.Signals = map[string]detector.SignalConfig{off: {Off: true}}
 		var seeds []report
 		for i := range ablationSeeds {
-			r, err := runSeed(o, uint64(otherSeeds+100+i), generator.TailsNB, cfg)
+			r, err := runSeed(o, uint64(otherSeeds+100+i), simulator.TailsNB, cfg)
 			if err != nil {
 				return report{}, err
 			}
@@ -254,7 +254,7 @@ func signalNames() (out []string) {
 
 // writeTimeline draws an attacked agent's hours.
 func writeTimeline(b *strings.Builder, o options) error {
-	opt := generator.Options{Agents: o.agents, Days: o.days, Seed: otherSeeds, Tails: generator.TailsNB, Kinds: []generator.Kind{generator.KindBurst}, Count: 6}
+	opt := simulator.Options{Agents: o.agents, Days: o.days, Seed: otherSeeds, Tails: simulator.TailsNB, Kinds: []simulator.Kind{simulator.KindBurst}, Count: 6}
 	p, err := play(opt, detector.DefaultConfig(), true)
 	if err != nil {
 		return err
@@ -262,7 +262,7 @@ func writeTimeline(b *strings.Builder, o options) error {
 	for _, l := range p.labels {
 		id := who{l.TenantID, l.AgentID}
 		begin := l.Start - 6*day
-		if len(p.detector[id]) == 0 || p.agents[id].Archetype != generator.Diurnal {
+		if len(p.detector[id]) == 0 || p.agents[id].Archetype != simulator.Diurnal {
 			continue
 		}
 		var seen, high []point

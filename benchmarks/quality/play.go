@@ -4,8 +4,8 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -59,10 +59,10 @@ func (r *recorder) Window(w *schemas.Window) {
 // played is what a fleet and the detectors made of each other.
 type played struct {
 	from, to  schemas.Millis
-	agents    map[who]generator.AgentInfo
+	agents    map[who]simulator.AgentInfo
 	agentDays map[who][]schemas.Millis // days since from on which it was active
-	labels    []generator.Label
-	changes   []generator.Change
+	labels    []simulator.Label
+	changes   []simulator.Change
 
 	detector, ewma, zscore alarms
 	windows                map[who][]schemas.Window
@@ -74,12 +74,12 @@ type played struct {
 }
 
 // play runs a fleet through a new detector and the baseline to compare with.
-func play(o generator.Options, cfg detector.Config, windows bool) (*played, error) {
-	fleet, err := generator.New(o)
+func play(o simulator.Options, cfg detector.Config, windows bool) (*played, error) {
+	fleet, err := simulator.New(o)
 	if err != nil {
 		return nil, err
 	}
-	p := &played{agents: map[who]generator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}, ewma: alarms{}, zscore: alarms{}}
+	p := &played{agents: map[who]simulator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}, ewma: alarms{}, zscore: alarms{}}
 	p.from, p.to = fleet.Span()
 	for _, a := range fleet.Agents() {
 		p.agents[who{a.TenantID, a.AgentID}] = a

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/stat/distuv"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -47,9 +47,9 @@ func TestAlertsAreCountedOnAgentsWithoutALabelOnly(t *testing.T) {
 	}
 	p := &played{
 		from: 1000 * day,
-		agents: map[who]generator.AgentInfo{
-			quiet:    {TenantID: "default", AgentID: "quiet", Archetype: generator.Rare},
-			attacked: {TenantID: "default", AgentID: "attacked", Archetype: generator.Steady},
+		agents: map[who]simulator.AgentInfo{
+			quiet:    {TenantID: "default", AgentID: "quiet", Archetype: simulator.Rare},
+			attacked: {TenantID: "default", AgentID: "attacked", Archetype: simulator.Steady},
 		},
 		agentDays: map[who][]schemas.Millis{quiet: days, attacked: days[:10]},
 	}
@@ -60,7 +60,7 @@ func TestAlertsAreCountedOnAgentsWithoutALabelOnly(t *testing.T) {
 		quiet:    {at(3, true, "call_rate"), at(3, false, "call_rate"), at(14, true, "drift"), at(19, true, "drift")},
 		attacked: {at(2, true, "call_rate")},
 	}
-	b := rates(p, found, []generator.Label{{TenantID: "default", AgentID: "attacked"}})
+	b := rates(p, found, []simulator.Label{{TenantID: "default", AgentID: "attacked"}})
 	assert.Equal(t, share{3, 20}, b.All)
 	assert.Equal(t, share{1, 14}, b.Early)
 	assert.Equal(t, share{2, 6}, b.Settled)
@@ -72,7 +72,7 @@ func TestAlertsAreCountedOnAgentsWithoutALabelOnly(t *testing.T) {
 
 func TestAnAttackIsFoundByAnAlertInItsTime(t *testing.T) {
 	id := who{"default", "bot"}
-	l := generator.Label{TenantID: "default", AgentID: "bot", Kind: generator.KindSweep, Start: 10 * hour, End: 12 * hour}
+	l := simulator.Label{TenantID: "default", AgentID: "bot", Kind: simulator.KindSweep, Start: 10 * hour, End: 12 * hour}
 	for _, c := range []struct {
 		name        string
 		found       alarms
@@ -90,9 +90,9 @@ func TestAnAttackIsFoundByAnAlertInItsTime(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			into := map[generator.Kind]*tally{}
+			into := map[simulator.Kind]*tally{}
 			credit(into, l, c.found, c.honest)
-			got := into[generator.KindSweep]
+			got := into[simulator.KindSweep]
 			assert.Equal(t, 1, got.Attacks)
 			assert.Equal(t, c.want, got.Found)
 			assert.Equal(t, c.lucky, got.Luck)
@@ -108,7 +108,7 @@ func TestAnAttackIsFoundByAnAlertInItsTime(t *testing.T) {
 func TestSeveritiesAreSortedByWhatTheyBelongTo(t *testing.T) {
 	bot, other := who{"default", "bot"}, who{"default", "other"}
 	p := &played{
-		labels: []generator.Label{{TenantID: "default", AgentID: "bot", Kind: generator.KindExfilFast, Start: 10 * hour, End: 12 * hour}},
+		labels: []simulator.Label{{TenantID: "default", AgentID: "bot", Kind: simulator.KindExfilFast, Start: 10 * hour, End: 12 * hour}},
 		detector: alarms{
 			bot: {
 				{at: 9 * hour, episode: "a", severity: schemas.SeverityLow},
@@ -129,7 +129,7 @@ func TestSeveritiesAreSortedByWhatTheyBelongTo(t *testing.T) {
 func TestSeverityMeansSomething(t *testing.T) {
 	var sum severityUse
 	for seed := uint64(201); seed <= 204; seed++ {
-		p, err := play(generator.Options{Agents: 120, Days: 35, Seed: seed, Tails: generator.TailsNB, Kinds: generator.Kinds()}, detector.DefaultConfig(), false)
+		p, err := play(simulator.Options{Agents: 120, Days: 35, Seed: seed, Tails: simulator.TailsNB, Kinds: simulator.Kinds()}, detector.DefaultConfig(), false)
 		require.NoError(t, err)
 		u := useOf(p)
 		sum.plus(&u)
@@ -166,7 +166,7 @@ func TestTheReportHoldsEveryAttackAndEveryAgentDay(t *testing.T) {
 	}
 	var text bytes.Buffer
 	require.NoError(t, printText(&text, got))
-	for _, k := range generator.Kinds() {
+	for _, k := range simulator.Kinds() {
 		assert.Contains(t, text.String(), "\n"+string(k)+" ")
 	}
 }

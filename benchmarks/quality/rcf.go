@@ -16,8 +16,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -142,11 +142,11 @@ func writeForest(b *strings.Builder, o options, progress io.Writer) error {
 	cost := 0
 	for seed := range rcfSeeds {
 		fmt.Fprintf(progress, "quality: random cut forest, seed %d\n", o.first+seed)
-		opt := generator.Options{Agents: o.agents, Days: o.days, Seed: uint64(o.first + seed)}
+		opt := simulator.Options{Agents: o.agents, Days: o.days, Seed: uint64(o.first + seed)}
 		var run [2]*played
 		for i := range run {
 			if i == 1 {
-				opt.Kinds, opt.Count, opt.Strength = generator.Kinds(), o.attacks, o.strength
+				opt.Kinds, opt.Count, opt.Strength = simulator.Kinds(), o.attacks, o.strength
 			}
 			p, err := play(opt, detector.DefaultConfig(), true)
 			if err != nil {
@@ -167,7 +167,7 @@ func writeForest(b *strings.Builder, o options, progress io.Writer) error {
 		runs = append(runs, run)
 	}
 	threshold := forestThreshold(honest, cost)
-	own, theirs := map[generator.Kind]*tally{}, map[generator.Kind]*tally{}
+	own, theirs := map[simulator.Kind]*tally{}, map[simulator.Kind]*tally{}
 	var micros, bytesEach, update, each float64
 	alerts := 0
 	for i, run := range runs {
@@ -186,7 +186,7 @@ func writeForest(b *strings.Builder, o options, progress io.Writer) error {
 		"hour and weekday. %d fleets, tails nb. Its threshold is the one at which it costs as many alerts on honest traffic as Plumbline: %d, and %d.\n\n"+
 		"| attack | Plumbline | Random Cut Forest |\n|---|---|---|\n", rcfSeeds, cost, alerts)
 	var total [2]tally
-	for _, kind := range generator.Kinds() {
+	for _, kind := range simulator.Kinds() {
 		if own[kind] == nil {
 			continue
 		}

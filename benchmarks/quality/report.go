@@ -9,7 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -105,7 +105,7 @@ func (t *tally) plus(o *tally) *tally {
 // report is one seed, or the sum of several.
 type report struct {
 	Name    string          `json:"name"`
-	Tails   generator.Tails `json:"tails"`
+	Tails   simulator.Tails `json:"tails"`
 	Budget  float64         `json:"alerts_per_agent_day"`
 	Events  uint64          `json:"events"`
 	Seconds float64         `json:"detector_seconds"`
@@ -119,14 +119,14 @@ type report struct {
 	// tool for the group, an agent that joined.
 	Changes        int                       `json:"honest_alerts_near_changes"`
 	SettledChanges int                       `json:"honest_alerts_near_changes_after_day_14"`
-	Attacks        map[generator.Kind]*tally `json:"attacks"`
+	Attacks        map[simulator.Kind]*tally `json:"attacks"`
 	Severity       severityUse               `json:"severity"`
 
 	ZScore        budgetUse                 `json:"z_score_honest"`
-	ZScoreAttacks map[generator.Kind]*tally `json:"z_score_attacks"`
+	ZScoreAttacks map[simulator.Kind]*tally `json:"z_score_attacks"`
 
 	EWMA        budgetUse                 `json:"poisson_ewma_honest"`
-	EWMAAttacks map[generator.Kind]*tally `json:"poisson_ewma_attacks"`
+	EWMAAttacks map[simulator.Kind]*tally `json:"poisson_ewma_attacks"`
 }
 
 // after is how long an alert may come after the last event of an attack: the
@@ -134,7 +134,7 @@ type report struct {
 const after = hour
 
 // rates counts the alerts that opened on agents without a label.
-func rates(p *played, found alarms, labels []generator.Label) budgetUse {
+func rates(p *played, found alarms, labels []simulator.Label) budgetUse {
 	b := newBudgetUse()
 	attacked := map[who]bool{}
 	for _, l := range labels {
@@ -179,7 +179,7 @@ func rates(p *played, found alarms, labels []generator.Label) budgetUse {
 func nearChanges(p *played) (all, late int) {
 	for id, list := range p.detector {
 		for _, x := range list {
-			near := func(c generator.Change) bool {
+			near := func(c simulator.Change) bool {
 				if c.What == "upgrade" {
 					return false // nothing but the version changes
 				}
@@ -198,7 +198,7 @@ func nearChanges(p *played) (all, late int) {
 }
 
 // credit enters one attack into its kind.
-func credit(into map[generator.Kind]*tally, l generator.Label, found, honest alarms) {
+func credit(into map[simulator.Kind]*tally, l simulator.Label, found, honest alarms) {
 	id := who{l.TenantID, l.AgentID}
 	in := func(x alarm) bool { return x.at >= l.Start && x.at <= l.End+after }
 	t := &tally{Attacks: 1, Signals: map[string]int{}}
@@ -227,14 +227,14 @@ func printText(w io.Writer, all []report) error {
 	fmt.Fprintf(w, "Budget: alerts opened over the budget of %v an agent-day, 1.00 is the budget; in brackets the alerts.\n"+
 		"Archetypes from day 14; near changes: alerts within two days of a legitimate change, all days and from day 14.\n", all[0].Budget)
 	head := []any{"", "tails", "all days", "days 0-13", "from day 14"}
-	for _, a := range generator.Archetypes() {
+	for _, a := range simulator.Archetypes() {
 		head = append(head, a.String())
 	}
 	row(append(head, "beside attacks", "near changes", "ev/s", "B/agent", "stated", "EWMA")...)
 	for _, r := range all {
 		use := func(s share) string { return fmt.Sprintf("%.2f (%d)", s.ratio(r.Budget), s.Alerts) }
 		cells := []any{r.Name, r.Tails, use(r.Honest.All), use(r.Honest.Early), use(r.Honest.Settled)}
-		for _, a := range generator.Archetypes() {
+		for _, a := range simulator.Archetypes() {
 			cells = append(cells, use(r.Honest.Archetypes[a.String()]))
 		}
 		row(append(cells, use(r.Attacked.All), fmt.Sprintf("%d, %d", r.Changes, r.SettledChanges), fmt.Sprintf("%.0fk", float64(r.Events)/r.Seconds/1e3),
@@ -243,7 +243,7 @@ func printText(w io.Writer, all []report) error {
 	if err := tab.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
-	for _, tails := range []generator.Tails{generator.TailsNB, generator.TailsHeavy} {
+	for _, tails := range []simulator.Tails{simulator.TailsNB, simulator.TailsHeavy} {
 		var part []report
 		for _, r := range all {
 			if r.Tails == tails {
@@ -268,7 +268,7 @@ func printAttacks(w io.Writer, reports []report) {
 	}
 	fmt.Fprintln(tab, "\tluck\tevents to alert\thours to alert\tstrongest signals\tEWMA")
 	total := make([]tally, len(reports)+1)
-	for _, kind := range generator.Kinds() {
+	for _, kind := range simulator.Kinds() {
 		if last.Attacks[kind] == nil {
 			continue
 		}
@@ -297,7 +297,7 @@ func printAttacks(w io.Writer, reports []report) {
 	}
 	fmt.Fprintf(tab, "attacks that move data out, by their highest severity: %v\n", last.Severity.Worst)
 	fmt.Fprintf(tab, "false alerts by signal: %s\n", names(last.Honest.Signals))
-	for _, a := range generator.Archetypes() {
+	for _, a := range simulator.Archetypes() {
 		fmt.Fprintf(tab, "  %s, after day 14: %s\n", a, names(last.Honest.Causes[a.String()]))
 	}
 	tab.Flush() //nolint:errcheck // like fmt.Fprint; the table before would have failed

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -13,7 +13,7 @@ import (
 var severities = [...]string{schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical}
 
 // moving are the attacks that move data out.
-var moving = []generator.Kind{generator.KindExfilFast, generator.KindExfilSlow, generator.KindNewDestination, generator.KindInjection}
+var moving = []simulator.Kind{simulator.KindExfilFast, simulator.KindExfilSlow, simulator.KindNewDestination, simulator.KindInjection}
 
 // split is a number of alerts or episodes that belong to attacks, and of others.
 type split struct {
@@ -104,7 +104,7 @@ func writeSeverity(b *strings.Builder, r *report) {
 	}
 }
 
-func kindNames(kinds []generator.Kind) (out []string) {
+func kindNames(kinds []simulator.Kind) (out []string) {
 	for _, k := range kinds {
 		out = append(out, string(k))
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
 )
 
 // childEnv marks the run of this program that is the engine.

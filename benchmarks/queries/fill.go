@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -45,7 +45,7 @@ type filled struct {
 
 // filler turns events into rows as route, detect and archive do.
 type filler struct {
-	fleet   *generator.Fleet
+	fleet   *simulator.Fleet
 	shards  []*detector.Detector
 	offsets []int64
 	until   schemas.Millis
@@ -67,9 +67,9 @@ type batch struct {
 
 func newFiller(f filling) (*filler, error) {
 	start := f.end.Add(-time.Duration(f.days) * 24 * time.Hour)
-	fleet, err := generator.New(generator.Options{
+	fleet, err := simulator.New(simulator.Options{
 		Agents: max(20, f.rows/f.days/eventsAgentDay), Days: f.days + 1, Start: start, Seed: f.seed,
-		Kinds: generator.Kinds(), Count: max(9, f.rows/f.days/eventsAgentDay/20),
+		Kinds: simulator.Kinds(), Count: max(9, f.rows/f.days/eventsAgentDay/20),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("fill: %w", err)

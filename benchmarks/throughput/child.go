@@ -14,8 +14,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
+	"github.com/plumbline-sec/plumbline/internal/embedded/broker"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -95,7 +95,7 @@ func spawn(ctx context.Context, exe string, args ...string) (*process, string, e
 
 // feedOptions say what a feed writes.
 type feedOptions struct {
-	Fleet     generator.Options
+	Fleet     simulator.Options
 	Canonical bool // as route writes it; else as an agent sends it
 }
 
@@ -142,7 +142,7 @@ func serveFeed(arg string, to io.Writer) error {
 	if err := json.Unmarshal([]byte(arg), &o); err != nil {
 		return fmt.Errorf("feed: %w", err)
 	}
-	fleet, err := generator.New(o.Fleet)
+	fleet, err := simulator.New(o.Fleet)
 	if err != nil {
 		return fmt.Errorf("feed: %w", err)
 	}
@@ -158,7 +158,7 @@ func serveFeed(arg string, to io.Writer) error {
 	for fleet.Next(&ev) {
 		rec.time = ev.Time
 		rec.key = schemas.AppendKey(rec.key[:0], ev.TenantID, ev.AgentID)
-		rec.value = generator.AppendSource(rec.value[:0], &ev)
+		rec.value = simulator.AppendSource(rec.value[:0], &ev)
 		if o.Canonical {
 			in := decode.Record{Topic: sourceTopic, Time: ev.Time, Value: rec.value}
 			dec.Decode(&in, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {

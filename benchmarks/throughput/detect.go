@@ -11,8 +11,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -23,7 +23,7 @@ type fleetSize struct {
 	warm   int           // events before anything is measured
 	events int           // of all rounds together: whole hours of the fleet
 	rate   float64       // of the agents, relative to the ordinary
-	mix    generator.Mix // zero: the ordinary
+	mix    simulator.Mix // zero: the ordinary
 }
 
 // footprint is the memory of one detector.
@@ -80,7 +80,7 @@ const chunk = 200_000
 // are counted: the rarest do not act in that time.
 func (b *bench) detectAt(ctx context.Context, size fleetSize) error {
 	a := &arena{b: b, size: size, dec: decode.NewCanonical(), name: thousands(size.agents) + " agents"}
-	fleet := generator.Options{Agents: size.agents + size.agents/4, Days: 28, Seed: 11, Rate: size.rate, Mix: size.mix}
+	fleet := simulator.Options{Agents: size.agents + size.agents/4, Days: 28, Seed: 11, Rate: size.rate, Mix: size.mix}
 	b.progress("detect: %s: building the fleet", a.name)
 	var err error
 	if a.feed, err = startFeed(ctx, b.exe, feedOptions{Fleet: fleet, Canonical: true}); err != nil {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
@@ -37,9 +37,9 @@ type endToEnd struct {
 
 // recent is a fleet whose time has just passed, so that nothing is clamped and
 // nothing old.
-func recent(agents, days int) generator.Options {
+func recent(agents, days int) simulator.Options {
 	today := time.Now().UTC().Truncate(24 * time.Hour)
-	return generator.Options{Agents: agents, Days: days, Seed: 3, Start: today.AddDate(0, 0, -days)}
+	return simulator.Options{Agents: agents, Days: days, Seed: 3, Start: today.AddDate(0, 0, -days)}
 }
 
 // kafkaClient connects as the service does.

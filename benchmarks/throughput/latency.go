@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -71,7 +71,7 @@ func (b *bench) latencyOf(ctx context.Context, roles string) (err error) {
 	}
 	defer at.close()
 	fleet := recent(2000, 5)
-	fleet.Kinds, fleet.Count, fleet.Window = generator.Kinds(), 400, 4*24*time.Hour
+	fleet.Kinds, fleet.Count, fleet.Window = simulator.Kinds(), 400, 4*24*time.Hour
 	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: fleet})
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 )
 
 func main() {
@@ -129,7 +129,7 @@ const (
 // awake leaves out the agents that sleep at night or act once a day: a million must
 // all be known after some minutes of measuring. At a tenth of the ordinary rate an
 // hour of theirs is short enough to be measured as a whole.
-var awake = generator.Mix{Steady: .6, Bursty: .4}
+var awake = simulator.Mix{Steady: .6, Bursty: .4}
 
 var (
 	fullScale = scale{

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -66,7 +66,7 @@ func (b *bench) siem(_ context.Context) error {
 }
 
 func collectAlerts(agents int) ([]*schemas.Alert, error) {
-	fleet, err := generator.New(generator.Options{Agents: agents, Days: 3, Seed: 5, Kinds: generator.Kinds(), Count: agents / 4})
+	fleet, err := simulator.New(simulator.Options{Agents: agents, Days: 3, Seed: 5, Kinds: simulator.Kinds(), Count: agents / 4})
 	if err != nil {
 		return nil, err
 	}

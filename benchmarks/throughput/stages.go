@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -22,7 +22,7 @@ import (
 
 // load fills a new corpus from a feed of its own.
 func (b *bench) load(ctx context.Context, canonical bool) (*corpus, error) {
-	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: generator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
+	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: simulator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ type stage struct {
 // measureRole runs the rounds of a stage.
 func (b *bench) measureRole(ctx context.Context, s stage) error {
 	canonical := s.topic == pipeline.TopicActivity
-	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: generator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
+	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: simulator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
 	if err != nil {
 		return err
 	}

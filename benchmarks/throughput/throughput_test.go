@@ -15,7 +15,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -152,8 +152,8 @@ func TestAFrameComesBackAsItWas(t *testing.T) {
 
 func TestTheFeedGivesTheEventsOfTheGenerator(t *testing.T) {
 	b := tiny(t)
-	opt := generator.Options{Agents: 50, Days: 1, Seed: 9}
-	fleet, err := generator.New(opt)
+	opt := simulator.Options{Agents: 50, Days: 1, Seed: 9}
+	fleet, err := simulator.New(opt)
 	require.NoError(t, err)
 	source, err := startFeed(t.Context(), b.exe, feedOptions{Fleet: opt})
 	require.NoError(t, err)
@@ -172,7 +172,7 @@ func TestTheFeedGivesTheEventsOfTheGenerator(t *testing.T) {
 		require.True(t, fleet.Next(&want))
 		rec, err := source.next()
 		require.NoError(t, err)
-		require.Equal(t, string(generator.AppendSource(nil, &want)), string(rec.value))
+		require.Equal(t, string(simulator.AppendSource(nil, &want)), string(rec.value))
 		require.Equal(t, want.EventID, ev.EventID)
 		require.Equal(t, want.Time, ev.Time)
 		require.Equal(t, want.TenantID+"/"+want.AgentID, string(c.key(i)))

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/internal/app"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
+	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 )
 
 func TestQueriesAtOnceWithoutAServiceAllAnswer(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
 

@@ -5,7 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 )
 
 // internalClickhouseCmd is the child process of the embedded engine; chdb.Start

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/internal/app"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 )
 
 // damagedEngine serves a migrated database until the test ends, in the place of a

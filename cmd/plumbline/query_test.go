@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/internal/app"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 )
 
 // engine returns the library of the embedded engine.

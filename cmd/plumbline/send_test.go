@@ -18,9 +18,9 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/broker"
+	"github.com/plumbline-sec/plumbline/internal/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
 )

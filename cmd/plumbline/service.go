@@ -15,9 +15,9 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 )
 
 // setupCmd is `plumbline setup`.

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -74,7 +74,7 @@ func (c *simulateCmd) Run(ctx context.Context, g *Globals) (err error) {
 		err = errors.New("interrupted")
 	}
 	found := fleet.Labels()
-	if werr := generator.WriteLabels(labels, found); werr != nil {
+	if werr := simulator.WriteLabels(labels, found); werr != nil {
 		return errors.Join(err, werr)
 	}
 	if err == nil && progress != nil {
@@ -84,12 +84,12 @@ func (c *simulateCmd) Run(ctx context.Context, g *Globals) (err error) {
 }
 
 // fleet builds the fleet that the flags describe.
-func (c *simulateCmd) fleet() (*generator.Fleet, error) {
+func (c *simulateCmd) fleet() (*simulator.Fleet, error) {
 	start, err := parseInstant(c.Start)
 	if err != nil {
 		return nil, fmt.Errorf("--start: %w", err)
 	}
-	kinds, err := generator.ParseScenario(c.Scenario)
+	kinds, err := simulator.ParseScenario(c.Scenario)
 	if err != nil {
 		return nil, err
 	}
@@ -111,14 +111,14 @@ func (c *simulateCmd) fleet() (*generator.Fleet, error) {
 	if c.Attacks > 0 && len(kinds) == 0 {
 		return nil, fmt.Errorf("--attacks %d of no kind: write --scenario attacks, or the kinds", c.Attacks)
 	}
-	return generator.New(generator.Options{
+	return simulator.New(simulator.Options{
 		Agents: c.Agents, Days: c.Days, Start: start, Seed: c.Seed, Kinds: kinds, Count: c.Attacks,
-		Strength: c.Strength, Tails: generator.Tails(c.Tails), Tenants: c.Tenants, Rate: c.Rate,
+		Strength: c.Strength, Tails: simulator.Tails(c.Tails), Tenants: c.Tenants, Rate: c.Rate,
 	})
 }
 
 // progress says now and then how far the fleet's time has come.
-func (c *simulateCmd) progress(con *console, fleet *generator.Fleet) func(schemas.Millis) {
+func (c *simulateCmd) progress(con *console, fleet *simulator.Fleet) func(schemas.Millis) {
 	from, to := fleet.Span()
 	last := time.Now()
 	return func(at schemas.Millis) {

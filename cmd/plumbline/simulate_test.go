@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 )
 
 func TestSimulateWritesTheSameLabelledFleetEveryTime(t *testing.T) {
@@ -33,16 +33,16 @@ func TestSimulateWritesTheSameLabelledFleetEveryTime(t *testing.T) {
 	}
 	written, err := os.ReadFile(labels)
 	require.NoError(t, err)
-	kinds := map[generator.Kind]bool{}
+	kinds := map[simulator.Kind]bool{}
 	for line := range strings.Lines(string(written)) {
-		var l generator.Label
+		var l simulator.Label
 		require.NoError(t, json.Unmarshal([]byte(line), &l))
 		kinds[l.Kind] = true
 		for _, id := range l.EventIDs {
 			require.True(t, events[id], "event %s of %s is not in the output", id, l.Kind)
 		}
 	}
-	require.Equal(t, map[generator.Kind]bool{generator.KindBurst: true, generator.KindNewborn: true}, kinds)
+	require.Equal(t, map[simulator.Kind]bool{simulator.KindBurst: true, simulator.KindNewborn: true}, kinds)
 }
 
 func TestSimulateEndsQuietlyWhenItsReaderHasSeenEnough(t *testing.T) {

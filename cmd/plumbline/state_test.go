@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/embedded/broker"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
 )

@@ -9,9 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
 )
 
 const (

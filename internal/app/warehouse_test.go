@@ -20,10 +20,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 

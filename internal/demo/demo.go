@@ -19,10 +19,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
+	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 type demo struct {
 	opt    Options
 	cfg    *config.Config
-	fleet  *generator.Fleet
+	fleet  *simulator.Fleet
 	screen *screen
 	began  time.Time
 
@@ -121,16 +121,16 @@ func prepare(dir string) error {
 const strength = 3
 
 // newFleet is a fleet whose time ends about now: no event lies in the future.
-func newFleet(o Options, now time.Time) (*generator.Fleet, error) {
-	var kinds []generator.Kind
-	for _, k := range generator.Kinds() {
-		if k != generator.KindRamp { // a ramp takes weeks
+func newFleet(o Options, now time.Time) (*simulator.Fleet, error) {
+	var kinds []simulator.Kind
+	for _, k := range simulator.Kinds() {
+		if k != simulator.KindRamp { // a ramp takes weeks
 			kinds = append(kinds, k)
 		}
 	}
 	days := o.History + o.Live
 	start := now.UTC().Truncate(time.Hour).Add(-time.Duration(days) * 24 * time.Hour)
-	fleet, err := generator.New(generator.Options{
+	fleet, err := simulator.New(simulator.Options{
 		Agents: o.Agents, Days: days, Start: start, Seed: o.Seed,
 		Kinds: kinds, Count: len(kinds), Strength: strength, Settled: true, Window: time.Duration(o.Live) * 24 * time.Hour,
 	})

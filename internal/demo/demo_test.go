@@ -9,15 +9,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 func TestAnAlertBelongsToAnAttackOnItsAgentWhileItLastsAndADayAfter(t *testing.T) {
-	l := generator.Label{TenantID: "default", AgentID: "a", Start: 1_000_000_000, End: 1_000_060_000}
+	l := simulator.Label{TenantID: "default", AgentID: "a", Start: 1_000_000_000, End: 1_000_060_000}
 	at := func(agent string, when schemas.Millis) *schemas.Alert {
 		return &schemas.Alert{TenantID: "default", Agent: schemas.AlertAgent{ID: agent}, Time: when}
 	}
@@ -47,7 +47,7 @@ func TestNoEventOfTheFleetLiesInTheFuture(t *testing.T) {
 	for f.Next(&ev) {
 		require.LessOrEqual(t, ev.Time, end)
 	}
-	require.Len(t, f.Labels(), len(generator.Kinds())-1, "every kind but the ramp")
+	require.Len(t, f.Labels(), len(simulator.Kinds())-1, "every kind but the ramp")
 }
 
 func TestAnUpdateIsShownWhereItSaysSomethingNew(t *testing.T) {

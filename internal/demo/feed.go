@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/internal/app"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -45,7 +45,7 @@ func (d *demo) send(ctx context.Context) error {
 	tp := pipeline.TopicPartition{Topic: topic}
 	_, end := d.fleet.Span()
 	live := d.liveFrom()
-	pace := generator.Pace{From: live, Speed: float64(end-live) / float64(d.opt.Duration.Milliseconds())}
+	pace := simulator.Pace{From: live, Speed: float64(end-live) / float64(d.opt.Duration.Milliseconds())}
 	d.feed.agentDays = make(map[agentDay]struct{})
 	d.screen.phase("history", d.opt.History)
 	var began time.Time
@@ -118,7 +118,7 @@ func (d *demo) add(ev *schemas.Activity) {
 		tenant = schemas.DefaultTenant
 	}
 	key := schemas.AppendKey(nil, tenant, ev.AgentID)
-	d.feed.records = append(d.feed.records, pipeline.Record{Key: key, Value: generator.AppendSource(nil, ev)})
+	d.feed.records = append(d.feed.records, pipeline.Record{Key: key, Value: simulator.AppendSource(nil, ev)})
 	d.feed.agentDays[agentDay{ev.AgentID, int64(ev.Time) / dayMillis}] = struct{}{}
 	d.screen.at(ev.Time)
 }

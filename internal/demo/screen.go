@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -86,7 +86,7 @@ func (s *screen) draw(text string) {
 	s.status = true
 }
 
-func (s *screen) title(o Options, f *generator.Fleet) {
+func (s *screen) title(o Options, f *simulator.Fleet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.line(s.paint(bold, "Plumbline demo") + fmt.Sprintf("  %d agents, %d days of history, then %d days live in %s, seed %d",

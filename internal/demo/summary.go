@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -26,7 +26,7 @@ type Summary struct {
 
 // Finding is one attack and what became of it.
 type Finding struct {
-	Kind    generator.Kind `json:"kind"`
+	Kind    simulator.Kind `json:"kind"`
 	AgentID string         `json:"agent_id"`
 	Start   schemas.Millis `json:"start"`
 	Events  int            `json:"events"`
@@ -89,7 +89,7 @@ func (d *demo) sumUp(stored int64) *Summary {
 }
 
 // label returns the attack that an alert belongs to.
-func label(labels []generator.Label, a *schemas.Alert) *generator.Label {
+func label(labels []simulator.Label, a *schemas.Alert) *simulator.Label {
 	for i := range labels {
 		if during(&labels[i], a) {
 			return &labels[i]
@@ -98,7 +98,7 @@ func label(labels []generator.Label, a *schemas.Alert) *generator.Label {
 	return nil
 }
 
-func during(l *generator.Label, a *schemas.Alert) bool {
+func during(l *simulator.Label, a *schemas.Alert) bool {
 	return l.AgentID == a.Agent.ID && l.TenantID == a.TenantID &&
 		a.Time >= l.Start && a.Time <= l.End+schemas.Millis(aftermath.Milliseconds())
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/browser"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/claim"
+	"github.com/plumbline-sec/plumbline/internal/embedded/browser"
+	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 )
 
 // Admin serves /metrics, /healthz and /readyz.

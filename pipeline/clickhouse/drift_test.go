@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
 )
 
 // TestTheExpectedShapeIsWhatTheMigrationsMake writes sql/expected.json, with

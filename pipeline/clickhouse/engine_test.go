@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 

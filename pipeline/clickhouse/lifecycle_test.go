@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 )
 
 func TestThreeHundredThousandRowsArrive(t *testing.T) {

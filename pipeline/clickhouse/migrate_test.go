@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 )
 
 func stepNames(steps []Step) []string {

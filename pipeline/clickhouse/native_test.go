@@ -21,8 +21,8 @@ import (
 	chproto "github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
 )
 
 // nativeRevision is what the bridge speaks: with query parameters, before what

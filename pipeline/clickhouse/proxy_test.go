@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/chdb/chdbtest"
+	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 )
 
 // guarded is the engine's HTTP interface behind a check of user and password as a

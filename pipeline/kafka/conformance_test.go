@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/apachekafka"
+	"github.com/plumbline-sec/plumbline/internal/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/kafka/kafkatest"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
 )
 
@@ -46,7 +46,7 @@ func TestClientConformsOnTheEmbeddedBroker(t *testing.T) {
 }
 
 // TestClientConformsOnApacheKafka wants a directory of jars: see
-// benchmarks/apachekafka/fetch.sh.
+// pipeline/kafka/kafkatest/fetch.sh.
 func TestClientConformsOnApacheKafka(t *testing.T) {
 	home := os.Getenv("PLUMBLINE_TEST_KAFKA")
 	if home == "" {
@@ -55,7 +55,7 @@ func TestClientConformsOnApacheKafka(t *testing.T) {
 	listen, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, listen.Close())
-	b := &apachekafka.Broker{Home: home, Dir: t.TempDir(), Listen: listen.Addr().String()}
+	b := &kafkatest.Broker{Home: home, Dir: t.TempDir(), Listen: listen.Addr().String()}
 	require.NoError(t, b.Start())
 	t.Cleanup(func() { require.NoError(t, b.Stop()) })
 	pipelinetest.RunLogConformance(t, func(t *testing.T) pipelinetest.Backend {

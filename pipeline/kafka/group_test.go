@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/plumbline-sec/plumbline/internal/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
 

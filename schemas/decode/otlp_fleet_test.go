@@ -11,8 +11,8 @@ import (
 	resource "go.opentelemetry.io/proto/otlp/resource/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/generator"
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -129,7 +129,7 @@ func TestAFleetFedAsOTLPGivesTheAlertsOfTheFleetFedCanonically(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	fleet, err := generator.New(generator.Options{Agents: 30, Days: 8, Seed: 7, Tenants: 2, Kinds: generator.Kinds(), Count: 9})
+	fleet, err := simulator.New(simulator.Options{Agents: 30, Days: 8, Seed: 7, Tenants: 2, Kinds: simulator.Kinds(), Count: 9})
 	require.NoError(t, err)
 	canonical, protobuf, jsonText := newFleetAlerts(t), newFleetAlerts(t), newFleetAlerts(t)
 	activity, spans := decode.NewActivity(), otlpSpans(t, nil)
@@ -148,7 +148,7 @@ func TestAFleetFedAsOTLPGivesTheAlertsOfTheFleetFedCanonically(t *testing.T) {
 	var ev schemas.Activity
 	var id uint64
 	for fleet.Next(&ev) {
-		canonical.feed(t, activity, generator.AppendSource(nil, &ev))
+		canonical.feed(t, activity, simulator.AppendSource(nil, &ev))
 		if batch == nil {
 			batch, agents = &trace.TracesData{}, map[string][]byte{}
 		}
