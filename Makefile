@@ -75,7 +75,7 @@ nab: ## the series of the Numenta Anomaly Benchmark, scored as a metric would be
 quality: ## how well it detects, on simulated fleets: budget kept, attacks found (ARGS='--seeds 10', and --out DIR for the page)
 	$(GO) run ./benchmarks/quality $(ARGS)
 
-identical: ## the same alerts and scores for GOAMD64=v1 and v3 and for one thread and many
+identical: ## the same alerts and scores for GOAMD64=v1 and v3, for one thread and many, and of another commit (BASE=REV)
 	@mkdir -p .cache/identical
 	GOAMD64=v1 $(GO) build -trimpath -o .cache/identical/v1 ./cmd/plumbline
 	GOAMD64=v3 $(GO) build -trimpath -o .cache/identical/v3 ./cmd/plumbline
@@ -85,6 +85,13 @@ identical: ## the same alerts and scores for GOAMD64=v1 and v3 and for one threa
 	    --alerts .cache/identical/alerts-$$v-$$threads --scores .cache/identical/scores-$$v-$$threads; \
 	  cmp .cache/identical/alerts-v1-1 .cache/identical/alerts-$$v-$$threads; \
 	  cmp .cache/identical/scores-v1-1 .cache/identical/scores-$$v-$$threads; done; done
+ifdef BASE
+	git worktree add --detach --force .cache/identical/base $(BASE)
+	cd .cache/identical/base && $(GO) build -trimpath -o ../v0 ./cmd/plumbline; status=$$?; cd ../../.. && git worktree remove --force .cache/identical/base && exit $$status
+	.cache/identical/v0 replay --config deploy/tuning.yaml --input .cache/identical/fleet.jsonl --alerts .cache/identical/alerts-v0 --scores .cache/identical/scores-v0
+	cmp .cache/identical/alerts-v1-1 .cache/identical/alerts-v0
+	cmp .cache/identical/scores-v1-1 .cache/identical/scores-v0
+endif
 	@rm -r .cache/identical
 
 faults: setup ## kill, pause and cut off the real program: nothing lost, nothing twice (ARGS='--only zombie')
