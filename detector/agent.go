@@ -27,11 +27,11 @@ type agent struct {
 	// came is the day of its tenant's clock on which it was first seen, lived on how many
 	// days it was active and not alerted on, livedDay the last of them, opened how many
 	// episodes it has had (vouch.go).
-	came     int64
-	lived    uint32
-	livedDay int64
-	opened   uint32
-	alarms   float32 // the same, decayed
+	firstDay      int64
+	calmDays      uint32
+	lastCalmDay   int64
+	opened        uint32
+	fadedEpisodes float32 // the same, decayed
 	// foldedIn is the number of the episode of its tenant's swarm that it is part of; of a
 	// swarm, crowd is how many are part of its last one, flooded how many names were given
 	// up in floodHour.

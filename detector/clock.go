@@ -82,12 +82,12 @@ func (d *Detector) settle(t *tenant) {
 		t.clock = max(t.clock, d.watermark-follows)
 	}
 	d.closeWindows(t)
-	d.hearSilence(t)
+	d.advanceSilences(t)
 	d.closeEpisodes(t)
 }
 
 // over reports whether the tenant's clock has closed an hour.
-func (t *tenant) over(hour int64) bool { return (hour+1)*hourMillis+grace <= int64(t.clock) }
+func (t *tenant) hourClosed(hour int64) bool { return (hour+1)*hourMillis+grace <= int64(t.clock) }
 
 // hour is the hour of the tenant's clock.
 func (t *tenant) hour() int64 { return int64(t.clock) / hourMillis }
@@ -106,8 +106,8 @@ func (d *Detector) heal(now schemas.Millis) {
 			d.closeWindow(a)
 		}
 		a.due = min(a.due, max(schemas.Millis((a.win.Hour+1)*hourMillis), now)+grace)
-		a.livedDay, a.claimDay = min(a.livedDay, hour/24), min(a.claimDay, hour/24)
-		a.born, a.came = min(a.born, now), min(a.came, int64(now)/dayMillis)
+		a.lastCalmDay, a.claimDay = min(a.lastCalmDay, hour/24), min(a.claimDay, hour/24)
+		a.born, a.firstDay = min(a.born, now), min(a.firstDay, int64(now)/dayMillis)
 		p.SetBack(hour)
 		if a.silent.seq != 0 && a.silent.next > hour {
 			a.endSilence()
@@ -120,10 +120,10 @@ func (d *Detector) heal(now schemas.Millis) {
 	}
 	for _, t := range d.tenants {
 		t.clock, t.last = min(t.clock, now), min(t.last, now)
-		t.day, t.came = min(t.day, int64(now)/dayMillis), min(t.came, int64(now)/dayMillis)
+		t.day, t.firstDay = min(t.day, int64(now)/dayMillis), min(t.firstDay, int64(now)/dayMillis)
 		t.fleet.SetBack(int64(now))
 		for _, g := range t.groups {
-			g.day, g.came = min(g.day, int64(now)/dayMillis), min(g.came, int64(now)/dayMillis)
+			g.day, g.firstDay = min(g.day, int64(now)/dayMillis), min(g.firstDay, int64(now)/dayMillis)
 			g.peers.SetBack(int64(now))
 			clear(g.pauses[:])
 		}

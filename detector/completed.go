@@ -69,8 +69,8 @@ func (d *Detector) weighItems() {
 	at, f := -1, 0
 	for i := range d.items {
 		it, x := &d.items[i], 0.0
-		if f < len(d.fresh) && d.fresh[f].Item.Hash == it.Hash && d.fresh[f].Item.Kind == it.Kind {
-			x = max(d.fresh[f].X, math.SmallestNonzeroFloat64)
+		if f < len(d.newItems) && d.newItems[f].Item.Hash == it.Hash && d.newItems[f].Item.Kind == it.Kind {
+			x = max(d.newItems[f].X, math.SmallestNonzeroFloat64)
 			f++
 		}
 		switch it.Kind {
@@ -87,14 +87,14 @@ func (d *Detector) weighItems() {
 
 // targetRank orders what may be a target; 0: nothing that can be one. A file that is sent
 // stands behind where it is sent to, what attributes name behind what a call is about.
-func targetRank(it *baseline.Item, ev *schemas.Activity, fresh bool) int {
+func targetRank(it *baseline.Item, ev *schemas.Activity, isNew bool) int {
 	changes := ev.Access == schemas.AccessWrite || ev.Access == schemas.AccessDelete || ev.Access == schemas.AccessRead
 	switch it.Kind {
 	case baseline.ItemDestination:
 		switch {
-		case it.Attribute && (changes || !fresh):
+		case it.Attribute && (changes || !isNew):
 			return 1
-		case baseline.Outside(it.Kin) && fresh:
+		case baseline.Outside(it.Kin) && isNew:
 			return 7
 		case baseline.Outside(it.Kin):
 			return 6

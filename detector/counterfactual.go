@@ -54,12 +54,12 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 	case d.names[top.index] == schemas.SignalToolSequence:
 		return "had this agent called its tools in this order before"
 	case d.infos[top.index].Novelty:
-		return fresh(c, d.names[top.index])
+		return withoutNewItem(c, d.names[top.index])
 	case s.Tail(c, 0) < 0:
 		return "had it stayed near " + signal.Count(s.Observe(c).Expected) + " " + d.infos[top.index].Unit + " in such an hour"
 	}
 	silent := func(v float64) bool {
-		if !p.heard(top.index, v) {
+		if !p.reachesMinimum(top.index, v) {
 			return true
 		}
 		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
@@ -91,13 +91,13 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 }
 
 // fresh is the counterfactual of novelty: what led the signal.
-func fresh(c *signal.Context, by string) string {
+func withoutNewItem(c *signal.Context, by string) string {
 	it, _ := signal.Led(c, by)
 	name := signal.Quote(text(it.Name))
 	if it.Kind == baseline.ItemDestination { // all of them would have to be known
 		all := []string{name}
-		for i := range c.Fresh {
-			if o := &c.Fresh[i].Item; o.Kind == baseline.ItemDestination && o.Hash != it.Hash {
+		for i := range c.NewItems {
+			if o := &c.NewItems[i].Item; o.Kind == baseline.ItemDestination && o.Hash != it.Hash {
 				all = append(all, signal.Quote(text(o.Name)))
 			}
 		}

@@ -22,7 +22,7 @@ func DumpAgent(record []byte) (string, error) {
 // DumpPartition does the same for a partition record.
 func DumpPartition(record []byte) (string, error) {
 	return dump(record, func(c *wire.Coder) error {
-		d, err := New(DefaultConfig(), unheard{})
+		d, err := New(DefaultConfig(), discard{})
 		if err != nil {
 			return err
 		}
@@ -57,10 +57,10 @@ func dump(record []byte, read func(*wire.Coder) error) (string, error) {
 }
 
 // unheard is the sink of a detector that has nothing to say.
-type unheard struct{}
+type discard struct{}
 
 // Alert implements Sink.
-func (unheard) Alert(*schemas.Alert) {}
+func (discard) Alert(*schemas.Alert) {}
 
 // Window implements Sink.
-func (unheard) Window(*schemas.Window) {}
+func (discard) Window(*schemas.Window) {}

@@ -130,7 +130,7 @@ func (d *Detector) newTool() (hash uint64, ok bool) {
 // sends to one, or uses its tool on such places for the first time.
 func (d *Detector) reachesNew() bool {
 	ev := d.ctx.Ev
-	return slices.ContainsFunc(d.fresh, func(f signal.Fresh) bool {
+	return slices.ContainsFunc(d.newItems, func(f signal.NewItem) bool {
 		k := f.Item.Kind
 		return (k == baseline.ItemSite || k == baseline.ItemToolKind) && (baseline.Outside(f.Item.Kin) || ev.Access == schemas.AccessSend)
 	})

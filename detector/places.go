@@ -35,14 +35,14 @@ const toldFrom = 64 << 10
 // add adds an event to the totals and to those of its places, and reports whether more
 // went to another place than to any that was told of.
 func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
-	t, fresh := &e.totals, d.fresh
+	t, newItems := &e.totals, d.newItems
 	if t.Events++; t.Events == 1 && e.crossings > 0 && e.proofs == 0 {
 		e.back = d.ctx.At
 	}
 	t.BytesSent = sum(t.BytesSent, ev.BytesSent)
 	t.BytesReceived = sum(t.BytesReceived, ev.BytesReceived)
-	for i := range fresh {
-		switch fresh[i].Item.Kind {
+	for i := range newItems {
+		switch newItems[i].Item.Kind {
 		case baseline.ItemTool:
 			t.NewTools++
 		case baseline.ItemSource, baseline.ItemWrite:
@@ -60,14 +60,14 @@ func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
 	main := d.mainThing(ev)
 	for i, r := range ev.Resources {
 		if r != main && !slices.Contains(ev.Resources[:i], r) {
-			e.placeOf(r).touch(ev, r, fresh)
+			e.placeOf(r).touch(ev, r, newItems)
 		}
 	}
 	if main == "" {
 		return false
 	}
 	p := e.placeOf(main)
-	p.touch(ev, main, fresh)
+	p.touch(ev, main, newItems)
 	p.sent = sum(p.sent, ev.BytesSent)
 	p.received = sum(p.received, ev.BytesReceived)
 	return p.hash != e.toldPlace && p.sent >= toldFrom && p.sent > p.received && p.sent/2 >= e.toldSent
@@ -81,11 +81,11 @@ func sum(a, b uint64) uint64 {
 	return math.MaxUint64
 }
 
-func (p *place) touch(ev *schemas.Activity, name string, fresh []signal.Fresh) {
+func (p *place) touch(ev *schemas.Activity, name string, newItems []signal.NewItem) {
 	p.events++
-	for i := range fresh {
-		if fresh[i].Item.Name == name {
-			p.rarity = max(p.rarity, float32(fresh[i].X))
+	for i := range newItems {
+		if newItems[i].Item.Name == name {
+			p.rarity = max(p.rarity, float32(newItems[i].X))
 		}
 	}
 	if n := sum(ev.BytesSent, ev.BytesReceived); (p.eventID == "" || n > p.largest) && len(ev.EventID) <= trailField {

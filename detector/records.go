@@ -116,7 +116,7 @@ func (d *Detector) code(c *wire.Coder) {
 	codeMillis(c, "watermark", &d.watermark)
 	c.U64("touches", &d.touches)
 	c.U64("episodes", &d.episodes)
-	c.U64("silences", &d.silences)
+	c.U64("silenceSeq", &d.silenceSeq)
 	c.U64("evicted", &d.evicted)
 	c.U64("late", &d.late)
 	c.U64("duplicates", &d.duplicates)
@@ -258,7 +258,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 		}
 		c.I64("day", &g.day)
 		if c.Version >= 2 {
-			c.I64("came", &g.came)
+			c.I64("firstDay", &g.firstDay)
 		}
 		c.I64s("pauses", g.pauses[:])
 		c.In("peers")
@@ -273,7 +273,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	}
 	c.Out()
 	if c.Version >= 2 {
-		c.I64("came", &t.came) // behind the groups: the first one sets it
+		c.I64("firstDay", &t.firstDay) // behind the groups: the first one sets it
 	}
 }
 
@@ -324,12 +324,12 @@ func (a *agent) codeLife(c *wire.Coder) {
 		return
 	}
 	codeMillis(c, "due", &a.due)
-	c.I64("came", &a.came)
-	c.U32("lived", &a.lived)
-	c.I64("livedDay", &a.livedDay)
+	c.I64("firstDay", &a.firstDay)
+	c.U32("calmDays", &a.calmDays)
+	c.I64("lastCalmDay", &a.lastCalmDay)
 	c.U32("opened", &a.opened)
-	c.F32("alarms", &a.alarms)
-	if c.Reading() && a.alarms < 0 {
+	c.F32("fadedEpisodes", &a.fadedEpisodes)
+	if c.Reading() && a.fadedEpisodes < 0 {
 		c.Fail("negative alarms of an agent")
 	}
 	c.Bool("vouches", &a.profile.Novelty.Vouches)
@@ -351,11 +351,11 @@ func (s *silent) code(c *wire.Coder) {
 	c.I64("from", &s.from)
 	c.I64("next", &s.next)
 	c.F32("mu", &s.mu)
-	c.F32("over", &s.over)
+	c.F32("overdispersion", &s.overdispersion)
 	c.F32("today", &s.today)
-	c.F32("doubt", &s.doubt)
+	c.F32("dayVariance", &s.dayVariance)
 	c.F32("x", &s.x)
-	if c.Reading() && (s.mu < 0 || s.over < 0 || s.today < 0 || s.doubt < 0 || s.next < s.from) {
+	if c.Reading() && (s.mu < 0 || s.overdispersion < 0 || s.today < 0 || s.dayVariance < 0 || s.next < s.from) {
 		c.Fail("silence of an agent")
 	}
 }

@@ -90,9 +90,9 @@ func (d *Detector) restoreAgent(record []byte) error {
 	a.policy = d.policyOf(a)
 	if c.Version < 2 {
 		a.due = schemas.Millis((a.win.Hour+1)*hourMillis + grace)
-		a.came = int64(a.born) / dayMillis
-		a.lived, a.livedDay = a.profile.Days, unsettled
-		a.group.came, t.came = min(a.group.came, a.came), min(t.came, a.came)
+		a.firstDay = int64(a.born) / dayMillis
+		a.calmDays, a.lastCalmDay = a.profile.Days, unsettled
+		a.group.firstDay, t.firstDay = min(a.group.firstDay, a.firstDay), min(t.firstDay, a.firstDay)
 	}
 	d.room.Used += a.seen.Extra()
 	d.index.add(a)
@@ -134,9 +134,9 @@ func (d *Detector) link() error {
 		switch {
 		case a.profile.Novelty.Vouches:
 			a.group.peers.Vouching++
-		case a.livedDay == unsettled:
-			a.livedDay = int64(a.tenant.clock) / dayMillis
-			if a.isPeer(a.livedDay) {
+		case a.lastCalmDay == unsettled:
+			a.lastCalmDay = int64(a.tenant.clock) / dayMillis
+			if a.isPeer(a.lastCalmDay) {
 				a.vouch()
 			}
 		}
@@ -149,7 +149,7 @@ func (d *Detector) link() error {
 	for _, a := range all {
 		switch s := a.silent.seq; {
 		case s == 0:
-		case s > d.silences || a.win.Open:
+		case s > d.silenceSeq || a.win.Open:
 			return fmt.Errorf("%w: agent %.40q is silent out of order", wire.ErrCorrupt, a.id)
 		default:
 			a.tenant.silents.push(a)

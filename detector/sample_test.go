@@ -214,7 +214,7 @@ func TestEveryFieldOfTheSampleHasAValueOfItsOwn(t *testing.T) {
 // of signals, and what marks the format.
 var inOrder = map[string]bool{
 	"none": true, "format": true, "signals": true, "calibration.signals.name": true,
-	"peers.known.slots.gap": true, "profile.novelty.known.slots.at": true, "profile.novelty.once.filled": true,
+	"peers.docfreq.slots.gap": true, "profile.novelty.known.slots.at": true, "profile.novelty.once.filled": true,
 	"episode.severity": true, "episode.worst": true, "metrics": true, "alerted": true,
 }
 
@@ -245,7 +245,7 @@ func misplaced(fields []wire.Field, values map[string][]string) []string {
 // goNames makes the path of the Go field from a name, where they differ.
 var goNames = strings.NewReplacer(
 	"bases.sessions.kind", "bases", "kind.df", "df", "kind.inc", "inc", "runs.place", "runs", "signals.class", "signals",
-	"novelty.steps", "novelty.steps.tags", "known.slots.hash", "known.slots", "trail", "trail.buf", "vouches", "profile.novelty.vouches",
+	"novelty.steps", "novelty.steps.tags", "slots.hash", "slots", "trail", "trail.buf", "vouches", "profile.novelty.vouches",
 )
 
 // valuesOf lists by value the paths of the Go fields that have it.

@@ -29,7 +29,7 @@ const (
 // newcomer reports whether the agent is new to its tenant.
 func (a *agent) newcomer() bool {
 	day := int64(a.tenant.clock) / dayMillis
-	return a.tenant.name == floodTenant || !a.settledIn(day, a.tenant.came)
+	return a.tenant.name == floodTenant || !a.settledIn(day, a.tenant.firstDay)
 }
 
 // swarm returns the agent that stands for a tenant's newcomers.
@@ -103,7 +103,7 @@ func (d *Detector) flood(s *agent, what string, now schemas.Millis) {
 		s.crowd = 0
 	}
 	d.ctx = signal.Context{Own: &s.profile, Peers: s.group.peers, At: now, Flood: signal.Flood{What: what, Names: float64(s.flooded), From: hour}}
-	d.ranked, d.fresh, d.moved, d.addedTo, d.again = d.ranked[:0], d.fresh[:0], false, nil, false
+	d.ranked, d.newItems, d.moved, d.addedTo, d.repeats = d.ranked[:0], d.newItems[:0], false, nil, false
 	x := math.Log10(float64(s.flooded) / least)
 	lambda := s.policy.budget.Alerts * math.Pow(10, -1-x)
 	d.ranked = append(d.ranked, rankedSignal{d.floods, x, lambda, -math.Log10(lambda)})
@@ -126,7 +126,7 @@ func (d *Detector) newAgent(t *tenant, id, groupName string, at schemas.Millis) 
 	hour := int64(at) / hourMillis
 	a := &agent{tenant: t, id: id, born: at, group: d.group(t, groupName)}
 	a.group.agents++
-	a.came = int64(t.clock) / dayMillis
+	a.firstDay = int64(t.clock) / dayMillis
 	a.policy = d.policyOf(a)
 	a.profile.Metrics = make([]baseline.Metric, len(d.metrics))
 	a.profile.Born, a.profile.At = hour, hour

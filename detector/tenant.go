@@ -38,7 +38,7 @@ type tenant struct {
 	list       *tenantList
 	prev, next *tenant
 	settled    bool  // it stands among the established
-	came       int64 // the day of its first event
+	firstDay   int64 // the day of its first event
 
 	swarm       *agent // stands for its newcomers; nil: there was no need (swarm.go)
 	ownEpisodes int    // open episodes of newcomers
@@ -62,7 +62,7 @@ type group struct {
 	agents         int
 	active, silent int
 	late           int   // those that vouch and are late in their open hour: likewise
-	came           int64 // the day on which its first agent was seen
+	firstDay       int64 // the day on which its first agent was seen
 	pauses         pauses
 }
 
@@ -97,9 +97,9 @@ func (d *Detector) group(t *tenant, name string) *group {
 }
 
 // quit takes an agent out of its group, which goes with its last one while it is young.
-func (d *Detector) quit(a *agent) {
+func (d *Detector) leaveGroup(a *agent) {
 	g, t := a.group, a.tenant
-	if g.agents--; g.agents > 0 || int64(t.clock)/dayMillis-g.came >= vouchDays {
+	if g.agents--; g.agents > 0 || int64(t.clock)/dayMillis-g.firstDay >= vouchDays {
 		return
 	}
 	t.groups = slices.DeleteFunc(t.groups, func(o *group) bool { return o == g })
@@ -109,9 +109,9 @@ func (d *Detector) quit(a *agent) {
 
 func (t *tenant) addGroup(name string, signals int) *group {
 	if len(t.groups) == 0 {
-		t.came = int64(t.clock) / dayMillis
+		t.firstDay = int64(t.clock) / dayMillis
 	}
-	g := &group{name: name, came: int64(t.clock) / dayMillis, peers: baseline.NewPeers(t.fleet), calibration: score.NewCalibration(signals)}
+	g := &group{name: name, firstDay: int64(t.clock) / dayMillis, peers: baseline.NewPeers(t.fleet), calibration: score.NewCalibration(signals)}
 	t.groups = append(t.groups, g)
 	t.byName[name] = g
 	return g
@@ -140,12 +140,12 @@ func (t *tenant) advance(g *group) {
 // normal, and attacks would raise the threshold against the next ones. It counts a
 // tenth, for the tail; for as many hours as the budget allows alerts, no more: a model
 // that is wrong is still corrected.
-func (t *tenant) trust(surprise float64, b score.Budget) float64 {
+func (t *tenant) calibrationWeight(surprise float64, b score.Budget) float64 {
 	if surprise < b.Threshold()+1 {
 		return 1
 	}
 	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
-	if t.outliers+1 > b.Alerts*(days+outlierWorth) {
+	if t.outliers+1 > b.Alerts*(days+outlierPriorDays) {
 		return 1
 	}
 	t.outliers++
@@ -157,19 +157,19 @@ func (t *tenant) trust(surprise float64, b score.Budget) float64 {
 // calibration (again), and what lies at the threshold pays for it. A decade beyond it
 // nothing is taken.
 func (t *tenant) steer(surprise float64, b score.Budget) float64 {
-	const worth, gain, most = 10, 4, 0.3 // alerts; what is left is a fifth of it; decades
+	const pseudoAlerts, gain, most = 10, 4, 0.3 // alerts; what is left is a fifth of it; decades
 	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
-	over := (t.opened + worth) / (b.Alerts*days + worth)
+	overspend := (t.opened + pseudoAlerts) / (b.Alerts*days + pseudoAlerts)
 	beyond := surprise - b.Threshold()
-	if over <= 1 || beyond >= 1 {
+	if overspend <= 1 || beyond >= 1 {
 		return surprise
 	}
-	return surprise - float64(min(gain*math.Log10(over), most)*min(1, 1-beyond))
+	return surprise - float64(min(gain*math.Log10(overspend), most)*min(1, 1-beyond))
 }
 
 const (
-	outlierTrust = 0.1
-	outlierWorth = 50 // agent-days
+	outlierTrust     = 0.1
+	outlierPriorDays = 50 // agent-days
 )
 
 // endDays lets a calibration age; after a leap by at most 60 days.

@@ -143,7 +143,7 @@ func (d *Detector) forgetTenant(t *tenant) {
 }
 
 // lodged is what an agent of a tenant without room is called among those that share one.
-func lodged(tenantID, agentID string) string { return tenantID + "/" + agentID }
+func sharedID(tenantID, agentID string) string { return tenantID + "/" + agentID }
 
 // names are what the agent's tenant and the agent are called outside.
 func (a *agent) names() (tenantID, agentID string) {

@@ -18,39 +18,39 @@ type Breadth struct {
 
 // At returns the expected number of first-seen resources in an active hour and
 // the relative variance beyond Poisson; a mean of 0: nothing is known yet.
-func (b *Breadth) At(p *BreadthPrior, young bool) (mean, over float64) {
+func (b *Breadth) At(p *BreadthPrior, young bool) (mean, overdispersion float64) {
 	const worth = 12 // hours
-	g := &p[class(young)]
+	g := &p[maturityClass(young)]
 	if g.n < worth {
-		g = &p[class(true)]
+		g = &p[maturityClass(true)]
 	}
 	if g.n < worth && b.n < worth {
 		return 0, 0
 	}
-	prior, over := 2.0, 2.0
+	prior, overdispersion := 2.0, 2.0
 	if g.n > 0 {
 		prior = (g.sum + 4) / (g.n + 2)
 		variance := g.sum2/g.n - sq(g.sum/g.n)
-		over = bound((variance-prior)/sq(prior), 0.5, 20)
+		overdispersion = bound((variance-prior)/sq(prior), 0.5, 20)
 	}
 	n := float64(b.n)
 	mean = (float64(n*float64(b.mean)) + float64(worth*prior)) / (n + worth)
 	if own := float64(b.mean); own > 0 {
 		// One who does all of it in one hour of the day is not the others.
 		apart := bound((float64(b.square)-sq(own)-own)/sq(own), 0, 60)
-		over = (float64(n*apart) + float64(ownSpread*over)) / (n + ownSpread)
+		overdispersion = (float64(n*apart) + float64(breadthOwnHours*overdispersion)) / (n + breadthOwnHours)
 	}
-	return max(mean, 0.05), max(over, 0.5)
+	return max(mean, 0.05), max(overdispersion, 0.5)
 }
 
-const ownSpread = 100 // hours after which an agent's own spread counts as much as its peers'
+const breadthOwnHours = 100 // hours after which an agent's own spread counts as much as its peers'
 
 // Learn takes one closed hour (hours since 1970).
 func (b *Breadth) Learn(p *BreadthPrior, young bool, hour int64, count, weight float64) {
-	mean, over := b.At(p, young)
+	mean, overdispersion := b.At(p, young)
 	x := count
 	if mean > 0 {
-		x = min(count, mean+float64(clip*math.Sqrt(mean+float64(over*mean*mean))))
+		x = min(count, mean+float64(clipSigmas*math.Sqrt(mean+float64(overdispersion*mean*mean))))
 		if (x < count || weight < 1) && count > mean && b.again(int32(hour/24)) {
 			x, weight = count, 1
 		}
@@ -59,7 +59,7 @@ func (b *Breadth) Learn(p *BreadthPrior, young bool, hour int64, count, weight f
 	b.mean = float32(float64(b.mean) + float64(weight/n*(x-float64(b.mean))))
 	b.square = float32(float64(b.square) + float64(weight/n*(sq(x)-float64(b.square))))
 	b.n = float32(n)
-	g := &p[class(young)]
+	g := &p[maturityClass(young)]
 	g.n += weight
 	g.sum += float64(weight * x)
 	g.sum2 += float64(weight * x * x)
@@ -71,12 +71,12 @@ func (b *Breadth) again(day int32) bool {
 	switch day - b.day {
 	case 0:
 	case 1:
-		b.streak = min(b.streak+1, routine)
+		b.streak = min(b.streak+1, scheduleDays)
 	default:
 		b.streak = 0
 	}
 	b.day = day
-	return b.streak >= routine
+	return b.streak >= scheduleDays
 }
 
 // Hours is the weight of the agent's own hours.

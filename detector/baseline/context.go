@@ -24,7 +24,7 @@ func (o *offset) learn(size float64) {
 	o.n = min(o.n+1, 1024)
 	d := size - float64(o.mean)
 	if o.n > 1 {
-		d = min(max(d, -clip), clip)
+		d = min(max(d, -clipSigmas), clipSigmas)
 	}
 	o.mean = float32(float64(o.mean) + d/float64(o.n))
 }
@@ -42,18 +42,18 @@ var (
 func (ts *Tools) Offsets(t *Tool) (sent, received float64) {
 	sent, received = statedSent, statedReceived
 	if ts.fleet != nil {
-		sent, received = ts.fleet.all.sent.over(sent), ts.fleet.all.received.over(received)
+		sent, received = ts.fleet.all.sent.shrunk(sent), ts.fleet.all.received.shrunk(received)
 	}
-	sent, received = ts.all.sent.over(sent), ts.all.received.over(received)
+	sent, received = ts.all.sent.shrunk(sent), ts.all.received.shrunk(received)
 	if t != nil {
-		sent, received = t.sent.over(sent), t.received.over(received)
+		sent, received = t.sent.shrunk(sent), t.received.shrunk(received)
 	}
 	return sent, received
 }
 
-func (o *offset) over(all float64) float64 {
+func (o *offset) shrunk(prior float64) float64 {
 	const worth = 2 // calls
-	return (float64(o.n*o.mean) + float64(worth*all)) / (float64(o.n) + worth)
+	return (float64(o.n*o.mean) + float64(worth*prior)) / (float64(o.n) + worth)
 }
 
 // Learn takes one call of tool t (nil: there is no room for it), and its sizes.

@@ -29,7 +29,7 @@ type Drift struct {
 	last   float32 // the day before, on the scale of level
 	days   float32 // behind level, at most driftDays
 	level  float32 // calls an hour of a factor of 1
-	spread float32 // sum of the days' squared relative deviations beyond Poisson, faded
+	excess float32 // sum of the days' squared relative deviations beyond Poisson, faded
 	weight float32 // of them
 	ref    float32 // U, on the scale of level; 0: too early
 	sum    float32
@@ -51,7 +51,7 @@ func (d *Drift) Sum() float64 { return float64(d.sum) }
 
 // At returns what the reference and the last days say of an hour.
 func (d *Drift) At(a RateAt) (reference, level float64) {
-	share := a.share / max(float64(d.mean), minMu)
+	share := a.seasonal / max(float64(d.mean), minMu)
 	return float64(d.ref) * share, float64(d.level) * share
 }
 
@@ -60,8 +60,8 @@ func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 	if float64(r.Hours) < driftIdle || a.Mu <= 0 {
 		return
 	}
-	d.count += float32(min(x, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(max(a.Over, 0)*a.Mu*a.Mu)))))
-	d.shares += float32(a.share)
+	d.count += float32(min(x, a.Mu+float64(clipSigmas*math.Sqrt(a.Mu+float64(max(a.Overdispersion, 0)*a.Mu*a.Mu)))))
+	d.shares += float32(a.seasonal)
 	if d.hours++; d.hours == 24 {
 		d.mean = float32(max(r.meanFactor(p), minMu))
 		d.day(float64(d.count), float64(d.shares/d.mean))
@@ -71,15 +71,15 @@ func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 
 // day takes 24 hours.
 func (d *Drift) day(x, shares float64) {
-	over := (float64(d.spread) + float64(driftWorth*driftSpread)) / (float64(d.weight) + driftWorth)
-	over = max(over, 0.005)
+	overdispersion := (float64(d.excess) + float64(driftWorth*driftSpread)) / (float64(d.weight) + driftWorth)
+	overdispersion = max(overdispersion, 0.005)
 	q, level := x/shares, max(float64(d.level), minMu)
 	w := min(shares/24, 1) // a day off counts for little
 	if d.days > 0 {
-		noise := over + 1/(level*shares)
+		noise := overdispersion + 1/(level*shares)
 		e := min(sq((q-float64(d.last))/level)/2, 4*noise)
 		const fade = 0.97
-		d.spread = float32(float64(d.spread)*fade + float64(w*(e-1/(level*shares))))
+		d.excess = float32(float64(d.excess)*fade + float64(w*(e-1/(level*shares))))
 		d.weight = float32(float64(d.weight)*fade + w)
 		q = min(q, level*(1+float64(3*math.Sqrt(noise))))
 	}
@@ -91,11 +91,11 @@ func (d *Drift) day(x, shares float64) {
 	}
 	m := float64(d.ref) * shares
 	if d.ref > 0 && m > 0 {
-		size := 1 / over
+		size := 1 / overdispersion
 		step := float64(x*math.Log(driftRise)) + float64((x+size)*math.Log((m+size)/(driftRise*m+size)))
 		d.sum = float32(min(max(float64(d.sum)+step, 0), driftMost))
 	}
-	top := float64(d.level) * (1 + float64(2*math.Sqrt(over/float64(d.days))))
+	top := float64(d.level) * (1 + float64(2*math.Sqrt(overdispersion/float64(d.days))))
 	if d.ref == 0 {
 		d.ref = float32(top)
 	}
@@ -110,7 +110,7 @@ func (d *Drift) settle(r *Rate, a RateAt) {
 		return
 	}
 	seen, mean, _ := r.Long(a, a.Mu)
-	d.level = float32(max(float64(d.level), a.Mu/a.share*float64(d.mean)*max(1, seen/mean)))
+	d.level = float32(max(float64(d.level), a.Mu/a.seasonal*float64(d.mean)*max(1, seen/mean)))
 	d.ref = d.level
 }
 
@@ -120,7 +120,7 @@ func (d *Drift) code(c *wire.Coder) {
 	c.F32("shares", &d.shares)
 	c.F32("days", &d.days)
 	c.F32("level", &d.level)
-	c.F32("spread", &d.spread)
+	c.F32("excess", &d.excess)
 	c.F32("weight", &d.weight)
 	c.F32("ref", &d.ref)
 	c.F32("sum", &d.sum)

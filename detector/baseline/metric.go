@@ -20,13 +20,13 @@ const MaxMetrics = 4
 // independent of each other, so its spread is learnt apart), and a jump away from
 // the last values. How rare z standard deviations are is learnt for each (tails).
 type Metric struct {
-	mean   float32 // level
-	values spread  // of single ones
-	hours  spread  // of the means of closed hours
-	jumps  spread  // of the steps away from recent
-	recent float32
-	each   float32 // winsorised mean of x, for sums
-	calls  float32 // share of the calls that carry a value
+	mean    float32       // level
+	values  residualStats // of single ones
+	hours   residualStats // of the means of closed hours
+	jumps   residualStats // of the steps away from recent
+	recent  float32
+	meanRaw float32 // winsorised mean of x, for sums
+	calls   float32 // share of the calls that carry a value
 
 	hour, weekend [24]effect
 	day           [7]effect
@@ -36,8 +36,8 @@ type Metric struct {
 	count, residuals float32
 	sum              float64
 
-	stuck uint8 // hours in a row that stood out on one side
-	above bool
+	shiftHours uint8 // hours in a row that stood out on one side
+	shiftUp    bool
 }
 
 const (
@@ -55,19 +55,19 @@ const (
 )
 
 // spread is a variance and a tail, faded.
-type spread struct {
+type residualStats struct {
 	n, m2              float32
 	seen, beyond, logs float32
 }
 
 // variance is shrunk to a prior one, worth so many observations.
-func (s *spread) variance(prior, worth float64) float64 {
+func (s *residualStats) variance(prior, worth float64) float64 {
 	return (float64(s.m2) + float64(worth*prior)) / (float64(s.n) + worth)
 }
 
 // learn takes one residual, clipped and with its weight, and how far it stood out, as
 // it is: in an episode too, or what goes on would be a surprise for ever.
-func (s *spread) learn(r, clipped, scale, w float64) {
+func (s *residualStats) learn(r, clipped, scale, w float64) {
 	s.m2 += float32(w * clipped * clipped)
 	s.n += float32(w)
 	s.seen++
@@ -77,7 +77,7 @@ func (s *spread) learn(r, clipped, scale, w float64) {
 	}
 }
 
-func (s *spread) fade(d float32) {
+func (s *residualStats) fade(d float32) {
 	s.n *= d
 	s.m2 *= d
 	s.seen *= d
@@ -98,7 +98,7 @@ const (
 	tailHill  = 0.25
 )
 
-func (s *spread) tail() Tail {
+func (s *residualStats) tail() Tail {
 	return Tail{
 		Part: (float64(s.beyond) + tailWorth*tailPart) / (float64(s.seen) + tailWorth),
 		Hill: (float64(s.logs) + tailWorth/4*tailHill) / (float64(s.beyond) + tailWorth/4),
@@ -200,7 +200,7 @@ func (m *Metric) Sum(a MetricAt, r RateAt) BytesAt {
 	}
 	relVar := math.Exp(min(a.Scale*a.Scale, 5)) - 1
 	calls := max(r.Mu*float64(m.calls), 1)
-	return BytesAt{Mean: max(calls*float64(m.each), a.Unit/100), RelVar: max(r.Over, 0) + (relVar+1)/calls}
+	return BytesAt{Mean: max(calls*float64(m.meanRaw), a.Unit/100), RelVar: max(r.Overdispersion, 0) + (relVar+1)/calls}
 }
 
 // Total is the sum of the open hour.
@@ -222,12 +222,12 @@ func (m *Metric) Learn(p *MetricPrior, a MetricAt, x, weight float64) {
 	m.count++
 	m.residuals += float32(bound(r, -8*a.Scale, 8*a.Scale))
 	jump := r - a.Recent
-	m.jumps.learn(jump, bound(jump, -clip*a.JumpScale, clip*a.JumpScale), a.JumpScale, weight)
+	m.jumps.learn(jump, bound(jump, -clipSigmas*a.JumpScale, clipSigmas*a.JumpScale), a.JumpScale, weight)
 	m.recent += float32(recentShare * jump)
 
 	clipped := r
-	if m.stuck < metricSettle {
-		clipped = bound(r, -clip*a.Scale, clip*a.Scale)
+	if m.shiftHours < metricSettle {
+		clipped = bound(r, -clipSigmas*a.Scale, clipSigmas*a.Scale)
 	} else {
 		weight = 1
 		m.values.n = min(m.values.n, metricQuick)
@@ -239,7 +239,7 @@ func (m *Metric) Learn(p *MetricPrior, a MetricAt, x, weight float64) {
 	if first { // without offsets yet: Mean was the peers' level
 		m.mean = float32(a.Mean + clipped)
 	}
-	m.each += float32(share * (bound(a.X(a.Mean+clipped), -mostEach, mostEach) - float64(m.each)))
+	m.meanRaw += float32(share * (bound(a.X(a.Mean+clipped), -mostEach, mostEach) - float64(m.meanRaw)))
 }
 
 // Present notes whether a call carried a value.
@@ -260,13 +260,13 @@ func (m *Metric) close(hour int64, weight float64) {
 		scale := max(math.Sqrt(m.hours.variance(s2/4, 4)+s2/count), metricLeast)
 		switch out := math.Abs(r) > 3*scale || weight < 1; {
 		case !out:
-			m.stuck = 0
-		case m.stuck > 0 && (r > 0) == m.above:
-			m.stuck = min(m.stuck+1, metricSettle)
+			m.shiftHours = 0
+		case m.shiftHours > 0 && (r > 0) == m.shiftUp:
+			m.shiftHours = min(m.shiftHours+1, metricSettle)
 		default:
-			m.stuck, m.above = 1, r > 0
+			m.shiftHours, m.shiftUp = 1, r > 0
 		}
-		clipped := bound(r, -clip*scale, clip*scale)
+		clipped := bound(r, -clipSigmas*scale, clipSigmas*scale)
 		m.hours.learn(r, math.Sqrt(max(sq(clipped)-s2/count, 0)), scale, weight)
 		// A few values in an hour say little of it.
 		w := weight * count / (count + 2)
@@ -283,7 +283,7 @@ func (m *Metric) close(hour int64, weight float64) {
 
 func (m *Metric) fade(hours int64) {
 	d := float32(Decay(hours, halfLifeMetric))
-	for _, s := range []*spread{&m.values, &m.hours, &m.jumps} {
+	for _, s := range []*residualStats{&m.values, &m.hours, &m.jumps} {
 		s.fade(d)
 	}
 	if hours > 1 {
@@ -309,20 +309,20 @@ func (m *Metric) code(c *wire.Coder) {
 	codeEffects(c, "day", m.day[:])
 	c.F32("mean", &m.mean)
 	c.F32("recent", &m.recent)
-	c.F32("each", &m.each)
+	c.F32("meanRaw", &m.meanRaw)
 	c.F32("calls", &m.calls)
 	c.F32("effects", &m.effects)
 	c.F32("count", &m.count)
 	c.F32("residuals", &m.residuals)
 	c.F64("sum", &m.sum)
-	c.U8("stuck", &m.stuck)
-	c.Bool("above", &m.above)
+	c.U8("shiftHours", &m.shiftHours)
+	c.Bool("shiftUp", &m.shiftUp)
 	if c.Reading() && (m.effects < 0 || m.count < 0 || m.calls < 0) {
 		c.Fail("negative metric")
 	}
 }
 
-func (s *spread) code(c *wire.Coder, name string) {
+func (s *residualStats) code(c *wire.Coder, name string) {
 	c.In(name)
 	c.F32("n", &s.n)
 	c.F32("m2", &s.m2)

@@ -172,7 +172,7 @@ type Peers struct {
 	Breadth           BreadthPrior
 	Failed, Malformed RatioPrior
 	Late              RatioPrior
-	Known             DocFreq
+	DocFreq           DocFreq
 	Tools             Tools
 	Metrics           []MetricPrior
 
@@ -183,7 +183,7 @@ type Peers struct {
 	// Of a fleet: the tools new to a whole group that went on to a second agent of it.
 	rollouts newness
 
-	spreading []spreading   // tools that are being rolled out
+	adoptions []adoption    // tools that are being rolled out
 	pending   []pendingItem // on probation before they count as known to a peer
 	day       int64
 	agentDays float64 // active days of all its agents
@@ -205,7 +205,7 @@ func NewPeers(fleet *Peers) *Peers {
 // Learnt notes that one more agent has begun to use an item.
 func (g *Peers) Learnt(item uint64, now int64) {
 	if len(g.pending) >= maxPeersPending {
-		g.Known.Add(g.pending[0].hash)
+		g.DocFreq.Add(g.pending[0].hash)
 		g.pending = g.pending[1:]
 	}
 	g.pending = append(g.pending, pendingItem{item, now})
@@ -215,7 +215,7 @@ func (g *Peers) Learnt(item uint64, now int64) {
 func (g *Peers) Advance(now int64) {
 	i := 0
 	for i < len(g.pending) && g.pending[i].at+Probation <= now {
-		g.Known.Add(g.pending[i].hash)
+		g.DocFreq.Add(g.pending[i].hash)
 		i++
 	}
 	g.pending = g.pending[i:]
@@ -251,15 +251,15 @@ func (g *Peers) SetBack(now int64) {
 	for i := range g.pending {
 		g.pending[i].at = min(g.pending[i].at, now)
 	}
-	for i := range g.spreading {
-		s := &g.spreading[i]
+	for i := range g.adoptions {
+		s := &g.adoptions[i]
 		s.first, s.last = min(s.first, now), min(s.last, now)
 	}
 	g.day = min(g.day, now/86_400_000)
 }
 
 // Bytes estimates the memory of the group.
-func (g *Peers) Bytes() int { return 8192 + g.Known.Bytes() + g.Tools.Bytes() + 16*cap(g.pending) }
+func (g *Peers) Bytes() int { return 8192 + g.DocFreq.Bytes() + g.Tools.Bytes() + 16*cap(g.pending) }
 
 // Code encodes or decodes g.
 func (g *Peers) Code(c *wire.Coder) {
@@ -305,13 +305,13 @@ func (g *Peers) Code(c *wire.Coder) {
 		g.Metrics[i].code(c)
 	}
 	c.Out()
-	c.In("known")
-	g.Known.Code(c)
+	c.In("docFreq")
+	g.DocFreq.Code(c)
 	c.Out()
 	c.In("tools")
 	g.Tools.Code(c)
 	c.Out()
-	g.codeSpreading(c)
+	g.codeAdoptions(c)
 	codePending(c, &g.pending, maxPeersPending)
 	c.I64("day", &g.day)
 	c.F64("agentDays", &g.agentDays)

@@ -46,22 +46,22 @@ type Rate struct {
 
 // RateAt is what a Rate says of one hour.
 type RateAt struct {
-	Mu       float64 // expected count; 0: nothing is known yet
-	Over     float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
-	Peak     float64 // the busiest hour so far
-	Near     float64 // what is expected of the busier of the hours beside it, where that is a multiple; else 0
-	NearOver float64 // and its relative variance
-	phi      float64
-	share    float64 // mu over level
-	vLevel   float64
-	vHour    float64
-	vDay     float64
+	Mu                 float64 // expected count; 0: nothing is known yet
+	Overdispersion     float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
+	Peak               float64 // the busiest hour so far
+	Near               float64 // what is expected of the busier of the hours beside it, where that is a multiple; else 0
+	NearOverdispersion float64 // and its relative variance
+	phi                float64
+	seasonal           float64 // mu over level
+	vLevel             float64
+	vHour              float64
+	vDay               float64
 }
 
 const (
-	minMu   = 1e-6
-	routine = 2 // days in a row
-	clip    = 4 // standard deviations
+	minMu        = 1e-6
+	scheduleDays = 2 // days in a row
+	clipSigmas   = 4 // standard deviations
 	// Hours before the weekdays are learnt: the empty hours of an agent that works
 	// once a day would say that the weekday of its first days is off.
 	weekdayFrom = 7 * 24
@@ -84,7 +84,7 @@ func slot(hour int64) (h, d int) {
 func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 	h, d := slot(hour)
 	g := p.level
-	if !p.known() {
+	if !p.fitted() {
 		if r.level.e <= 0 {
 			return RateAt{}
 		}
@@ -93,16 +93,16 @@ func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 	level, vl := r.level.at(g.mean, g.relVar)
 	sh, vh := r.hour[h].at(p.hour[h], p.hourVar)
 	sd, vd := r.day[d].at(p.day[d], p.dayVar)
-	a := RateAt{share: max(sh*sd, minMu), vLevel: vl, vHour: vh, vDay: vd}
-	a.Mu = max(level*a.share, minMu)
+	a := RateAt{seasonal: max(sh*sd, minMu), vLevel: vl, vHour: vh, vDay: vd}
+	a.Mu = max(level*a.seasonal, minMu)
 	a.phi = r.phi(p, a.Mu, level)
-	a.Over = max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
+	a.Overdispersion = max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
 	a.Peak = float64(r.peak)
 	before, _ := r.hour[(h+23)%24].at(p.hour[(h+23)%24], p.hourVar)
 	behind, _ := r.hour[(h+1)%24].at(p.hour[(h+1)%24], p.hourVar)
 	if near := max(before, behind); near > nearFrom*sh {
 		a.Near = level * near * sd
-		a.NearOver = max(a.phi, 0) + vl + vh + vd + r.clumps(p, a.Near)
+		a.NearOverdispersion = max(a.phi, 0) + vl + vh + vd + r.clumps(p, a.Near)
 	}
 	return a
 }
@@ -142,11 +142,11 @@ func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
 // Idles returns what is expected of an hour that was empty, its relative variance, and
 // one more that is common to all hours of the day: of a weekday on which the agent hardly
 // works the mean says little, since whether it works at all is what is not known.
-func (r *Rate) Idles(p *RatePrior, hour int64) (mu, over, day float64) {
+func (r *Rate) Idles(p *RatePrior, hour int64) (mu, overdispersion, day float64) {
 	a := r.At(p, hour)
 	_, d := slot(hour)
 	sd, vd := r.day[d].at(p.day[d], p.dayVar)
-	return a.Mu, max(a.Over, 0), float64(vd * (1/sq(min(sd, 1)) - 1))
+	return a.Mu, max(a.Overdispersion, 0), float64(vd * (1/sq(min(sd, 1)) - 1))
 }
 
 // Learn takes the count of one closed hour, a being what At said of it before.
@@ -166,14 +166,14 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 		return
 	}
 	mu := a.Mu
-	variance := mu + float64(a.Over*mu*mu)
-	x := min(count, mu+float64(clip*math.Sqrt(variance)))
+	variance := mu + float64(a.Overdispersion*mu*mu)
+	x := min(count, mu+float64(clipSigmas*math.Sqrt(variance)))
 	noise := 1/mu + max(a.phi, 0) + r.clumps(p, mu)
 	scheduled := false
 	switch {
 	case x == count && !episode:
 		r.streak[h] = 0
-	case r.streak[h] >= routine:
+	case r.streak[h] >= scheduleDays:
 		x, scheduled = count, true
 	default:
 		r.streak[h]++
@@ -181,8 +181,8 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 			noise *= 10
 		}
 	}
-	rel := x / a.share // in units of the level
-	level := mu / a.share
+	rel := x / a.seasonal // in units of the level
+	level := mu / a.seasonal
 	r.level.learn(1/(noise+a.vHour+a.vDay), rel)
 	sd, _ := r.day[d].at(p.day[d], p.dayVar)
 	sh, _ := r.hour[h].at(p.hour[h], p.hourVar)
@@ -191,20 +191,20 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 		r.day[d].learn(1/(noise+a.vLevel+a.vHour), x/max(level*sh, minMu))
 	}
 	if !scheduled { // it says what the hour brings, not how that varies
-		r.learnSpread(p, a, x)
+		r.learnDispersion(p, a, x)
 	}
 	r.learnLong(a, x)
 	r.Hours++
 }
 
-func (r *Rate) learnSpread(p *RatePrior, a RateAt, x float64) {
+func (r *Rate) learnDispersion(p *RatePrior, a RateAt, x float64) {
 	const fade = 0.998 // an hour: a half-life of two weeks
 	mu := a.Mu
-	known := 1/mu + a.vLevel + a.vHour + a.vDay + r.clumps(p, mu)
+	explained := 1/mu + a.vLevel + a.vHour + a.vDay + r.clumps(p, mu)
 	if mu > 0.1 {
 		e := (x - mu) / mu
-		w := 1 / sq(known+max(a.phi, 0))
-		r.phiSum = float32(float64(float64(r.phiSum)*fade) + float64(w*(float64(e*e)-known)))
+		w := 1 / sq(explained+max(a.phi, 0))
+		r.phiSum = float32(float64(float64(r.phiSum)*fade) + float64(w*(float64(e*e)-explained)))
 		r.phiWeight = float32(float64(float64(r.phiWeight)*fade) + w)
 		r.phiHours = float32(float64(float64(r.phiHours)*fade) + 1)
 	}
@@ -220,7 +220,7 @@ func (r *Rate) learnLong(a RateAt, x float64) {
 	mu := a.Mu
 	r.longCount = float32(float64(float64(r.longCount)*longFade) + x)
 	r.longMean = float32(float64(float64(r.longMean)*longFade) + mu)
-	own := mu + float64((a.Over-a.vLevel-a.vDay)*mu*mu)
+	own := mu + float64((a.Overdispersion-a.vLevel-a.vDay)*mu*mu)
 	r.longVar = float32(float64(float64(r.longVar)*longFade*longFade) + max(own, 0.25*mu))
 }
 
@@ -230,7 +230,7 @@ func (r *Rate) learnLong(a RateAt, x float64) {
 func (r *Rate) Long(a RateAt, count float64) (observed, mean, variance float64) {
 	observed = float64(float64(r.longCount)*longFade) + count
 	mean = float64(float64(r.longMean)*longFade) + a.Mu
-	own := a.Mu + float64((a.Over-a.vLevel-a.vDay)*a.Mu*a.Mu)
+	own := a.Mu + float64((a.Overdispersion-a.vLevel-a.vDay)*a.Mu*a.Mu)
 	variance = float64(float64(r.longVar)*longFade*longFade) + max(own, 0.25*a.Mu)
 	variance += float64(mean * mean * (a.vLevel + a.vDay))
 	return observed, mean, variance
@@ -258,7 +258,7 @@ func (r *Rate) Idle(p *RatePrior, from, to int64) {
 		if r.Hours >= weekdayFrom {
 			r.day[dd].learn(1/(noise+a.vLevel+a.vHour), 0)
 		}
-		r.learnSpread(p, a, 0)
+		r.learnDispersion(p, a, 0)
 		r.learnLong(a, 0)
 		r.Hours++
 	}
@@ -295,7 +295,7 @@ func (r *Rate) meanFactor(p *RatePrior) float64 {
 
 // Daily is about how many calls a day has.
 func (r *Rate) Daily(p *RatePrior) float64 {
-	if !p.known() {
+	if !p.fitted() {
 		return 0
 	}
 	level, _ := r.level.at(p.level.mean, p.level.relVar)
@@ -358,7 +358,7 @@ func NewRatePrior() RatePrior {
 	return p
 }
 
-func (p *RatePrior) known() bool { return p.past.level.n > 0 }
+func (p *RatePrior) fitted() bool { return p.past.level.n > 0 }
 
 // Contribute adds an agent's estimates to its group; once an agent and day.
 func (p *RatePrior) Contribute(r *Rate) {
@@ -366,7 +366,7 @@ func (p *RatePrior) Contribute(r *Rate) {
 		return
 	}
 	g := p.level
-	if !p.known() {
+	if !p.fitted() {
 		own := float64(r.level.s / r.level.e)
 		p.today.level.n++
 		p.today.level.sum += own

@@ -16,9 +16,9 @@ type Ratio struct {
 
 // RatioAt is what is expected of an hour.
 type RatioAt struct {
-	Ratio float64 // of the calls
-	Mu    float64 // calls of that kind; 0: nothing is known yet
-	Over  float64 // relative variance beyond Poisson
+	Ratio          float64 // of the calls
+	Mu             float64 // calls of that kind; 0: nothing is known yet
+	Overdispersion float64 // relative variance beyond Poisson
 }
 
 const (
@@ -35,7 +35,7 @@ func (r *Ratio) At(p *RatioPrior, calls float64) RatioAt {
 	}
 	prior := (p.sum + float64(ratioWorth*ratioStart)) / (p.calls + ratioWorth)
 	q := (float64(float64(r.n)*float64(r.mean)) + float64(ratioWorth*prior)) / (float64(r.n) + ratioWorth)
-	return RatioAt{Ratio: q, Mu: max(q*calls, ratioLeast), Over: p.over()}
+	return RatioAt{Ratio: q, Mu: max(q*calls, ratioLeast), Overdispersion: p.overdispersion()}
 }
 
 // Learn takes one closed hour: the calls, those of the kind, and what weight they have.
@@ -45,7 +45,7 @@ func (r *Ratio) Learn(p *RatioPrior, calls, count, weight float64) {
 	}
 	a := r.At(p, calls)
 	if a.Mu > 0 {
-		count = min(count, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(a.Over*a.Mu*a.Mu)))+1)
+		count = min(count, a.Mu+float64(clipSigmas*math.Sqrt(a.Mu+float64(a.Overdispersion*a.Mu*a.Mu)))+1)
 		p.excess += float64(weight * (sq(count-a.Mu) - a.Mu))
 		p.square += float64(weight * a.Mu * a.Mu)
 	}
@@ -81,7 +81,7 @@ type RatioPrior struct {
 	excess, square float64 // of squared residuals beyond Poisson, of squared means
 }
 
-func (p *RatioPrior) over() float64 {
+func (p *RatioPrior) overdispersion() float64 {
 	const worth = 10
 	return bound((p.excess+float64(worth*ratioSpread))/(p.square+worth), 1, 30)
 }

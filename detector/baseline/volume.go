@@ -21,7 +21,7 @@ type Volume struct {
 type VolumeAt struct {
 	Mean, Scale float64 // of Size(bytes) less the offset
 	DF          float64
-	Known       bool
+	Valid       bool
 }
 
 // sizeUnit is where sizes begin to matter, bytes: below it a few characters more
@@ -72,19 +72,19 @@ func (v *Volume) At(p *VolumePrior) VolumeAt {
 		Mean:  (float64(n*float64(v.mean)) + float64(k*g)) / (n + k),
 		Scale: max(math.Sqrt(s2*(1+1/(n+k))), minVolumeScale),
 		DF:    min(60, max(n+worth, newbornDF-n)), // score.StudentT is quickest at 60
-		Known: true,
+		Valid: true,
 	}
 }
 
 // Sum returns what is expected of an hour's bytes: the mean of a call's bytes
 // times the calls that carry some, the counts' own spread over them.
 func (v *Volume) Sum(a VolumeAt, r RateAt) BytesAt {
-	if !a.Known || v.N < 8 {
+	if !a.Valid || v.N < 8 {
 		return BytesAt{}
 	}
 	mean, relVar := v.each(a)
 	calls := max(r.Mu*float64(v.calls), 1)
-	return BytesAt{Mean: calls * mean, RelVar: max(r.Over, 0) + (relVar+1)/calls}
+	return BytesAt{Mean: calls * mean, RelVar: max(r.Overdispersion, 0) + (relVar+1)/calls}
 }
 
 // each returns the mean bytes a call and their relative variance.
@@ -103,8 +103,8 @@ func (v *Volume) each(a VolumeAt) (mean, relVar float64) {
 func (v *Volume) Learn(a VolumeAt, call Call, weight float64) {
 	whole := call.Size - call.Offset
 	r, b := whole, float64(call.Bytes)
-	if a.Known {
-		r = min(max(r, a.Mean-float64(clip*a.Scale)), a.Mean+float64(clip*a.Scale))
+	if a.Valid {
+		r = min(max(r, a.Mean-float64(clipSigmas*a.Scale)), a.Mean+float64(clipSigmas*a.Scale))
 	}
 	if r != whole {
 		b = BytesOf(min(r+call.Offset, 40))
@@ -159,7 +159,7 @@ type VolumePrior struct {
 // between agents.
 func (p *VolumePrior) expected() (mean, within, between float64) {
 	switch {
-	case p.known():
+	case p.fitted():
 		return p.mean(), p.within(), p.between()
 	case p.fleet != nil:
 		return p.fleet.expected()
@@ -167,14 +167,14 @@ func (p *VolumePrior) expected() (mean, within, between float64) {
 	return 0, volumeStartVar, volumeBetween
 }
 
-func (p *VolumePrior) known() bool     { return p.n >= 1 }
+func (p *VolumePrior) fitted() bool    { return p.n >= 1 }
 func (p *VolumePrior) mean() float64   { return p.sum / p.n }
 func (p *VolumePrior) within() float64 { return max(p.s2/p.n, minVolumeScale*minVolumeScale) }
 
 func (p *VolumePrior) between() float64 {
 	m := p.mean()
-	spread := p.sum2/p.n - float64(m*m)
-	return max(spread, 0) + float64(1/p.n) + 0.05
+	variance := p.sum2/p.n - float64(m*m)
+	return max(variance, 0) + float64(1/p.n) + 0.05
 }
 
 // Contribute adds an agent's estimates; once an agent and day.

@@ -4,11 +4,11 @@ import "github.com/plumbline-sec/plumbline/detector/internal/wire"
 
 // What the wider evidence is worth in the narrower, agent-days.
 const (
-	groupWorth = 20
-	fleetWorth = 50
-	bootstrap  = 25
-	grownUp    = 200 // of the mature: then what the young have shown is taken as it is
-	sharpen    = 30  // calibration makes a model's evidence count at most this much more
+	groupPriorDays = 20
+	fleetPriorDays = 50
+	bootstrapDays  = 25
+	matureDays     = 200 // of the mature: then what the young have shown is taken as it is
+	maxSharpening  = 30  // calibration makes a model's evidence count at most this much more
 )
 
 // Calibration holds the curves of one group: of each signal and of their fusion,
@@ -46,10 +46,10 @@ func (p Pair) Signal(i, class int, x, blocks float64) float64 {
 	fleet := p.fleetSignal(i, class, x, nominal)
 	g := &p.Group.Signals[class][i]
 	edge := fleet
-	if e := g.Edge(); x > e {
+	if e := g.TailStart(); x > e {
 		edge = p.fleetSignal(i, class, e, blocks*pow10(-e))
 	}
-	return min(max(g.Like(x, fleet, edge, groupWorth), nominal/sharpen), NoEvidence)
+	return min(max(g.LambdaShaped(x, fleet, edge, groupPriorDays), nominal/maxSharpening), NoEvidence)
 }
 
 // Nominal returns lambda of evidence x by the model alone.
@@ -63,12 +63,12 @@ func Nominal(x, blocks float64) float64 {
 func (p Pair) fleetSignal(i, class int, x, nominal float64) float64 {
 	// In the first days of a service the model has not been held against anything:
 	// it is believed a decade less, fading over 25 agent-days.
-	if known := p.Fleet.Signals[0][i].Days() + p.Fleet.Signals[1][i].Days(); known < bootstrap {
-		nominal *= pow10(1 - known/bootstrap)
+	if watched := p.Fleet.Signals[0][i].Days() + p.Fleet.Signals[1][i].Days(); watched < bootstrapDays {
+		nominal *= pow10(1 - watched/bootstrapDays)
 	}
-	lambda := p.Fleet.Signals[0][i].Lambda(x, nominal, fleetWorth)
+	lambda := p.Fleet.Signals[0][i].Lambda(x, nominal, fleetPriorDays)
 	if class == 1 {
-		lambda = p.Fleet.Signals[1][i].Lambda(x, lambda, fleetWorth)
+		lambda = p.Fleet.Signals[1][i].Lambda(x, lambda, fleetPriorDays)
 	}
 	return lambda
 }
@@ -83,27 +83,27 @@ func (p Pair) Fused(class int, y float64) float64 {
 	fleet := p.fleetFused(class, y)
 	g := &p.Group.Fused[class]
 	edge := fleet
-	if e := g.Edge() - fusedShift; y > e {
+	if e := g.TailStart() - fusedShift; y > e {
 		edge = p.fleetFused(class, e)
 	}
 	// What a group shows every day says less and less about it the rarer y is: the fleet is
 	// worth at least as many agent-days as it takes to bring one exceedance, a gamma of
 	// shape 1 over the rates of groups. (Not for single signals: how a model is wrong in its
 	// tail, for bytes above all, is a matter of the group's work.)
-	worth := max(groupWorth, min(1/fleet, 1e12)) // however small fleet is, worth*fleet is a number
-	return min(max(g.Like(y+fusedShift, fleet, edge, worth), pow10(-y)/sharpen), NoEvidence)
+	priorDays := max(groupPriorDays, min(1/fleet, 1e12)) // however small fleet is, worth*fleet is a number
+	return min(max(g.LambdaShaped(y+fusedShift, fleet, edge, priorDays), pow10(-y)/maxSharpening), NoEvidence)
 }
 
 func (p Pair) fleetFused(class int, y float64) float64 {
-	lambda := p.Fleet.Fused[0].Lambda(y+fusedShift, pow10(-y), fleetWorth)
+	lambda := p.Fleet.Fused[0].Lambda(y+fusedShift, pow10(-y), fleetPriorDays)
 	if class == 1 {
 		// What the young have shown is believed a decade less by those who have just grown
 		// up: with a fleet that began in one day they all do at once.
-		known := p.Fleet.Fused[1].Days()
-		if need := min(grownUp, p.Fleet.Fused[0].Days()/3); known < need {
-			lambda *= pow10(1 - known/need)
+		watched := p.Fleet.Fused[1].Days()
+		if need := min(matureDays, p.Fleet.Fused[0].Days()/3); watched < need {
+			lambda *= pow10(1 - watched/need)
 		}
-		lambda = p.Fleet.Fused[1].Lambda(y+fusedShift, lambda, fleetWorth)
+		lambda = p.Fleet.Fused[1].Lambda(y+fusedShift, lambda, fleetPriorDays)
 	}
 	return lambda
 }

@@ -21,16 +21,16 @@ func evidence(p float64) float64 {
 // good as Poisson or steadier, a gamma whose standard deviation is at least half
 // a count and 4 % of the mean, so that a perfectly steady agent neither divides
 // by zero nor alarms on a single call more.
-func Counts(n, mu, over float64) float64 {
+func Counts(n, mu, overdispersion float64) float64 {
 	if n <= mu || mu <= 0 {
 		return 0
 	}
-	if over*mu < 1e-3 {
+	if overdispersion*mu < 1e-3 {
 		floor := 0.04 * mu
-		variance := max(0.25, float64(floor*floor), mu+float64(over*mu*mu))
+		variance := max(0.25, float64(floor*floor), mu+float64(overdispersion*mu*mu))
 		return Gamma(n-0.5, mu, variance)
 	}
-	r := 1 / over
+	r := 1 / overdispersion
 	p := mu / (mu + r)
 	if !(r > 0 && p > 0 && p < 1 && n < math.MaxFloat64) {
 		return 0 // past the numbers: only a state that somebody made up has such

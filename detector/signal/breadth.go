@@ -17,7 +17,7 @@ const minBreadth = 3
 
 func (resourceBreadth) Info() Info {
 	return Info{
-		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Counted: "resources touched for the first time", Share: 0.2, Blocks: 24,
+		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Counted: "resources touched for the first time", Weight: 0.2, TestsPerDay: 24,
 		Title: "Sweep across resources new to this agent",
 		Model: "negative binomial tail, mid-p, around the agent's own mean and spread of hours with calls, shrunk to the peers",
 		File:  "breadth.go",
@@ -25,7 +25,7 @@ func (resourceBreadth) Info() Info {
 }
 
 func (s resourceBreadth) Score(c *Context) float64 {
-	if c.Win == nil || len(c.Fresh) == 0 {
+	if c.Win == nil || len(c.NewItems) == 0 {
 		return 0
 	}
 	n := float64(c.Win.NewResources + c.Win.NewDestinations)
@@ -36,8 +36,8 @@ func (s resourceBreadth) Score(c *Context) float64 {
 }
 
 func (resourceBreadth) Tail(c *Context, v float64) float64 {
-	mean, over := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
-	return score.Counts(v, mean, over)
+	mean, overdispersion := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
+	return score.Counts(v, mean, overdispersion)
 }
 
 func (resourceBreadth) Observe(c *Context) Detail {
@@ -50,12 +50,12 @@ func (resourceBreadth) Observe(c *Context) Detail {
 
 func (s resourceBreadth) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
+	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, 40))
 	d.Text = "touched " + Count(d.Observed) + " resources for the first time since " + c.hour().Time().Format("15:04") +
 		" UTC" + c.usually(d.Baseline, "its hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
-	for i := range c.Fresh {
-		if len(d.FirstSeen) < schemas.MaxEvidence && c.Fresh[i].Item.Kin != "" {
-			d.FirstSeen = append(d.FirstSeen, itemName(c.Fresh[i].Item))
+	for i := range c.NewItems {
+		if len(d.FirstSeen) < schemas.MaxEvidence && c.NewItems[i].Item.Kin != "" {
+			d.FirstSeen = append(d.FirstSeen, itemName(c.NewItems[i].Item))
 		}
 	}
 	return d
@@ -66,7 +66,7 @@ func (s resourceBreadth) Close(c *Context) (Detail, bool) {
 	if d.Observed == 0 || d.Expected == 0 {
 		return Detail{}, false
 	}
-	mean, over := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
-	d.High = math.Ceil(score.GammaQuantile(interval, mean, mean+float64(over*mean*mean)))
+	mean, overdispersion := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
+	d.High = math.Ceil(score.GammaQuantile(intervalDecades, mean, mean+float64(overdispersion*mean*mean)))
 	return d, true
 }

@@ -18,7 +18,7 @@ type Flood struct {
 
 func (nameFlood) Info() Info {
 	return Info{
-		Name: schemas.SignalNameFlood, Family: FamilyInput, Unit: "names", Share: 0.01, Blocks: 24, Nominal: true,
+		Name: schemas.SignalNameFlood, Family: FamilyInput, Unit: "names", Weight: 0.01, TestsPerDay: 24, Uncalibrated: true,
 		Title: "Flood of names that were never seen before",
 		Model: "no model: a hundred names, and every doubling of them",
 		File:  "flood.go",

@@ -33,7 +33,7 @@ func Metric(index int, name, unit, take string) Signal {
 
 func (s metric) Info() Info {
 	i := Info{
-		Name: schemas.SignalMetric + s.label, Family: FamilyMetric, Unit: s.unit, Share: 0.3, Blocks: 100,
+		Name: schemas.SignalMetric + s.label, Family: FamilyMetric, Unit: s.unit, Weight: 0.3, TestsPerDay: 100,
 		Title: "A metric far from what this agent has: " + s.label,
 		Model: "deviations on asinh(x/unit), their tail learnt for the agent (Hill 1975); of sums a log-normal",
 		File:  "metric.go",
@@ -159,14 +159,14 @@ func (s metric) Explain(c *Context) Detail {
 	by, _ := s.test(c, v)
 	switch by {
 	case byJump:
-		within(a.Mean+a.Recent, a.Jump.Quantile(interval)*a.JumpScale)
+		within(a.Mean+a.Recent, a.Jump.Quantile(intervalDecades)*a.JumpScale)
 		d.Text = "had " + what + " in one call, a jump from about " + number(d.Expected) + " just before; 99.9 % of its steps from there end between " +
 			number(d.Low) + " and " + number(d.High)
 	case byHour:
-		within(a.Mean, a.Hour.Quantile(interval)*a.HourScale)
+		within(a.Mean, a.Hour.Quantile(intervalDecades)*a.HourScale)
 		d.Text = "had " + what + " on average" + since + "; 99.9 % of such hours have " + number(d.Low) + " to " + number(d.High) + ", " + number(d.Expected) + " expected"
 	default:
-		within(a.Mean, a.Value.Quantile(interval)*a.Scale)
+		within(a.Mean, a.Value.Quantile(intervalDecades)*a.Scale)
 		d.Text = "had " + what + " in one call; 99.9 % of its calls have " + number(d.Low) + " to " + number(d.High) + ", " + number(d.Expected) + " expected"
 	}
 	if s.take != TakeSum {
@@ -174,7 +174,7 @@ func (s metric) Explain(c *Context) Detail {
 	}
 	d.Low = 0
 	if by == byHour {
-		d.High = max(score.LogNormalQuantile(interval, v.Sum.Mean, v.Sum.RelVar), 2*v.Sum.Mean)
+		d.High = max(score.LogNormalQuantile(intervalDecades, v.Sum.Mean, v.Sum.RelVar), 2*v.Sum.Mean)
 		d.Text = "had " + what + since + c.usually(d.Baseline, "such hours") + number(d.High) + ", " + number(d.Expected) + " expected"
 	} else {
 		d.Text = "had " + what + " in one call" + c.usually(d.Baseline, "its calls") + number(d.High) + ", " + number(d.Expected) + " expected"

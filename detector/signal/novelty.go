@@ -18,14 +18,14 @@ import (
 const perDay = 100
 
 // Evidence returns the evidence of an item's rarity.
-func Evidence(r baseline.Rarity) float64 { return max(0, math.Log10(perDay/(r.PerDay*r.Company))) }
+func Evidence(r baseline.Rarity) float64 { return max(0, math.Log10(perDay/(r.PerDay*r.PeerDiscount))) }
 
 // newTool: a tool that the agent has not used, or not on this kind of resource.
 type newTool struct{}
 
 func (newTool) Info() Info {
 	return Info{
-		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Share: 0.3, Blocks: perDay, Novelty: true, Leaves: true,
+		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Weight: 0.3, TestsPerDay: perDay, Novelty: true, Leaves: true,
 		Title: "Tool that this agent has not used before",
 		Model: "incidence of things this new to the agent and this little known to its peers, of a hundredth of a day",
 		File:  "novelty.go",
@@ -39,11 +39,11 @@ func (newTool) Score(c *Context) float64 {
 func (newTool) Tail(*Context, float64) float64 { return -1 }
 
 func (newTool) Observe(c *Context) Detail {
-	return countFresh(c, novelties[schemas.SignalNewTool]...)
+	return countNew(c, novelties[schemas.SignalNewTool]...)
 }
 
 func (newTool) Explain(c *Context) Detail {
-	return explainFresh(c, "used", novelties[schemas.SignalNewTool]...)
+	return explainNew(c, "used", novelties[schemas.SignalNewTool]...)
 }
 
 func (newTool) Close(*Context) (Detail, bool) { return Detail{}, false }
@@ -53,7 +53,7 @@ type newResource struct{}
 
 func (newResource) Info() Info {
 	return Info{
-		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Share: 0.1, Blocks: perDay, Novelty: true,
+		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Weight: 0.1, TestsPerDay: perDay, Novelty: true,
 		Title: "Resource that this agent has not touched before",
 		Model: "incidence of things this new to the agent and this little known to its peers, of a hundredth of a day",
 		File:  "novelty.go",
@@ -67,15 +67,15 @@ func (newResource) Score(c *Context) float64 {
 func (newResource) Tail(*Context, float64) float64 { return -1 }
 
 func (newResource) Observe(c *Context) Detail {
-	return countFresh(c, novelties[schemas.SignalNewResource]...)
+	return countNew(c, novelties[schemas.SignalNewResource]...)
 }
 
 func (newResource) Explain(c *Context) Detail {
-	return explainFresh(c, "touched", novelties[schemas.SignalNewResource]...)
+	return explainNew(c, "touched", novelties[schemas.SignalNewResource]...)
 }
 
 func (newResource) Close(c *Context) (Detail, bool) {
-	return closeFresh(c, float64(c.Win.NewResources), baseline.ItemSource)
+	return closeNew(c, float64(c.Win.NewResources), baseline.ItemSource)
 }
 
 // newDestination: somewhere that data can leave to and that the agent has not
@@ -88,7 +88,7 @@ type newDestination struct{}
 
 func (newDestination) Info() Info {
 	return Info{
-		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Share: 20, Blocks: perDay, Novelty: true, Leaves: true,
+		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Weight: 20, TestsPerDay: perDay, Novelty: true, Leaves: true,
 		Title: "First contact with a destination",
 		Model: "incidence as of new_resource, jointly with a new tool or a step out of order",
 		File:  "novelty.go",
@@ -101,14 +101,14 @@ func (newDestination) Score(c *Context) float64 {
 	}
 	x := strongest(c, baseline.ItemTool, baseline.ItemToolKind)
 	share, usual := 1.0, true // most peers know the tool and where it goes
-	for i := range c.Fresh {
-		f := &c.Fresh[i]
+	for i := range c.NewItems {
+		f := &c.NewItems[i]
 		place := f.Item.Kind == baseline.ItemDestination || f.Item.Kind == baseline.ItemSite
 		if place {
 			share = min(share, f.Rarity.PeerShare)
 		}
 		if place || f.Item.Kind == baseline.ItemTool {
-			usual = usual && f.Rarity.Peers > 0 && 2*f.Rarity.Peers >= f.Rarity.Of
+			usual = usual && f.Rarity.PeersKnowing > 0 && 2*f.Rarity.PeersKnowing >= f.Rarity.PeerCount
 		}
 	}
 	if x > 0 {
@@ -145,8 +145,8 @@ const usualSize = 1.5
 
 // reaches reports whether the event touches a place that is new to the agent.
 func reaches(c *Context) bool {
-	for i := range c.Fresh {
-		if c.Fresh[i].Item.Kind.Place() {
+	for i := range c.NewItems {
+		if c.NewItems[i].Item.Kind.Place() {
 			return true
 		}
 	}
@@ -161,17 +161,17 @@ const nearby = 1
 // borrowed reports whether the event's tool is new to the agent, while a quarter of its
 // peers or more have used it, and not only of late: nobody is giving it to all of them.
 func borrowed(c *Context) bool {
-	for i := range c.Fresh {
-		if f := &c.Fresh[i]; f.Item.Kind == baseline.ItemTool {
-			return f.Rarity.Peers > 0 && 4*f.Rarity.Peers >= f.Rarity.Of && !f.Rarity.RollsOut
+	for i := range c.NewItems {
+		if f := &c.NewItems[i]; f.Item.Kind == baseline.ItemTool {
+			return f.Rarity.PeersKnowing > 0 && 4*f.Rarity.PeersKnowing >= f.Rarity.PeerCount && !f.Rarity.RollingOut
 		}
 	}
 	return false
 }
 
 func has(c *Context, kind baseline.ItemKind) bool {
-	for i := range c.Fresh {
-		if c.Fresh[i].Item.Kind == kind {
+	for i := range c.NewItems {
+		if c.NewItems[i].Item.Kind == kind {
 			return true
 		}
 	}
@@ -181,11 +181,11 @@ func has(c *Context, kind baseline.ItemKind) bool {
 func (newDestination) Tail(*Context, float64) float64 { return -1 }
 
 func (newDestination) Observe(c *Context) Detail {
-	return countFresh(c, novelties[schemas.SignalNewDestination]...)
+	return countNew(c, novelties[schemas.SignalNewDestination]...)
 }
 
 func (newDestination) Explain(c *Context) Detail {
-	d := explainFresh(c, "reached", novelties[schemas.SignalNewDestination]...)
+	d := explainNew(c, "reached", novelties[schemas.SignalNewDestination]...)
 	switch {
 	case offCourse(c):
 		d.Text += ", and called tool " + Quote(c.Ev.Tool) + stepText(c) + ", as it never did"
@@ -196,7 +196,7 @@ func (newDestination) Explain(c *Context) Detail {
 }
 
 func (newDestination) Close(c *Context) (Detail, bool) {
-	return closeFresh(c, float64(c.Win.NewDestinations), baseline.ItemDestination)
+	return closeNew(c, float64(c.Win.NewDestinations), baseline.ItemDestination)
 }
 
 func is(k baseline.ItemKind, kinds []baseline.ItemKind) bool {
@@ -205,25 +205,25 @@ func is(k baseline.ItemKind, kinds []baseline.ItemKind) bool {
 
 func strongest(c *Context, kinds ...baseline.ItemKind) float64 {
 	x := 0.0
-	for i := range c.Fresh {
-		if is(c.Fresh[i].Item.Kind, kinds) {
-			x = max(x, c.Fresh[i].X)
+	for i := range c.NewItems {
+		if is(c.NewItems[i].Item.Kind, kinds) {
+			x = max(x, c.NewItems[i].X)
 		}
 	}
 	return x
 }
 
-func countFresh(c *Context, kinds ...baseline.ItemKind) Detail {
+func countNew(c *Context, kinds ...baseline.ItemKind) Detail {
 	sessions := float64(c.Own.Novelty.Sessions)
 	d := Detail{Start: c.At, Samples: sessions, Baseline: c.whose(sessions)}
-	for i := range c.Fresh {
-		if is(c.Fresh[i].Item.Kind, kinds) {
+	for i := range c.NewItems {
+		if is(c.NewItems[i].Item.Kind, kinds) {
 			d.Observed++
-			d.Expected += c.Fresh[i].Rarity.Incidence
+			d.Expected += c.NewItems[i].Rarity.Incidence
 		}
 	}
 	if i := leading(c, kinds); i >= 0 {
-		d.LedBy = ledBy(c, c.Fresh[i].Item)
+		d.LedBy = ledBy(c, c.NewItems[i].Item)
 	}
 	d.High = d.Expected
 	return d
@@ -233,12 +233,12 @@ func countFresh(c *Context, kinds ...baseline.ItemKind) Detail {
 func leading(c *Context, kinds []baseline.ItemKind) int {
 	best := -1
 	newTool := is(baseline.ItemTool, kinds) && has(c, baseline.ItemTool)
-	for i := range c.Fresh {
-		f := &c.Fresh[i]
+	for i := range c.NewItems {
+		f := &c.NewItems[i]
 		if newTool && f.Item.Kind == baseline.ItemSite && ledBy(c, f.Item) == schemas.LedByStore {
 			continue // where a new tool keeps its data is no other thing than the tool
 		}
-		if is(f.Item.Kind, kinds) && (best < 0 || told(c, f) > told(c, &c.Fresh[best])) {
+		if is(f.Item.Kind, kinds) && (best < 0 || tellingRank(c, f) > tellingRank(c, &c.NewItems[best])) {
 			best = i
 		}
 	}
@@ -278,7 +278,7 @@ func Led(c *Context, name string) (it baseline.Item, ok bool) {
 	if i < 0 {
 		return it, false
 	}
-	return named(c, c.Fresh[i].Item), true
+	return named(c, c.NewItems[i].Item), true
 }
 
 // novelties are the kinds of things that the signals of novelty are about.
@@ -319,19 +319,19 @@ var titles = map[string]string{
 	schemas.LedByToolUse:     "Tool used on a kind of resource new to this agent",
 }
 
-func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
-	d := countFresh(c, kinds...)
+func explainNew(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
+	d := countNew(c, kinds...)
 	best := leading(c, kinds)
 	if best < 0 {
 		return d
 	}
-	d.Title = title(c, d.LedBy, c.Fresh[best].Since > 0)
-	for i := range c.Fresh {
-		if it := c.Fresh[i].Item; is(it.Kind, kinds) && len(d.FirstSeen) < schemas.MaxEvidence {
+	d.Title = title(c, d.LedBy, c.NewItems[best].Since > 0)
+	for i := range c.NewItems {
+		if it := c.NewItems[i].Item; is(it.Kind, kinds) && len(d.FirstSeen) < schemas.MaxEvidence {
 			d.FirstSeen = append(d.FirstSeen, itemName(it))
 		}
 	}
-	f := &c.Fresh[best]
+	f := &c.NewItems[best]
 	if d.LedBy == schemas.LedByStore {
 		verb = "wrote to"
 	}
@@ -343,13 +343,13 @@ func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
 		d.Text += ", new to it since " + clock(f.Since, c.now())
 		return d
 	}
-	d.Text += known(f.Rarity)
+	d.Text += firstTimeFor(f.Rarity)
 	return d
 }
 
 // told is what an explanation goes by: where data went is asked first, and named unless
 // how it went is rarer by more than a decade.
-func told(c *Context, f *Fresh) float64 {
+func tellingRank(c *Context, f *NewItem) float64 {
 	switch {
 	case !f.Item.Kind.Place() || ledBy(c, f.Item) == schemas.LedByStore:
 		return f.X
@@ -365,8 +365,8 @@ func named(c *Context, it baseline.Item) baseline.Item {
 		return it
 	}
 	last := it
-	for i := range c.Fresh {
-		switch o := c.Fresh[i].Item; {
+	for i := range c.NewItems {
+		switch o := c.NewItems[i].Item; {
 		case o.Kind == baseline.ItemDestination && o.Kin == it.Kin:
 			last = o
 		case o.Kind == baseline.ItemSite && o.Hash == it.Hash:
@@ -429,19 +429,19 @@ func itemName(it baseline.Item) string {
 }
 
 // known says for whom it is the first time.
-func known(r baseline.Rarity) string {
-	others := float64(r.Of)
+func firstTimeFor(r baseline.Rarity) string {
+	others := float64(r.PeerCount)
 	switch {
 	case others < 1:
 		return ", for the first time"
-	case r.Peers == 0:
+	case r.PeersKnowing == 0:
 		return ", the first time for it or any of its " + Plural(others, "peer", "peers")
 	default:
-		return ", its first time; long known to " + Count(float64(r.Peers)) + " of its " + Plural(others, "peer", "peers")
+		return ", its first time; long known to " + Count(float64(r.PeersKnowing)) + " of its " + Plural(others, "peer", "peers")
 	}
 }
 
-func closeFresh(c *Context, n float64, kind baseline.ItemKind) (Detail, bool) {
+func closeNew(c *Context, n float64, kind baseline.ItemKind) (Detail, bool) {
 	if n == 0 {
 		return Detail{}, false
 	}

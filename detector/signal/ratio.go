@@ -35,14 +35,14 @@ func (s ratio) Info() Info {
 	switch s.of {
 	case ofMalformed:
 		return Info{
-			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Counted: "malformed events", Share: 0.1, Blocks: 24,
+			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Counted: "malformed events", Weight: 0.1, TestsPerDay: 24,
 			Title: "Far more malformed events than this agent sends",
 			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
 			File:  "ratio.go",
 		}
 	case ofLate:
 		return Info{
-			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Counted: "late events", Share: 0.1, Blocks: 24,
+			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Counted: "late events", Weight: 0.1, TestsPerDay: 24,
 			Title: "Far more events with a time long past than this agent sends",
 			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
 			File:  "ratio.go",
@@ -50,7 +50,7 @@ func (s ratio) Info() Info {
 	case ofFailed:
 	}
 	return Info{
-		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Share: 0.05, Blocks: 24,
+		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Weight: 0.05, TestsPerDay: 24,
 		Title: "Far more failed or denied calls than this agent has",
 		Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
 		File:  "ratio.go",
@@ -112,7 +112,7 @@ func (s ratio) Score(c *Context) float64 {
 
 func (s ratio) Tail(c *Context, v float64) float64 {
 	a := s.at(c)
-	return score.Counts(v, a.Mu, a.Over)
+	return score.Counts(v, a.Mu, a.Overdispersion)
 }
 
 func (s ratio) Observe(c *Context) Detail {
@@ -125,7 +125,7 @@ func (s ratio) Observe(c *Context) Detail {
 
 func (s ratio) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
+	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, 40))
 	kind := "failed or denied"
 	switch {
 	case s.of == ofMalformed:
@@ -148,6 +148,6 @@ func (s ratio) Close(c *Context) (Detail, bool) {
 		return Detail{}, false
 	}
 	a := s.at(c)
-	d.High = math.Ceil(score.GammaQuantile(interval, a.Mu, a.Mu+float64(a.Over*a.Mu*a.Mu)))
+	d.High = math.Ceil(score.GammaQuantile(intervalDecades, a.Mu, a.Mu+float64(a.Overdispersion*a.Mu*a.Mu)))
 	return d, true
 }

@@ -14,7 +14,7 @@ type toolSequence struct{}
 
 func (toolSequence) Info() Info {
 	return Info{
-		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Share: 0.3, Blocks: perDay, Novelty: true,
+		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Weight: 0.3, TestsPerDay: perDay, Novelty: true,
 		Title: "Tools in an order in which this agent has not used them before",
 		Model: "incidence of steps from tool to tool that are this new, of a hundredth of a day",
 		File:  "sequence.go",
@@ -25,10 +25,10 @@ func (toolSequence) Score(c *Context) float64 { return strongest(c, baseline.Ite
 
 func (toolSequence) Tail(*Context, float64) float64 { return -1 }
 
-func (toolSequence) Observe(c *Context) Detail { return countFresh(c, baseline.ItemStep) }
+func (toolSequence) Observe(c *Context) Detail { return countNew(c, baseline.ItemStep) }
 
 func (toolSequence) Explain(c *Context) Detail {
-	d := explainFresh(c, "called", baseline.ItemStep)
+	d := explainNew(c, "called", baseline.ItemStep)
 	if len(d.FirstSeen) > 0 {
 		d.FirstSeen[0] = "step:" + order(c)
 	}

@@ -34,7 +34,7 @@ type Context struct {
 	Flood                  Flood         // where names are given up
 	Silence                Silence       // where an hour has ended without a call
 	Metrics                []MetricValue // of the event, by the config's order
-	Fresh                  []Fresh       // what the event touches for the first time
+	NewItems               []NewItem     // what the event touches for the first time
 	LeavesHouse            bool          // the event touches a destination
 	Late                   bool          // the agent's own windows are past the event
 	LateTogether           bool          // and many of its peers' events are: it is the source that brings them late
@@ -46,7 +46,7 @@ type Context struct {
 }
 
 // Fresh is an item that is new to the agent.
-type Fresh struct {
+type NewItem struct {
 	Item   baseline.Item
 	Rarity baseline.Rarity
 	X      float64        // evidence
@@ -55,19 +55,19 @@ type Fresh struct {
 
 // Info describes a signal.
 type Info struct {
-	Name    string
-	Family  string  // signals of one family share their causes
-	Unit    string  // of Observed, Expected, Low and High
-	Counted string  // the same in words, where that says more
-	Share   float64 // default weight in the alert budget
-	Blocks  float64 // how many tests a day the model alone stands for, before calibration
-	Daily   bool    // calibrated on the day's maximum, not on the hour's
-	Nominal bool    // the model is believed: its evidence is not calibrated by rank
-	Leaves  bool    // it shows data on its way out
-	Novelty bool    // it shows something new
-	Title   string  // of an alert that it leads; one line without values
-	Model   string  // the formula of its evidence, in words
-	File    string  // where that stands, in this package
+	Name         string
+	Family       string  // signals of one family share their causes
+	Unit         string  // of Observed, Expected, Low and High
+	Counted      string  // the same in words, where that says more
+	Weight       float64 // default weight in the alert budget
+	TestsPerDay  float64 // how many tests a day the model alone stands for, before calibration
+	Daily        bool    // calibrated on the day's maximum, not on the hour's
+	Uncalibrated bool    // the model is believed: its evidence is not calibrated by rank
+	Leaves       bool    // it shows data on its way out
+	Novelty      bool    // it shows something new
+	Title        string  // of an alert that it leads; one line without values
+	Model        string  // the formula of its evidence, in words
+	File         string  // where that stands, in this package
 }
 
 // Detail explains a score.
@@ -133,9 +133,9 @@ const (
 )
 
 const (
-	hourSeconds = 3600
-	hourMillis  = 3_600_000
-	interval    = 3 // decades: the interval holds 99.9 % of what is normal
+	hourSeconds     = 3600
+	hourMillis      = 3_600_000
+	intervalDecades = 3 // decades: the interval holds 99.9 % of what is normal
 )
 
 func (c *Context) hour() schemas.Millis { return schemas.Millis(c.Win.Hour * hourMillis) }

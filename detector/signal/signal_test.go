@@ -23,8 +23,8 @@ func TestSignalsAreNamedOnceAndDescribed(t *testing.T) {
 		require.NotEmpty(t, i.Unit)
 		require.NotEmpty(t, i.Title)
 		require.NotContains(t, i.Title, "%")
-		require.Positive(t, i.Share)
-		require.Positive(t, i.Blocks)
+		require.Positive(t, i.Weight)
+		require.Positive(t, i.TestsPerDay)
 	}
 	for _, name := range []string{
 		schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalBytesSent, schemas.SignalBytesReceived,

@@ -18,7 +18,7 @@ import (
 // alerted on vouches for nobody (Learnt) and all its peers would be alerted on one after
 // the other; but there the second is as new as the first: whoever controls two agents
 // chooses where they send to.
-type spreading struct {
+type adoption struct {
 	item        uint64
 	first, last int64 // milliseconds
 	agents      uint32
@@ -26,18 +26,18 @@ type spreading struct {
 }
 
 const (
-	maxSpreading = 64
-	spreadLeast  = 0.25 // days: a rate is not taken from minutes
-	spreadDays   = 10   // without another agent: it has spread
-	dayMillis    = 86_400_000
+	maxAdoptions      = 64
+	adoptionLeastDays = 0.25 // days: a rate is not taken from minutes
+	adoptionGapDays   = 10   // without another agent: it has spread
+	dayMillis         = 86_400_000
 )
 
 // Spread notes that one more agent of the group has begun to use an item: with a new
 // tool, or another destination. ItemTool is the tool itself.
-func (g *Peers) Spread(kind ItemKind, item uint64, withTool bool, now int64) {
-	g.spreading = slices.DeleteFunc(g.spreading, func(s spreading) bool { return now-s.last > spreadDays*dayMillis })
-	for i := range g.spreading {
-		if s := &g.spreading[i]; s.item == item {
+func (g *Peers) Adopted(kind ItemKind, item uint64, withTool bool, now int64) {
+	g.adoptions = slices.DeleteFunc(g.adoptions, func(s adoption) bool { return now-s.last > adoptionGapDays*dayMillis })
+	for i := range g.adoptions {
+		if s := &g.adoptions[i]; s.item == item {
 			if s.agents++; s.agents == 2 && kind == ItemTool {
 				g.Fleet.rollouts.seen++
 			}
@@ -48,30 +48,30 @@ func (g *Peers) Spread(kind ItemKind, item uint64, withTool bool, now int64) {
 	if kind == ItemTool {
 		g.Fleet.rollouts.of++
 	}
-	if len(g.spreading) >= maxSpreading { // the one that spreads least makes room
+	if len(g.adoptions) >= maxAdoptions { // the one that spreads least makes room
 		least := 0
-		for i := range g.spreading {
-			if g.spreading[i].agents < g.spreading[least].agents {
+		for i := range g.adoptions {
+			if g.adoptions[i].agents < g.adoptions[least].agents {
 				least = i
 			}
 		}
-		g.spreading = slices.Delete(g.spreading, least, least+1)
+		g.adoptions = slices.Delete(g.adoptions, least, least+1)
 	}
-	g.spreading = append(g.spreading, spreading{item: item, first: now, last: now, agents: 1, tool: withTool})
+	g.adoptions = append(g.adoptions, adoption{item: item, first: now, last: now, agents: 1, tool: withTool})
 }
 
 // spreads is how often a day an agent is expected to begin with an item because
 // others did.
-func (g *Peers) spreads(item uint64, now int64) float64 {
-	for i := range g.spreading {
-		s := &g.spreading[i]
-		if s.item != item || now-s.last > spreadDays*dayMillis {
+func (g *Peers) adoptionRate(item uint64, now int64) float64 {
+	for i := range g.adoptions {
+		s := &g.adoptions[i]
+		if s.item != item || now-s.last > adoptionGapDays*dayMillis {
 			continue
 		}
-		days := max(float64(now-s.first)/dayMillis, spreadLeast)
+		days := max(float64(now-s.first)/dayMillis, adoptionLeastDays)
 		more := float64(s.agents - 1)
 		if more == 0 && s.tool {
-			more = g.Fleet.rollouts.over(0.5, 2) // before any has been seen, a half
+			more = g.Fleet.rollouts.shrunk(0.5, 2) // before any has been seen, a half
 		}
 		return more / (days * float64(max(g.Vouching, 1)))
 	}
@@ -80,9 +80,9 @@ func (g *Peers) spreads(item uint64, now int64) float64 {
 
 // rollsOut reports whether at least half of the peers that know an item have begun with
 // it of late, and much later than the group began itself.
-func (g *Peers) rollsOut(item uint64, known int, now int64) bool {
-	for i := range g.spreading {
-		if s := &g.spreading[i]; s.item == item && now-s.last <= spreadDays*dayMillis {
+func (g *Peers) rollingOut(item uint64, known int, now int64) bool {
+	for i := range g.adoptions {
+		if s := &g.adoptions[i]; s.item == item && now-s.last <= adoptionGapDays*dayMillis {
 			return 2*int(s.agents) >= known && 2*float64(now-s.first)/dayMillis < g.agentDays/float64(max(g.Vouching, 1))-1
 		}
 	}
@@ -91,18 +91,18 @@ func (g *Peers) rollsOut(item uint64, known int, now int64) bool {
 
 // adopts is how often a day an agent of the group has begun to use an item that so many
 // know, the first of them left out.
-func (g *Peers) adopts(known int) float64 {
+func (g *Peers) baseAdoptionRate(known int) float64 {
 	return float64(max(known-1, 0)) / (g.agentDays + 1)
 }
 
-func (g *Peers) codeSpreading(c *wire.Coder) {
-	n := c.Len("spreading", len(g.spreading), maxSpreading, 12)
+func (g *Peers) codeAdoptions(c *wire.Coder) {
+	n := c.Len("adoptions", len(g.adoptions), maxAdoptions, 12)
 	if c.Reading() {
-		g.spreading = make([]spreading, n)
+		g.adoptions = make([]adoption, n)
 	}
-	c.In("spreading")
-	for i := range g.spreading {
-		s := &g.spreading[i]
+	c.In("adoptions")
+	for i := range g.adoptions {
+		s := &g.adoptions[i]
 		c.At(i)
 		c.Fixed64("item", &s.item)
 		c.I64("first", &s.first)
