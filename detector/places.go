@@ -177,25 +177,19 @@ func (e *episode) codePlaces(c *wire.Coder) {
 	if c.Version < 2 {
 		return
 	}
-	n := c.Len("places", len(e.places), maxPlaces, 16)
-	if c.Reading() {
-		e.places = make([]place, n)
-	}
-	c.In("places")
-	for i := range e.places {
-		p := &e.places[i]
-		c.At(i)
-		c.Fixed64("hash", &p.hash)
-		c.String("name", &p.name, maxString)
-		c.U64("events", &p.events)
-		c.U64("sent", &p.sent)
-		c.U64("received", &p.received)
-		c.U64("largest", &p.largest)
-		c.F32("rarity", &p.rarity)
-		c.String("eventID", &p.eventID, maxString)
-	}
-	c.Out()
+	wire.List(c, "places", &e.places, maxPlaces, 16, (*place).code)
 	c.Fixed64("toldPlace", &e.toldPlace)
 	c.U64("toldSent", &e.toldSent)
 	c.Strings("lastResources", &e.lastResources, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
+}
+
+func (p *place) code(c *wire.Coder) {
+	c.Fixed64("hash", &p.hash)
+	c.String("name", &p.name, maxString)
+	c.U64("events", &p.events)
+	c.U64("sent", &p.sent)
+	c.U64("received", &p.received)
+	c.U64("largest", &p.largest)
+	c.F32("rarity", &p.rarity)
+	c.String("eventID", &p.eventID, maxString)
 }

@@ -231,9 +231,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	if c.Reading() && (t.outliers < 0 || t.opened < 0) {
 		c.Fail("negative count of outliers")
 	}
-	c.In("fleet")
-	t.fleet.Code(c)
-	c.Out()
+	c.Scope("fleet", t.fleet.Code)
 	c.In("calibration")
 	t.calibration.Code(c, names)
 	c.Out()
@@ -261,9 +259,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 			c.I64("firstDay", &g.firstDay)
 		}
 		c.I64s("pauses", g.pauses[:])
-		c.In("peers")
-		g.peers.Code(c)
-		c.Out()
+		c.Scope("peers", g.peers.Code)
 		c.In("calibration")
 		g.calibration.Code(c, names)
 		c.Out()
@@ -284,15 +280,9 @@ func (a *agent) code(c *wire.Coder) {
 	codeMillis(c, "born", &a.born)
 	c.U64("touched", &a.touched)
 	a.codeLife(c)
-	c.In("profile")
-	a.profile.Code(c)
-	c.Out()
-	c.In("win")
-	a.win.Code(c)
-	c.Out()
-	c.In("seen")
-	a.seen.Code(c)
-	c.Out()
+	c.Scope("profile", a.profile.Code)
+	c.Scope("win", a.win.Code)
+	c.Scope("seen", a.seen.Code)
 	c.Raw("trail", &a.trail.buf, trailBytes)
 	if c.Reading() {
 		if !a.trail.valid() {
@@ -302,9 +292,7 @@ func (a *agent) code(c *wire.Coder) {
 	}
 	baseline.CodeMax(c, "dayMax", &a.dayMax)
 	c.F32("dayFused", &a.dayFused)
-	c.In("silent")
-	a.silent.code(c)
-	c.Out()
+	c.Scope("silent", a.silent.code)
 	open := a.episode != nil
 	c.Bool("alerted", &open)
 	if !open {
@@ -313,9 +301,7 @@ func (a *agent) code(c *wire.Coder) {
 	if c.Reading() {
 		a.episode = &episode{}
 	}
-	c.In("episode")
-	a.episode.code(c)
-	c.Out()
+	c.Scope("episode", a.episode.code)
 }
 
 // codeLife codes what format 2 knows of an agent's life beside its profile.
@@ -442,17 +428,5 @@ func (e *episode) codeTotals(c *wire.Coder) {
 }
 
 func codeHashes(c *wire.Coder, name string, list *[]uint64) {
-	n := c.Len(name, len(*list), maxEpisodeItems, 8)
-	if c.Reading() {
-		*list = nil
-		if n > 0 {
-			*list = make([]uint64, n)
-		}
-	}
-	c.In(name)
-	for i := range *list {
-		c.At(i)
-		c.Fixed64("", &(*list)[i])
-	}
-	c.Out()
+	wire.List(c, name, list, maxEpisodeItems, 8, func(h *uint64, c *wire.Coder) { c.Fixed64("", h) })
 }

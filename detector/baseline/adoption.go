@@ -95,20 +95,10 @@ func (g *Peers) baseAdoptionRate(known int) float64 {
 	return float64(max(known-1, 0)) / (g.agentDays + 1)
 }
 
-func (g *Peers) codeAdoptions(c *wire.Coder) {
-	n := c.Len("adoptions", len(g.adoptions), maxAdoptions, 12)
-	if c.Reading() {
-		g.adoptions = make([]adoption, n)
-	}
-	c.In("adoptions")
-	for i := range g.adoptions {
-		s := &g.adoptions[i]
-		c.At(i)
-		c.Fixed64("item", &s.item)
-		c.I64("first", &s.first)
-		c.I64("last", &s.last)
-		c.U32("agents", &s.agents)
-		c.Bool("tool", &s.tool)
-	}
-	c.Out()
+func (s *adoption) code(c *wire.Coder) {
+	c.Fixed64("item", &s.item)
+	c.I64("first", &s.first)
+	c.I64("last", &s.last)
+	c.U32("agents", &s.agents)
+	c.Bool("tool", &s.tool)
 }

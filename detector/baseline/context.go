@@ -132,9 +132,7 @@ func (ts *Tools) Code(c *wire.Coder) {
 			ts.list, ts.index = make([]Tool, n), make(map[uint64]int32, n)
 		}
 	}
-	c.In("all")
-	ts.all.code(c)
-	c.Out()
+	c.Scope("all", ts.all.code)
 	c.In("list")
 	for i := range ts.list {
 		e := &ts.list[i]

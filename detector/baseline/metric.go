@@ -301,12 +301,12 @@ func (m *Metric) fade(hours int64) {
 }
 
 func (m *Metric) code(c *wire.Coder) {
-	m.values.code(c, "values")
-	m.hours.code(c, "hours")
-	m.jumps.code(c, "jumps")
-	codeEffects(c, "hour", m.hour[:])
-	codeEffects(c, "weekend", m.weekend[:])
-	codeEffects(c, "day", m.day[:])
+	c.Scope("values", m.values.code)
+	c.Scope("hours", m.hours.code)
+	c.Scope("jumps", m.jumps.code)
+	wire.Each(c, "hour", m.hour[:], (*effect).code)
+	wire.Each(c, "weekend", m.weekend[:], (*effect).code)
+	wire.Each(c, "day", m.day[:], (*effect).code)
 	c.F32("mean", &m.mean)
 	c.F32("recent", &m.recent)
 	c.F32("meanRaw", &m.meanRaw)
@@ -322,31 +322,23 @@ func (m *Metric) code(c *wire.Coder) {
 	}
 }
 
-func (s *residualStats) code(c *wire.Coder, name string) {
-	c.In(name)
+func (s *residualStats) code(c *wire.Coder) {
 	c.F32("n", &s.n)
 	c.F32("m2", &s.m2)
 	c.F32("seen", &s.seen)
 	c.F32("beyond", &s.beyond)
 	c.F32("logs", &s.logs)
-	c.Out()
 	if c.Reading() && (s.n < 0 || s.m2 < 0 || s.seen < 0 || s.beyond < 0 || s.logs < 0) {
 		c.Fail("negative spread of a metric")
 	}
 }
 
-func codeEffects(c *wire.Coder, name string, of []effect) {
-	c.In(name)
-	for i := range of {
-		e := &of[i]
-		c.At(i)
-		c.F32("s", &e.s)
-		c.F32("e", &e.e)
-		if c.Reading() && e.e < 0 {
-			c.Fail("negative weight of an hour of a metric")
-		}
+func (e *effect) code(c *wire.Coder) {
+	c.F32("s", &e.s)
+	c.F32("e", &e.e)
+	if c.Reading() && e.e < 0 {
+		c.Fail("negative weight of an hour of a metric")
 	}
-	c.Out()
 }
 
 // MetricPrior is the distribution over the agents of a group.

@@ -47,18 +47,9 @@ type pendingItem struct {
 	at   int64
 }
 
-func codePending(c *wire.Coder, of *[]pendingItem, limit int) {
-	n := c.Len("pending", len(*of), limit, 9)
-	if c.Reading() {
-		*of = make([]pendingItem, n)
-	}
-	c.In("pending")
-	for i := range *of {
-		c.At(i)
-		c.Fixed64("hash", &(*of)[i].hash)
-		c.I64("at", &(*of)[i].at)
-	}
-	c.Out()
+func (p *pendingItem) code(c *wire.Coder) {
+	c.Fixed64("hash", &p.hash)
+	c.I64("at", &p.at)
 }
 
 // Session notes a session, and returns its place among the last 16 and whether it
@@ -255,16 +246,10 @@ func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, counted
 
 // Code encodes or decodes n.
 func (n *Novelty) Code(c *wire.Coder) {
-	c.In("known")
-	n.Known.Code(c)
-	c.Out()
-	codePending(c, &n.pending, maxPending)
-	c.In("once")
-	n.once.Code(c)
-	c.Out()
-	c.In("runs")
-	n.Runs.code(c)
-	c.Out()
+	c.Scope("known", n.Known.Code)
+	wire.List(c, "pending", &n.pending, maxPending, 9, (*pendingItem).code)
+	c.Scope("once", n.once.Code)
+	c.Scope("runs", n.Runs.code)
 	n.Steps.code(c)
 	c.U32("sessions", &n.Sessions)
 	c.F32("days", &n.days)
@@ -397,22 +382,11 @@ func (p *NoveltyPrior) EndDay() {
 
 // Code encodes or decodes p.
 func (p *NoveltyPrior) Code(c *wire.Coder) {
-	c.In("bases")
-	for i := range p.bases {
-		c.At(i)
-		c.In("sessions")
-		for j := range p.bases[i] {
-			c.At(j)
-			c.In("kind")
-			for k := range p.bases[i][j] {
-				c.At(k)
-				p.bases[i][j][k].code(c)
-			}
-			c.Out()
-		}
-		c.Out()
-	}
-	c.Out()
+	wire.Each(c, "bases", p.bases[:], func(bins *[sessionBins][ItemKinds]newness, c *wire.Coder) {
+		wire.Each(c, "sessions", bins[:], func(kinds *[ItemKinds]newness, c *wire.Coder) {
+			wire.Each(c, "kind", kinds[:], (*newness).code)
+		})
+	})
 	low := float32(0)
 	c.In("kind")
 	for i := range p.df {

@@ -307,14 +307,10 @@ func (r *Rate) Fade() { r.fade(1) }
 
 // Code encodes or decodes r.
 func (r *Rate) Code(c *wire.Coder) {
-	c.In("level")
-	r.level.code(c)
-	c.Out()
-	codeFactors(c, "hour", r.hour[:])
-	codeFactors(c, "day", r.day[:])
-	c.In("drift")
-	r.Drift.code(c)
-	c.Out()
+	c.Scope("level", r.level.code)
+	wire.Each(c, "hour", r.hour[:], (*factor).code)
+	wire.Each(c, "day", r.day[:], (*factor).code)
+	c.Scope("drift", r.Drift.code)
 	c.U8s("streak", r.streak[:])
 	c.F32("phiSum", &r.phiSum)
 	c.F32("phiWeight", &r.phiWeight)
@@ -460,12 +456,8 @@ func (p *RatePrior) Code(c *wire.Coder) {
 	c.F64("clump", &p.clump)
 	c.F64s("hour", p.hour[:])
 	c.F64s("day", p.day[:])
-	c.In("today")
-	p.today.code(c)
-	c.Out()
-	c.In("past")
-	p.past.code(c)
-	c.Out()
+	c.Scope("today", p.today.code)
+	c.Scope("past", p.past.code)
 	if !c.Reading() {
 		return
 	}

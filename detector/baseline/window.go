@@ -87,22 +87,15 @@ func (w *Window) Code(c *wire.Coder) {
 	c.F32("fused", &w.Fused)
 	c.F64("surprise", &w.Surprise)
 	c.Bool("inEpisode", &w.InEpisode)
-	w.Rate.code(c)
+	c.Scope("rate", w.Rate.code)
 	c.F64("rateFrom", &w.RateFrom)
-	c.In("bytes")
-	for i := range w.Bytes {
-		c.At(i)
-		c.F64("mean", &w.Bytes[i].Mean)
-		c.F64("relVar", &w.Bytes[i].RelVar)
-	}
-	c.Out()
+	wire.Each(c, "bytes", w.Bytes[:], (*BytesAt).code)
 	if c.Reading() && (w.Rate.Mu < 0 || w.Rate.seasonal < 0 || w.Bytes[0].RelVar < 0 || w.Bytes[1].RelVar < 0) {
 		c.Fail("negative expectation in a window")
 	}
 }
 
 func (r *RateAt) code(c *wire.Coder) {
-	c.In("rate")
 	c.F64("mu", &r.Mu)
 	c.F64("overdispersion", &r.Overdispersion)
 	c.F64("peak", &r.Peak)
@@ -113,5 +106,9 @@ func (r *RateAt) code(c *wire.Coder) {
 	c.F64("vLevel", &r.vLevel)
 	c.F64("vHour", &r.vHour)
 	c.F64("vDay", &r.vDay)
-	c.Out()
+}
+
+func (b *BytesAt) code(c *wire.Coder) {
+	c.F64("mean", &b.Mean)
+	c.F64("relVar", &b.RelVar)
 }

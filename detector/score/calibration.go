@@ -1,6 +1,10 @@
 package score
 
-import "github.com/plumbline-sec/plumbline/detector/internal/wire"
+import (
+	"slices"
+
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
 
 // What the wider evidence is worth in the narrower, agent-days.
 const (
@@ -139,30 +143,16 @@ func (c *Calibration) Code(w *wire.Coder, names []string) {
 		}
 		w.String("name", &name, 64)
 		if w.Reading() {
-			i = -1
-			for j := range names {
-				if names[j] == name {
-					i = j
-				}
-			}
+			i = slices.Index(names, name)
 		}
-		w.In("class")
-		for class := range c.Signals {
-			w.At(class)
-			var gone Curve
-			curve := &gone
-			if i >= 0 {
-				curve = &c.Signals[class][i]
+		wire.Each(w, "class", c.Signals[:], func(curves *[]Curve, w *wire.Coder) {
+			if i < 0 {
+				new(Curve).Code(w)
+				return
 			}
-			curve.Code(w)
-		}
-		w.Out()
+			(*curves)[i].Code(w)
+		})
 	}
 	w.Out()
-	w.In("fused")
-	for class := range c.Fused {
-		w.At(class)
-		c.Fused[class].Code(w)
-	}
-	w.Out()
+	wire.Each(w, "fused", c.Fused[:], (*Curve).Code)
 }
