@@ -296,7 +296,7 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 	al.Time = at
 	al.SessionID, al.OnBehalfOf = e.session, e.principal
 	al.Summary = closing(&al, a)
-	al.Query = query(&al, e, e.last, a)
+	al.Query = evidenceQuery(&al, e, e.last, a)
 	d.raise(a, &al)
 	if i := slices.Index(a.tenant.open, a); i >= 0 {
 		heap.Remove(&a.tenant.open, i)

@@ -191,11 +191,30 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 	al.Summary = d.summary(a, by, texts, v)
 	al.Tags = d.cfg.Tags.For(telling, d.act(done))
 	al.Counterfactual = d.counterfactual(by)
-	al.Query = query(al, e, at, a)
+	al.Query = evidenceQuery(al, e, at, a)
 	if d.cfg.Runbook != "" {
 		al.Runbook = d.cfg.Runbook + d.names[top.index]
 	}
 	return al
+}
+
+// evidenceQuery finds the events that prove an alert. Of an hour they are all of that hour;
+// of a swarm, whose agents are many, the ids that the episode holds.
+func evidenceQuery(al *schemas.Alert, e *episode, at schemas.Millis, a *agent) string {
+	q := schemas.EvidenceQuery{TenantID: al.TenantID, AgentID: al.Agent.ID, From: min(at, e.first), To: max(at, e.last)}
+	hourly := al.Signals[0].WindowSeconds > 0
+	if hourly {
+		q.From = min(q.From, al.Signals[0].WindowStart)
+	}
+	if !hourly || a.id == swarmID {
+		q.EventIDs = e.evidence.EventIDs
+	}
+	if a.id == swarmID {
+		if q.AgentID = ""; a.tenant.name == floodTenant {
+			q.TenantID = ""
+		}
+	}
+	return q.SQL()
 }
 
 // tenantShown is what alerts call the tenant of an agent.
