@@ -31,7 +31,7 @@ func (d *Detector) completedBy(ev *schemas.Activity, at schemas.Millis) *schemas
 // target is what an event is most about: the new thing that led, where one did; else its
 // main thing.
 func (d *Detector) target(ev *schemas.Activity) string {
-	if it, ok := signal.Led(&d.ctx, d.names[d.ranked[0].index]); ok && targetRank(&it, ev, false) > 0 {
+	if it, ok := signal.Led(&d.ctx, d.signals[d.ranked[0].index]); ok && targetRank(&it, ev, false) > 0 {
 		return resource(named(&it))
 	}
 	return resource(d.mainThing(ev))

@@ -50,19 +50,20 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 	if c.Silence.Hours > 0 {
 		return "a call in these hours"
 	}
+	tailed, ok := s.(signal.Tailed)
 	switch {
 	case d.names[top.index] == schemas.SignalToolSequence:
 		return "had this agent called its tools in this order before"
 	case d.infos[top.index].Novelty:
-		return withoutNewItem(c, d.names[top.index])
-	case s.Tail(c, 0) < 0:
+		return withoutNewItem(c, s)
+	case !ok:
 		return "had it stayed near " + signal.Count(s.Observe(c).Expected) + " " + d.infos[top.index].Unit + " in such an hour"
 	}
 	silent := func(v float64) bool {
 		if !p.reachesMinimum(top.index, v) {
 			return true
 		}
-		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
+		lambda := d.lambda(pair, top.index, class, tailed.Tail(c, v))
 		y := max(rest, p.fuse.Evidence(top.index, lambda), -3)
 		return !p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, y)), p.budget))
 	}
@@ -91,7 +92,7 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 }
 
 // fresh is the counterfactual of novelty: what led the signal.
-func withoutNewItem(c *signal.Context, by string) string {
+func withoutNewItem(c *signal.Context, by signal.Signal) string {
 	it, _ := signal.Led(c, by)
 	name := signal.Quote(text(it.Name))
 	if it.Kind == baseline.ItemDestination { // all of them would have to be known

@@ -166,6 +166,7 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 	}
 	var telling []schemas.AlertSignal
 	var texts []string
+	said := signal.Subject(0)
 	for i, r := range d.ranked {
 		if i > 0 && r.lambda > contributes {
 			continue
@@ -180,14 +181,16 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 		}
 		if i == 0 || by.policy.strong(r) {
 			telling = append(telling, al.Signals[len(al.Signals)-1])
-			// A new destination that is also a new resource or tool, or was reached out of
-			// order, is said once.
-			said := func(text string) bool { return strings.Contains(text, thing(det.Text)) }
-			if len(texts) < 3 && !slices.ContainsFunc(texts, said) {
-				texts = append(texts, d.anew(texts, det.Text))
+			// A new tool that reached a new place, or a step that led there, is said once, and
+			// a target that the first text named is not named again.
+			if len(texts) == 0 || len(texts) < maxTexts && det.Text != "" && det.Subject&said == 0 {
+				texts = append(texts, det.Text)
+				said |= det.Subject | det.Also
 			}
+			d.ctx.TargetNamed = d.ctx.TargetNamed || i == 0 && det.NamesTarget
 		}
 	}
+	d.ctx.TargetNamed = false
 	al.Summary = d.summary(a, by, texts, v)
 	al.Tags = d.cfg.Tags.For(telling, d.act(done))
 	al.Counterfactual = d.counterfactual(by)
@@ -226,24 +229,8 @@ func tenantShown(a *agent) string {
 	return text(tenantID)
 }
 
-// anew is a text in which a target that an earlier one named is not named again.
-func (d *Detector) anew(texts []string, text string) string {
-	target := signal.Quote(d.ctx.Target)
-	if len(texts) == 0 || target == "" || !strings.Contains(texts[0], " "+target) {
-		return text
-	}
-	before, after, found := strings.Cut(text, " "+target)
-	if !found || after != "" && after[0] != ',' && after[0] != ' ' {
-		return text
-	}
-	return before + " that place" + after
-}
-
-// thing is a text without for whom it is new and how much else was.
-func thing(text string) string {
-	before, _, _ := strings.Cut(text, ", ")
-	return before
-}
+// maxTexts bounds the signals that a summary tells of.
+const maxTexts = 3
 
 func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
 	var b strings.Builder

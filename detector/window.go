@@ -231,7 +231,11 @@ func (d *Detector) describe(a *agent, c *signal.Context) *schemas.Window {
 		if !a.policy.fuse.On(i) {
 			continue
 		}
-		det, ok := s.Close(c)
+		hourly, ok := s.(signal.Hourly)
+		if !ok {
+			continue
+		}
+		det, ok := hourly.Close(c)
 		if !ok {
 			continue
 		}

@@ -33,8 +33,6 @@ func (drift) Score(c *Context) float64 {
 	return 0
 }
 
-func (drift) Tail(*Context, float64) float64 { return -1 }
-
 func (drift) Observe(c *Context) Detail {
 	ref, level := c.Own.Rate.Drift.At(c.Win.Rate)
 	return Detail{

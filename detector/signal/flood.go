@@ -27,8 +27,6 @@ func (nameFlood) Info() Info {
 
 func (nameFlood) Score(*Context) float64 { return 0 }
 
-func (nameFlood) Tail(*Context, float64) float64 { return -1 }
-
 func (nameFlood) Observe(c *Context) Detail {
 	return Detail{Observed: c.Flood.Names, Start: schemas.Millis(c.Flood.From * hourMillis), Seconds: hourSeconds}
 }
@@ -39,5 +37,3 @@ func (s nameFlood) Explain(c *Context) Detail {
 		" that were never seen before"
 	return d
 }
-
-func (nameFlood) Close(*Context) (Detail, bool) { return Detail{}, false }

@@ -20,6 +20,9 @@ type metric struct {
 	label, unit, take string
 }
 
+// metricSum has a tail beside: the larger the value, the stronger the evidence.
+type metricSum struct{ metric }
+
 // What a metric takes of its values.
 const (
 	TakeMean = "mean"
@@ -28,7 +31,11 @@ const (
 
 // Metric returns the signal of the index-th metric.
 func Metric(index int, name, unit, take string) Signal {
-	return metric{index: index, label: name, unit: unit, take: take}
+	m := metric{index, name, unit, take}
+	if take == TakeSum {
+		return metricSum{m}
+	}
+	return m
 }
 
 func (s metric) Info() Info {
@@ -111,10 +118,10 @@ func (s metric) total(v *MetricValue, sum float64) float64 {
 	return score.LogNormal(sum, v.Sum.Mean, v.Sum.RelVar)
 }
 
-func (s metric) Tail(c *Context, x float64) float64 {
+func (s metricSum) Tail(c *Context, x float64) float64 {
 	v := s.pick(c)
-	if v == nil || s.take != TakeSum {
-		return -1
+	if v == nil {
+		return 0
 	}
 	if by, _ := s.test(c, v); by == byHour {
 		return s.total(v, x)
@@ -192,5 +199,3 @@ func number(x float64) string {
 	}
 	return strconv.FormatFloat(x, 'g', 3, 64)
 }
-
-func (s metric) Close(*Context) (Detail, bool) { return Detail{}, false }

@@ -43,6 +43,7 @@ type Context struct {
 	Before                 uint32        // baseline.ToolTag of the tool before it in the session; 0: none
 	BeforeName             string        // and its name, for Explain, where it is still known
 	Target                 string        // what the event is most about, for Explain; empty where it touches nothing
+	TargetNamed            bool          // the text before has named it, for Explain
 }
 
 // Fresh is an item that is new to the agent.
@@ -81,7 +82,20 @@ type Detail struct {
 	LedBy                         string // schemas.LedByTool, ...: the kind of the new thing that leads
 	Title                         string // in place of the signal's, where what leads says more
 	Text                          string // one plain sentence without subject and stop
+	NamesTarget                   bool   // Text names Context.Target
+	// Subject is what Text is about, where another signal's may be about the same, and Also
+	// what it says beside: an alert says each once.
+	Subject, Also Subject
 }
+
+// Subject is what several signals may tell of.
+type Subject uint8
+
+// The subjects.
+const (
+	SubjectTool Subject = 1 << iota // the event's new tool, or new use of one
+	SubjectStep                     // its step from tool to tool
+)
 
 // A Signal is one thing that is scored.
 type Signal interface {
@@ -93,11 +107,29 @@ type Signal interface {
 	Observe(c *Context) Detail
 	// Explain is Observe with the interval, the first-seen things and the text.
 	Explain(c *Context) Detail
-	// Tail returns the evidence had the observed value been v; negative where a
-	// value has no part in it.
+}
+
+// Tailed is a Signal whose evidence is the tail probability of one value.
+type Tailed interface {
+	Signal
+	// Tail returns the evidence had the observed value been v.
 	Tail(c *Context, v float64) float64
+}
+
+// Hourly is a Signal that every closed hour has, whether it stands out or not.
+type Hourly interface {
+	Signal
 	// Close describes the closing hour; false where there is nothing to say.
 	Close(c *Context) (Detail, bool)
+}
+
+// Names are the names of All.
+func Names() []string {
+	var names []string
+	for _, s := range All() {
+		names = append(names, s.Info().Name)
+	}
+	return names
 }
 
 // All is the list of signals. The records know them by name: the order may change.
@@ -108,10 +140,10 @@ func All() []Signal {
 		drift{},
 		volume{out: true},
 		volume{},
-		newTool{},
-		newResource{},
-		newDestination{},
-		toolSequence{},
+		&newTool,
+		&newResource{novelResource},
+		&newDestination{novelDestination},
+		&toolSequence{novelStep},
 		resourceBreadth{},
 		silence{},
 		ratio{of: ofFailed},

@@ -48,8 +48,6 @@ func (silence) Score(c *Context) float64 {
 	return c.Silence.Evidence()
 }
 
-func (silence) Tail(*Context, float64) float64 { return -1 }
-
 func (silence) Observe(c *Context) Detail {
 	return Detail{
 		Expected: c.Silence.Mu, Start: schemas.Millis(c.Silence.From * hourMillis), Seconds: c.Silence.Hours * hourSeconds,
@@ -68,5 +66,3 @@ func (s silence) Explain(c *Context) Detail {
 		Plural(float64(c.Silence.Hours), "hour", "hours")
 	return d
 }
-
-func (silence) Close(*Context) (Detail, bool) { return Detail{}, false }

@@ -149,7 +149,7 @@ func (s volume) Explain(c *Context) Detail {
 	q := score.Quantile(func(t float64) float64 { return score.StudentT(t, at.DF) }, intervalDecades, 1, 40)
 	d := s.Observe(c)
 	d.High = baseline.BytesOf(at.Mean + s.call(c).Offset + float64(q*at.Scale))
-	if c.Target == "" {
+	if d.NamesTarget = c.Target != ""; !d.NamesTarget {
 		where = ""
 	}
 	d.Text = verb + Bytes(d.Observed) + " in one call" + where + Quote(c.Target) + c.usually(d.Baseline, "its "+c.toolCalls()) + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
