@@ -46,14 +46,6 @@ var (
 	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
-// signalNames are the signals that may be overridden, beside metric:NAME.
-var signalNames = []string{
-	schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence,
-	schemas.SignalBytesSent, schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource,
-	schemas.SignalNewDestination, schemas.SignalResourceBreadth, schemas.SignalToolSequence,
-	schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood,
-}
-
 // ownTopics is the prefix of the topics that Plumbline writes itself.
 const ownTopics = "plumbline."
 
@@ -254,7 +246,7 @@ func (k *checker) detector(c *Detector) {
 }
 
 func (k *checker) tuning(c *Detector, key, name string, s OverrideSignal) {
-	names := slices.Clone(signalNames)
+	names := signal.Names()
 	for _, m := range c.Metrics {
 		names = append(names, schemas.SignalMetric+m.Name)
 	}
