@@ -26,10 +26,8 @@ type adoption struct {
 }
 
 const (
-	maxAdoptions      = 64
-	adoptionLeastDays = 0.25 // days: a rate is not taken from minutes
-	adoptionGapDays   = 10   // without another agent: it has spread
-	dayMillis         = 86_400_000
+	maxAdoptions = 64
+	dayMillis    = 86_400_000
 )
 
 // Spread notes that one more agent of the group has begun to use an item: with a new
@@ -71,7 +69,7 @@ func (g *Peers) adoptionRate(item uint64, now int64) float64 {
 		days := max(float64(now-s.first)/dayMillis, adoptionLeastDays)
 		more := float64(s.agents - 1)
 		if more == 0 && s.tool {
-			more = g.Fleet.rollouts.shrunk(0.5, 2) // before any has been seen, a half
+			more = g.Fleet.rollouts.shrunk(rolloutPrior, rolloutPseudo)
 		}
 		return more / (days * float64(max(g.Vouching, 1)))
 	}

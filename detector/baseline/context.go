@@ -21,7 +21,7 @@ func (o *offset) learn(size float64) {
 	if size == 0 {
 		return
 	}
-	o.n = min(o.n+1, 1024)
+	o.n = min(o.n+1, toolMemory)
 	d := size - float64(o.mean)
 	if o.n > 1 {
 		d = min(max(d, -clipSigmas), clipSigmas)
@@ -29,11 +29,10 @@ func (o *offset) learn(size float64) {
 	o.mean = float32(float64(o.mean) + d/float64(o.n))
 }
 
-// What a call moves, on the scale of Size, before anything is known: a KiB sent, four
-// received.
+// What a call moves, on the scale of Size, before anything is known.
 var (
-	statedSent     = Size(1 << 10)
-	statedReceived = Size(4 << 10)
+	statedSent     = Size(statedSentBytes)
+	statedReceived = Size(statedRecvBytes)
 )
 
 // Offsets returns what a call of tool t (nil: unknown) is worth, sent and received:
@@ -52,8 +51,7 @@ func (ts *Tools) Offsets(t *Tool) (sent, received float64) {
 }
 
 func (o *offset) shrunk(prior float64) float64 {
-	const worth = 2 // calls
-	return (float64(o.n*o.mean) + float64(worth*prior)) / (float64(o.n) + worth)
+	return (float64(o.n*o.mean) + float64(toolPseudoCalls*prior)) / (float64(o.n) + toolPseudoCalls)
 }
 
 // Learn takes one call of tool t (nil: there is no room for it), and its sizes.
@@ -98,7 +96,7 @@ func (ts *Tools) Touch(h uint64) *Tool {
 		return &ts.list[len(ts.list)-1]
 	}
 	for i := range ts.list {
-		if ts.list[i].calls < 2 {
+		if ts.list[i].calls < minToolCalls {
 			delete(ts.index, ts.list[i].hash)
 			ts.index[h] = int32(i)
 			ts.list[i] = Tool{hash: h}

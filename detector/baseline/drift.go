@@ -35,17 +35,6 @@ type Drift struct {
 	sum    float32
 }
 
-const (
-	driftFrom   = 10   // days before there is a reference
-	driftDays   = 20   // the level's memory, days
-	driftMost   = 30   // the sum ends here: what is over can be seen to be over
-	driftGrowth = 1.01 // of the reference, a day
-	driftRise   = 1.6
-	driftSpread = 0.08 // what a day's relative variance is taken for
-	driftWorth  = 4    // at first, days
-	driftIdle   = 48   // hours of an agent's life that are not counted
-)
-
 // Sum is the evidence, natural logarithms.
 func (d *Drift) Sum() float64 { return float64(d.sum) }
 
@@ -60,7 +49,7 @@ func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 	if float64(r.Hours) < driftIdle || a.Mu <= 0 {
 		return
 	}
-	d.count += float32(min(x, a.Mu+float64(clipSigmas*math.Sqrt(a.Mu+float64(max(a.Overdispersion, 0)*a.Mu*a.Mu)))))
+	d.count += float32(min(x, a.Mu+float64(clipSigmas*math.Sqrt(CountVariance(a.Mu, max(a.Overdispersion, 0))))))
 	d.shares += float32(a.seasonal)
 	if d.hours++; d.hours == 24 {
 		d.mean = float32(max(r.meanFactor(p), minMu))
@@ -71,17 +60,16 @@ func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 
 // day takes 24 hours.
 func (d *Drift) day(x, shares float64) {
-	overdispersion := (float64(d.excess) + float64(driftWorth*driftSpread)) / (float64(d.weight) + driftWorth)
-	overdispersion = max(overdispersion, 0.005)
+	overdispersion := (float64(d.excess) + float64(driftPseudoDays*driftVar)) / (float64(d.weight) + driftPseudoDays)
+	overdispersion = max(overdispersion, driftMinVar)
 	q, level := x/shares, max(float64(d.level), minMu)
 	w := min(shares/24, 1) // a day off counts for little
 	if d.days > 0 {
 		noise := overdispersion + 1/(level*shares)
-		e := min(sq((q-float64(d.last))/level)/2, 4*noise)
-		const fade = 0.97
-		d.excess = float32(float64(d.excess)*fade + float64(w*(e-1/(level*shares))))
-		d.weight = float32(float64(d.weight)*fade + w)
-		q = min(q, level*(1+float64(3*math.Sqrt(noise))))
+		e := min(sq((q-float64(d.last))/level)/2, driftClipVars*noise)
+		d.excess = float32(float64(d.excess)*driftFade + float64(w*(e-1/(level*shares))))
+		d.weight = float32(float64(d.weight)*driftFade + w)
+		q = min(q, level*(1+float64(driftClipSigmas*math.Sqrt(noise))))
 	}
 	d.last += float32(float64(w * (q - float64(d.last))))
 	d.days = float32(min(float64(d.days)+w, driftDays))
@@ -95,7 +83,7 @@ func (d *Drift) day(x, shares float64) {
 		step := float64(x*math.Log(driftRise)) + float64((x+size)*math.Log((m+size)/(driftRise*m+size)))
 		d.sum = float32(min(max(float64(d.sum)+step, 0), driftMost))
 	}
-	top := float64(d.level) * (1 + float64(2*math.Sqrt(overdispersion/float64(d.days))))
+	top := float64(d.level) * (1 + float64(driftRefSigmas*math.Sqrt(overdispersion/float64(d.days))))
 	if d.ref == 0 {
 		d.ref = float32(top)
 	}

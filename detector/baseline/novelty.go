@@ -7,15 +7,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
 
-// company is how much weaker evidence a new item is that all peers know: what the
-// job is known to need is seldom the attack. It orders what calibration then
-// counts.
-const peerDiscount = 20
-
 const (
-	// Probation is how long (milliseconds) a new item stays new: what a session
-	// brings for the first time does not vouch for itself.
-	Probation   = 15 * 60 * 1000
 	maxPending  = 32
 	sessionBins = 13
 	dfBins      = 8
@@ -158,8 +150,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 		r.toolShare = ratio(tool.seen[kind], tool.expected[kind])
 	}
 	r.ownShare = ratio(n.seen[kind], n.expected[kind])
-	// Both ratios come from the same quiet history: together they count at most 1/200.
-	r.Incidence = min(1, r.Prior*max(r.toolShare*r.ownShare, 0.005))
+	r.Incidence = min(1, r.Prior*max(r.toolShare*r.ownShare, minQuietShare))
 	r.PeerShare, r.PeerDiscount = 1, 1
 	known := g.DocFreq.Count(item)
 	others := g.Vouching
@@ -174,7 +165,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 		r.PeerDiscount = 1 + float64(peerDiscount*f)
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
-	r.PerDay = r.Incidence * r.PeerShare * max(daily, minIncidencesPerDay)
+	r.PerDay = r.Incidence * r.PeerShare * max(daily, minIncidencesADay)
 	r.RollingOut = g.rollingOut(item, known, now)
 	if rate := max(g.adoptionRate(item, now), g.baseAdoptionRate(known)); rate > r.PerDay {
 		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
@@ -183,28 +174,17 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	return r
 }
 
-// leastDaily is how many incidences a day an agent is held to have at least. To act
-// seldom would else be evidence by itself, and each new thing of an agent that does
-// an alert.
-const minIncidencesPerDay = 7
-
 func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
 
 // Worth is what an incidence that is new counts: for the agent itself, and for its
 // peers. Zero: it is not new.
 type NoveltyWeight struct{ Own, Peers float32 }
 
-// freely is how many new things a day, of one kind, an agent teaches in full; the k-th
-// beyond counts 2^-k of what was taught. In an episode the first counts a tenth, and each
-// further one less by a factor of two for every tenth that was taught: an agent that
-// reaches new places all day makes them usual neither for its peers nor for itself.
-const freeNewPerDay = 30
-
 // Worth returns what the next new incidence of the day counts; weight is less than 1 in
 // an episode.
 func (n *Novelty) Weigh(kind ItemKind, weight float64) NoveltyWeight {
 	taught := float64(n.taught[kind])
-	w := NoveltyWeight{1, float32(math.Exp2(min(0, freeNewPerDay-taught)))}
+	w := NoveltyWeight{1, float32(math.Exp2(min(0, freeNewADay-taught)))}
 	if weight < 1 {
 		w.Peers = float32(weight * math.Exp2(-taught/weight))
 		w.Own = w.Peers
@@ -298,10 +278,6 @@ func maturityClass(young bool) int {
 	return 1
 }
 
-// leastNew is the least that a prior is worth, observations of something new: many
-// incidences without one do not say that there will never be one.
-const minPriorNew = 0.1
-
 // base is P(new | incidence): the group's rate with a prior worth 20 incidences
 // of the fleet's, and that with 10 of the rate at half as many sessions. Where
 // nothing is known the rate halves with every doubling of the sessions. (To expect
@@ -309,15 +285,15 @@ const minPriorNew = 0.1
 // unusual each time that they grow older.)
 func (p *NoveltyPrior) base(fleet *NoveltyPrior, kind ItemKind, young bool, sessions uint32) float64 {
 	b, c := sessionBin(sessions), maturityClass(young)
-	rate := max(1/float64(uint(2)<<b), 0.01)
+	rate := max(1/float64(uint(2)<<b), minNewRate)
 	for i := max(0, b-2); i <= b; i++ {
 		f := &fleet.bases[c][i][kind]
 		if f.of == 0 {
 			continue
 		}
-		rate = f.shrunk(rate, 10)
+		rate = f.shrunk(rate, fleetPseudo)
 	}
-	return p.bases[c][b][kind].shrunk(rate, 20)
+	return p.bases[c][b][kind].shrunk(rate, groupPseudo)
 }
 
 // over is the rate of n, shrunk to another one that is worth so many incidences, or
@@ -344,12 +320,12 @@ func (p *NoveltyPrior) peerShare(fleet *NoveltyPrior, kind ItemKind, agents int)
 		}
 		return below / total
 	}
-	f := share(&fleet.df[kind], float64(b+3)/(dfBins+2), 4)
-	return share(&p.df[kind], f, 20)
+	f := share(&fleet.df[kind], float64(b+3)/(dfBins+2), dfFleetPseudo)
+	return share(&p.df[kind], f, dfGroupPseudo)
 }
 
 func (p *NoveltyPrior) daily(kind ItemKind) float64 {
-	return (float64(p.inc[kind]) + 10) / (float64(p.days) + 1)
+	return (float64(p.inc[kind]) + dailyPseudo) / (float64(p.days) + 1)
 }
 
 func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, weight, isNew float32) {

@@ -20,9 +20,6 @@ type Profile struct {
 	Counted uint8  // hours of that day that calibration has counted
 }
 
-// YoungHours is the age (hours) below which an agent is held against the young.
-const YoungHours = 8 * 24
-
 // Young reports whether the agent is in its first days at the given hour.
 func (p *Profile) Young(hour int64) bool { return hour-p.Born < YoungHours }
 
@@ -64,7 +61,7 @@ func (p *Profile) fade(hours int64) {
 func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 	weight := 1.0
 	if episode {
-		weight = 0.1
+		weight = EpisodeWeight
 	}
 	if drifted {
 		p.Rate.Drift.settle(&p.Rate, w.Rate)
@@ -201,8 +198,7 @@ func (g *Peers) Advance(now int64) {
 	if day == g.day {
 		return
 	}
-	// After a leap the evidence fades by at most 60 days, once.
-	for range min(day-g.day, 60) {
+	for range min(day-g.day, leapDays) {
 		g.Rate.EndDay()
 		g.Sent.EndDay()
 		g.Received.EndDay()

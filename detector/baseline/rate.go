@@ -58,20 +58,6 @@ type RateAt struct {
 	vDay               float64
 }
 
-const (
-	minMu        = 1e-6
-	scheduleDays = 2 // days in a row
-	clipSigmas   = 4 // standard deviations
-	// Hours before the weekdays are learnt: the empty hours of an agent that works
-	// once a day would say that the weekday of its first days is off.
-	weekdayFrom = 7 * 24
-	nearFrom    = 3 // times an hour's expectation, of the hour beside it
-)
-
-// MaxIdleHours is how many empty hours are observed one by one; those before them only
-// fade.
-const MaxIdleHours = 14 * 24
-
 // slot returns the hour of the day and the day of the week (Monday = 0).
 func slot(hour int64) (h, d int) {
 	h = int(((hour % 24) + 24) % 24)
@@ -88,7 +74,7 @@ func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 		if r.level.e <= 0 {
 			return RateAt{}
 		}
-		g = prior{mean: max(float64(r.level.s/r.level.e), minMu), relVar: 20}
+		g = prior{mean: max(float64(r.level.s/r.level.e), minMu), relVar: aloneLevelVar}
 	}
 	level, vl := r.level.at(g.mean, g.relVar)
 	sh, vh := r.hour[h].at(p.hour[h], p.hourVar)
@@ -111,7 +97,6 @@ func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 // Steady agents are under-dispersed: it may be negative, down to where the
 // largest hour would keep a tenth of the Poisson variance.
 func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
-	const worth = 20
 	mean := 1.0
 	if r.phiHours > 0 {
 		mean = float64(r.phiWeight / r.phiHours)
@@ -119,14 +104,14 @@ func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
 	if mean <= 0 {
 		return p.phi
 	}
-	phi := (float64(r.phiSum) + float64(worth*mean*p.phi)) / (float64(r.phiWeight) + float64(worth*mean))
+	phi := (float64(r.phiSum) + float64(phiPseudoHours*mean*p.phi)) / (float64(r.phiWeight) + float64(phiPseudoHours*mean))
 	if phi < 0 {
 		top := 1.0
 		for i := range r.hour {
 			v, _ := r.hour[i].at(p.hour[i], p.hourVar)
 			top = max(top, v)
 		}
-		phi = max(phi, -0.9/max(level*top, mu))
+		phi = max(phi, -maxUnderdisp/max(level*top, mu))
 	}
 	return phi
 }
@@ -134,8 +119,7 @@ func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
 // clumps is the relative variance that runs of calls add. It counts where little
 // is expected: in busy hours phi has it.
 func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
-	const worth = 3
-	c := (float64(r.clumpSum) + float64(worth*p.clump)) / (float64(r.clumpWeight) + worth)
+	c := (float64(r.clumpSum) + float64(clumpPseudoCalls*p.clump)) / (float64(r.clumpWeight) + clumpPseudoCalls)
 	return max(c-1, 0) / (mu * (1 + mu))
 }
 
@@ -166,7 +150,7 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 		return
 	}
 	mu := a.Mu
-	variance := mu + float64(a.Overdispersion*mu*mu)
+	variance := CountVariance(mu, a.Overdispersion)
 	x := min(count, mu+float64(clipSigmas*math.Sqrt(variance)))
 	noise := 1/mu + max(a.phi, 0) + r.clumps(p, mu)
 	scheduled := false
@@ -178,7 +162,7 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 	default:
 		r.streak[h]++
 		if episode {
-			noise *= 10
+			noise *= episodeNoise
 		}
 	}
 	rel := x / a.seasonal // in units of the level
@@ -198,40 +182,38 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 }
 
 func (r *Rate) learnDispersion(p *RatePrior, a RateAt, x float64) {
-	const fade = 0.998 // an hour: a half-life of two weeks
+	const fade = dispersionFade
 	mu := a.Mu
 	explained := 1/mu + a.vLevel + a.vHour + a.vDay + r.clumps(p, mu)
-	if mu > 0.1 {
+	if mu > phiFromMu {
 		e := (x - mu) / mu
 		w := 1 / sq(explained+max(a.phi, 0))
 		r.phiSum = float32(float64(float64(r.phiSum)*fade) + float64(w*(float64(e*e)-explained)))
 		r.phiWeight = float32(float64(float64(r.phiWeight)*fade) + w)
 		r.phiHours = float32(float64(float64(r.phiHours)*fade) + 1)
 	}
-	if mu < 2 && r.Hours >= 24 { // on the first day it would be what is not known yet
+	if mu < clumpBelowMu && r.Hours >= clumpFromHours {
 		r.clumpSum = float32(float64(float64(r.clumpSum)*fade) + sq(x-mu))
 		r.clumpWeight = float32(float64(float64(r.clumpWeight)*fade) + mu)
 	}
 }
 
-var longFade = math.Exp2(-1.0 / halfLifeLong)
-
 func (r *Rate) learnLong(a RateAt, x float64) {
 	mu := a.Mu
-	r.longCount = float32(float64(float64(r.longCount)*longFade) + x)
-	r.longMean = float32(float64(float64(r.longMean)*longFade) + mu)
-	own := mu + float64((a.Overdispersion-a.vLevel-a.vDay)*mu*mu)
-	r.longVar = float32(float64(float64(r.longVar)*longFade*longFade) + max(own, 0.25*mu))
+	r.longCount = float32(float64(float64(r.longCount)*fadeLong) + x)
+	r.longMean = float32(float64(float64(r.longMean)*fadeLong) + mu)
+	own := CountVariance(mu, a.Overdispersion-a.vLevel-a.vDay)
+	r.longVar = float32(float64(float64(r.longVar)*fadeLong*fadeLong) + max(own, minLongVar*mu))
 }
 
 // Long returns the long window with the open hour in it: what was counted, what
 // was expected, and the variance of that. The error of the level and of the
 // weekday is common to all its hours.
 func (r *Rate) Long(a RateAt, count float64) (observed, mean, variance float64) {
-	observed = float64(float64(r.longCount)*longFade) + count
-	mean = float64(float64(r.longMean)*longFade) + a.Mu
-	own := a.Mu + float64((a.Overdispersion-a.vLevel-a.vDay)*a.Mu*a.Mu)
-	variance = float64(float64(r.longVar)*longFade*longFade) + max(own, 0.25*a.Mu)
+	observed = float64(float64(r.longCount)*fadeLong) + count
+	mean = float64(float64(r.longMean)*fadeLong) + a.Mu
+	own := CountVariance(a.Mu, a.Overdispersion-a.vLevel-a.vDay)
+	variance = float64(float64(r.longVar)*fadeLong*fadeLong) + max(own, minLongVar*a.Mu)
 	variance += float64(mean * mean * (a.vLevel + a.vDay))
 	return observed, mean, variance
 }
@@ -344,7 +326,7 @@ type RatePrior struct {
 // NewRatePrior returns the prior of a group of which nothing is known. The start
 // values are those that did well on generated fleets.
 func NewRatePrior() RatePrior {
-	p := RatePrior{level: prior{mean: 1, relVar: 2}, hourVar: 1.5, dayVar: 0.15, phi: 0.3, clump: 3}
+	p := RatePrior{level: prior{mean: 1, relVar: startLevelVar}, hourVar: startHourVar, dayVar: startDayVar, phi: startPhi, clump: startClump}
 	for i := range p.hour {
 		p.hour[i] = 1
 	}
@@ -366,7 +348,7 @@ func (p *RatePrior) Contribute(r *Rate) {
 		own := float64(r.level.s / r.level.e)
 		p.today.level.n++
 		p.today.level.sum += own
-		p.today.level.dev += 2 // the start value
+		p.today.level.dev += startLevelVar
 	} else {
 		v, rv := r.level.at(g.mean, g.relVar)
 		p.today.level.add(v, rv, g.mean)
@@ -383,28 +365,27 @@ func (p *RatePrior) Contribute(r *Rate) {
 		p.today.phi += r.phi(p, 1, 1)
 		p.today.phiN++
 	}
-	p.today.clump += (float64(r.clumpSum) + float64(3*p.clump)) / (float64(r.clumpWeight) + 3)
+	p.today.clump += (float64(r.clumpSum) + float64(clumpPseudoCalls*p.clump)) / (float64(r.clumpWeight) + clumpPseudoCalls)
 	p.today.clumpN++
 }
 
 // EndDay turns what was contributed into the priors of the next day.
 func (p *RatePrior) EndDay() {
-	const fade = 0.95
 	if p.today.level.n == 0 {
 		return
 	}
-	p.past.merge(&p.today, fade)
+	p.past.merge(&p.today, priorDailyFade)
 	p.today = rateMoments{}
 	l := &p.past.level
-	p.level = prior{mean: max(l.sum/l.n, minMu), relVar: bound(l.dev/l.n+1/l.n, 0.02, 10)}
+	p.level = prior{mean: max(l.sum/l.n, minMu), relVar: bound(l.dev/l.n+1/l.n, minLevelVar, maxLevelVar)}
 	hv := means(p.past.hour[:], p.hour[:])
-	p.hourVar = bound(hv, 0.01, 5)
+	p.hourVar = bound(hv, minHourVar, maxHourVar)
 	dv := means(p.past.day[:], p.day[:])
-	p.dayVar = bound(dv, 0.005, 2)
+	p.dayVar = bound(dv, minDayVar, maxDayVar)
 	if p.past.phiN > 0 {
-		p.phi = bound((p.past.phi+0.3)/(p.past.phiN+1), -0.5, 5)
+		p.phi = bound((p.past.phi+startPhi)/(p.past.phiN+1), minPhi, maxPhi)
 	}
-	p.clump = bound((p.past.clump+3)/(p.past.clumpN+1), 1, 1000)
+	p.clump = bound((p.past.clump+startClump)/(p.past.clumpN+1), minClump, maxClump)
 }
 
 // means sets the factors to their group means, scaled to a mean of 1, and returns
@@ -412,13 +393,13 @@ func (p *RatePrior) EndDay() {
 func means(m []moments, out []float64) float64 {
 	total, dev, n := 0.0, 0.0, 0.0
 	for i := range m {
-		out[i] = max(m[i].sum/m[i].n, 0.01)
+		out[i] = max(m[i].sum/m[i].n, minFactor)
 		total += out[i]
 		dev += m[i].dev
 		n += m[i].n
 	}
 	for i := range out {
-		out[i] = max(out[i]*float64(len(out))/total, 0.01)
+		out[i] = max(out[i]*float64(len(out))/total, minFactor)
 	}
 	return dev / n
 }

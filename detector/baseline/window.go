@@ -57,7 +57,7 @@ func (w *Window) Expect(own *Profile, peers *Peers) {
 	if mu == 0 {
 		return
 	}
-	w.RateFrom = mu + math.Sqrt(max(mu+float64(w.Rate.Overdispersion*mu*mu), 0.25))
+	w.RateFrom = mu + math.Sqrt(max(CountVariance(mu, w.Rate.Overdispersion), minCountVar))
 	w.Bytes[0] = own.Sent.Sum(own.Sent.At(&peers.Sent), w.Rate)
 	w.Bytes[1] = own.Received.Sum(own.Received.At(&peers.Received), w.Rate)
 }

@@ -46,6 +46,14 @@ var (
 	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
+// signalNames are the signals that may be overridden, beside metric:NAME, as help lists them.
+var signalNames = []string{
+	schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence,
+	schemas.SignalBytesSent, schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource,
+	schemas.SignalNewDestination, schemas.SignalResourceBreadth, schemas.SignalToolSequence,
+	schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood,
+}
+
 // ownTopics is the prefix of the topics that Plumbline writes itself.
 const ownTopics = "plumbline."
 
@@ -246,7 +254,7 @@ func (k *checker) detector(c *Detector) {
 }
 
 func (k *checker) tuning(c *Detector, key, name string, s OverrideSignal) {
-	names := signal.Names()
+	names := slices.Clone(signalNames)
 	for _, m := range c.Metrics {
 		names = append(names, schemas.SignalMetric+m.Name)
 	}

@@ -295,3 +295,7 @@ func FuzzAFileOfAnyBytesIsReadOrRefusedWithoutAPanic(f *testing.F) {
 		require.NoError(t, cfg.Validate(testForms), "what was read without a mistake is valid")
 	})
 }
+
+func TestEverySignalMayBeOverridden(t *testing.T) {
+	require.ElementsMatch(t, signal.Names(), signalNames)
+}
