@@ -8,13 +8,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// establishedDays is the number of active days from which an agent is evicted
-// only after all younger ones.
-const establishedDays = 3
-
-// noFused is the fused evidence of an hour or day that showed none.
-const noFused = -100
-
 // agent is one agent: everything that is known of it is this one value.
 type agent struct {
 	tenant *tenant

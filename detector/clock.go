@@ -20,20 +20,6 @@ import (
 // An event that lies behind the agent's own windows comes late: it is judged and
 // counted in the hour in which it arrived, by the tenant's clock, whatever its time says.
 
-const (
-	// follows is how far behind the partition's clock that of a tenant is moved by
-	// others, and loading the lag from which it is not, milliseconds: it loads a
-	// history.
-	follows = hourMillis
-	loading = dayMillis
-	// poisoned is how far ahead of the arrival a clock has to be to be set back: a
-	// broker's own clock may go back by seconds when another one takes over.
-	poisoned = hourMillis
-	// oldest is how far behind the tenant's clock, milliseconds, a new agent's first
-	// event may lie to begin its history there.
-	oldest = 100 * dayMillis
-)
-
 // Arrived tells when the next events were appended to the log, by the broker's clock
 // and not by a producer's: whatever their time, it is no later than that. Zero, which
 // is what holds before the first call: it is not known, and times are believed. A

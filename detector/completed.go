@@ -58,9 +58,6 @@ func (d *Detector) mainThing(ev *schemas.Activity) string {
 	return best
 }
 
-// siteFirst puts a new site before whatever is new at a known one.
-const siteFirst = 100
-
 // weighItems says how rare each destination of the event is that is new, or lies at a new
 // site; 0 of all else. What is new stands in the order of the items, and sites behind what
 // lies at them.

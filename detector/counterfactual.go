@@ -16,7 +16,7 @@ import (
 func (d *Detector) counterfactual(a *agent) string {
 	pair, class, p := a.group.pair(a.tenant), classOf(d.ctx.Young), a.policy
 	crosses := func(evidence float64) bool {
-		return p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, max(evidence, -3))), p.budget))
+		return p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, max(evidence, minFused))), p.budget))
 	}
 	n := 1 // ranked by evidence: those that cross stand first
 	for n < len(d.ranked) && crosses(d.ranked[n].evidence) {
@@ -64,12 +64,12 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 			return true
 		}
 		lambda := d.lambda(pair, top.index, class, tailed.Tail(c, v))
-		y := max(rest, p.fuse.Evidence(top.index, lambda), -3)
+		y := max(rest, p.fuse.Evidence(top.index, lambda), minFused)
 		return !p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, y)), p.budget))
 	}
 	det := s.Observe(c)
 	low, high := 0.0, det.Observed
-	for range 60 {
+	for range bisections {
 		mid := low + (high-low)/2
 		if silent(mid) {
 			low = mid

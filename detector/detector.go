@@ -35,18 +35,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-const (
-	hourMillis = 3_600_000
-	dayMillis  = 24 * hourMillis
-	// grace keeps a window open past its end, for producers a little behind each
-	// other.
-	grace = 2 * 60 * 1000
-	// closesPerEvent bounds the windows that one event closes, so that the turn of an
-	// hour does not hold up the stream; the next events close the rest.
-	closesPerEvent = 64
-	maxTime        = 253_402_300_799_999 // the last millisecond of the year 9999
-)
-
 // Sink takes what the detector says beside the verdict of an event. What it is
 // handed is the callee's to keep.
 type Sink interface {

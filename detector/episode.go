@@ -8,21 +8,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// Bounds of an episode.
-const (
-	maxEpisodeItems    = schemas.MaxTotalSessions // destinations and sessions that are told apart
-	maxEpisodeFamilies = 8
-)
-
-const (
-	urgent   = 2             // the severity that is told of at once
-	patience = 5 * 60 * 1000 // ms between an alert and one that is only medium
-)
-
-// deeper is by how many decades a crossing must be less likely than the worst of its episode
-// to take its place.
-const worseDecades = 0.5
-
 // episode is what goes on with one agent from the first crossing of the budget
 // until a quiet time has passed without one. It raises an alert when it opens, when
 // what crosses is worth another look (grow), and when it ends; what crosses in between is

@@ -16,19 +16,13 @@ var severities = []string{
 
 // strong reports whether a signal by itself, with its share of the budget, comes
 // within a decade of an alert.
-func (p *policy) strong(r rankedSignal) bool { return r.evidence >= p.budget.Threshold()-1 }
+func (p *policy) strong(r rankedSignal) bool { return r.evidence >= p.budget.Threshold()-strongWithin }
 
 // crosses reports whether a signal by itself, with its share of the budget, opens an alert.
 func (p *policy) crosses(r rankedSignal) bool { return p.budget.Crossed(r.evidence) }
 
 // novelty is the family, for severity, of all that is new of a call.
 const novelty = "novelty"
-
-// Steps of Verdict.Score at which severity rises.
-const (
-	mediumScore = 55
-	highScore   = 75
-)
 
 // severity is that of a crossing. It starts from the score and is raised where data leave:
 // by their size, or to a place outside that is new, or new to the tool; and once more where
@@ -92,12 +86,6 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	d.grounds = grounds{base, s, leaving, bulk, newTool && !e.beyondTool, assumed, len(families)}
 	return s
 }
-
-// What is much, whoever sends it: so many bytes, and so many times what is usual.
-const (
-	bulkBytes = 1 << 20
-	bulkTimes = 100
-)
 
 // bulk reports whether the event sends somewhere what makes a leak a large one, by the
 // value of the signal that shows it.
@@ -229,9 +217,6 @@ func tenantShown(a *agent) string {
 	return text(tenantID)
 }
 
-// maxTexts bounds the signals that a summary tells of.
-const maxTexts = 3
-
 func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
 	var b strings.Builder
 	switch {
@@ -256,7 +241,7 @@ func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
 func often(surprise float64, young bool) string {
 	days, of := math.Pow(10, surprise), "Expected of a normal agent "
 	if young && days >= 2*baseline.YoungHours/24 {
-		if agents := days / (baseline.YoungHours / 24); agents < 1e6 {
+		if agents := days / (baseline.YoungHours / 24); agents < maxToldDays {
 			return "Expected of one new agent in " + signal.Count(math.Ceil(agents)) + "."
 		}
 		return "Expected of less than one new agent in a million."
@@ -287,8 +272,8 @@ func closing(al *schemas.Alert, a *agent) string {
 // confidence is how much history stands behind the verdict: the agent's own whole days,
 // and where they are few the days of its peers, which count half.
 func (d *Detector) confidence(a *agent) float64 {
-	own := min(1, float64(max(a.profile.Days, 1)-1)/14)
-	days := a.group.calibration.Fused[0].Days() + a.group.calibration.Fused[1].Days()
-	peers := 0.5 * min(1, days/100)
+	own := min(1, float64(max(a.profile.Days, 1)-1)/confidentDays)
+	days := a.group.calibration.AgentDays()
+	peers := peersConfidence * min(1, days/confidentPeers)
 	return round4(own + float64((1-own)*peers))
 }

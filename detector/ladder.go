@@ -157,7 +157,7 @@ func (d *Detector) climb(a *agent, ev *schemas.Activity, at schemas.Millis, v *V
 	l.NoAlert = d.noAlert(a, l)
 }
 
-func (d *Detector) rung(r rankedSignal, p *policy, pair score.Pair, class int) Rung {
+func (d *Detector) rung(r rankedSignal, p *policy, pair score.Pair, class score.Maturity) Rung {
 	info, det := &d.infos[r.index], d.signals[r.index].Explain(&d.ctx)
 	for i := range det.FirstSeen {
 		det.FirstSeen[i] = text(det.FirstSeen[i])

@@ -29,9 +29,6 @@ type place struct {
 	largest        uint64
 }
 
-// told is from which size, bytes, a place is news by how much went there.
-const toldFrom = 64 << 10
-
 // add adds an event to the totals and to those of its places, and reports whether more
 // went to another place than to any that was told of.
 func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
@@ -155,12 +152,11 @@ func (e *episode) proof() (ids, resources []string) {
 			*list = append(*list, s)
 		}
 	}
-	const each = 6
-	for _, r := range e.lastResources[:min(len(e.lastResources), each)] {
+	for _, r := range e.lastResources[:min(len(e.lastResources), proofEach)] {
 		add(&resources, r)
 	}
 	for i, p := range e.topPlaces() {
-		if i == each {
+		if i == proofEach {
 			break
 		}
 		if !strings.HasPrefix(p.name, agentKind) { // an agent is no resource

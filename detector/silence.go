@@ -18,24 +18,6 @@ import (
 // or it is a holiday. An hour is therefore judged one hour later, when it has been
 // taken of all of them.
 
-const (
-	silentHours = 72
-	// silentLeast is the expected calls in that time below which no silence says
-	// anything.
-	silentLeast = 5
-	// silentSeen is the history from which silence is observed, silentKnown that from
-	// which it may alert: calibration has seen by then how such agents pause. Hours.
-	silentSeen  = 4 * 24
-	silentKnown = 14 * 24
-	// silentAlert is how many hours it takes: who restarts an agent is not told of it.
-	silentAlert = 3
-	// silentMissed is the evidence from which an agent counts as silent among its
-	// peers (a night counts for nobody), silentOthers how many of them excuse it, where
-	// they are a fifth.
-	silentMissed = 2
-	silentOthers = 2
-)
-
 // silent is what is known of an agent's silence.
 type silent struct {
 	seq            uint64 // its place among those that are silent; 0: it is not looked at
@@ -59,9 +41,6 @@ func (d *Detector) fallSilent(a *agent) {
 	a.silent = silent{from: a.win.Hour + 1, next: a.win.Hour + 1}
 	d.awaitSilence(a)
 }
-
-// silentFaded is what is left of the weight of two weeks' hours at their half-life.
-const silentFaded = 0.7
 
 func (d *Detector) awaitSilence(a *agent) {
 	d.silenceSeq++
@@ -120,7 +99,7 @@ func (s *silent) missed() int {
 
 // now is the silence so far.
 func (s *silent) now() signal.Silence {
-	mu := max(float64(s.mu), 1e-9)
+	mu := max(float64(s.mu), minSilentMu)
 	return signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Overdispersion: (float64(s.overdispersion) + float64(s.dayVariance)/mu) / mu}
 }
 
@@ -133,14 +112,12 @@ func (a *agent) endSilence() {
 // quiet reports whether more of the group are silent than one agent.
 func (g *group) quiet() bool {
 	others := g.silent - 1
-	return others >= silentOthers && 5*others > others+g.active
+	return others >= silentOthers && othersPart*others > others+g.active
 }
 
 // pauses are the hours that agents of a quiet group have missed, by hour of the week: the
 // last such hour, twice, and one more where the week before had it too.
 type pauses [weekHours]int64
-
-const weekHours = 7 * 24
 
 func (p *pauses) at(hour int64) *int64 { return &p[(hour%weekHours+weekHours)%weekHours] }
 

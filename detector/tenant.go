@@ -122,7 +122,7 @@ func (t *tenant) advance(g *group) {
 	day := int64(t.clock) / dayMillis
 	if day != t.day {
 		if t.day != 0 {
-			fade := math.Exp2(-float64(day-t.day) / score.HalfLife)
+			fade := score.Remaining(day - t.day)
 			t.outliers *= fade
 			t.opened *= fade
 		}
@@ -144,12 +144,12 @@ func (t *tenant) calibrationWeight(surprise float64, b score.Budget) float64 {
 	if surprise < b.Threshold()+1 {
 		return 1
 	}
-	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
+	days := t.calibration.AgentDays()
 	if t.outliers+1 > b.Alerts*(days+outlierPriorDays) {
 		return 1
 	}
 	t.outliers++
-	return outlierTrust
+	return outlierWeight
 }
 
 // steer returns a surprise less what the tenant has spent over its budget of alerts, three
@@ -157,25 +157,19 @@ func (t *tenant) calibrationWeight(surprise float64, b score.Budget) float64 {
 // calibration (again), and what lies at the threshold pays for it. A decade beyond it
 // nothing is taken.
 func (t *tenant) steer(surprise float64, b score.Budget) float64 {
-	const pseudoAlerts, gain, most = 10, 4, 0.3 // alerts; what is left is a fifth of it; decades
-	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
-	overspend := (t.opened + pseudoAlerts) / (b.Alerts*days + pseudoAlerts)
+	days := t.calibration.AgentDays()
+	overspend := (t.opened + steerAlerts) / (b.Alerts*days + steerAlerts)
 	beyond := surprise - b.Threshold()
 	if overspend <= 1 || beyond >= 1 {
 		return surprise
 	}
-	return surprise - float64(min(gain*math.Log10(overspend), most)*min(1, 1-beyond))
+	return surprise - float64(min(steerGain*math.Log10(overspend), steerMost)*min(1, 1-beyond))
 }
-
-const (
-	outlierTrust     = 0.1
-	outlierPriorDays = 50 // agent-days
-)
 
 // endDays lets a calibration age; after a leap by at most 60 days.
 func endDays(from *int64, to int64, c *score.Calibration) {
 	if *from != 0 {
-		for range min(to-*from, 60) {
+		for range min(to-*from, leapDays) {
 			c.EndDay()
 		}
 	}

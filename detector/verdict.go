@@ -246,9 +246,6 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis, repe
 	return v
 }
 
-// contributes is the lambda (a day's normal course) from which a signal is named.
-const contributes = 1
-
 func (d *Detector) contributions() []schemas.AlertSignal {
 	d.out = d.out[:0]
 	for _, r := range d.ranked {
@@ -307,7 +304,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	c, p, peers, now := &d.ctx, &a.profile, a.group.peers, int64(a.tenant.clock)
 	calm, weight := !a.alerted(), 1.0
 	if !calm {
-		weight = inEpisode
+		weight = baseline.EpisodeWeight
 	}
 	rollout := d.rollout()
 	vouches := p.Novelty.Vouches && ev.Succeeded()
@@ -371,11 +368,6 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	a.trail.add(ev.EventID, ev.Tool, resource)
 }
 
-const mostLearnt = 48
-
-// inEpisode is what an agent's acts teach while it is alerted on.
-const inEpisode = 0.1
-
 // learnSizes takes what the event moved.
 func (d *Detector) learnSizes(a *agent, ev *schemas.Activity, weight float64, teaches bool) {
 	c, p, peers, w := &d.ctx, &a.profile, a.group.peers, &a.win
@@ -419,7 +411,7 @@ func (d *Detector) rollout() bool {
 }
 
 // lambda is what evidence x of signal i is worth.
-func (d *Detector) lambda(p score.Pair, i, class int, x float64) float64 {
+func (d *Detector) lambda(p score.Pair, i int, class score.Maturity, x float64) float64 {
 	if info := &d.infos[i]; info.Uncalibrated {
 		return score.Nominal(x, info.TestsPerDay)
 	}

@@ -8,12 +8,6 @@ import "github.com/plumbline-sec/plumbline/schemas"
 // of those days at work without an alert. An agent that was never alerted on then brings
 // what it has come to know.
 
-// vouchDays is the age that makes a peer, vouchLived on how many days it was at work.
-const (
-	vouchDays  = 7
-	vouchLived = 3
-)
-
 // live notes that an agent is active on the day of its tenant's clock.
 func (a *agent) noteActiveDay() {
 	day := int64(a.tenant.clock) / dayMillis
@@ -64,10 +58,6 @@ func (d *Detector) join(a *agent, g *group) {
 	a.policy = d.policyOf(a)
 	a.tenant.advance(g)
 }
-
-// moveDays is for how many days an agent that has lived in a group has to name another
-// one to be held against that one's agents: the peers are not a thing to be picked.
-const moveDays = 3
 
 // regroup takes the peer group that an agent's event names.
 func (d *Detector) regroup(a *agent, name string) {

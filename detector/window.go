@@ -73,19 +73,13 @@ func (d *Detector) enter(a *agent, ev *schemas.Activity, at schemas.Millis) (whe
 // Where many of a group send late in the same hour it is their source that brings what
 // it held back: then being late says nothing. (That they all send so much at once does.) Only
 // agents whose word counts are many, and only those that are late enough to be told of.
-const (
-	lateBy     = 10 * 60 * 1000 // milliseconds
-	lateLeast  = signal.MinLate // events that make an agent late
-	lateOthers = 3              // late peers, where they are a fifth of those at work
-)
-
 // lateTogether reports whether more of the group than the agent a are late.
 func (g *group) lateTogether(a *agent) bool {
 	others := g.late
 	if a.isLate() {
 		others--
 	}
-	return others >= lateOthers && 5*others >= g.active
+	return others >= lateOthers && othersPart*others >= g.active
 }
 
 // isLate reports whether the agent counts as late among its peers.
@@ -127,7 +121,7 @@ func (d *Detector) turnDay(a *agent, day int64) {
 		}
 	}
 	p.Begin(a.group.peers, day-p.Day)
-	a.fadedEpisodes *= float32(math.Exp2(-float64(max(day-p.Day, 0)) / score.HalfLife))
+	a.fadedEpisodes *= float32(score.Remaining(max(day-p.Day, 0)))
 	p.Day, p.Counted = day, 0
 	a.seen.Settle(&d.room)
 	a.dayFused = noFused
@@ -148,11 +142,11 @@ func (d *Detector) expose(a *agent, hour int64, hours uint8) {
 	a.tenant.calibration.Expose(class, days)
 }
 
-func classOf(young bool) int {
+func classOf(young bool) score.Maturity {
 	if young {
-		return 0
+		return score.Young
 	}
-	return 1
+	return score.Mature
 }
 
 // closeWindow scores, emits and learns the agent's open hour.
@@ -205,7 +199,7 @@ func (a *agent) repetitions() float64 {
 	switch {
 	case a.episode != nil:
 		// What the budget grants an agent in that time, twice, is no repetition.
-		granted := math.Floor(2 * a.policy.budget.Alerts * score.HalfLife / math.Ln2)
+		granted := math.Floor(grantedTimes * a.policy.budget.Alerts * score.HalfLife / math.Ln2)
 		return max(1, float64(a.fadedEpisodes)-granted)
 	case a.folded():
 		return max(1, float64(a.tenant.swarm.crowd))

@@ -74,7 +74,7 @@ func (v *Volume) Sum(a VolumeAt, r RateAt) BytesAt {
 // each returns the mean bytes a call and their relative variance.
 func (v *Volume) each(a VolumeAt) (mean, relVar float64) {
 	relVar = math.Exp(min(a.Scale*a.Scale, maxLogVar)) - 1
-	mean = BytesOf(a.Mean) * math.Exp(min(a.Scale*a.Scale/2, maxLogVar/2.0))
+	mean = BytesOf(a.Mean) * math.Exp(min(a.Scale*a.Scale, maxLogVar)/2)
 	if n := float64(v.N); n > 0 {
 		own := float64(v.bytes)
 		mean = (float64(n*own) + float64(meanPseudoCalls*mean)) / (n + meanPseudoCalls)

@@ -6,13 +6,13 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
 
-// What the wider evidence is worth in the narrower, agent-days.
+// Maturity tells apart agents in their first days and those that are past them.
+type Maturity int
+
+// The two of them, as indexes of what is kept for each.
 const (
-	groupPriorDays = 20
-	fleetPriorDays = 50
-	bootstrapDays  = 25
-	matureDays     = 200 // of the mature: then what the young have shown is taken as it is
-	maxSharpening  = 30  // calibration makes a model's evidence count at most this much more
+	Young Maturity = iota
+	Mature
 )
 
 // Calibration holds the curves of one group: of each signal and of their fusion,
@@ -22,12 +22,8 @@ type Calibration struct {
 	Fused   [2]Curve
 }
 
-// fusedShift lets the curve of the fusion begin below one exceedance a day: its
-// evidence is a rate, not a tail.
-const fusedShift = 2
-
 // RecordFused counts a block whose fused evidence rose; -Inf: it is new.
-func (c *Calibration) RecordFused(class int, from, to, weight float64) {
+func (c *Calibration) RecordFused(class Maturity, from, to, weight float64) {
 	c.Fused[class].Record(from+fusedShift, to+fusedShift, weight)
 }
 
@@ -42,7 +38,7 @@ type Pair struct{ Group, Fleet *Calibration }
 // Signal returns lambda of evidence x of one signal. The narrower evidence is
 // shrunk to the wider: mature group, mature fleet, young fleet, and the model
 // itself, which says blocks*10^-x. Without evidence the answer is NoEvidence.
-func (p Pair) Signal(i, class int, x, blocks float64) float64 {
+func (p Pair) Signal(i int, class Maturity, x, blocks float64) float64 {
 	if x < firstBin {
 		return NoEvidence
 	}
@@ -64,15 +60,15 @@ func Nominal(x, blocks float64) float64 {
 	return min(blocks*pow10(-x), NoEvidence)
 }
 
-func (p Pair) fleetSignal(i, class int, x, nominal float64) float64 {
+func (p Pair) fleetSignal(i int, class Maturity, x, nominal float64) float64 {
 	// In the first days of a service the model has not been held against anything:
 	// it is believed a decade less, fading over 25 agent-days.
-	if watched := p.Fleet.Signals[0][i].Days() + p.Fleet.Signals[1][i].Days(); watched < bootstrapDays {
+	if watched := p.Fleet.Signals[Young][i].Days() + p.Fleet.Signals[Mature][i].Days(); watched < bootstrapDays {
 		nominal *= pow10(1 - watched/bootstrapDays)
 	}
-	lambda := p.Fleet.Signals[0][i].Lambda(x, nominal, fleetPriorDays)
-	if class == 1 {
-		lambda = p.Fleet.Signals[1][i].Lambda(x, lambda, fleetPriorDays)
+	lambda := p.Fleet.Signals[Young][i].Lambda(x, nominal, fleetPriorDays)
+	if class == Mature {
+		lambda = p.Fleet.Signals[Mature][i].Lambda(x, lambda, fleetPriorDays)
 	}
 	return lambda
 }
@@ -80,7 +76,7 @@ func (p Pair) fleetSignal(i, class int, x, nominal float64) float64 {
 // Fused returns lambda of fused evidence y. The floor is that of Signal: where a great
 // many agents have shown nothing yet, the first weak evidence of all of them would
 // alert on each.
-func (p Pair) Fused(class int, y float64) float64 {
+func (p Pair) Fused(class Maturity, y float64) float64 {
 	if y+fusedShift < firstBin {
 		return min(pow10(-y), NoEvidence)
 	}
@@ -94,26 +90,29 @@ func (p Pair) Fused(class int, y float64) float64 {
 	// worth at least as many agent-days as it takes to bring one exceedance, a gamma of
 	// shape 1 over the rates of groups. (Not for single signals: how a model is wrong in its
 	// tail, for bytes above all, is a matter of the group's work.)
-	priorDays := max(groupPriorDays, min(1/fleet, 1e12)) // however small fleet is, worth*fleet is a number
+	priorDays := max(groupPriorDays, min(1/fleet, maxPriorDays))
 	return min(max(g.LambdaShaped(y+fusedShift, fleet, edge, priorDays), pow10(-y)/maxSharpening), NoEvidence)
 }
 
-func (p Pair) fleetFused(class int, y float64) float64 {
-	lambda := p.Fleet.Fused[0].Lambda(y+fusedShift, pow10(-y), fleetPriorDays)
-	if class == 1 {
+func (p Pair) fleetFused(class Maturity, y float64) float64 {
+	lambda := p.Fleet.Fused[Young].Lambda(y+fusedShift, pow10(-y), fleetPriorDays)
+	if class == Mature {
 		// What the young have shown is believed a decade less by those who have just grown
 		// up: with a fleet that began in one day they all do at once.
-		watched := p.Fleet.Fused[1].Days()
-		if need := min(matureDays, p.Fleet.Fused[0].Days()/3); watched < need {
+		watched := p.Fleet.Fused[Mature].Days()
+		if need := min(matureDays, p.Fleet.Fused[Young].Days()/youngPart); watched < need {
 			lambda *= pow10(1 - watched/need)
 		}
-		lambda = p.Fleet.Fused[1].Lambda(y+fusedShift, lambda, fleetPriorDays)
+		lambda = p.Fleet.Fused[Mature].Lambda(y+fusedShift, lambda, fleetPriorDays)
 	}
 	return lambda
 }
 
+// AgentDays is how long its agents were watched.
+func (c *Calibration) AgentDays() float64 { return c.Fused[Young].Days() + c.Fused[Mature].Days() }
+
 // Expose adds agent-days of one class.
-func (c *Calibration) Expose(class int, days float64) {
+func (c *Calibration) Expose(class Maturity, days float64) {
 	for i := range c.Signals[class] {
 		c.Signals[class][i].Expose(days)
 	}

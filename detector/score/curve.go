@@ -6,19 +6,6 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
 
-// Shape of a Curve.
-const (
-	curveBins   = 120
-	binWidth    = 0.1 // decades
-	firstBin    = 0.5 // evidence below this is not recorded
-	tailFrom    = 8   // the exponential tail starts at the 8th-largest exceedance
-	slopeFrom   = 40  // and takes its slope from the 40 largest
-	slopePseudo = 10  // observations that the nominal slope is worth
-)
-
-// HalfLife is how long calibration remembers, days.
-const HalfLife = 14
-
 // Curve is how often evidence of one signal really exceeds a value: decayed
 // counts of block maxima in bins of a tenth of a decade, over agent-days.
 // Beyond the data it goes on as an exponential, never steeper than the model
@@ -62,9 +49,12 @@ func (c *Curve) Expose(days float64) { c.days += days }
 // Days returns the decayed agent-days.
 func (c *Curve) Days() float64 { return c.days }
 
+// Remaining is what calibration remembers after days.
+func Remaining(days int64) float64 { return math.Exp2(-float64(days) / HalfLife) }
+
 // EndDay lets the evidence age by a day.
 func (c *Curve) EndDay() {
-	d := math.Exp2(-1.0 / HalfLife)
+	d := Remaining(1)
 	c.days *= d
 	if c.exceeding == nil {
 		return
@@ -105,7 +95,7 @@ func (c *Curve) fit() {
 	}
 	excess := binWidth * (sum/n + 0.5)
 	slope := (n + slopePseudo) / (float64(n*math.Ln10*excess) + slopePseudo)
-	c.slope = min(max(slope, 0.2), 1)
+	c.slope = min(max(slope, minSlope), 1)
 }
 
 // Exceedances returns the recorded number of blocks with evidence of at least x,

@@ -3,6 +3,7 @@ package signal
 import (
 	"math"
 
+	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -13,11 +14,9 @@ import (
 // Unit: resources.
 type resourceBreadth struct{}
 
-const minBreadth = 3
-
 func (resourceBreadth) Info() Info {
 	return Info{
-		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Counted: "resources touched for the first time", Weight: 0.2, TestsPerDay: 24,
+		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Counted: "resources touched for the first time", Weight: weightBreadth, TestsPerDay: testsOfHours,
 		Title: "Sweep across resources new to this agent",
 		Model: "negative binomial tail, mid-p, around the agent's own mean and spread of hours with calls, shrunk to the peers",
 		File:  "breadth.go",
@@ -50,7 +49,7 @@ func (resourceBreadth) Observe(c *Context) Detail {
 
 func (s resourceBreadth) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, 40))
+	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, quantileSteps))
 	d.Text = "touched " + Count(d.Observed) + " resources for the first time since " + c.hour().Time().Format("15:04") +
 		" UTC" + c.usually(d.Baseline, "its hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
 	for i := range c.NewItems {
@@ -67,6 +66,6 @@ func (s resourceBreadth) Close(c *Context) (Detail, bool) {
 		return Detail{}, false
 	}
 	mean, overdispersion := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
-	d.High = math.Ceil(score.GammaQuantile(intervalDecades, mean, mean+float64(overdispersion*mean*mean)))
+	d.High = math.Ceil(score.GammaQuantile(intervalDecades, mean, baseline.CountVariance(mean, overdispersion)))
 	return d, true
 }

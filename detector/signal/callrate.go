@@ -3,6 +3,7 @@ package signal
 import (
 	"math"
 
+	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -14,7 +15,7 @@ type callRate struct{}
 
 func (callRate) Info() Info {
 	return Info{
-		Name: schemas.SignalCallRate, Family: FamilyRate, Unit: "calls", Weight: 0.3, TestsPerDay: 24,
+		Name: schemas.SignalCallRate, Family: FamilyRate, Unit: "calls", Weight: weightCallRate, TestsPerDay: testsOfHours,
 		Title: "Far more calls than this agent makes",
 		Model: "negative binomial tail, mid-p, of level x hour x weekday, each shrunk to the peers",
 		File:  "callrate.go",
@@ -43,18 +44,10 @@ func (callRate) Tail(c *Context, v float64) float64 {
 	return x
 }
 
-// An hour as busy as the busiest so far comes once a day, and differs from it by
-// this relative variance.
-const (
-	peakRarity         = 1.38 // log10(24)
-	peakOverdispersion = 0.1
-	nearRarity         = 1.7 // a run is an hour off once in fifty days
-)
-
 func (s callRate) Explain(c *Context) Detail {
 	d := s.Observe(c)
 	if d.Expected > 0 {
-		d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, 40))
+		d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, quantileSteps))
 	}
 	d.Text = "made " + Plural(d.Observed, "call", "calls") + " since " + c.hour().Time().Format("15:04") +
 		" UTC" + c.usually(d.Baseline, "such hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
@@ -72,7 +65,7 @@ func (s callRate) Close(c *Context) (Detail, bool) {
 	d := s.Observe(c)
 	if d.Expected > 0 {
 		mu := d.Expected
-		variance := max(mu+float64(c.Win.Rate.Overdispersion*mu*mu), 0.25)
+		variance := max(baseline.CountVariance(mu, c.Win.Rate.Overdispersion), minCountVar)
 		d.High = score.GammaQuantile(intervalDecades, mu, variance)
 	}
 	return d, true

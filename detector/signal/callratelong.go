@@ -13,11 +13,9 @@ import (
 // error of the level and the weekday once, common to all hours. Unit: calls.
 type callRateLong struct{}
 
-const longHours = 24 // own hours before it is scored
-
 func (callRateLong) Info() Info {
 	return Info{
-		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Weight: 0.3, TestsPerDay: 2, Daily: true,
+		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Weight: weightCallRateLong, TestsPerDay: testsOfLong, Daily: true,
 		Title: "More calls over the last day than this agent makes",
 		Model: "gamma tail, moments matched to the sum of what was expected of the hours",
 		File:  "callratelong.go",

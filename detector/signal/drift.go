@@ -12,11 +12,9 @@ import (
 // each other. Unit: calls an hour.
 type drift struct{}
 
-const driftLeast = 1.0 // decades
-
 func (drift) Info() Info {
 	return Info{
-		Name: schemas.SignalDrift, Family: FamilyRate, Unit: "calls", Weight: 1.5, TestsPerDay: 1, Daily: true, Uncalibrated: true,
+		Name: schemas.SignalDrift, Family: FamilyRate, Unit: "calls", Weight: weightDrift, TestsPerDay: testsOfDays, Daily: true, Uncalibrated: true,
 		Title: "Activity that has risen slowly for days",
 		Model: "CUSUM of days against a reference that grows by at most 1 % a day (Page 1954)",
 		File:  "drift.go",

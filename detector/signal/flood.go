@@ -18,7 +18,7 @@ type Flood struct {
 
 func (nameFlood) Info() Info {
 	return Info{
-		Name: schemas.SignalNameFlood, Family: FamilyInput, Unit: "names", Weight: 0.01, TestsPerDay: 24, Uncalibrated: true,
+		Name: schemas.SignalNameFlood, Family: FamilyInput, Unit: "names", Weight: weightFlood, TestsPerDay: testsOfHours, Uncalibrated: true,
 		Title: "Flood of names that were never seen before",
 		Model: "no model: a hundred names, and every doubling of them",
 		File:  "flood.go",

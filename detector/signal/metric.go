@@ -40,7 +40,7 @@ func Metric(index int, name, unit, take string) Signal {
 
 func (s metric) Info() Info {
 	i := Info{
-		Name: schemas.SignalMetric + s.label, Family: FamilyMetric, Unit: s.unit, Weight: 0.3, TestsPerDay: 100,
+		Name: schemas.SignalMetric + s.label, Family: FamilyMetric, Unit: s.unit, Weight: weightMetric, TestsPerDay: testsOfCalls,
 		Title: "A metric far from what this agent has: " + s.label,
 		Model: "deviations on asinh(x/unit), their tail learnt for the agent (Hill 1975); of sums a log-normal",
 		File:  "metric.go",
@@ -85,8 +85,6 @@ const (
 	byJump
 )
 
-const fewValues = 3 // of an hour
-
 // test returns what stands out most, and its evidence.
 func (s metric) test(c *Context, v *MetricValue) (by int, x float64) {
 	a := &v.At
@@ -112,7 +110,7 @@ func (s metric) test(c *Context, v *MetricValue) (by int, x float64) {
 
 // total is the evidence of the hour's sum.
 func (s metric) total(v *MetricValue, sum float64) float64 {
-	if v.Sum.Mean == 0 || sum < 2*v.Sum.Mean {
+	if v.Sum.Mean == 0 || sum < sumFrom*v.Sum.Mean {
 		return 0
 	}
 	return score.LogNormal(sum, v.Sum.Mean, v.Sum.RelVar)
@@ -181,7 +179,7 @@ func (s metric) Explain(c *Context) Detail {
 	}
 	d.Low = 0
 	if by == byHour {
-		d.High = max(score.LogNormalQuantile(intervalDecades, v.Sum.Mean, v.Sum.RelVar), 2*v.Sum.Mean)
+		d.High = max(score.LogNormalQuantile(intervalDecades, v.Sum.Mean, v.Sum.RelVar), sumFrom*v.Sum.Mean)
 		d.Text = "had " + what + since + c.usually(d.Baseline, "such hours") + number(d.High) + ", " + number(d.Expected) + " expected"
 	} else {
 		d.Text = "had " + what + " in one call" + c.usually(d.Baseline, "its calls") + number(d.High) + ", " + number(d.Expected) + " expected"
@@ -189,9 +187,11 @@ func (s metric) Explain(c *Context) Detail {
 	return d
 }
 
+const wholeDigits = 1e15 // under which every digit is one
+
 // number writes a value of unknown size with three digits.
 func number(x float64) string {
-	if a := math.Abs(x); a >= 1000 && a < 1e15 {
+	if a := math.Abs(x); a >= 1000 && a < wholeDigits {
 		if x < 0 {
 			return "-" + Count(-x)
 		}

@@ -15,10 +15,10 @@ import (
 // that, per hundredth of a day: what happens a few times a day is weak evidence,
 // not none. Unit: new items of the event.
 
-const perDay = 100
-
 // Evidence returns the evidence of an item's rarity.
-func Evidence(r baseline.Rarity) float64 { return max(0, math.Log10(perDay/(r.PerDay*r.PeerDiscount))) }
+func Evidence(r baseline.Rarity) float64 {
+	return max(0, math.Log10(testsOfCalls/(r.PerDay*r.PeerDiscount)))
+}
 
 // novelty is what these signals share.
 type novelty struct {
@@ -40,7 +40,7 @@ const noveltyModel = "incidence of things this new to the agent and this little 
 // newTool: a tool that the agent has not used, or not on this kind of resource.
 var newTool = novelty{
 	info: Info{
-		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Weight: 0.3, TestsPerDay: perDay, Novelty: true, Leaves: true,
+		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Weight: weightNewTool, TestsPerDay: testsOfCalls, Novelty: true, Leaves: true,
 		Title: "Tool that this agent has not used before", Model: noveltyModel, File: "novelty.go",
 	},
 	verb:  "used",
@@ -52,7 +52,7 @@ type newResource struct{ novelty }
 
 var novelResource = novelty{
 	info: Info{
-		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Weight: 0.1, TestsPerDay: perDay, Novelty: true,
+		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Weight: weightNewResource, TestsPerDay: testsOfCalls, Novelty: true,
 		Title: "Resource that this agent has not touched before", Model: noveltyModel, File: "novelty.go",
 	},
 	verb:  "touched",
@@ -73,7 +73,7 @@ type newDestination struct{ novelty }
 
 var novelDestination = novelty{
 	info: Info{
-		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Weight: 20, TestsPerDay: perDay, Novelty: true, Leaves: true,
+		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Weight: weightNewDestination, TestsPerDay: testsOfCalls, Novelty: true, Leaves: true,
 		Title: firstContact, Model: "incidence as of new_resource, jointly with a new tool or a step out of order", File: "novelty.go",
 	},
 	verb:  "reached",
@@ -93,7 +93,7 @@ func (*newDestination) Score(c *Context) float64 {
 			share = min(share, f.Rarity.PeerShare)
 		}
 		if place || f.Item.Kind == baseline.ItemTool {
-			usual = usual && f.Rarity.PeersKnowing > 0 && 2*f.Rarity.PeersKnowing >= f.Rarity.PeerCount
+			usual = usual && f.Rarity.PeersKnowing > 0 && usualPart*f.Rarity.PeersKnowing >= f.Rarity.PeerCount
 		}
 	}
 	if x > 0 {
@@ -121,13 +121,6 @@ func (*newDestination) Score(c *Context) float64 {
 	return x
 }
 
-// mostBorrowed is the most that a borrowed tool adds, decades: it is always a new step
-// too, so that only part of how rare one is there counts.
-const mostBorrowed = 1.5
-
-// usualSize is the evidence of a size, decades, that is nothing to speak of.
-const usualSize = 1.5
-
 // reaches reports whether the event touches a place that is new to the agent.
 func reaches(c *Context) bool {
 	for i := range c.NewItems {
@@ -138,17 +131,12 @@ func reaches(c *Context) bool {
 	return false
 }
 
-// nearby is how much weaker evidence, decades, a new destination is at a site that
-// the agent knows: one more address of a customer, one more path of an API. So is a
-// first message to another agent of the house.
-const nearby = 1
-
 // borrowed reports whether the event's tool is new to the agent, while a quarter of its
 // peers or more have used it, and not only of late: nobody is giving it to all of them.
 func borrowed(c *Context) bool {
 	for i := range c.NewItems {
 		if f := &c.NewItems[i]; f.Item.Kind == baseline.ItemTool {
-			return f.Rarity.PeersKnowing > 0 && 4*f.Rarity.PeersKnowing >= f.Rarity.PeerCount && !f.Rarity.RollingOut
+			return f.Rarity.PeersKnowing > 0 && borrowedPart*f.Rarity.PeersKnowing >= f.Rarity.PeerCount && !f.Rarity.RollingOut
 		}
 	}
 	return false
@@ -329,9 +317,9 @@ func tellingRank(c *Context, f *NewItem) float64 {
 	case !f.Item.Kind.Place() || ledBy(c, f.Item) == schemas.LedByStore:
 		return f.X
 	case f.Item.Kind == baseline.ItemSite:
-		return f.X + 1.5 // a new site before a new address at a known one
+		return f.X + tellSite
 	}
-	return f.X + 1
+	return f.X + tellPlace
 }
 
 // named returns the destination that lies at a new site: it stands before it.

@@ -24,25 +24,18 @@ const (
 	ofLate
 )
 
-const (
-	minRatio = 3 // calls
-	// MinLate is for who sends late for the first time: what was lost for a moment and
-	// sent again is no more than that.
-	MinLate = 10
-)
-
 func (s ratio) Info() Info {
 	switch s.of {
 	case ofMalformed:
 		return Info{
-			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Counted: "malformed events", Weight: 0.1, TestsPerDay: 24,
+			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Counted: "malformed events", Weight: weightMalformed, TestsPerDay: testsOfHours,
 			Title: "Far more malformed events than this agent sends",
 			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
 			File:  "ratio.go",
 		}
 	case ofLate:
 		return Info{
-			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Counted: "late events", Weight: 0.1, TestsPerDay: 24,
+			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Counted: "late events", Weight: weightLate, TestsPerDay: testsOfHours,
 			Title: "Far more events with a time long past than this agent sends",
 			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
 			File:  "ratio.go",
@@ -50,7 +43,7 @@ func (s ratio) Info() Info {
 	case ofFailed:
 	}
 	return Info{
-		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Weight: 0.05, TestsPerDay: 24,
+		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Weight: weightFailed, TestsPerDay: testsOfHours,
 		Title: "Far more failed or denied calls than this agent has",
 		Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
 		File:  "ratio.go",
@@ -125,7 +118,7 @@ func (s ratio) Observe(c *Context) Detail {
 
 func (s ratio) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, 40))
+	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, quantileSteps))
 	kind := "failed or denied"
 	switch {
 	case s.of == ofMalformed:
@@ -148,6 +141,6 @@ func (s ratio) Close(c *Context) (Detail, bool) {
 		return Detail{}, false
 	}
 	a := s.at(c)
-	d.High = math.Ceil(score.GammaQuantile(intervalDecades, a.Mu, a.Mu+float64(a.Overdispersion*a.Mu*a.Mu)))
+	d.High = math.Ceil(score.GammaQuantile(intervalDecades, a.Mu, baseline.CountVariance(a.Mu, a.Overdispersion)))
 	return d, true
 }

@@ -14,7 +14,7 @@ type toolSequence struct{ novelty }
 
 var novelStep = novelty{
 	info: Info{
-		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Weight: 0.3, TestsPerDay: perDay, Novelty: true,
+		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Weight: weightToolSequence, TestsPerDay: testsOfCalls, Novelty: true,
 		Title: "Tools in an order in which this agent has not used them before",
 		Model: "incidence of steps from tool to tool that are this new, of a hundredth of a day",
 		File:  "sequence.go",

@@ -165,9 +165,8 @@ const (
 )
 
 const (
-	hourSeconds     = 3600
-	hourMillis      = 3_600_000
-	intervalDecades = 3 // decades: the interval holds 99.9 % of what is normal
+	hourSeconds = 3600
+	hourMillis  = 3_600_000
 )
 
 func (c *Context) hour() schemas.Millis { return schemas.Millis(c.Win.Hour * hourMillis) }

@@ -23,12 +23,9 @@ type Silence struct {
 	Mu, Overdispersion float64 // calls expected in them, relative variance
 }
 
-// The variance is at least that of an agent that now and then pauses for no reason.
-const silenceOverdispersion = 0.1
-
 func (silence) Info() Info {
 	return Info{
-		Name: schemas.SignalSilence, Family: FamilyRate, Unit: "calls", Weight: 0.1, TestsPerDay: 4,
+		Name: schemas.SignalSilence, Family: FamilyRate, Unit: "calls", Weight: weightSilence, TestsPerDay: testsOfSilence,
 		Title: "No calls from an agent that should be at work",
 		Model: "the negative binomial's zero, one relative variance common to all the hours",
 		File:  "silence.go",

@@ -18,7 +18,7 @@ type volume struct{ out bool }
 
 func (s volume) Info() Info {
 	i := Info{
-		Name: schemas.SignalBytesReceived, Family: FamilyVolume, Unit: "bytes", Weight: 0.3, TestsPerDay: 100,
+		Name: schemas.SignalBytesReceived, Family: FamilyVolume, Unit: "bytes", Weight: weightBytes, TestsPerDay: testsOfCalls,
 		Title: "Far more data received than this agent receives",
 		Model: "a call: Student's t on log(1 + bytes/128); the hour: log-normal, or one big jump",
 		File:  "volume.go",
@@ -101,7 +101,7 @@ func (s volume) hourTail(c *Context, v float64) float64 {
 		}
 	}
 	h := s.hour(c)
-	if h.Mean == 0 || v < 2*h.Mean {
+	if h.Mean == 0 || v < sumFrom*h.Mean {
 		return 0
 	}
 	// Sizes have heavy tails: a sum is large because all of it is, or because one call
@@ -141,12 +141,12 @@ func (s volume) Explain(c *Context) Detail {
 	}
 	if s.whole(c) {
 		d, _ := s.Close(c)
-		d.High = score.Quantile(func(v float64) float64 { return s.hourTail(c, v) }, intervalDecades, d.Expected, 40)
+		d.High = score.Quantile(func(v float64) float64 { return s.hourTail(c, v) }, intervalDecades, d.Expected, quantileSteps)
 		d.Text = verb + Bytes(d.Observed) + " since " + c.hour().Time().Format("15:04") + " UTC" + c.usually(d.Baseline, "such hours") + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
 		return d
 	}
 	_, at, _, _ := s.pick(c)
-	q := score.Quantile(func(t float64) float64 { return score.StudentT(t, at.DF) }, intervalDecades, 1, 40)
+	q := score.Quantile(func(t float64) float64 { return score.StudentT(t, at.DF) }, intervalDecades, 1, quantileSteps)
 	d := s.Observe(c)
 	d.High = baseline.BytesOf(at.Mean + s.call(c).Offset + float64(q*at.Scale))
 	if d.NamesTarget = c.Target != ""; !d.NamesTarget {
@@ -163,7 +163,7 @@ func (s volume) Close(c *Context) (Detail, bool) {
 		return Detail{}, false
 	}
 	return Detail{
-		Observed: float64(total), Expected: h.Mean, High: max(score.LogNormalQuantile(intervalDecades, h.Mean, h.RelVar), 2*h.Mean),
+		Observed: float64(total), Expected: h.Mean, High: max(score.LogNormalQuantile(intervalDecades, h.Mean, h.RelVar), sumFrom*h.Mean),
 		Start: c.hour(), Seconds: hourSeconds, Samples: float64(own.N), Baseline: c.whose(float64(own.N)),
 	}, true
 }
