@@ -53,51 +53,65 @@ type agent struct {
 	dayFused float32
 
 	// The agent's place among those of its tenant, the least recently active first.
-	list       *agentList
-	prev, next *agent
+	node[agent]
 }
 
-func (a *agent) listOf() *agentList {
+func (a *agent) listOf() *list[agent] {
 	if a.profile.Days >= establishedDays {
 		return &a.tenant.established
 	}
 	return &a.tenant.newcomers
 }
 
-// agentList is a list in the order of last activity.
-type agentList struct {
-	first, last *agent
+// list is a list through nodes of its members, in the order of last activity.
+type list[T any] struct {
+	first, last *T
 	n           int
 }
 
-func (l *agentList) push(a *agent) {
-	a.list, a.prev, a.next = l, l.last, nil
+// node is what a member of a list embeds.
+type node[T any] struct {
+	list       *list[T]
+	prev, next *T
+}
+
+func (n *node[T]) self() *node[T] { return n }
+
+type member[T any] interface {
+	*T
+	self() *node[T]
+}
+
+// push puts x last.
+func push[T any, M member[T]](l *list[T], x M) {
+	*x.self() = node[T]{list: l, prev: l.last}
 	if l.last != nil {
-		l.last.next = a
+		M(l.last).self().next = x
 	} else {
-		l.first = a
+		l.first = x
 	}
-	l.last = a
+	l.last = x
 	l.n++
 }
 
-func (a *agent) unlink() {
-	l := a.list
-	if l == nil {
+// unlink takes x out of its list, if it is in one.
+func unlink[T any, M member[T]](x M) {
+	n := *x.self()
+	if n.list == nil {
 		return
 	}
-	if a.prev != nil {
-		a.prev.next = a.next
+	if n.prev != nil {
+		M(n.prev).self().next = n.next
 	} else {
-		l.first = a.next
+		n.list.first = n.next
 	}
-	if a.next != nil {
-		a.next.prev = a.prev
+	if n.next != nil {
+		M(n.next).self().prev = n.prev
 	} else {
-		l.last = a.prev
+		n.list.last = n.prev
 	}
-	l.n--
-	a.list, a.prev, a.next = nil, nil, nil
+	n.list.n--
+	*x.self() = node[T]{}
 }
 
 // trail is the last few events of an agent, so that an alert can name what led to

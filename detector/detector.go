@@ -80,9 +80,9 @@ type Detector struct {
 	watermark  schemas.Millis // the highest of all tenants
 	arrival    schemas.Millis // of the events at hand; 0: not known
 	tenants    []*tenant
-	sweep      int           // the tenant that was settled beside the last event's
-	uses       uint64        // of tenants, counted: orders them
-	tenantsIn  [2]tenantList // the young and the established, the longest unused first
+	sweep      int             // the tenant that was settled beside the last event's
+	uses       uint64          // of tenants, counted: orders them
+	tenantsIn  [2]list[tenant] // the young and the established, the longest unused first
 	bySize     tenantHeap
 	groups     int                // of all tenants
 	floods     int                // the number of that signal
@@ -285,7 +285,7 @@ func (d *Detector) agent(t *tenant, ev *schemas.Activity, at schemas.Millis) *ag
 
 func (d *Detector) add(a *agent) {
 	d.index.add(a)
-	a.listOf().push(a)
+	push(a.listOf(), a)
 	d.agents++
 	d.cutting.add(a)
 	heap.Fix(&d.bySize, a.tenant.heapAt)
@@ -300,7 +300,7 @@ func (d *Detector) evict() bool {
 	t := d.bySize[0]
 	var victim *agent
 	look := 32
-	for _, l := range [...]*agentList{&t.newcomers, &t.established} {
+	for _, l := range [...]*list[agent]{&t.newcomers, &t.established} {
 		for a := l.first; a != nil && look > 0 && (victim == nil || victim.episode != nil); a = a.next {
 			if look--; a != t.swarm && (victim == nil || a.episode == nil) {
 				victim = a
@@ -330,7 +330,7 @@ func (d *Detector) forget(victim *agent) {
 	victim.endSilence()
 	victim.seen.Release(&d.room)
 	d.cutting.remove(victim)
-	victim.unlink()
+	unlink(victim)
 	victim.stopVouching()
 	d.leaveGroup(victim)
 	d.index.remove(victim)

@@ -40,7 +40,7 @@ const (
 func (d *Detector) inOrder() []*agent {
 	all := make([]*agent, 0, d.agents)
 	for _, t := range d.tenants {
-		for _, l := range []*agentList{&t.newcomers, &t.established} {
+		for _, l := range []*list[agent]{&t.newcomers, &t.established} {
 			for a := l.first; a != nil; a = a.next {
 				all = append(all, a)
 			}
@@ -133,12 +133,8 @@ func (d *Detector) code(c *wire.Coder) {
 		c.At(i)
 		var t *tenant
 		if c.Reading() {
-			name := ""
-			c.String("name", &name, maxString)
-			if _, twice := d.byName[name]; twice {
-				c.Fail("tenant %.40q twice", name)
-			}
-			if c.Err() != nil {
+			name, ok := newName(c, "tenant", d.byName)
+			if !ok {
 				return
 			}
 			t = d.addTenant(name)
@@ -162,6 +158,15 @@ func (d *Detector) code(c *wire.Coder) {
 	if c.Reading() && c.Version >= 2 {
 		d.uses = uses
 	}
+}
+
+// newName reads a name that none of those has.
+func newName[T any](c *wire.Coder, what string, taken map[string]T) (name string, ok bool) {
+	c.String("name", &name, maxString)
+	if _, twice := taken[name]; twice {
+		c.Fail("%s %.40q twice", what, name)
+	}
+	return name, c.Err() == nil
 }
 
 // codeSignals codes the names behind the numbers of signals in agents' records:
@@ -241,12 +246,8 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 		c.At(i)
 		var g *group
 		if c.Reading() {
-			name := ""
-			c.String("name", &name, maxString)
-			if _, twice := t.byName[name]; twice {
-				c.Fail("group %.40q twice", name)
-			}
-			if c.Err() != nil {
+			name, ok := newName(c, "group", t.byName)
+			if !ok {
 				return
 			}
 			g = t.addGroup(name, len(names))

@@ -98,7 +98,7 @@ func (d *Detector) restoreAgent(record []byte) error {
 	d.index.add(a)
 	d.agents++
 	d.cutting.restore(a)
-	a.listOf().push(a)
+	push(a.listOf(), a)
 	if a.id == swarmID {
 		t.swarm = a
 	}
@@ -116,13 +116,13 @@ const unsettled = -1
 func (d *Detector) link() error {
 	all := d.inOrder()
 	for _, a := range all {
-		a.unlink()
+		unlink(a)
 	}
 	for i, a := range all {
 		if i > 0 && all[i-1].touched == a.touched || a.touched > d.touches {
 			return fmt.Errorf("%w: agent %.40q out of order", wire.ErrCorrupt, a.id)
 		}
-		a.listOf().push(a)
+		push(a.listOf(), a)
 		if a.win.Open {
 			a.tenant.windows.push(a)
 			a.group.active++
@@ -162,14 +162,14 @@ func (d *Detector) link() error {
 func (d *Detector) linkTenants() {
 	order := slices.Clone(d.tenants)
 	slices.SortStableFunc(order, func(a, b *tenant) int { return cmp.Compare(a.used, b.used) })
-	d.tenantsIn = [2]tenantList{}
+	d.tenantsIn = [2]list[tenant]{}
 	for _, t := range order {
 		heap.Init(&t.open)
 		l := &d.tenantsIn[0]
 		if t.settled {
 			l = &d.tenantsIn[1]
 		}
-		l.push(t)
+		push(l, t)
 	}
 	heap.Init(&d.bySize)
 }

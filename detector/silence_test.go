@@ -86,7 +86,7 @@ func TestAGroupsCountsAreThoseOfItsAgents(t *testing.T) {
 		at += 3_600_000
 		counts := map[*group][2]int{}
 		for _, ten := range d.tenants {
-			for _, l := range []*agentList{&ten.newcomers, &ten.established} {
+			for _, l := range []*list[agent]{&ten.newcomers, &ten.established} {
 				for a := l.first; a != nil; a = a.next {
 					c := counts[a.group]
 					if a.win.Open {

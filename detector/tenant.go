@@ -29,14 +29,13 @@ type tenant struct {
 	calibration            *score.Calibration // of the fleet
 	outliers               float64            // hours that calibration counted a tenth, decayed
 	opened                 float64            // episodes, decayed
-	newcomers, established agentList
+	newcomers, established list[agent]
 	day                    int64
 
 	// Its place among the tenants (tenants.go).
+	node[tenant]
 	at, heapAt int
 	used       uint64
-	list       *tenantList
-	prev, next *tenant
 	settled    bool  // it stands among the established
 	firstDay   int64 // the day of its first event
 

@@ -106,8 +106,8 @@ func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
 func (d *Detector) queueWindow(a *agent) {
 	d.touches++
 	a.touched = d.touches
-	a.unlink()
-	a.listOf().push(a)
+	unlink(a)
+	push(a.listOf(), a)
 	a.tenant.windows.push(a)
 }
 

@@ -104,9 +104,7 @@ type BreadthPrior [2]struct{ n, sum, sum2 float64 }
 // EndDay lets the evidence age by a day.
 func (p *BreadthPrior) EndDay() {
 	for i := range p {
-		p[i].n *= priorDailyFade
-		p[i].sum *= priorDailyFade
-		p[i].sum2 *= priorDailyFade
+		fadeDay(&p[i].n, &p[i].sum, &p[i].sum2)
 	}
 }
 

@@ -37,6 +37,13 @@ func Decay(hours int64, halfLife HalfLife) float64 {
 
 func sq(x float64) float64 { return float64(x * x) }
 
+// fadeDay lets the sums of a group age by a day.
+func fadeDay(sums ...*float64) {
+	for _, s := range sums {
+		*s *= priorDailyFade
+	}
+}
+
 // CountVariance is the variance of an overdispersed count: negative binomial.
 func CountVariance(mu, overdispersion float64) float64 {
 	return mu + float64(overdispersion*mu*mu)

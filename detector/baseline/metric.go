@@ -360,11 +360,7 @@ func (p *MetricPrior) contribute(m *Metric) {
 	p.within += m.values.variance(metricStartVar, 1)
 }
 
-func (p *MetricPrior) endDay() {
-	for _, v := range []*float64{&p.n, &p.sum, &p.sum2, &p.within} {
-		*v *= priorDailyFade
-	}
-}
+func (p *MetricPrior) endDay() { fadeDay(&p.n, &p.sum, &p.sum2, &p.within) }
 
 func (p *MetricPrior) code(c *wire.Coder) {
 	c.F64("unit", &p.unit)

@@ -78,11 +78,7 @@ func (p *RatioPrior) overdispersion() float64 {
 }
 
 // EndDay lets the evidence age by a day.
-func (p *RatioPrior) EndDay() {
-	for _, v := range []*float64{&p.calls, &p.sum, &p.excess, &p.square} {
-		*v *= priorDailyFade
-	}
-}
+func (p *RatioPrior) EndDay() { fadeDay(&p.calls, &p.sum, &p.excess, &p.square) }
 
 // Code encodes or decodes p.
 func (p *RatioPrior) Code(c *wire.Coder) {

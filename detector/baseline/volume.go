@@ -174,12 +174,7 @@ func (p *VolumePrior) Contribute(v *Volume) {
 }
 
 // EndDay lets the evidence age by a day.
-func (p *VolumePrior) EndDay() {
-	p.n *= priorDailyFade
-	p.sum *= priorDailyFade
-	p.sum2 *= priorDailyFade
-	p.s2 *= priorDailyFade
-}
+func (p *VolumePrior) EndDay() { fadeDay(&p.n, &p.sum, &p.sum2, &p.s2) }
 
 // Code encodes or decodes p.
 func (p *VolumePrior) Code(c *wire.Coder) {

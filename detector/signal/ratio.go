@@ -25,29 +25,24 @@ const (
 )
 
 func (s ratio) Info() Info {
-	switch s.of {
-	case ofMalformed:
-		return Info{
-			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Counted: "malformed events", Weight: weightMalformed, TestsPerDay: testsOfHours,
-			Title: "Far more malformed events than this agent sends",
-			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
-			File:  "ratio.go",
-		}
-	case ofLate:
-		return Info{
-			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Counted: "late events", Weight: weightLate, TestsPerDay: testsOfHours,
-			Title: "Far more events with a time long past than this agent sends",
-			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
-			File:  "ratio.go",
-		}
-	case ofFailed:
-	}
-	return Info{
+	i := Info{
 		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Weight: weightFailed, TestsPerDay: testsOfHours,
 		Title: "Far more failed or denied calls than this agent has",
 		Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
 		File:  "ratio.go",
 	}
+	switch s.of {
+	case ofMalformed:
+		i.Name, i.Counted, i.Weight = schemas.SignalMalformed, "malformed events", weightMalformed
+		i.Title = "Far more malformed events than this agent sends"
+	case ofLate:
+		i.Name, i.Counted, i.Weight = schemas.SignalLate, "late events", weightLate
+		i.Title = "Far more events with a time long past than this agent sends"
+	case ofFailed:
+		return i
+	}
+	i.Family, i.Unit = FamilyInput, "events"
+	return i
 }
 
 func (s ratio) count(w *baseline.Window) float64 {
