@@ -17,8 +17,8 @@ type agent struct {
 	id, name, version string
 
 	born schemas.Millis
-	// came is the day of its tenant's clock on which it was first seen, lived on how many
-	// days it was active and not alerted on, livedDay the last of them, opened how many
+	// firstDay is the day of its tenant's clock on which it was first seen, calmDays on how many
+	// days it was active and not alerted on, lastCalmDay the last of them, opened how many
 	// episodes it has had (vouch.go).
 	firstDay      int64
 	calmDays      uint32

@@ -72,7 +72,7 @@ func (d *Detector) settle(t *tenant) {
 	d.closeEpisodes(t)
 }
 
-// over reports whether the tenant's clock has closed an hour.
+// hourClosed reports whether the tenant's clock has closed an hour.
 func (t *tenant) hourClosed(hour int64) bool { return (hour+1)*hourMillis+grace <= int64(t.clock) }
 
 // hour is the hour of the tenant's clock.

@@ -91,7 +91,7 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 	return "up to " + signal.Count(min(math.Floor(low), math.Ceil(det.Observed)-1)) + " " + cmp.Or(info.Counted, info.Unit) + " " + when
 }
 
-// fresh is the counterfactual of novelty: what led the signal.
+// withoutNewItem is the counterfactual of novelty: what led the signal.
 func withoutNewItem(c *signal.Context, by signal.Signal) string {
 	it, _ := signal.Led(c, by)
 	name := signal.Quote(text(it.Name))

@@ -229,7 +229,7 @@ func (e *episode) grow(d *Detector, p *policy, severity int, at schemas.Millis) 
 	return reason
 }
 
-// note adds a hash to a bounded list and reports whether that is worth an update:
+// addNotable adds a hash to a bounded list and reports whether that is worth an update:
 // whenever there are twice as many, so that a flood of names is not a flood of alerts.
 func addNotable(list *[]uint64, h uint64) bool {
 	if slices.Contains(*list, h) || len(*list) >= maxEpisodeItems {

@@ -39,14 +39,13 @@ func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
 	t.BytesSent = sum(t.BytesSent, ev.BytesSent)
 	t.BytesReceived = sum(t.BytesReceived, ev.BytesReceived)
 	for i := range newItems {
-		switch newItems[i].Item.Kind {
-		case baseline.ItemTool:
+		switch tool, resource, destination := newItems[i].Item.Kind.Counted(); {
+		case tool:
 			t.NewTools++
-		case baseline.ItemSource, baseline.ItemWrite:
+		case resource:
 			t.NewResources++
-		case baseline.ItemDestination, baseline.ItemAgent:
+		case destination:
 			t.NewDestinations++
-		case baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 		}
 	}
 	if ev.SessionID != "" && len(e.sessions) < schemas.MaxTotalSessions {

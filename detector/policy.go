@@ -131,7 +131,7 @@ func (d *Detector) checkPolicies() error {
 	return errors.New("new detector: all signals are off")
 }
 
-// heard reports whether a value is large enough for its signal to speak.
+// reachesMinimum reports whether a value is large enough for its signal to speak.
 func (p *policy) reachesMinimum(i int, observed float64) bool {
 	return p.minimum == nil || observed >= p.minimum[i]
 }

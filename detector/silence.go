@@ -24,8 +24,8 @@ type silent struct {
 	from           int64  // the first empty hour
 	next           int64  // the hour to take next
 	mu             float32
-	overdispersion float32 // sum of over*mu: relative variances weighed by what was expected
-	// today is mu of the day at hand, doubt the variance of whole days: what was expected
+	overdispersion float32 // summed over the hours, weighted by mu
+	// today is mu of the day at hand, dayVariance the variance of whole days: what was expected
 	// of an off day is not known, and says nothing of the next.
 	today, dayVariance float32
 	x                  float32 // highest evidence, as calibration has it
@@ -48,7 +48,7 @@ func (d *Detector) awaitSilence(a *agent) {
 	a.tenant.silents.push(a)
 }
 
-// hearSilence takes the empty hours that have ended.
+// advanceSilences takes the empty hours that have ended.
 func (d *Detector) advanceSilences(t *tenant) {
 	for range closesPerEvent {
 		a := t.silents.front()
@@ -136,7 +136,7 @@ func (g *group) pause(from, to int64) {
 	}
 }
 
-// says reports whether an empty hour says something of the group's agents. An hour in
+// informative reports whether an empty hour says something of the group's agents. An hour in
 // which all of them pause does not, unless they do so every week.
 func (g *group) informative(hour int64) bool { return *g.pauses.at(hour) != 2*hour }
 

@@ -95,7 +95,7 @@ func (d *Detector) group(t *tenant, name string) *group {
 	return t.addGroup(text(name), len(d.signals))
 }
 
-// quit takes an agent out of its group, which goes with its last one while it is young.
+// leaveGroup takes an agent out of its group, which goes with its last one while it is young.
 func (d *Detector) leaveGroup(a *agent) {
 	g, t := a.group, a.tenant
 	if g.agents--; g.agents > 0 || int64(t.clock)/dayMillis-g.firstDay >= vouchDays {
@@ -134,7 +134,7 @@ func (t *tenant) advance(g *group) {
 	g.peers.Advance(int64(t.clock))
 }
 
-// trust is what an hour of this surprise counts in calibration: what sticks out by a
+// calibrationWeight is what an hour of this surprise counts in calibration: what sticks out by a
 // decade more than an alert has to is an attack more often than the tail of what is
 // normal, and attacks would raise the threshold against the next ones. It counts a
 // tenth, for the tail; for as many hours as the budget allows alerts, no more: a model
@@ -153,7 +153,7 @@ func (t *tenant) calibrationWeight(surprise float64, b score.Budget) float64 {
 
 // steer returns a surprise less what the tenant has spent over its budget of alerts, three
 // points of score at most: what one agent is alerted on again counts less and less in
-// calibration (again), and what lies at the threshold pays for it. A decade beyond it
+// calibration (repetitions), and what lies at the threshold pays for it. A decade beyond it
 // nothing is taken.
 func (t *tenant) steer(surprise float64, b score.Budget) float64 {
 	days := t.calibration.AgentDays()

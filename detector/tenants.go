@@ -114,7 +114,7 @@ func (d *Detector) forgetTenant(t *tenant) {
 	}
 }
 
-// lodged is what an agent of a tenant without room is called among those that share one.
+// sharedID is what an agent of a tenant without room is called among those that share one.
 func sharedID(tenantID, agentID string) string { return tenantID + "/" + agentID }
 
 // names are what the agent's tenant and the agent are called outside.

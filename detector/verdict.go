@@ -145,7 +145,7 @@ func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis, irregula
 	}
 }
 
-// look looks one item up: known, or new and how unusual.
+// lookUp looks one item up: known, or new and how unusual.
 func (d *Detector) lookUp(a *agent, it *baseline.Item, session uint64, hour int64) (known bool) {
 	c, n, w := &d.ctx, &a.profile.Novelty, &a.win
 	if it.Kind.Place() {
@@ -167,12 +167,11 @@ func (d *Detector) lookUp(a *agent, it *baseline.Item, session uint64, hour int6
 	}
 	if !n.Pending(it.Hash) {
 		tally(w, it.Kind)
-		switch it.Kind {
-		case baseline.ItemSource, baseline.ItemWrite:
+		switch _, resource, destination := it.Kind.Counted(); {
+		case resource:
 			w.NewResources++
-		case baseline.ItemDestination, baseline.ItemAgent:
+		case destination:
 			w.NewDestinations++
-		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 		}
 	}
 	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(a.tenant.clock))
@@ -181,12 +180,11 @@ func (d *Detector) lookUp(a *agent, it *baseline.Item, session uint64, hour int6
 }
 
 func tally(w *baseline.Window, kind baseline.ItemKind) {
-	switch kind {
-	case baseline.ItemTool:
+	switch tool, resource, destination := kind.Counted(); {
+	case tool:
 		w.Tools++
-	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent:
+	case resource || destination:
 		w.Resources++
-	case baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 	}
 }
 
@@ -310,17 +308,11 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	vouches := p.Novelty.Vouches && ev.Succeeded()
 	var withTool, withStep, withSite, reached bool
 	for i := range d.newItems {
-		switch d.newItems[i].Item.Kind {
-		case baseline.ItemTool:
-			withTool = true
-		case baseline.ItemStep:
-			withStep = true
-		case baseline.ItemSite:
-			reached, withSite = true, true
-		case baseline.ItemDestination, baseline.ItemAgent:
-			reached = true
-		case baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemKinds:
-		}
+		k := d.newItems[i].Item.Kind
+		withTool = withTool || k == baseline.ItemTool
+		withStep = withStep || k == baseline.ItemStep
+		withSite = withSite || k == baseline.ItemSite
+		reached = reached || k.Place()
 	}
 	if reached && !withTool && calm {
 		peers.Reached(c.StepChance, withStep)

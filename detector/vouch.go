@@ -8,7 +8,7 @@ import "github.com/plumbline-sec/plumbline/schemas"
 // of those days at work without an alert. An agent that was never alerted on then brings
 // what it has come to know.
 
-// live notes that an agent is active on the day of its tenant's clock.
+// noteActiveDay notes that an agent is active on the day of its tenant's clock.
 func (a *agent) noteActiveDay() {
 	day := int64(a.tenant.clock) / dayMillis
 	if day != a.lastCalmDay && !a.alerted() {
@@ -40,7 +40,7 @@ func (a *agent) vouch() {
 	a.group.peers.Vouching++
 }
 
-// leave ends an agent's part in its group.
+// stopVouching ends an agent's part in its group.
 func (a *agent) stopVouching() {
 	if a.profile.Novelty.Vouches {
 		a.profile.Novelty.Vouches = false

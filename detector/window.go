@@ -102,7 +102,7 @@ func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
 	d.queueWindow(a)
 }
 
-// stand puts an agent with an open window behind all others of its tenant.
+// queueWindow puts an agent with an open window behind all others of its tenant.
 func (d *Detector) queueWindow(a *agent) {
 	d.touches++
 	a.touched = d.touches
@@ -193,7 +193,7 @@ func (d *Detector) record(a *agent, young bool) {
 	a.dayFused = max(a.dayFused, w.Fused)
 }
 
-// again is by how much less the hour of an alert says of the agent's group: whoever is
+// repetitions is by how much less the hour of an alert says of the agent's group: whoever is
 // alerted on over and over would make it usual for all.
 func (a *agent) repetitions() float64 {
 	switch {

@@ -7,7 +7,7 @@ import (
 )
 
 // A tool that some agents of a group have begun to use within days is being rolled
-// out, with what it goes to: the others are about to use it too. spreading is such an
+// out, with what it goes to: the others are about to use it too. adoption is such an
 // item; with k agents in T days each of the group's n is expected to begin with
 //
 //	(k-1) / (T * n)
@@ -30,7 +30,7 @@ const (
 	dayMillis    = 86_400_000
 )
 
-// Spread notes that one more agent of the group has begun to use an item: with a new
+// Adopted notes that one more agent of the group has begun to use an item: with a new
 // tool, or another destination. ItemTool is the tool itself.
 func (g *Peers) Adopted(kind ItemKind, item uint64, withTool bool, now int64) {
 	g.adoptions = slices.DeleteFunc(g.adoptions, func(s adoption) bool { return now-s.last > adoptionGapDays*dayMillis })
@@ -46,7 +46,7 @@ func (g *Peers) Adopted(kind ItemKind, item uint64, withTool bool, now int64) {
 	if kind == ItemTool {
 		g.Fleet.rollouts.of++
 	}
-	if len(g.adoptions) >= maxAdoptions { // the one that spreads least makes room
+	if len(g.adoptions) >= maxAdoptions { // the one that fewest have adopted makes room
 		least := 0
 		for i := range g.adoptions {
 			if g.adoptions[i].agents < g.adoptions[least].agents {
@@ -58,7 +58,7 @@ func (g *Peers) Adopted(kind ItemKind, item uint64, withTool bool, now int64) {
 	g.adoptions = append(g.adoptions, adoption{item: item, first: now, last: now, agents: 1, tool: withTool})
 }
 
-// spreads is how often a day an agent is expected to begin with an item because
+// adoptionRate is how often a day an agent is expected to begin with an item because
 // others did.
 func (g *Peers) adoptionRate(item uint64, now int64) float64 {
 	for i := range g.adoptions {
@@ -76,7 +76,7 @@ func (g *Peers) adoptionRate(item uint64, now int64) float64 {
 	return 0
 }
 
-// rollsOut reports whether at least half of the peers that know an item have begun with
+// rollingOut reports whether at least half of the peers that know an item have begun with
 // it of late, and much later than the group began itself.
 func (g *Peers) rollingOut(item uint64, known int, now int64) bool {
 	for i := range g.adoptions {
@@ -87,7 +87,7 @@ func (g *Peers) rollingOut(item uint64, known int, now int64) bool {
 	return false
 }
 
-// adopts is how often a day an agent of the group has begun to use an item that so many
+// baseAdoptionRate is how often a day an agent of the group has begun to use an item that so many
 // know, the first of them left out.
 func (g *Peers) baseAdoptionRate(known int) float64 {
 	return float64(max(known-1, 0)) / (g.agentDays + 1)

@@ -35,7 +35,7 @@ var (
 	statedReceived = Size(statedRecvBytes)
 )
 
-// Offsets returns what a call of tool t (nil: unknown) is worth, sent and received:
+// Offsets returns what a call of tool t (nil: unknown) usually has, sent and received:
 // its mean size among the peers, shrunk to that of all their tools, that to all of the
 // fleet's, and that to what is stated.
 func (ts *Tools) Offsets(t *Tool) (sent, received float64) {

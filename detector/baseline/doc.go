@@ -23,12 +23,12 @@ func Decay(hours int64, halfLife HalfLife) float64 {
 		return 1
 	}
 	if hours == 1 {
-		switch halfLife {
-		case HalfLifeLevel:
+		switch float64(halfLife) {
+		case float64(HalfLifeLevel):
 			return fadeLevel
-		case HalfLifeHour:
+		case float64(HalfLifeHour):
 			return fadeHour
-		case HalfLifeWeekday:
+		case float64(HalfLifeWeekday):
 			return fadeWeekday
 		}
 	}

@@ -19,7 +19,7 @@ import (
 // one hour it does in the next. Counts are compared by the hour and weekday factors
 // of Rate over their mean: like its level, they follow what grows. How much days vary
 // is taken from one to the next (von Neumann 1941): around a mean, a rise would pass
-// for spread.
+// for variance.
 type Drift struct {
 	// The 24 hours under way: how many, what was counted, the sum of the factors.
 	hours         uint8

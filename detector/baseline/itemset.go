@@ -13,7 +13,7 @@ const (
 	hashShift  = hourBits + levelBits
 )
 
-// Known is the set of what an agent has touched: at most MaxKnown hashes, each
+// ItemSet is the set of what an agent has touched: at most MaxKnown hashes, each
 // with the hour of its last use and a level (in how many hours it was used, up to
 // 3). When it is full, the item of the lowest level that was not used for the
 // longest time makes room: a flood of new names pushes out itself, not what the

@@ -15,9 +15,9 @@ const MaxMetrics = 4
 //	y = asinh(x/unit) = level + hour[0..23] + weekend[0..23] + weekday[0..6] + noise
 //
 // with unit the typical magnitude among the peers: near it differences count as
-// they are, far above it as multiples. Level and spread are shrunk to the peers'.
+// they are, far above it as multiples. Level and variance are shrunk to the peers'.
 // Three things stand out: a value, the mean of an hour (its values are not
-// independent of each other, so its spread is learnt apart), and a jump away from
+// independent of each other, so its variance is learnt apart), and a jump away from
 // the last values. How rare z standard deviations are is learnt for each (tails).
 type Metric struct {
 	mean    float32       // level
@@ -42,15 +42,15 @@ type Metric struct {
 
 const saturday = 5 // as slot counts
 
-// residualStats is a variance and a tail, faded.
+// residualStats is the variance and the tail of residuals, faded.
 type residualStats struct {
 	n, m2              float32
 	seen, beyond, logs float32
 }
 
-// variance is shrunk to a prior one, worth so many observations.
-func (s *residualStats) variance(prior, worth float64) float64 {
-	return (float64(s.m2) + float64(worth*prior)) / (float64(s.n) + worth)
+// variance is shrunk to a prior one with a pseudo-count of observations.
+func (s *residualStats) variance(prior, pseudo float64) float64 {
+	return (float64(s.m2) + float64(pseudo*prior)) / (float64(s.n) + pseudo)
 }
 
 // learn takes one residual, clipped and with its weight, and how far it stood out, as
@@ -76,7 +76,7 @@ func (s *residualStats) fade(d float32) {
 // Tail says how rare it is to stand out: Part is the probability of tailFromSigmas
 // standard deviations, and beyond them the probability falls with the power 1/Hill
 // (Hill 1975, the mean logarithm of the excess). What has stood out often for this
-// agent is worth little.
+// agent is weak evidence.
 type Tail struct{ Part, Hill float64 }
 
 func (s *residualStats) tail() Tail {

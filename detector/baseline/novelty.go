@@ -127,13 +127,10 @@ type Rarity struct {
 	Incidence    float64 // the chance that an incidence is new, all told
 	PeersKnowing int     // agents of the group that know the item, of those that vouch
 	PeerCount    int     // the others that vouch; 0: too few to say anything
-	Prior        float64
 	PeerShare    float64 // P(peers know it this little | new to the agent)
 	PeerDiscount float64 // 1, and more the larger the part of the peers that know the item
 	RollingOut   bool    // the peers have begun to use it of late
 	ByRollout    bool    // and that is why it is expected
-	toolShare    float64
-	ownShare     float64
 }
 
 // Rarity returns how unusual it is that this agent touches a new item of this
@@ -142,15 +139,11 @@ type Rarity struct {
 //	P(new | kind, maturity, sessions) * tool ratio * agent ratio *
 //	P(peers know it this little | new) * incidences a day
 //
-// and at least what the peers show: that it is being rolled out (spreading), that they
-// begin to use it now and then (adopts).
+// and at least what the peers show: that it is being rolled out (adoptionRate), that they
+// begin to use it now and then (baseAdoptionRate).
 func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young bool, now int64) Rarity {
-	r := Rarity{Prior: g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions), toolShare: 1}
-	if tool != nil {
-		r.toolShare = ratio(tool.seen[kind], tool.expected[kind])
-	}
-	r.ownShare = ratio(n.seen[kind], n.expected[kind])
-	r.Incidence = min(1, r.Prior*max(r.toolShare*r.ownShare, minQuietShare))
+	base, toolShare, ownShare := n.incidence(g, kind, tool, young)
+	r := Rarity{Incidence: min(1, base*max(toolShare*ownShare, minQuietShare))}
 	r.PeerShare, r.PeerDiscount = 1, 1
 	known := g.DocFreq.Count(item)
 	others := g.Vouching
@@ -174,13 +167,23 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 	return r
 }
 
+// incidence is the chance that an incidence is new by its kind, maturity and sessions, and the
+// ratios by which its tool and the agent have had more or less of that.
+func (n *Novelty) incidence(g *Peers, kind ItemKind, tool *Tool, young bool) (base, toolShare, ownShare float64) {
+	toolShare = 1
+	if tool != nil {
+		toolShare = ratio(tool.seen[kind], tool.expected[kind])
+	}
+	return g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions), toolShare, ratio(n.seen[kind], n.expected[kind])
+}
+
 func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
 
-// Worth is what an incidence that is new counts: for the agent itself, and for its
+// NoveltyWeight is what an incidence that is new counts: for the agent itself, and for its
 // peers. Zero: it is not new.
 type NoveltyWeight struct{ Own, Peers float32 }
 
-// Worth returns what the next new incidence of the day counts; weight is less than 1 in
+// Weigh returns what the next new incidence of the day counts; weight is less than 1 in
 // an episode.
 func (n *Novelty) Weigh(kind ItemKind, weight float64) NoveltyWeight {
 	taught := float64(n.taught[kind])
@@ -193,32 +196,28 @@ func (n *Novelty) Weigh(kind ItemKind, weight float64) NoveltyWeight {
 	return w
 }
 
-// Learn counts one incidence, and what it is worth where it is new; peers know it
+// Learn counts one incidence, and its weight where it is new; peers know it
 // already then.
 func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, counted NoveltyWeight, peers int) {
-	isNew := counted.Peers
-	base := g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions)
-	toolShare, ownShare := 1.0, ratio(n.seen[kind], n.expected[kind])
-	if tool != nil {
-		toolShare = ratio(tool.seen[kind], tool.expected[kind])
-	}
+	newWeight := counted.Peers
+	base, toolShare, ownShare := n.incidence(g, kind, tool, young)
 	n.incidences[kind]++
 	n.expected[kind] += float32(min(base*toolShare, 1))
 	weight := float32(1)
-	if isNew > 0 {
+	if newWeight > 0 {
 		n.seen[kind] += counted.Own
-		weight = isNew
+		weight = newWeight
 	}
 	if tool != nil && n.Vouches {
-		tool.seen[kind] += isNew
+		tool.seen[kind] += newWeight
 		tool.expected[kind] += float32(weight * float32(min(base*ownShare, 1)))
 	}
 	for _, p := range [...]*NoveltyPrior{&g.Novelty, &g.Fleet.Novelty} {
-		p.learn(kind, young, n.Sessions, weight, isNew)
+		p.learn(kind, young, n.Sessions, weight, newWeight)
 		if n.Vouches { // the others say how the young are, and no more
 			p.inc[kind]++
 			if counted.Own == 1 { // nor does what is alerted on say how widely new things are known
-				p.df[kind][dfBin(peers)] += isNew
+				p.df[kind][dfBin(peers)] += newWeight
 			}
 		}
 	}
@@ -278,8 +277,8 @@ func maturityClass(young bool) int {
 	return 1
 }
 
-// base is P(new | incidence): the group's rate with a prior worth 20 incidences
-// of the fleet's, and that with 10 of the rate at half as many sessions. Where
+// base is P(new | incidence): the group's rate with a pseudo-count of groupPseudo incidences
+// of the fleet's, and that with fleetPseudo of the rate at half as many sessions. Where
 // nothing is known the rate halves with every doubling of the sessions. (To expect
 // the halving of agents that are watched would be to call their normal course
 // unusual each time that they grow older.)
@@ -296,8 +295,8 @@ func (p *NoveltyPrior) base(fleet *NoveltyPrior, kind ItemKind, young bool, sess
 	return p.bases[c][b][kind].shrunk(rate, groupPseudo)
 }
 
-// over is the rate of n, shrunk to another one that is worth so many incidences, or
-// as many as it takes it to bring leastNew.
+// shrunk is the rate of n, shrunk to a prior with a pseudo-count of so many incidences, or
+// as many as it takes it to bring minPriorNew.
 func (n *newness) shrunk(prior, pseudo float64) float64 {
 	pseudoNew := pseudo * prior
 	if pseudoNew < minPriorNew {
@@ -310,8 +309,8 @@ func dfBin(agents int) int { return min(bits.Len(uint(agents)), dfBins-1) }
 
 func (p *NoveltyPrior) peerShare(fleet *NoveltyPrior, kind ItemKind, agents int) float64 {
 	b := dfBin(agents)
-	share := func(h *[dfBins]float32, prior, worth float64) float64 {
-		below, total := float64(prior*worth), worth
+	share := func(h *[dfBins]float32, prior, pseudo float64) float64 {
+		below, total := float64(prior*pseudo), pseudo
 		for i, v := range h {
 			total += float64(v)
 			if i <= b {

@@ -6,7 +6,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
 
-// Rate is how often an agent acts: over-dispersed counts an hour with the mean
+// Rate is how often an agent acts: overdispersed counts an hour with the mean
 //
 //	mu = level * hour[0..23] * weekday[0..6]
 //
@@ -93,7 +93,7 @@ func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 	return a
 }
 
-// phi is the over-dispersion, shrunk to the group's with the worth of 20 hours.
+// phi is the overdispersion, shrunk to the group's with a pseudo-count of phiPseudoHours.
 // Steady agents are under-dispersed: it may be negative, down to where the
 // largest hour would keep a tenth of the Poisson variance.
 func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {

@@ -7,7 +7,7 @@ import (
 )
 
 // Ratio is which part of an agent's calls are of some kind: failed, malformed. An
-// hour's count of them is over-dispersed, since what fails fails again; its mean
+// hour's count of them is overdispersed, since what fails fails again; its mean
 // is the ratio times the calls, the ratio shrunk to the peers'.
 type Ratio struct {
 	n    float32 // decayed calls behind it
@@ -69,7 +69,7 @@ func (r *Ratio) Code(c *wire.Coder) {
 
 // RatioPrior is the same over the agents of a group.
 type RatioPrior struct {
-	calls, sum     float64 // of all hours, each worth ratioPseudoCalls calls at most
+	calls, sum     float64 // of all hours, each ratioPseudoCalls calls at most
 	excess, square float64 // of squared residuals beyond Poisson, of squared means
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // Volume is how much an agent moves in one direction: the distribution of
-// Size(bytes) of a call, less what its tool is worth among the peers, and the
+// Size(bytes) of a call, less the mean of its tool among the peers, and the
 // mean of the bytes themselves. Calls without bytes are no observation.
 type Volume struct {
 	N     float32 // decayed weight of the calls behind it
@@ -28,7 +28,7 @@ type VolumeAt struct {
 type Call struct {
 	Bytes  uint64
 	Size   float64 // of the bytes
-	Offset float64 // what its tool is worth, on the scale of Size
+	Offset float64 // mean of its tool among the peers, on the scale of Size
 }
 
 // CallOf returns the call that moves so many bytes with a tool of that offset.
@@ -61,7 +61,7 @@ func (v *Volume) At(p *VolumePrior) VolumeAt {
 }
 
 // Sum returns what is expected of an hour's bytes: the mean of a call's bytes
-// times the calls that carry some, the counts' own spread over them.
+// times the calls that carry some, the counts' own variance over them.
 func (v *Volume) Sum(a VolumeAt, r RateAt) BytesAt {
 	if !a.Valid || v.N < minSizeCalls {
 		return BytesAt{}

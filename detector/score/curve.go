@@ -11,7 +11,7 @@ import (
 // Beyond the data it goes on as an exponential, never steeper than the model
 // itself (one decade of lambda for one of evidence).
 type Curve struct {
-	// over[i]: blocks with evidence of at least firstBin + i*binWidth; nil: none. A tenant
+	// exceeding[i]: blocks with evidence of at least firstBin + i*binWidth; nil: none. A tenant
 	// that an attacker made up has hundreds of curves and records nothing in them.
 	exceeding *[curveBins]float32
 	days      float64
@@ -121,12 +121,12 @@ func (c *Curve) exceedances(x float64) float64 {
 }
 
 // Lambda returns the exceedances of x per agent-day: the recorded ones, and the
-// prior's lambda for worth agent-days.
+// prior's lambda for priorDays agent-days.
 func (c *Curve) Lambda(x, prior, priorDays float64) float64 {
 	return (c.exceedances(x) + float64(prior*priorDays)) / (c.days + priorDays)
 }
 
-// Edge returns where the tail of c starts.
+// TailStart returns where the tail of c starts.
 func (c *Curve) TailStart() float64 {
 	if !c.fitted {
 		c.fit()
@@ -134,9 +134,9 @@ func (c *Curve) TailStart() float64 {
 	return firstBin + float64(float64(c.tailBin)*binWidth)
 }
 
-// Like returns the exceedances of x per agent-day of a curve with little data of
+// LambdaShaped returns the exceedances of x per agent-day of a curve with little data of
 // its own: its level where it has some, the shape of the prior's tail beyond.
-// The prior is given at x and at c's edge, and is worth some agent-days.
+// The prior is given at x and where c's tail starts, and stands for priorDays.
 func (c *Curve) LambdaShaped(x, prior, atEdge, priorDays float64) float64 {
 	n := 0.0
 	if edge := c.TailStart(); c.exceeding != nil && x > edge && atEdge > 0 {
@@ -147,7 +147,7 @@ func (c *Curve) LambdaShaped(x, prior, atEdge, priorDays float64) float64 {
 	return (n + float64(prior*priorDays)) / (c.days + priorDays)
 }
 
-// Raw returns the recorded exceedances of x per agent-day, 0 without any days.
+// RawRate returns the recorded exceedances of x per agent-day, 0 without any days.
 func (c *Curve) RawRate(x float64) float64 {
 	if c.days <= 0 {
 		return 0

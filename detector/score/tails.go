@@ -16,8 +16,8 @@ func evidence(p float64) float64 {
 	return max(0, -math.Log10(p))
 }
 
-// Counts returns -log10 P(X >= n), mid-p, of an over-dispersed count: mean mu and
-// variance mu + over*mu^2. It is a negative binomial; where the counts are as
+// Counts returns -log10 P(X >= n), mid-p, of an overdispersed count: mean mu and
+// variance mu + overdispersion*mu^2. It is a negative binomial; where the counts are as
 // good as Poisson or steadier, a gamma whose standard deviation is at least half
 // a count and 4 % of the mean, so that a perfectly steady agent neither divides
 // by zero nor alarms on a single call more.

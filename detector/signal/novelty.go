@@ -310,7 +310,7 @@ func (n *novelty) explain(c *Context) Detail {
 	return d
 }
 
-// told is what an explanation goes by: where data went is asked first, and named unless
+// tellingRank is what an explanation goes by: where data went is asked first, and named unless
 // how it went is rarer by more than a decade.
 func tellingRank(c *Context, f *NewItem) float64 {
 	switch {
@@ -397,7 +397,7 @@ func itemName(it baseline.Item) string {
 	return strings.Clone(it.Name)
 }
 
-// known says for whom it is the first time.
+// firstTimeFor says for whom it is the first time.
 func firstTimeFor(r baseline.Rarity) string {
 	others := float64(r.PeerCount)
 	switch {

@@ -46,7 +46,7 @@ type Context struct {
 	TargetNamed            bool          // the text before has named it, for Explain
 }
 
-// Fresh is an item that is new to the agent.
+// NewItem is an item that is new to the agent.
 type NewItem struct {
 	Item   baseline.Item
 	Rarity baseline.Rarity

@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/detector/signal"
 )
 
 var update = flag.Bool("update", false, "write the golden files and docs/configuration.md anew")
