@@ -41,15 +41,12 @@ func (resourceBreadth) Tail(c *Context, v float64) float64 {
 
 func (resourceBreadth) Observe(c *Context) Detail {
 	mean, _ := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
-	return Detail{
-		Observed: float64(c.Win.NewResources + c.Win.NewDestinations), Expected: mean,
-		Start: c.hour(), Seconds: hourSeconds, Samples: c.Own.Breadth.Hours(), Baseline: c.whose(c.Own.Breadth.Hours()),
-	}
+	return c.hourly(float64(c.Win.NewResources+c.Win.NewDestinations), mean, c.Own.Breadth.Hours())
 }
 
 func (s resourceBreadth) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, quantileSteps))
+	d.High = highOf(c, s, d.Expected)
 	d.Text = "touched " + Count(d.Observed) + " resources for the first time since " + c.hour().Time().Format("15:04") +
 		" UTC" + c.usually(d.Baseline, "its hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
 	for i := range c.NewItems {

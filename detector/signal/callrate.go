@@ -1,8 +1,6 @@
 package signal
 
 import (
-	"math"
-
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -47,7 +45,7 @@ func (callRate) Tail(c *Context, v float64) float64 {
 func (s callRate) Explain(c *Context) Detail {
 	d := s.Observe(c)
 	if d.Expected > 0 {
-		d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, quantileSteps))
+		d.High = highOf(c, s, d.Expected)
 	}
 	d.Text = "made " + Plural(d.Observed, "call", "calls") + " since " + c.hour().Time().Format("15:04") +
 		" UTC" + c.usually(d.Baseline, "such hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
@@ -55,10 +53,7 @@ func (s callRate) Explain(c *Context) Detail {
 }
 
 func (callRate) Observe(c *Context) Detail {
-	return Detail{
-		Observed: float64(c.Win.Events), Expected: c.Win.Rate.Mu,
-		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours), Baseline: c.whose(float64(c.Own.Rate.Hours)),
-	}
+	return c.hourly(float64(c.Win.Events), c.Win.Rate.Mu, float64(c.Own.Rate.Hours))
 }
 
 func (s callRate) Close(c *Context) (Detail, bool) {

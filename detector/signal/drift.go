@@ -33,11 +33,9 @@ func (drift) Score(c *Context) float64 {
 
 func (drift) Observe(c *Context) Detail {
 	ref, level := c.Own.Rate.Drift.At(c.Win.Rate)
-	return Detail{
-		Observed: level, Expected: ref, High: ref,
-		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours),
-		Baseline: c.whose(float64(c.Own.Rate.Hours)),
-	}
+	d := c.hourly(level, ref, float64(c.Own.Rate.Hours))
+	d.High = ref
+	return d
 }
 
 func (s drift) Explain(c *Context) Detail {

@@ -105,15 +105,12 @@ func (s ratio) Tail(c *Context, v float64) float64 {
 
 func (s ratio) Observe(c *Context) Detail {
 	own, _ := s.baseline(c)
-	return Detail{
-		Observed: s.count(c.Win), Expected: s.at(c).Mu,
-		Start: c.hour(), Seconds: hourSeconds, Samples: own.Calls(), Baseline: c.whose(own.Calls()),
-	}
+	return c.hourly(s.count(c.Win), s.at(c).Mu, own.Calls())
 }
 
 func (s ratio) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, d.Expected, quantileSteps))
+	d.High = highOf(c, s, d.Expected)
 	kind := "failed or denied"
 	switch {
 	case s.of == ofMalformed:

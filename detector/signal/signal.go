@@ -14,7 +14,10 @@
 package signal
 
 import (
+	"math"
+
 	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -168,5 +171,17 @@ const (
 	hourSeconds = 3600
 	hourMillis  = 3_600_000
 )
+
+// hourly is what stands behind a score of the open hour.
+func (c *Context) hourly(observed, expected, samples float64) Detail {
+	return Detail{
+		Observed: observed, Expected: expected, Start: c.hour(), Seconds: hourSeconds, Samples: samples, Baseline: c.whose(samples),
+	}
+}
+
+// highOf is the value up to which a count is nothing unusual.
+func highOf(c *Context, s Tailed, expected float64) float64 {
+	return math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, expected, quantileSteps))
+}
 
 func (c *Context) hour() schemas.Millis { return schemas.Millis(c.Win.Hour * hourMillis) }

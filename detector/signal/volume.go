@@ -162,8 +162,7 @@ func (s volume) Close(c *Context) (Detail, bool) {
 	if h.Mean == 0 {
 		return Detail{}, false
 	}
-	return Detail{
-		Observed: float64(total), Expected: h.Mean, High: max(score.LogNormalQuantile(intervalDecades, h.Mean, h.RelVar), sumFrom*h.Mean),
-		Start: c.hour(), Seconds: hourSeconds, Samples: float64(own.N), Baseline: c.whose(float64(own.N)),
-	}, true
+	d := c.hourly(float64(total), h.Mean, float64(own.N))
+	d.High = max(score.LogNormalQuantile(intervalDecades, h.Mean, h.RelVar), sumFrom*h.Mean)
+	return d, true
 }
