@@ -8,13 +8,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// establishedDays is the number of active days from which an agent is evicted
-// only after all younger ones.
-const establishedDays = 3
-
-// noFused is the fused evidence of an hour or day that showed none.
-const noFused = -100
-
 // agent is one agent: everything that is known of it is this one value.
 type agent struct {
 	tenant *tenant
@@ -24,14 +17,14 @@ type agent struct {
 	id, name, version string
 
 	born schemas.Millis
-	// came is the day of its tenant's clock on which it was first seen, lived on how many
-	// days it was active and not alerted on, livedDay the last of them, opened how many
+	// firstDay is the day of its tenant's clock on which it was first seen, calmDays on how many
+	// days it was active and not alerted on, lastCalmDay the last of them, opened how many
 	// episodes it has had (vouch.go).
-	came     int64
-	lived    uint32
-	livedDay int64
-	opened   uint32
-	alarms   float32 // the same, decayed
+	firstDay      int64
+	calmDays      uint32
+	lastCalmDay   int64
+	opened        uint32
+	fadedEpisodes float32 // the same, decayed
 	// foldedIn is the number of the episode of its tenant's swarm that it is part of; of a
 	// swarm, crowd is how many are part of its last one, flooded how many names were given
 	// up in floodHour.
@@ -60,51 +53,65 @@ type agent struct {
 	dayFused float32
 
 	// The agent's place among those of its tenant, the least recently active first.
-	list       *agentList
-	prev, next *agent
+	node[agent]
 }
 
-func (a *agent) listOf() *agentList {
+func (a *agent) listOf() *list[agent] {
 	if a.profile.Days >= establishedDays {
 		return &a.tenant.established
 	}
 	return &a.tenant.newcomers
 }
 
-// agentList is a list in the order of last activity.
-type agentList struct {
-	first, last *agent
+// list is a list through nodes of its members, in the order of last activity.
+type list[T any] struct {
+	first, last *T
 	n           int
 }
 
-func (l *agentList) push(a *agent) {
-	a.list, a.prev, a.next = l, l.last, nil
+// node is what a member of a list embeds.
+type node[T any] struct {
+	list       *list[T]
+	prev, next *T
+}
+
+func (n *node[T]) self() *node[T] { return n }
+
+type member[T any] interface {
+	*T
+	self() *node[T]
+}
+
+// push puts x last.
+func push[T any, M member[T]](l *list[T], x M) {
+	*x.self() = node[T]{list: l, prev: l.last}
 	if l.last != nil {
-		l.last.next = a
+		M(l.last).self().next = x
 	} else {
-		l.first = a
+		l.first = x
 	}
-	l.last = a
+	l.last = x
 	l.n++
 }
 
-func (a *agent) unlink() {
-	l := a.list
-	if l == nil {
+// unlink takes x out of its list, if it is in one.
+func unlink[T any, M member[T]](x M) {
+	n := *x.self()
+	if n.list == nil {
 		return
 	}
-	if a.prev != nil {
-		a.prev.next = a.next
+	if n.prev != nil {
+		M(n.prev).self().next = n.next
 	} else {
-		l.first = a.next
+		n.list.first = n.next
 	}
-	if a.next != nil {
-		a.next.prev = a.prev
+	if n.next != nil {
+		M(n.next).self().prev = n.prev
 	} else {
-		l.last = a.prev
+		n.list.last = n.prev
 	}
-	l.n--
-	a.list, a.prev, a.next = nil, nil, nil
+	n.list.n--
+	*x.self() = node[T]{}
 }
 
 // trail is the last few events of an agent, so that an alert can name what led to

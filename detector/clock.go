@@ -20,20 +20,6 @@ import (
 // An event that lies behind the agent's own windows comes late: it is judged and
 // counted in the hour in which it arrived, by the tenant's clock, whatever its time says.
 
-const (
-	// follows is how far behind the partition's clock that of a tenant is moved by
-	// others, and loading the lag from which it is not, milliseconds: it loads a
-	// history.
-	follows = hourMillis
-	loading = dayMillis
-	// poisoned is how far ahead of the arrival a clock has to be to be set back: a
-	// broker's own clock may go back by seconds when another one takes over.
-	poisoned = hourMillis
-	// oldest is how far behind the tenant's clock, milliseconds, a new agent's first
-	// event may lie to begin its history there.
-	oldest = 100 * dayMillis
-)
-
 // Arrived tells when the next events were appended to the log, by the broker's clock
 // and not by a producer's: whatever their time, it is no later than that. Zero, which
 // is what holds before the first call: it is not known, and times are believed. A
@@ -82,12 +68,12 @@ func (d *Detector) settle(t *tenant) {
 		t.clock = max(t.clock, d.watermark-follows)
 	}
 	d.closeWindows(t)
-	d.hearSilence(t)
+	d.advanceSilences(t)
 	d.closeEpisodes(t)
 }
 
-// over reports whether the tenant's clock has closed an hour.
-func (t *tenant) over(hour int64) bool { return (hour+1)*hourMillis+grace <= int64(t.clock) }
+// hourClosed reports whether the tenant's clock has closed an hour.
+func (t *tenant) hourClosed(hour int64) bool { return (hour+1)*hourMillis+grace <= int64(t.clock) }
 
 // hour is the hour of the tenant's clock.
 func (t *tenant) hour() int64 { return int64(t.clock) / hourMillis }
@@ -106,8 +92,8 @@ func (d *Detector) heal(now schemas.Millis) {
 			d.closeWindow(a)
 		}
 		a.due = min(a.due, max(schemas.Millis((a.win.Hour+1)*hourMillis), now)+grace)
-		a.livedDay, a.claimDay = min(a.livedDay, hour/24), min(a.claimDay, hour/24)
-		a.born, a.came = min(a.born, now), min(a.came, int64(now)/dayMillis)
+		a.lastCalmDay, a.claimDay = min(a.lastCalmDay, hour/24), min(a.claimDay, hour/24)
+		a.born, a.firstDay = min(a.born, now), min(a.firstDay, int64(now)/dayMillis)
 		p.SetBack(hour)
 		if a.silent.seq != 0 && a.silent.next > hour {
 			a.endSilence()
@@ -120,10 +106,10 @@ func (d *Detector) heal(now schemas.Millis) {
 	}
 	for _, t := range d.tenants {
 		t.clock, t.last = min(t.clock, now), min(t.last, now)
-		t.day, t.came = min(t.day, int64(now)/dayMillis), min(t.came, int64(now)/dayMillis)
+		t.day, t.firstDay = min(t.day, int64(now)/dayMillis), min(t.firstDay, int64(now)/dayMillis)
 		t.fleet.SetBack(int64(now))
 		for _, g := range t.groups {
-			g.day, g.came = min(g.day, int64(now)/dayMillis), min(g.came, int64(now)/dayMillis)
+			g.day, g.firstDay = min(g.day, int64(now)/dayMillis), min(g.firstDay, int64(now)/dayMillis)
 			g.peers.SetBack(int64(now))
 			clear(g.pauses[:])
 		}

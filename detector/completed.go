@@ -31,7 +31,7 @@ func (d *Detector) completedBy(ev *schemas.Activity, at schemas.Millis) *schemas
 // target is what an event is most about: the new thing that led, where one did; else its
 // main thing.
 func (d *Detector) target(ev *schemas.Activity) string {
-	if it, ok := signal.Led(&d.ctx, d.names[d.ranked[0].index]); ok && targetRank(&it, ev, false) > 0 {
+	if it, ok := signal.Led(&d.ctx, d.signals[d.ranked[0].index]); ok && targetRank(&it, ev, false) > 0 {
 		return resource(named(&it))
 	}
 	return resource(d.mainThing(ev))
@@ -58,9 +58,6 @@ func (d *Detector) mainThing(ev *schemas.Activity) string {
 	return best
 }
 
-// siteFirst puts a new site before whatever is new at a known one.
-const siteFirst = 100
-
 // weighItems says how rare each destination of the event is that is new, or lies at a new
 // site; 0 of all else. What is new stands in the order of the items, and sites behind what
 // lies at them.
@@ -69,8 +66,8 @@ func (d *Detector) weighItems() {
 	at, f := -1, 0
 	for i := range d.items {
 		it, x := &d.items[i], 0.0
-		if f < len(d.fresh) && d.fresh[f].Item.Hash == it.Hash && d.fresh[f].Item.Kind == it.Kind {
-			x = max(d.fresh[f].X, math.SmallestNonzeroFloat64)
+		if f < len(d.newItems) && d.newItems[f].Item.Hash == it.Hash && d.newItems[f].Item.Kind == it.Kind {
+			x = max(d.newItems[f].X, math.SmallestNonzeroFloat64)
 			f++
 		}
 		switch it.Kind {
@@ -87,14 +84,14 @@ func (d *Detector) weighItems() {
 
 // targetRank orders what may be a target; 0: nothing that can be one. A file that is sent
 // stands behind where it is sent to, what attributes name behind what a call is about.
-func targetRank(it *baseline.Item, ev *schemas.Activity, fresh bool) int {
+func targetRank(it *baseline.Item, ev *schemas.Activity, isNew bool) int {
 	changes := ev.Access == schemas.AccessWrite || ev.Access == schemas.AccessDelete || ev.Access == schemas.AccessRead
 	switch it.Kind {
 	case baseline.ItemDestination:
 		switch {
-		case it.Attribute && (changes || !fresh):
+		case it.Attribute && (changes || !isNew):
 			return 1
-		case baseline.Outside(it.Kin) && fresh:
+		case baseline.Outside(it.Kin) && isNew:
 			return 7
 		case baseline.Outside(it.Kin):
 			return 6

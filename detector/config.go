@@ -49,7 +49,7 @@ type SignalConfig struct {
 // DefaultConfig is what an empty config file means.
 func DefaultConfig() Config {
 	return Config{
-		AlertsPerAgentDay: 0.01,
+		AlertsPerAgentDay: defaultAlerts,
 		QuietTime:         6 * time.Hour,
 		MaxAgents:         2_000_000,
 		MaxTenants:        4096,

@@ -16,7 +16,7 @@ import (
 func (d *Detector) counterfactual(a *agent) string {
 	pair, class, p := a.group.pair(a.tenant), classOf(d.ctx.Young), a.policy
 	crosses := func(evidence float64) bool {
-		return p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, max(evidence, -3))), p.budget))
+		return p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, max(evidence, minFused))), p.budget))
 	}
 	n := 1 // ranked by evidence: those that cross stand first
 	for n < len(d.ranked) && crosses(d.ranked[n].evidence) {
@@ -50,25 +50,26 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 	if c.Silence.Hours > 0 {
 		return "a call in these hours"
 	}
+	tailed, ok := s.(signal.Tailed)
 	switch {
 	case d.names[top.index] == schemas.SignalToolSequence:
 		return "had this agent called its tools in this order before"
 	case d.infos[top.index].Novelty:
-		return fresh(c, d.names[top.index])
-	case s.Tail(c, 0) < 0:
+		return withoutNewItem(c, s)
+	case !ok:
 		return "had it stayed near " + signal.Count(s.Observe(c).Expected) + " " + d.infos[top.index].Unit + " in such an hour"
 	}
 	silent := func(v float64) bool {
-		if !p.heard(top.index, v) {
+		if !p.reachesMinimum(top.index, v) {
 			return true
 		}
-		lambda := d.lambda(pair, top.index, class, s.Tail(c, v))
-		y := max(rest, p.fuse.Evidence(top.index, lambda), -3)
+		lambda := d.lambda(pair, top.index, class, tailed.Tail(c, v))
+		y := max(rest, p.fuse.Evidence(top.index, lambda), minFused)
 		return !p.budget.Crossed(a.tenant.steer(-math.Log10(pair.Fused(class, y)), p.budget))
 	}
 	det := s.Observe(c)
 	low, high := 0.0, det.Observed
-	for range 60 {
+	for range bisections {
 		mid := low + (high-low)/2
 		if silent(mid) {
 			low = mid
@@ -90,14 +91,14 @@ func (d *Detector) without(a *agent, top rankedSignal, rest float64) string {
 	return "up to " + signal.Count(min(math.Floor(low), math.Ceil(det.Observed)-1)) + " " + cmp.Or(info.Counted, info.Unit) + " " + when
 }
 
-// fresh is the counterfactual of novelty: what led the signal.
-func fresh(c *signal.Context, by string) string {
+// withoutNewItem is the counterfactual of novelty: what led the signal.
+func withoutNewItem(c *signal.Context, by signal.Signal) string {
 	it, _ := signal.Led(c, by)
 	name := signal.Quote(text(it.Name))
 	if it.Kind == baseline.ItemDestination { // all of them would have to be known
 		all := []string{name}
-		for i := range c.Fresh {
-			if o := &c.Fresh[i].Item; o.Kind == baseline.ItemDestination && o.Hash != it.Hash {
+		for i := range c.NewItems {
+			if o := &c.NewItems[i].Item; o.Kind == baseline.ItemDestination && o.Hash != it.Hash {
 				all = append(all, signal.Quote(text(o.Name)))
 			}
 		}

@@ -35,18 +35,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-const (
-	hourMillis = 3_600_000
-	dayMillis  = 24 * hourMillis
-	// grace keeps a window open past its end, for producers a little behind each
-	// other.
-	grace = 2 * 60 * 1000
-	// closesPerEvent bounds the windows that one event closes, so that the turn of an
-	// hour does not hold up the stream; the next events close the rest.
-	closesPerEvent = 64
-	maxTime        = 253_402_300_799_999 // the last millisecond of the year 9999
-)
-
 // Sink takes what the detector says beside the verdict of an event. What it is
 // handed is the callee's to keep.
 type Sink interface {
@@ -89,23 +77,23 @@ type Detector struct {
 
 	policies policies
 
-	watermark schemas.Millis // the highest of all tenants
-	arrival   schemas.Millis // of the events at hand; 0: not known
-	tenants   []*tenant
-	sweep     int           // the tenant that was settled beside the last event's
-	uses      uint64        // of tenants, counted: orders them
-	tenantsIn [2]tenantList // the young and the established, the longest unused first
-	bySize    tenantHeap
-	groups    int                // of all tenants
-	floods    int                // the number of that signal
-	byName    map[string]*tenant // never walked
-	agents    int
-	index     index
-	ahead     ahead
-	touches   uint64 // windows opened; orders agents by activity
-	episodes  uint64 // episodes opened: their counter
-	silences  uint64 // agents that fell silent or were looked at: their order
-	room      baseline.Room
+	watermark  schemas.Millis // the highest of all tenants
+	arrival    schemas.Millis // of the events at hand; 0: not known
+	tenants    []*tenant
+	sweep      int             // the tenant that was settled beside the last event's
+	uses       uint64          // of tenants, counted: orders them
+	tenantsIn  [2]list[tenant] // the young and the established, the longest unused first
+	bySize     tenantHeap
+	groups     int                // of all tenants
+	floods     int                // the number of that signal
+	byName     map[string]*tenant // never walked
+	agents     int
+	index      index
+	ahead      ahead
+	touches    uint64 // windows opened; orders agents by activity
+	episodes   uint64 // episodes opened: their counter
+	silenceSeq uint64 // agents that fell silent or were looked at: their order
+	room       baseline.Room
 
 	evicted, late, duplicates uint64
 	clamped, healed           uint64 // since New
@@ -113,19 +101,19 @@ type Detector struct {
 	cutting cutting
 
 	// Scratch of the event at hand.
-	ctx     signal.Context
-	items   []baseline.Item
-	fresh   []signal.Fresh
-	weights []float64 // of the items (weighItems)
-	addedTo *episode  // in whose totals the event counts
-	again   bool      // it came before
-	moved   bool      // the event makes another place the one to which the most went
-	ranked  []rankedSignal
-	out     []schemas.AlertSignal
-	values  []signal.MetricValue
-	last    *tenant
-	order   []int // of the signals in the records that were restored
-	places  []int // of its metrics
+	ctx      signal.Context
+	items    []baseline.Item
+	newItems []signal.NewItem
+	weights  []float64 // of the items (weighItems)
+	addedTo  *episode  // in whose totals the event counts
+	repeats  bool      // it came before
+	moved    bool      // the event makes another place the one to which the most went
+	ranked   []rankedSignal
+	out      []schemas.AlertSignal
+	values   []signal.MetricValue
+	last     *tenant
+	order    []int // of the signals in the records that were restored
+	places   []int // of its metrics
 
 	// How the score of the event at hand came about (ladder.go).
 	fused   fusedRung
@@ -191,7 +179,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 		return v
 	}
 	a.identify(ev)
-	late := t.over(int64(at) / hourMillis)
+	late := t.hourClosed(int64(at) / hourMillis)
 	if late {
 		d.late++
 	}
@@ -277,7 +265,7 @@ func (d *Detector) tenant(name string) *tenant {
 func (d *Detector) agent(t *tenant, ev *schemas.Activity, at schemas.Millis) *agent {
 	id := ev.AgentID
 	if t.name == floodTenant {
-		id = lodged(ev.TenantID, ev.AgentID)
+		id = sharedID(ev.TenantID, ev.AgentID)
 	}
 	if a := d.index.find(t, id); a != nil {
 		return a
@@ -297,7 +285,7 @@ func (d *Detector) agent(t *tenant, ev *schemas.Activity, at schemas.Millis) *ag
 
 func (d *Detector) add(a *agent) {
 	d.index.add(a)
-	a.listOf().push(a)
+	push(a.listOf(), a)
 	d.agents++
 	d.cutting.add(a)
 	heap.Fix(&d.bySize, a.tenant.heapAt)
@@ -312,7 +300,7 @@ func (d *Detector) evict() bool {
 	t := d.bySize[0]
 	var victim *agent
 	look := 32
-	for _, l := range [...]*agentList{&t.newcomers, &t.established} {
+	for _, l := range [...]*list[agent]{&t.newcomers, &t.established} {
 		for a := l.first; a != nil && look > 0 && (victim == nil || victim.episode != nil); a = a.next {
 			if look--; a != t.swarm && (victim == nil || a.episode == nil) {
 				victim = a
@@ -342,9 +330,9 @@ func (d *Detector) forget(victim *agent) {
 	victim.endSilence()
 	victim.seen.Release(&d.room)
 	d.cutting.remove(victim)
-	victim.unlink()
-	victim.leave()
-	d.quit(victim)
+	unlink(victim)
+	victim.stopVouching()
+	d.leaveGroup(victim)
 	d.index.remove(victim)
 	t := victim.tenant
 	if victim == t.swarm {

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
-	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 // DumpAgent returns the fields of an agent's record as text: names and
@@ -15,18 +14,6 @@ func DumpAgent(record []byte) (string, error) {
 	return dump(record, func(c *wire.Coder) error {
 		var tenantName, groupName string
 		codeAgent(c, &agent{}, &tenantName, &groupName)
-		return finished(c)
-	})
-}
-
-// DumpPartition does the same for a partition record.
-func DumpPartition(record []byte) (string, error) {
-	return dump(record, func(c *wire.Coder) error {
-		d, err := New(DefaultConfig(), unheard{})
-		if err != nil {
-			return err
-		}
-		d.code(c)
 		return finished(c)
 	})
 }
@@ -55,12 +42,3 @@ func dump(record []byte, read func(*wire.Coder) error) (string, error) {
 	}
 	return string(out), nil
 }
-
-// unheard is the sink of a detector that has nothing to say.
-type unheard struct{}
-
-// Alert implements Sink.
-func (unheard) Alert(*schemas.Alert) {}
-
-// Window implements Sink.
-func (unheard) Window(*schemas.Window) {}

@@ -8,21 +8,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// Bounds of an episode.
-const (
-	maxEpisodeItems    = schemas.MaxTotalSessions // destinations and sessions that are told apart
-	maxEpisodeFamilies = 8
-)
-
-const (
-	urgent   = 2             // the severity that is told of at once
-	patience = 5 * 60 * 1000 // ms between an alert and one that is only medium
-)
-
-// deeper is by how many decades a crossing must be less likely than the worst of its episode
-// to take its place.
-const deeper = 0.5
-
 // episode is what goes on with one agent from the first crossing of the budget
 // until a quiet time has passed without one. It raises an alert when it opens, when
 // what crosses is worth another look (grow), and when it ends; what crosses in between is
@@ -137,7 +122,7 @@ func (d *Detector) cross(a, by *agent, ev *schemas.Activity, at schemas.Millis, 
 	if reason != "" && a != by {
 		e.crowd = a.crowd
 	}
-	worst := severity > severityOf(e.worst.Severity) || severity == severityOf(e.worst.Severity) && v.Surprise > e.worstSurprise+deeper
+	worst := severity > severityOf(e.worst.Severity) || severity == severityOf(e.worst.Severity) && v.Surprise > e.worstSurprise+worseDecades
 	e.score = max(e.score, round4(v.Score))
 	if reason != "" || worst {
 		al := d.explain(a, by, ev, at, v)
@@ -160,7 +145,7 @@ func (d *Detector) cross(a, by *agent, ev *schemas.Activity, at schemas.Millis, 
 		e.suppressed++
 	}
 	if opened { // behind what is said of it: it is judged as it was found
-		a.alarms++
+		a.fadedEpisodes++
 		a.tenant.opened++
 	}
 }
@@ -180,10 +165,10 @@ func (d *Detector) openEpisode(a *agent, ev *schemas.Activity, at schemas.Millis
 // prove counts a crossing event and what it proves. Where an hour as a whole crossed, the
 // events of that hour before prove it too.
 func (d *Detector) prove(e *episode, by *agent, ev *schemas.Activity, opened bool) {
-	if d.addedTo != e && (opened || !d.again) { // it is the first event of an agent in this episode
+	if d.addedTo != e && (opened || !d.repeats) { // it is the first event of an agent in this episode
 		d.moved = e.add(d, ev) && !opened
 	}
-	if d.again && !opened {
+	if d.repeats && !opened {
 		return // it proved what it does when it first came
 	}
 	w := d.ctx.Win
@@ -230,9 +215,9 @@ func (e *episode) grow(d *Detector, p *policy, severity int, at schemas.Millis) 
 			reason = schemas.ReasonNewKind
 		}
 	}
-	for i := range d.fresh {
-		it := &d.fresh[i].Item
-		if reached && it.Kind == baseline.ItemDestination && note(&e.dests, it.Hash) {
+	for i := range d.newItems {
+		it := &d.newItems[i].Item
+		if reached && it.Kind == baseline.ItemDestination && addNotable(&e.dests, it.Hash) {
 			reason = schemas.ReasonNewPlace
 		}
 	}
@@ -244,9 +229,9 @@ func (e *episode) grow(d *Detector, p *policy, severity int, at schemas.Millis) 
 	return reason
 }
 
-// note adds a hash to a bounded list and reports whether that is worth an update:
+// addNotable adds a hash to a bounded list and reports whether that is worth an update:
 // whenever there are twice as many, so that a flood of names is not a flood of alerts.
-func note(list *[]uint64, h uint64) bool {
+func addNotable(list *[]uint64, h uint64) bool {
 	if slices.Contains(*list, h) || len(*list) >= maxEpisodeItems {
 		return false
 	}
@@ -296,7 +281,7 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 	al.Time = at
 	al.SessionID, al.OnBehalfOf = e.session, e.principal
 	al.Summary = closing(&al, a)
-	al.Query = query(&al, e, e.last, a)
+	al.Query = evidenceQuery(&al, e, e.last, a)
 	d.raise(a, &al)
 	if i := slices.Index(a.tenant.open, a); i >= 0 {
 		heap.Remove(&a.tenant.open, i)

@@ -16,19 +16,13 @@ var severities = []string{
 
 // strong reports whether a signal by itself, with its share of the budget, comes
 // within a decade of an alert.
-func (p *policy) strong(r rankedSignal) bool { return r.evidence >= p.budget.Threshold()-1 }
+func (p *policy) strong(r rankedSignal) bool { return r.evidence >= p.budget.Threshold()-strongWithin }
 
 // crosses reports whether a signal by itself, with its share of the budget, opens an alert.
 func (p *policy) crosses(r rankedSignal) bool { return p.budget.Crossed(r.evidence) }
 
 // novelty is the family, for severity, of all that is new of a call.
 const novelty = "novelty"
-
-// Steps of Verdict.Score at which severity rises.
-const (
-	mediumScore = 55
-	highScore   = 75
-)
 
 // severity is that of a crossing. It starts from the score and is raised where data leave:
 // by their size, or to a place outside that is new, or new to the tool; and once more where
@@ -93,12 +87,6 @@ func (d *Detector) severity(e *episode, p *policy, v Verdict) int {
 	return s
 }
 
-// What is much, whoever sends it: so many bytes, and so many times what is usual.
-const (
-	bulkBytes = 1 << 20
-	bulkTimes = 100
-)
-
 // bulk reports whether the event sends somewhere what makes a leak a large one, by the
 // value of the signal that shows it.
 func (d *Detector) bulk(i int) bool {
@@ -130,7 +118,7 @@ func (d *Detector) newTool() (hash uint64, ok bool) {
 // sends to one, or uses its tool on such places for the first time.
 func (d *Detector) reachesNew() bool {
 	ev := d.ctx.Ev
-	return slices.ContainsFunc(d.fresh, func(f signal.Fresh) bool {
+	return slices.ContainsFunc(d.newItems, func(f signal.NewItem) bool {
 		k := f.Item.Kind
 		return (k == baseline.ItemSite || k == baseline.ItemToolKind) && (baseline.Outside(f.Item.Kin) || ev.Access == schemas.AccessSend)
 	})
@@ -166,6 +154,7 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 	}
 	var telling []schemas.AlertSignal
 	var texts []string
+	said := signal.Subject(0)
 	for i, r := range d.ranked {
 		if i > 0 && r.lambda > contributes {
 			continue
@@ -180,22 +169,43 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 		}
 		if i == 0 || by.policy.strong(r) {
 			telling = append(telling, al.Signals[len(al.Signals)-1])
-			// A new destination that is also a new resource or tool, or was reached out of
-			// order, is said once.
-			said := func(text string) bool { return strings.Contains(text, thing(det.Text)) }
-			if len(texts) < 3 && !slices.ContainsFunc(texts, said) {
-				texts = append(texts, d.anew(texts, det.Text))
+			// A new tool that reached a new place, or a step that led there, is said once, and
+			// a target that the first text named is not named again.
+			if len(texts) == 0 || len(texts) < maxTexts && det.Text != "" && det.Subject&said == 0 {
+				texts = append(texts, det.Text)
+				said |= det.Subject | det.Also
 			}
+			d.ctx.TargetNamed = d.ctx.TargetNamed || i == 0 && det.NamesTarget
 		}
 	}
+	d.ctx.TargetNamed = false
 	al.Summary = d.summary(a, by, texts, v)
 	al.Tags = d.cfg.Tags.For(telling, d.act(done))
 	al.Counterfactual = d.counterfactual(by)
-	al.Query = query(al, e, at, a)
+	al.Query = evidenceQuery(al, e, at, a)
 	if d.cfg.Runbook != "" {
 		al.Runbook = d.cfg.Runbook + d.names[top.index]
 	}
 	return al
+}
+
+// evidenceQuery finds the events that prove an alert. Of an hour they are all of that hour;
+// of a swarm, whose agents are many, the ids that the episode holds.
+func evidenceQuery(al *schemas.Alert, e *episode, at schemas.Millis, a *agent) string {
+	q := schemas.EvidenceQuery{TenantID: al.TenantID, AgentID: al.Agent.ID, From: min(at, e.first), To: max(at, e.last)}
+	hourly := al.Signals[0].WindowSeconds > 0
+	if hourly {
+		q.From = min(q.From, al.Signals[0].WindowStart)
+	}
+	if !hourly || a.id == swarmID {
+		q.EventIDs = e.evidence.EventIDs
+	}
+	if a.id == swarmID {
+		if q.AgentID = ""; a.tenant.name == floodTenant {
+			q.TenantID = ""
+		}
+	}
+	return q.SQL()
 }
 
 // tenantShown is what alerts call the tenant of an agent.
@@ -205,25 +215,6 @@ func tenantShown(a *agent) string {
 	}
 	tenantID, _ := a.names()
 	return text(tenantID)
-}
-
-// anew is a text in which a target that an earlier one named is not named again.
-func (d *Detector) anew(texts []string, text string) string {
-	target := signal.Quote(d.ctx.Target)
-	if len(texts) == 0 || target == "" || !strings.Contains(texts[0], " "+target) {
-		return text
-	}
-	before, after, found := strings.Cut(text, " "+target)
-	if !found || after != "" && after[0] != ',' && after[0] != ' ' {
-		return text
-	}
-	return before + " that place" + after
-}
-
-// thing is a text without for whom it is new and how much else was.
-func thing(text string) string {
-	before, _, _ := strings.Cut(text, ", ")
-	return before
 }
 
 func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
@@ -250,7 +241,7 @@ func (d *Detector) summary(a, by *agent, texts []string, v Verdict) string {
 func often(surprise float64, young bool) string {
 	days, of := math.Pow(10, surprise), "Expected of a normal agent "
 	if young && days >= 2*baseline.YoungHours/24 {
-		if agents := days / (baseline.YoungHours / 24); agents < 1e6 {
+		if agents := days / (baseline.YoungHours / 24); agents < maxToldDays {
 			return "Expected of one new agent in " + signal.Count(math.Ceil(agents)) + "."
 		}
 		return "Expected of less than one new agent in a million."
@@ -281,8 +272,8 @@ func closing(al *schemas.Alert, a *agent) string {
 // confidence is how much history stands behind the verdict: the agent's own whole days,
 // and where they are few the days of its peers, which count half.
 func (d *Detector) confidence(a *agent) float64 {
-	own := min(1, float64(max(a.profile.Days, 1)-1)/14)
-	days := a.group.calibration.Fused[0].Days() + a.group.calibration.Fused[1].Days()
-	peers := 0.5 * min(1, days/100)
+	own := min(1, float64(max(a.profile.Days, 1)-1)/confidentDays)
+	days := a.group.calibration.AgentDays()
+	peers := peersConfidence * min(1, days/confidentPeers)
 	return round4(own + float64((1-own)*peers))
 }

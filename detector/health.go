@@ -21,12 +21,12 @@ func (d *Detector) ModelRatios() []ModelRatio {
 			continue
 		}
 		part := p.budget.Alerts * p.fuse.Share(i)
-		from := math.Log10(d.infos[i].Blocks / part) // the evidence at which the model says so
+		from := math.Log10(d.infos[i].TestsPerDay / part) // the evidence at which the model says so
 		var crossed, days float64
 		for _, t := range d.tenants {
 			for class := range t.calibration.Signals {
 				c := &t.calibration.Signals[class][i]
-				crossed += float64(c.Raw(from) * c.Days())
+				crossed += float64(c.RawRate(from) * c.Days())
 				days += c.Days()
 			}
 		}

@@ -54,12 +54,12 @@ type Rung struct {
 	Text          string         `json:"text"`             // as an alert says it
 	FirstSeen     []string       `json:"first_seen,omitempty"`
 
-	Model    string  `json:"model"`
-	Source   string  `json:"source"`      // the file of the formula
-	X        float64 `json:"x"`           // evidence, decades: -log10 of the tail's probability
-	Blocks   float64 `json:"tests_a_day"` // for which the model stands
-	Nominal  float64 `json:"nominal"`     // exceedances per agent-day by the model alone
-	Believed bool    `json:"believed"`    // the model is: it is not calibrated
+	Model       string  `json:"model"`
+	Source      string  `json:"source"`      // the file of the formula
+	X           float64 `json:"x"`           // evidence, decades: -log10 of the tail's probability
+	TestsPerDay float64 `json:"tests_a_day"` // for which the model stands
+	Nominal     float64 `json:"nominal"`     // exceedances per agent-day by the model alone
+	Believed    bool    `json:"believed"`    // the model is: it is not calibrated
 
 	Lambda   float64        `json:"lambda"` // calibrated exceedances per agent-day
 	Exposure score.Exposure `json:"exposure"`
@@ -157,7 +157,7 @@ func (d *Detector) climb(a *agent, ev *schemas.Activity, at schemas.Millis, v *V
 	l.NoAlert = d.noAlert(a, l)
 }
 
-func (d *Detector) rung(r rankedSignal, p *policy, pair score.Pair, class int) Rung {
+func (d *Detector) rung(r rankedSignal, p *policy, pair score.Pair, class score.Maturity) Rung {
 	info, det := &d.infos[r.index], d.signals[r.index].Explain(&d.ctx)
 	for i := range det.FirstSeen {
 		det.FirstSeen[i] = text(det.FirstSeen[i])
@@ -166,8 +166,8 @@ func (d *Detector) rung(r rankedSignal, p *policy, pair score.Pair, class int) R
 		Name: info.Name, Unit: info.Unit, Observed: det.Observed, WindowStart: det.Start, WindowSeconds: det.Seconds,
 		Expected: det.Expected, Samples: det.Samples, Baseline: cmp.Or(det.Baseline, schemas.BaselineAgent),
 		Text: text(det.Text), FirstSeen: det.FirstSeen,
-		Model: info.Model, Source: "detector/signal/" + info.File, X: r.x, Blocks: info.Blocks,
-		Nominal: score.Nominal(r.x, info.Blocks), Believed: info.Nominal,
+		Model: info.Model, Source: "detector/signal/" + info.File, X: r.x, TestsPerDay: info.TestsPerDay,
+		Nominal: score.Nominal(r.x, info.TestsPerDay), Believed: info.Uncalibrated,
 		Lambda: r.lambda, Exposure: pair.SignalExposure(r.index, class, r.x), Share: p.fuse.Share(r.index), Evidence: r.evidence,
 	}
 }
@@ -186,8 +186,8 @@ func (d *Detector) silentSignals(p *policy) []SilentSignal {
 				because = "not of single events"
 			case x <= 0:
 				because = "nothing unusual"
-			case !p.heard(i, s.Observe(&d.ctx).Observed):
-				because = strings.TrimSpace("under at_least, " + signal.Count(p.least[i]) + " " + d.infos[i].Unit)
+			case !p.reachesMinimum(i, s.Observe(&d.ctx).Observed):
+				because = strings.TrimSpace("under at_least, " + signal.Count(p.minimum[i]) + " " + d.infos[i].Unit)
 			default:
 				because = "too weak to count"
 			}

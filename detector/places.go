@@ -29,27 +29,23 @@ type place struct {
 	largest        uint64
 }
 
-// told is from which size, bytes, a place is news by how much went there.
-const toldFrom = 64 << 10
-
 // add adds an event to the totals and to those of its places, and reports whether more
 // went to another place than to any that was told of.
 func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
-	t, fresh := &e.totals, d.fresh
+	t, newItems := &e.totals, d.newItems
 	if t.Events++; t.Events == 1 && e.crossings > 0 && e.proofs == 0 {
 		e.back = d.ctx.At
 	}
 	t.BytesSent = sum(t.BytesSent, ev.BytesSent)
 	t.BytesReceived = sum(t.BytesReceived, ev.BytesReceived)
-	for i := range fresh {
-		switch fresh[i].Item.Kind {
-		case baseline.ItemTool:
+	for i := range newItems {
+		switch tool, resource, destination := newItems[i].Item.Kind.Counted(); {
+		case tool:
 			t.NewTools++
-		case baseline.ItemSource, baseline.ItemWrite:
+		case resource:
 			t.NewResources++
-		case baseline.ItemDestination, baseline.ItemAgent:
+		case destination:
 			t.NewDestinations++
-		case baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 		}
 	}
 	if ev.SessionID != "" && len(e.sessions) < schemas.MaxTotalSessions {
@@ -60,14 +56,14 @@ func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
 	main := d.mainThing(ev)
 	for i, r := range ev.Resources {
 		if r != main && !slices.Contains(ev.Resources[:i], r) {
-			e.placeOf(r).touch(ev, r, fresh)
+			e.placeOf(r).touch(ev, r, newItems)
 		}
 	}
 	if main == "" {
 		return false
 	}
 	p := e.placeOf(main)
-	p.touch(ev, main, fresh)
+	p.touch(ev, main, newItems)
 	p.sent = sum(p.sent, ev.BytesSent)
 	p.received = sum(p.received, ev.BytesReceived)
 	return p.hash != e.toldPlace && p.sent >= toldFrom && p.sent > p.received && p.sent/2 >= e.toldSent
@@ -81,11 +77,11 @@ func sum(a, b uint64) uint64 {
 	return math.MaxUint64
 }
 
-func (p *place) touch(ev *schemas.Activity, name string, fresh []signal.Fresh) {
+func (p *place) touch(ev *schemas.Activity, name string, newItems []signal.NewItem) {
 	p.events++
-	for i := range fresh {
-		if fresh[i].Item.Name == name {
-			p.rarity = max(p.rarity, float32(fresh[i].X))
+	for i := range newItems {
+		if newItems[i].Item.Name == name {
+			p.rarity = max(p.rarity, float32(newItems[i].X))
 		}
 	}
 	if n := sum(ev.BytesSent, ev.BytesReceived); (p.eventID == "" || n > p.largest) && len(ev.EventID) <= trailField {
@@ -155,12 +151,11 @@ func (e *episode) proof() (ids, resources []string) {
 			*list = append(*list, s)
 		}
 	}
-	const each = 6
-	for _, r := range e.lastResources[:min(len(e.lastResources), each)] {
+	for _, r := range e.lastResources[:min(len(e.lastResources), proofEach)] {
 		add(&resources, r)
 	}
 	for i, p := range e.topPlaces() {
-		if i == each {
+		if i == proofEach {
 			break
 		}
 		if !strings.HasPrefix(p.name, agentKind) { // an agent is no resource
@@ -177,25 +172,19 @@ func (e *episode) codePlaces(c *wire.Coder) {
 	if c.Version < 2 {
 		return
 	}
-	n := c.Len("places", len(e.places), maxPlaces, 16)
-	if c.Reading() {
-		e.places = make([]place, n)
-	}
-	c.In("places")
-	for i := range e.places {
-		p := &e.places[i]
-		c.At(i)
-		c.Fixed64("hash", &p.hash)
-		c.String("name", &p.name, maxString)
-		c.U64("events", &p.events)
-		c.U64("sent", &p.sent)
-		c.U64("received", &p.received)
-		c.U64("largest", &p.largest)
-		c.F32("rarity", &p.rarity)
-		c.String("eventID", &p.eventID, maxString)
-	}
-	c.Out()
+	wire.List(c, "places", &e.places, maxPlaces, 16, (*place).code)
 	c.Fixed64("toldPlace", &e.toldPlace)
 	c.U64("toldSent", &e.toldSent)
 	c.Strings("lastResources", &e.lastResources, schemas.MaxEvidence, 3*schemas.MaxStringBytes)
+}
+
+func (p *place) code(c *wire.Coder) {
+	c.Fixed64("hash", &p.hash)
+	c.String("name", &p.name, maxString)
+	c.U64("events", &p.events)
+	c.U64("sent", &p.sent)
+	c.U64("received", &p.received)
+	c.U64("largest", &p.largest)
+	c.F32("rarity", &p.rarity)
+	c.String("eventID", &p.eventID, maxString)
 }

@@ -26,10 +26,10 @@ type Override struct {
 // policy is how an agent is judged: the config, and the overrides that match it in
 // their order.
 type policy struct {
-	fuse   score.Fuse
-	budget score.Budget
-	quiet  schemas.Millis
-	least  []float64 // by signal; nil: none has one
+	fuse    score.Fuse
+	budget  score.Budget
+	quiet   schemas.Millis
+	minimum []float64 // by signal; nil: none has one
 }
 
 // policies are those in use, by the set of overrides that match.
@@ -104,17 +104,17 @@ func (d *Detector) newPolicy(set uint64) *policy {
 	weights := make([]float64, len(d.infos))
 	for i := range d.infos {
 		s := signals[d.infos[i].Name]
-		if weights[i] = d.infos[i].Share; s.Weight > 0 {
+		if weights[i] = d.infos[i].Weight; s.Weight > 0 {
 			weights[i] = s.Weight
 		}
 		if s.Off {
 			weights[i] = 0
 		}
 		if s.AtLeast > 0 {
-			if p.least == nil {
-				p.least = make([]float64, len(d.infos))
+			if p.minimum == nil {
+				p.minimum = make([]float64, len(d.infos))
 			}
-			p.least[i] = s.AtLeast
+			p.minimum[i] = s.AtLeast
 		}
 	}
 	p.fuse = score.NewFuse(weights)
@@ -131,5 +131,7 @@ func (d *Detector) checkPolicies() error {
 	return errors.New("new detector: all signals are off")
 }
 
-// heard reports whether a value is large enough for its signal to speak.
-func (p *policy) heard(i int, observed float64) bool { return p.least == nil || observed >= p.least[i] }
+// reachesMinimum reports whether a value is large enough for its signal to speak.
+func (p *policy) reachesMinimum(i int, observed float64) bool {
+	return p.minimum == nil || observed >= p.minimum[i]
+}

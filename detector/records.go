@@ -40,7 +40,7 @@ const (
 func (d *Detector) inOrder() []*agent {
 	all := make([]*agent, 0, d.agents)
 	for _, t := range d.tenants {
-		for _, l := range []*agentList{&t.newcomers, &t.established} {
+		for _, l := range []*list[agent]{&t.newcomers, &t.established} {
 			for a := l.first; a != nil; a = a.next {
 				all = append(all, a)
 			}
@@ -116,7 +116,7 @@ func (d *Detector) code(c *wire.Coder) {
 	codeMillis(c, "watermark", &d.watermark)
 	c.U64("touches", &d.touches)
 	c.U64("episodes", &d.episodes)
-	c.U64("silences", &d.silences)
+	c.U64("silenceSeq", &d.silenceSeq)
 	c.U64("evicted", &d.evicted)
 	c.U64("late", &d.late)
 	c.U64("duplicates", &d.duplicates)
@@ -133,12 +133,8 @@ func (d *Detector) code(c *wire.Coder) {
 		c.At(i)
 		var t *tenant
 		if c.Reading() {
-			name := ""
-			c.String("name", &name, maxString)
-			if _, twice := d.byName[name]; twice {
-				c.Fail("tenant %.40q twice", name)
-			}
-			if c.Err() != nil {
+			name, ok := newName(c, "tenant", d.byName)
+			if !ok {
 				return
 			}
 			t = d.addTenant(name)
@@ -162,6 +158,15 @@ func (d *Detector) code(c *wire.Coder) {
 	if c.Reading() && c.Version >= 2 {
 		d.uses = uses
 	}
+}
+
+// newName reads a name that none of those has.
+func newName[T any](c *wire.Coder, what string, taken map[string]T) (name string, ok bool) {
+	c.String("name", &name, maxString)
+	if _, twice := taken[name]; twice {
+		c.Fail("%s %.40q twice", what, name)
+	}
+	return name, c.Err() == nil
 }
 
 // codeSignals codes the names behind the numbers of signals in agents' records:
@@ -231,9 +236,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	if c.Reading() && (t.outliers < 0 || t.opened < 0) {
 		c.Fail("negative count of outliers")
 	}
-	c.In("fleet")
-	t.fleet.Code(c)
-	c.Out()
+	c.Scope("fleet", t.fleet.Code)
 	c.In("calibration")
 	t.calibration.Code(c, names)
 	c.Out()
@@ -243,12 +246,8 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 		c.At(i)
 		var g *group
 		if c.Reading() {
-			name := ""
-			c.String("name", &name, maxString)
-			if _, twice := t.byName[name]; twice {
-				c.Fail("group %.40q twice", name)
-			}
-			if c.Err() != nil {
+			name, ok := newName(c, "group", t.byName)
+			if !ok {
 				return
 			}
 			g = t.addGroup(name, len(names))
@@ -258,12 +257,10 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 		}
 		c.I64("day", &g.day)
 		if c.Version >= 2 {
-			c.I64("came", &g.came)
+			c.I64("firstDay", &g.firstDay)
 		}
 		c.I64s("pauses", g.pauses[:])
-		c.In("peers")
-		g.peers.Code(c)
-		c.Out()
+		c.Scope("peers", g.peers.Code)
 		c.In("calibration")
 		g.calibration.Code(c, names)
 		c.Out()
@@ -273,7 +270,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	}
 	c.Out()
 	if c.Version >= 2 {
-		c.I64("came", &t.came) // behind the groups: the first one sets it
+		c.I64("firstDay", &t.firstDay) // behind the groups: the first one sets it
 	}
 }
 
@@ -284,15 +281,9 @@ func (a *agent) code(c *wire.Coder) {
 	codeMillis(c, "born", &a.born)
 	c.U64("touched", &a.touched)
 	a.codeLife(c)
-	c.In("profile")
-	a.profile.Code(c)
-	c.Out()
-	c.In("win")
-	a.win.Code(c)
-	c.Out()
-	c.In("seen")
-	a.seen.Code(c)
-	c.Out()
+	c.Scope("profile", a.profile.Code)
+	c.Scope("win", a.win.Code)
+	c.Scope("seen", a.seen.Code)
 	c.Raw("trail", &a.trail.buf, trailBytes)
 	if c.Reading() {
 		if !a.trail.valid() {
@@ -302,9 +293,7 @@ func (a *agent) code(c *wire.Coder) {
 	}
 	baseline.CodeMax(c, "dayMax", &a.dayMax)
 	c.F32("dayFused", &a.dayFused)
-	c.In("silent")
-	a.silent.code(c)
-	c.Out()
+	c.Scope("silent", a.silent.code)
 	open := a.episode != nil
 	c.Bool("alerted", &open)
 	if !open {
@@ -313,9 +302,7 @@ func (a *agent) code(c *wire.Coder) {
 	if c.Reading() {
 		a.episode = &episode{}
 	}
-	c.In("episode")
-	a.episode.code(c)
-	c.Out()
+	c.Scope("episode", a.episode.code)
 }
 
 // codeLife codes what format 2 knows of an agent's life beside its profile.
@@ -324,12 +311,12 @@ func (a *agent) codeLife(c *wire.Coder) {
 		return
 	}
 	codeMillis(c, "due", &a.due)
-	c.I64("came", &a.came)
-	c.U32("lived", &a.lived)
-	c.I64("livedDay", &a.livedDay)
+	c.I64("firstDay", &a.firstDay)
+	c.U32("calmDays", &a.calmDays)
+	c.I64("lastCalmDay", &a.lastCalmDay)
 	c.U32("opened", &a.opened)
-	c.F32("alarms", &a.alarms)
-	if c.Reading() && a.alarms < 0 {
+	c.F32("fadedEpisodes", &a.fadedEpisodes)
+	if c.Reading() && a.fadedEpisodes < 0 {
 		c.Fail("negative alarms of an agent")
 	}
 	c.Bool("vouches", &a.profile.Novelty.Vouches)
@@ -351,11 +338,11 @@ func (s *silent) code(c *wire.Coder) {
 	c.I64("from", &s.from)
 	c.I64("next", &s.next)
 	c.F32("mu", &s.mu)
-	c.F32("over", &s.over)
+	c.F32("overdispersion", &s.overdispersion)
 	c.F32("today", &s.today)
-	c.F32("doubt", &s.doubt)
+	c.F32("dayVariance", &s.dayVariance)
 	c.F32("x", &s.x)
-	if c.Reading() && (s.mu < 0 || s.over < 0 || s.today < 0 || s.doubt < 0 || s.next < s.from) {
+	if c.Reading() && (s.mu < 0 || s.overdispersion < 0 || s.today < 0 || s.dayVariance < 0 || s.next < s.from) {
 		c.Fail("silence of an agent")
 	}
 }
@@ -442,17 +429,5 @@ func (e *episode) codeTotals(c *wire.Coder) {
 }
 
 func codeHashes(c *wire.Coder, name string, list *[]uint64) {
-	n := c.Len(name, len(*list), maxEpisodeItems, 8)
-	if c.Reading() {
-		*list = nil
-		if n > 0 {
-			*list = make([]uint64, n)
-		}
-	}
-	c.In(name)
-	for i := range *list {
-		c.At(i)
-		c.Fixed64("", &(*list)[i])
-	}
-	c.Out()
+	wire.List(c, name, list, maxEpisodeItems, 8, func(h *uint64, c *wire.Coder) { c.Fixed64("", h) })
 }

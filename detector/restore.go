@@ -90,15 +90,15 @@ func (d *Detector) restoreAgent(record []byte) error {
 	a.policy = d.policyOf(a)
 	if c.Version < 2 {
 		a.due = schemas.Millis((a.win.Hour+1)*hourMillis + grace)
-		a.came = int64(a.born) / dayMillis
-		a.lived, a.livedDay = a.profile.Days, unsettled
-		a.group.came, t.came = min(a.group.came, a.came), min(t.came, a.came)
+		a.firstDay = int64(a.born) / dayMillis
+		a.calmDays, a.lastCalmDay = a.profile.Days, unsettled
+		a.group.firstDay, t.firstDay = min(a.group.firstDay, a.firstDay), min(t.firstDay, a.firstDay)
 	}
 	d.room.Used += a.seen.Extra()
 	d.index.add(a)
 	d.agents++
 	d.cutting.restore(a)
-	a.listOf().push(a)
+	push(a.listOf(), a)
 	if a.id == swarmID {
 		t.swarm = a
 	}
@@ -116,13 +116,13 @@ const unsettled = -1
 func (d *Detector) link() error {
 	all := d.inOrder()
 	for _, a := range all {
-		a.unlink()
+		unlink(a)
 	}
 	for i, a := range all {
 		if i > 0 && all[i-1].touched == a.touched || a.touched > d.touches {
 			return fmt.Errorf("%w: agent %.40q out of order", wire.ErrCorrupt, a.id)
 		}
-		a.listOf().push(a)
+		push(a.listOf(), a)
 		if a.win.Open {
 			a.tenant.windows.push(a)
 			a.group.active++
@@ -134,9 +134,9 @@ func (d *Detector) link() error {
 		switch {
 		case a.profile.Novelty.Vouches:
 			a.group.peers.Vouching++
-		case a.livedDay == unsettled:
-			a.livedDay = int64(a.tenant.clock) / dayMillis
-			if a.isPeer(a.livedDay) {
+		case a.lastCalmDay == unsettled:
+			a.lastCalmDay = int64(a.tenant.clock) / dayMillis
+			if a.isPeer(a.lastCalmDay) {
 				a.vouch()
 			}
 		}
@@ -149,7 +149,7 @@ func (d *Detector) link() error {
 	for _, a := range all {
 		switch s := a.silent.seq; {
 		case s == 0:
-		case s > d.silences || a.win.Open:
+		case s > d.silenceSeq || a.win.Open:
 			return fmt.Errorf("%w: agent %.40q is silent out of order", wire.ErrCorrupt, a.id)
 		default:
 			a.tenant.silents.push(a)
@@ -162,14 +162,14 @@ func (d *Detector) link() error {
 func (d *Detector) linkTenants() {
 	order := slices.Clone(d.tenants)
 	slices.SortStableFunc(order, func(a, b *tenant) int { return cmp.Compare(a.used, b.used) })
-	d.tenantsIn = [2]tenantList{}
+	d.tenantsIn = [2]list[tenant]{}
 	for _, t := range order {
 		heap.Init(&t.open)
 		l := &d.tenantsIn[0]
 		if t.settled {
 			l = &d.tenantsIn[1]
 		}
-		l.push(t)
+		push(l, t)
 	}
 	heap.Init(&d.bySize)
 }

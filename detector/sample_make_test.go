@@ -147,7 +147,7 @@ func realRecords(t *testing.T) map[string][]byte {
 			BytesSent: uint64(rng.IntN(5000)), BytesReceived: uint64(rng.IntN(50)),
 		})
 	}
-	d.tenants[0].fleet.Known.Add(1)
+	d.tenants[0].fleet.DocFreq.Add(1)
 	d.tenants[0].fleet.Learnt(1, 1)
 	a := d.byName["t"].newcomers.first
 	if a == nil {

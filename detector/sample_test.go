@@ -20,8 +20,20 @@ import (
 
 // A record that is misread is a baseline that is wrong in silence. The records
 // testdata/sample-vN-*.bin, of the newest format, have a value of its own in every
-// field; beside them stands what DumpAgent and DumpPartition make of them, for people
+// field; beside them stands what DumpAgent and dumpPartition make of them, for people
 // to review. Whoever swaps, drops or renames a field changes that.
+
+// dumpPartition is DumpAgent for a partition record.
+func dumpPartition(record []byte) (string, error) {
+	return dump(record, func(c *wire.Coder) error {
+		d, err := New(DefaultConfig(), nowhere{})
+		if err != nil {
+			return err
+		}
+		d.code(c)
+		return finished(c)
+	})
+}
 
 // sampleRecord is one of the two kinds of records.
 type sampleRecord struct {
@@ -41,7 +53,7 @@ var sampleRecords = []sampleRecord{
 		codeAgent(c, a.agent, &a.Tenant, &a.Group)
 		return a
 	}},
-	{"partition", DumpPartition, func(t *testing.T, c *wire.Coder) any {
+	{"partition", dumpPartition, func(t *testing.T, c *wire.Coder) any {
 		t.Helper()
 		d, err := New(sampleConfig(), nowhere{})
 		require.NoError(t, err)
@@ -214,7 +226,7 @@ func TestEveryFieldOfTheSampleHasAValueOfItsOwn(t *testing.T) {
 // of signals, and what marks the format.
 var inOrder = map[string]bool{
 	"none": true, "format": true, "signals": true, "calibration.signals.name": true,
-	"peers.known.slots.gap": true, "profile.novelty.known.slots.at": true, "profile.novelty.once.filled": true,
+	"peers.docfreq.slots.gap": true, "profile.novelty.known.slots.at": true, "profile.novelty.once.filled": true,
 	"episode.severity": true, "episode.worst": true, "metrics": true, "alerted": true,
 }
 
@@ -245,7 +257,7 @@ func misplaced(fields []wire.Field, values map[string][]string) []string {
 // goNames makes the path of the Go field from a name, where they differ.
 var goNames = strings.NewReplacer(
 	"bases.sessions.kind", "bases", "kind.df", "df", "kind.inc", "inc", "runs.place", "runs", "signals.class", "signals",
-	"novelty.steps", "novelty.steps.tags", "known.slots.hash", "known.slots", "trail", "trail.buf", "vouches", "profile.novelty.vouches",
+	"novelty.steps", "novelty.steps.tags", "slots.hash", "slots", "trail", "trail.buf", "vouches", "profile.novelty.vouches",
 )
 
 // valuesOf lists by value the paths of the Go fields that have it.

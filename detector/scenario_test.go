@@ -279,46 +279,31 @@ func (s *scenario) event(args []string, number int) {
 		EventID: fmt.Sprintf("ev-%d", s.seq), Time: s.clock, TenantID: "acme", PeerGroup: s.group, Action: "tool_call",
 		Outcome: schemas.OutcomeSuccess,
 	}
+	texts := map[string]*string{
+		"agent": &ev.AgentID, "group": &ev.PeerGroup, "session": &ev.SessionID, "tool": &ev.Tool, "access": &ev.Access, "outcome": &ev.Outcome,
+		"id": &ev.EventID, "target": &ev.TargetAgentID, "behalf": &ev.OnBehalfOf, "name": &ev.AgentName, "tenant": &ev.TenantID,
+	}
+	numbers := map[string]*uint64{"sent": &ev.BytesSent, "received": &ev.BytesReceived, "tokens": &ev.TokensOut}
 	for _, kv := range args {
 		k, v, _ := strings.Cut(kv, "=")
 		v = strings.ReplaceAll(v, "%d", strconv.Itoa(number))
+		switch {
+		case texts[k] != nil:
+			*texts[k] = v
+			continue
+		case numbers[k] != nil:
+			*numbers[k] = uint64(s.number(v))
+			continue
+		}
 		switch k {
-		case "agent":
-			ev.AgentID = v
-		case "group":
-			ev.PeerGroup = v
-		case "session":
-			ev.SessionID = v
-		case "tool":
-			ev.Tool = v
-		case "access":
-			ev.Access = v
 		case "resource":
 			ev.Resources = append(ev.Resources, v)
-		case "sent":
-			ev.BytesSent = uint64(s.number(v))
-		case "received":
-			ev.BytesReceived = uint64(s.number(v))
-		case "tokens":
-			ev.TokensOut = uint64(s.number(v))
 		case "cost":
 			ev.Attributes = append(ev.Attributes, schemas.Attribute{Key: "cost", Value: v})
-		case "outcome":
-			ev.Outcome = v
 		case "attribute":
 			ev.Attributes = append(ev.Attributes, schemas.Attribute{Key: "to", Value: v})
 		case "invalid":
 			ev.Flags.FieldsInvalid = append(ev.Flags.FieldsInvalid, v)
-		case "id":
-			ev.EventID = v
-		case "target":
-			ev.TargetAgentID = v
-		case "behalf":
-			ev.OnBehalfOf = v
-		case "name":
-			ev.AgentName = v
-		case "tenant":
-			ev.TenantID = v
 		case "back":
 			ev.Time -= schemas.Millis(s.duration(v).Milliseconds())
 		default:

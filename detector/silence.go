@@ -18,35 +18,17 @@ import (
 // or it is a holiday. An hour is therefore judged one hour later, when it has been
 // taken of all of them.
 
-const (
-	silentHours = 72
-	// silentLeast is the expected calls in that time below which no silence says
-	// anything.
-	silentLeast = 5
-	// silentSeen is the history from which silence is observed, silentKnown that from
-	// which it may alert: calibration has seen by then how such agents pause. Hours.
-	silentSeen  = 4 * 24
-	silentKnown = 14 * 24
-	// silentAlert is how many hours it takes: who restarts an agent is not told of it.
-	silentAlert = 3
-	// silentMissed is the evidence from which an agent counts as silent among its
-	// peers (a night counts for nobody), silentOthers how many of them excuse it, where
-	// they are a fifth.
-	silentMissed = 2
-	silentOthers = 2
-)
-
 // silent is what is known of an agent's silence.
 type silent struct {
-	seq  uint64 // its place among those that are silent; 0: it is not looked at
-	from int64  // the first empty hour
-	next int64  // the hour to take next
-	mu   float32
-	over float32 // sum of over*mu: relative variances weighed by what was expected
-	// today is mu of the day at hand, doubt the variance of whole days: what was expected
+	seq            uint64 // its place among those that are silent; 0: it is not looked at
+	from           int64  // the first empty hour
+	next           int64  // the hour to take next
+	mu             float32
+	overdispersion float32 // summed over the hours, weighted by mu
+	// today is mu of the day at hand, dayVariance the variance of whole days: what was expected
 	// of an off day is not known, and says nothing of the next.
-	today, doubt float32
-	x            float32 // highest evidence, as calibration has it
+	today, dayVariance float32
+	x                  float32 // highest evidence, as calibration has it
 }
 
 // fallSilent begins to look at an agent whose hour has closed.
@@ -60,20 +42,17 @@ func (d *Detector) fallSilent(a *agent) {
 	d.awaitSilence(a)
 }
 
-// silentFaded is what is left of the weight of two weeks' hours at their half-life.
-const silentFaded = 0.7
-
 func (d *Detector) awaitSilence(a *agent) {
-	d.silences++
-	a.silent.seq = d.silences
+	d.silenceSeq++
+	a.silent.seq = d.silenceSeq
 	a.tenant.silents.push(a)
 }
 
-// hearSilence takes the empty hours that have ended.
-func (d *Detector) hearSilence(t *tenant) {
+// advanceSilences takes the empty hours that have ended.
+func (d *Detector) advanceSilences(t *tenant) {
 	for range closesPerEvent {
 		a := t.silents.front()
-		if a == nil || !t.over(a.silent.next) {
+		if a == nil || !t.hourClosed(a.silent.next) {
 			return
 		}
 		t.silents.pop()
@@ -84,14 +63,14 @@ func (d *Detector) hearSilence(t *tenant) {
 			d.judgeSilence(a)
 		}
 		a.group.silent -= s.missed()
-		for ; t.over(s.next) && s.next < s.from+silentHours; s.next++ {
+		for ; t.hourClosed(s.next) && s.next < s.from+silentHours; s.next++ {
 			if s.next%24 == 0 {
 				s.today = 0
 			}
-			mu, over, day := a.profile.Rate.Idles(&a.group.peers.Rate, s.next)
+			mu, overdispersion, day := a.profile.Rate.Idles(&a.group.peers.Rate, s.next)
 			s.mu += float32(mu)
-			s.over += float32(over * mu)
-			s.doubt += float32(day * mu * (mu + 2*float64(s.today)))
+			s.overdispersion += float32(overdispersion * mu)
+			s.dayVariance += float32(day * mu * (mu + 2*float64(s.today)))
 			s.today += float32(mu)
 		}
 		a.group.silent += s.missed()
@@ -120,8 +99,8 @@ func (s *silent) missed() int {
 
 // now is the silence so far.
 func (s *silent) now() signal.Silence {
-	mu := max(float64(s.mu), 1e-9)
-	return signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Over: (float64(s.over) + float64(s.doubt)/mu) / mu}
+	mu := max(float64(s.mu), minSilentMu)
+	return signal.Silence{From: s.from, Hours: s.next - s.from, Mu: float64(s.mu), Overdispersion: (float64(s.overdispersion) + float64(s.dayVariance)/mu) / mu}
 }
 
 // endSilence ends the looking at an agent.
@@ -133,14 +112,12 @@ func (a *agent) endSilence() {
 // quiet reports whether more of the group are silent than one agent.
 func (g *group) quiet() bool {
 	others := g.silent - 1
-	return others >= silentOthers && 5*others > others+g.active
+	return others >= silentOthers && othersPart*others > others+g.active
 }
 
 // pauses are the hours that agents of a quiet group have missed, by hour of the week: the
 // last such hour, twice, and one more where the week before had it too.
 type pauses [weekHours]int64
-
-const weekHours = 7 * 24
 
 func (p *pauses) at(hour int64) *int64 { return &p[(hour%weekHours+weekHours)%weekHours] }
 
@@ -159,17 +136,17 @@ func (g *group) pause(from, to int64) {
 	}
 }
 
-// says reports whether an empty hour says something of the group's agents. An hour in
+// informative reports whether an empty hour says something of the group's agents. An hour in
 // which all of them pause does not, unless they do so every week.
-func (g *group) says(hour int64) bool { return *g.pauses.at(hour) != 2*hour }
+func (g *group) informative(hour int64) bool { return *g.pauses.at(hour) != 2*hour }
 
 // catchUp brings an agent that is back to the beginning of an hour.
 func (a *agent) catchUp(hour int64) {
 	p, peers := &a.profile, a.group.peers
 	p.Skip(hour - baseline.MaxIdleHours)
 	for p.At < hour {
-		says, to := a.group.says(p.At), p.At+1
-		for to < hour && a.group.says(to) == says {
+		says, to := a.group.informative(p.At), p.At+1
+		for to < hour && a.group.informative(to) == says {
 			to++
 		}
 		if says {
@@ -188,12 +165,12 @@ func (d *Detector) judgeSilence(a *agent) {
 	*c = signal.Context{Own: &a.profile, Peers: a.group.peers, Young: young, Silence: s.now(), Born: a.born}
 	x := d.signals[i].Score(c)
 	grew := x > float64(s.x)
-	if !grew && c.Silence.Hours != silentAlert || p.least != nil && float64(s.mu) < p.least[i] {
+	if !grew && c.Silence.Hours != silentAlert || p.minimum != nil && float64(s.mu) < p.minimum[i] {
 		return
 	}
 	pair, class := a.group.pair(a.tenant), classOf(young)
 	lambda := d.lambda(pair, i, class, x)
-	d.ranked, d.fresh, d.moved, d.addedTo, d.again = d.ranked[:0], d.fresh[:0], false, nil, false
+	d.ranked, d.newItems, d.moved, d.addedTo, d.repeats = d.ranked[:0], d.newItems[:0], false, nil, false
 	before := s.x
 	s.x = max(s.x, float32(x))
 	if lambda >= score.NoEvidence {
@@ -207,7 +184,7 @@ func (d *Detector) judgeSilence(a *agent) {
 	if grew && a.episode == nil {
 		weight := 1.0
 		if may {
-			weight = a.tenant.trust(surprise, p.budget)
+			weight = a.tenant.calibrationWeight(surprise, p.budget)
 		}
 		for _, k := range []*score.Calibration{a.group.calibration, a.tenant.calibration} {
 			k.Signals[class][i].Record(float64(before), x, weight)

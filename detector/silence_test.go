@@ -16,7 +16,7 @@ import (
 func TestAPauseOfAllSaysSomethingWhereItComesEveryWeek(t *testing.T) {
 	var g group
 	saturday := int64(100 * weekHours)
-	says := func(week, hour int64) bool { return g.says(saturday + week*weekHours + hour) }
+	says := func(week, hour int64) bool { return g.informative(saturday + week*weekHours + hour) }
 	for week := range int64(4) {
 		for to := range int64(48) { // as the silence grows, hour by hour
 			g.pause(saturday+week*weekHours, saturday+week*weekHours+to+1)
@@ -35,11 +35,11 @@ func TestWhatSticksOutFarCountsATenthAsOftenAsTheBudgetAllows(t *testing.T) {
 	require.NoError(t, err)
 	ten := d.addTenant("t")
 	budget := score.Budget{Alerts: 0.01}
-	require.InDelta(t, 1, ten.trust(budget.Threshold()+0.9, budget), 0)
+	require.InDelta(t, 1, ten.calibrationWeight(budget.Threshold()+0.9, budget), 0)
 	ten.calibration.Expose(1, 250)
 	trusted := 0.0
 	for range 10 {
-		trusted += ten.trust(budget.Threshold()+1, budget)
+		trusted += ten.calibrationWeight(budget.Threshold()+1, budget)
 	}
 	require.InDelta(t, 3*0.1+7, trusted, 1e-9, "of 300 agent-days, at one alert in a hundred")
 }
@@ -86,7 +86,7 @@ func TestAGroupsCountsAreThoseOfItsAgents(t *testing.T) {
 		at += 3_600_000
 		counts := map[*group][2]int{}
 		for _, ten := range d.tenants {
-			for _, l := range []*agentList{&ten.newcomers, &ten.established} {
+			for _, l := range []*list[agent]{&ten.newcomers, &ten.established} {
 				for a := l.first; a != nil; a = a.next {
 					c := counts[a.group]
 					if a.win.Open {

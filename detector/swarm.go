@@ -15,8 +15,6 @@ import (
 // by itself. Both are told of an agent that no event can name.
 
 const (
-	// ownEpisodes is how many newcomers of a tenant have episodes of their own at once.
-	ownEpisodes = 2
 	// swarmID is what the swarm of a tenant is called inside: no agent_id has a control
 	// character. swarmName is what alerts call it; floodTenant is the tenant that those
 	// without room share, floodName its swarm.
@@ -29,7 +27,7 @@ const (
 // newcomer reports whether the agent is new to its tenant.
 func (a *agent) newcomer() bool {
 	day := int64(a.tenant.clock) / dayMillis
-	return a.tenant.name == floodTenant || !a.settledIn(day, a.tenant.came)
+	return a.tenant.name == floodTenant || !a.settledIn(day, a.tenant.firstDay)
 }
 
 // swarm returns the agent that stands for a tenant's newcomers.
@@ -95,16 +93,15 @@ func (d *Detector) flood(s *agent, what string, now schemas.Millis) {
 		s.floodHour, s.flooded = hour, 0
 	}
 	s.flooded++
-	const least = 100 // names an hour: a few that come and go are no flood
-	if !s.policy.fuse.On(d.floods) || s.flooded < least || s.flooded&(s.flooded-1) != 0 && s.flooded != least {
+	if !s.policy.fuse.On(d.floods) || s.flooded < floodNames || s.flooded&(s.flooded-1) != 0 && s.flooded != floodNames {
 		return
 	}
 	if s.episode == nil {
 		s.crowd = 0
 	}
 	d.ctx = signal.Context{Own: &s.profile, Peers: s.group.peers, At: now, Flood: signal.Flood{What: what, Names: float64(s.flooded), From: hour}}
-	d.ranked, d.fresh, d.moved, d.addedTo, d.again = d.ranked[:0], d.fresh[:0], false, nil, false
-	x := math.Log10(float64(s.flooded) / least)
+	d.ranked, d.newItems, d.moved, d.addedTo, d.repeats = d.ranked[:0], d.newItems[:0], false, nil, false
+	x := math.Log10(float64(s.flooded) / floodNames)
 	lambda := s.policy.budget.Alerts * math.Pow(10, -1-x)
 	d.ranked = append(d.ranked, rankedSignal{d.floods, x, lambda, -math.Log10(lambda)})
 	v := Verdict{Surprise: -math.Log10(lambda), Score: s.policy.budget.Score(-math.Log10(lambda))}
@@ -126,7 +123,7 @@ func (d *Detector) newAgent(t *tenant, id, groupName string, at schemas.Millis) 
 	hour := int64(at) / hourMillis
 	a := &agent{tenant: t, id: id, born: at, group: d.group(t, groupName)}
 	a.group.agents++
-	a.came = int64(t.clock) / dayMillis
+	a.firstDay = int64(t.clock) / dayMillis
 	a.policy = d.policyOf(a)
 	a.profile.Metrics = make([]baseline.Metric, len(d.metrics))
 	a.profile.Born, a.profile.At = hour, hour

@@ -29,16 +29,15 @@ type tenant struct {
 	calibration            *score.Calibration // of the fleet
 	outliers               float64            // hours that calibration counted a tenth, decayed
 	opened                 float64            // episodes, decayed
-	newcomers, established agentList
+	newcomers, established list[agent]
 	day                    int64
 
 	// Its place among the tenants (tenants.go).
+	node[tenant]
 	at, heapAt int
 	used       uint64
-	list       *tenantList
-	prev, next *tenant
 	settled    bool  // it stands among the established
-	came       int64 // the day of its first event
+	firstDay   int64 // the day of its first event
 
 	swarm       *agent // stands for its newcomers; nil: there was no need (swarm.go)
 	ownEpisodes int    // open episodes of newcomers
@@ -62,7 +61,7 @@ type group struct {
 	agents         int
 	active, silent int
 	late           int   // those that vouch and are late in their open hour: likewise
-	came           int64 // the day on which its first agent was seen
+	firstDay       int64 // the day on which its first agent was seen
 	pauses         pauses
 }
 
@@ -96,10 +95,10 @@ func (d *Detector) group(t *tenant, name string) *group {
 	return t.addGroup(text(name), len(d.signals))
 }
 
-// quit takes an agent out of its group, which goes with its last one while it is young.
-func (d *Detector) quit(a *agent) {
+// leaveGroup takes an agent out of its group, which goes with its last one while it is young.
+func (d *Detector) leaveGroup(a *agent) {
 	g, t := a.group, a.tenant
-	if g.agents--; g.agents > 0 || int64(t.clock)/dayMillis-g.came >= vouchDays {
+	if g.agents--; g.agents > 0 || int64(t.clock)/dayMillis-g.firstDay >= vouchDays {
 		return
 	}
 	t.groups = slices.DeleteFunc(t.groups, func(o *group) bool { return o == g })
@@ -109,9 +108,9 @@ func (d *Detector) quit(a *agent) {
 
 func (t *tenant) addGroup(name string, signals int) *group {
 	if len(t.groups) == 0 {
-		t.came = int64(t.clock) / dayMillis
+		t.firstDay = int64(t.clock) / dayMillis
 	}
-	g := &group{name: name, came: int64(t.clock) / dayMillis, peers: baseline.NewPeers(t.fleet), calibration: score.NewCalibration(signals)}
+	g := &group{name: name, firstDay: int64(t.clock) / dayMillis, peers: baseline.NewPeers(t.fleet), calibration: score.NewCalibration(signals)}
 	t.groups = append(t.groups, g)
 	t.byName[name] = g
 	return g
@@ -122,7 +121,7 @@ func (t *tenant) advance(g *group) {
 	day := int64(t.clock) / dayMillis
 	if day != t.day {
 		if t.day != 0 {
-			fade := math.Exp2(-float64(day-t.day) / score.HalfLife)
+			fade := score.Remaining(day - t.day)
 			t.outliers *= fade
 			t.opened *= fade
 		}
@@ -135,47 +134,41 @@ func (t *tenant) advance(g *group) {
 	g.peers.Advance(int64(t.clock))
 }
 
-// trust is what an hour of this surprise counts in calibration: what sticks out by a
+// calibrationWeight is what an hour of this surprise counts in calibration: what sticks out by a
 // decade more than an alert has to is an attack more often than the tail of what is
 // normal, and attacks would raise the threshold against the next ones. It counts a
 // tenth, for the tail; for as many hours as the budget allows alerts, no more: a model
 // that is wrong is still corrected.
-func (t *tenant) trust(surprise float64, b score.Budget) float64 {
+func (t *tenant) calibrationWeight(surprise float64, b score.Budget) float64 {
 	if surprise < b.Threshold()+1 {
 		return 1
 	}
-	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
-	if t.outliers+1 > b.Alerts*(days+outlierWorth) {
+	days := t.calibration.AgentDays()
+	if t.outliers+1 > b.Alerts*(days+outlierPriorDays) {
 		return 1
 	}
 	t.outliers++
-	return outlierTrust
+	return outlierWeight
 }
 
 // steer returns a surprise less what the tenant has spent over its budget of alerts, three
 // points of score at most: what one agent is alerted on again counts less and less in
-// calibration (again), and what lies at the threshold pays for it. A decade beyond it
+// calibration (repetitions), and what lies at the threshold pays for it. A decade beyond it
 // nothing is taken.
 func (t *tenant) steer(surprise float64, b score.Budget) float64 {
-	const worth, gain, most = 10, 4, 0.3 // alerts; what is left is a fifth of it; decades
-	days := t.calibration.Fused[0].Days() + t.calibration.Fused[1].Days()
-	over := (t.opened + worth) / (b.Alerts*days + worth)
+	days := t.calibration.AgentDays()
+	overspend := (t.opened + steerAlerts) / (b.Alerts*days + steerAlerts)
 	beyond := surprise - b.Threshold()
-	if over <= 1 || beyond >= 1 {
+	if overspend <= 1 || beyond >= 1 {
 		return surprise
 	}
-	return surprise - float64(min(gain*math.Log10(over), most)*min(1, 1-beyond))
+	return surprise - float64(min(steerGain*math.Log10(overspend), steerMost)*min(1, 1-beyond))
 }
-
-const (
-	outlierTrust = 0.1
-	outlierWorth = 50 // agent-days
-)
 
 // endDays lets a calibration age; after a leap by at most 60 days.
 func endDays(from *int64, to int64, c *score.Calibration) {
 	if *from != 0 {
-		for range min(to-*from, 60) {
+		for range min(to-*from, leapDays) {
 			c.EndDay()
 		}
 	}

@@ -12,34 +12,6 @@ import (
 // the agents of further tenants are held in one tenant that they share, until there is
 // room: they are judged as newcomers are, and a flood of tenants is an alert.
 
-// tenantList is a list of tenants in the order of their last event.
-type tenantList struct{ first, last *tenant }
-
-func (l *tenantList) push(t *tenant) {
-	t.list, t.prev, t.next = l, l.last, nil
-	if l.last != nil {
-		l.last.next = t
-	} else {
-		l.first = t
-	}
-	l.last = t
-}
-
-func (t *tenant) unlink() {
-	l := t.list
-	if t.prev != nil {
-		t.prev.next = t.next
-	} else {
-		l.first = t.next
-	}
-	if t.next != nil {
-		t.next.prev = t.prev
-	} else {
-		l.last = t.prev
-	}
-	t.list, t.prev, t.next = nil, nil, nil
-}
-
 // tenantHeap has the tenant with the most agents first, of two with as many the one that
 // stands first in the list of all.
 type tenantHeap []*tenant
@@ -84,8 +56,8 @@ func (d *Detector) use(t *tenant) {
 	}
 	d.uses++
 	t.used = d.uses
-	t.unlink()
-	l.push(t)
+	unlink(t)
+	push(l, t)
 }
 
 func (d *Detector) addTenant(name string) *tenant {
@@ -96,7 +68,7 @@ func (d *Detector) addTenant(name string) *tenant {
 	t.used = d.uses
 	d.tenants = append(d.tenants, t)
 	d.byName[name] = t
-	d.tenantsIn[0].push(t)
+	push(&d.tenantsIn[0], t)
 	heap.Push(&d.bySize, t)
 	return t
 }
@@ -121,12 +93,12 @@ func (d *Detector) makeRoom() bool {
 }
 
 func (d *Detector) forgetTenant(t *tenant) {
-	for _, l := range []*agentList{&t.newcomers, &t.established} {
+	for _, l := range []*list[agent]{&t.newcomers, &t.established} {
 		for l.first != nil {
 			d.forget(l.first)
 		}
 	}
-	t.unlink()
+	unlink(t)
 	d.groups -= len(t.groups)
 	heap.Remove(&d.bySize, t.heapAt)
 	last := d.tenants[len(d.tenants)-1]
@@ -142,8 +114,8 @@ func (d *Detector) forgetTenant(t *tenant) {
 	}
 }
 
-// lodged is what an agent of a tenant without room is called among those that share one.
-func lodged(tenantID, agentID string) string { return tenantID + "/" + agentID }
+// sharedID is what an agent of a tenant without room is called among those that share one.
+func sharedID(tenantID, agentID string) string { return tenantID + "/" + agentID }
 
 // names are what the agent's tenant and the agent are called outside.
 func (a *agent) names() (tenantID, agentID string) {

@@ -44,20 +44,20 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 	}
 	toolKnown := false
 	for i := range d.items {
-		if known := d.look(a, &d.items[i], session, hour); d.items[i].Kind == baseline.ItemTool {
+		if known := d.lookUp(a, &d.items[i], session, hour); d.items[i].Kind == baseline.ItemTool {
 			toolKnown = known
 		}
 	}
 	if cut := ev.ResourceCount() - len(ev.Resources); cut > 0 && ev.Succeeded() {
 		w.Resources += uint64(cut)
-		if len(d.fresh) > 0 {
+		if len(d.newItems) > 0 {
 			w.NewResources += uint64(cut)
 		}
 	}
 	if ev.Tool != "" && ev.Succeeded() {
 		d.step(a, place, session, toolKnown)
 	}
-	c.Fresh = d.fresh
+	c.NewItems = d.newItems
 }
 
 // gatherRepeated looks up what an event that came before touches and moves by itself. What was
@@ -72,19 +72,19 @@ func (d *Detector) gatherRepeated(a *agent, ev *schemas.Activity, at schemas.Mil
 			continue
 		}
 		r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(a.tenant.clock))
-		d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r)})
+		d.newItems = append(d.newItems, signal.NewItem{Item: *it, Rarity: r, X: signal.Evidence(r)})
 	}
-	c.Fresh = d.fresh
+	c.NewItems = d.newItems
 }
 
 // touch begins the context of an event: what it touches, and what it moves.
 func (d *Detector) touch(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	c, p, peers := &d.ctx, &a.profile, a.group.peers
 	*c = signal.Context{Ev: ev, At: at, Born: a.born, Own: p, Peers: peers, Young: p.Young(int64(at) / hourMillis)}
-	d.items, d.fresh = baseline.AppendItems(d.items[:0], baseline.Touch{
+	d.items, d.newItems = baseline.AppendItems(d.items[:0], baseline.Touch{
 		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources, Attributes: ev.Attributes,
 		Failed: !ev.Succeeded(),
-	}), d.fresh[:0]
+	}), d.newItems[:0]
 	if ev.Tool != "" {
 		c.Tool = peers.Tools.Get(baseline.ToolHash(ev.Tool))
 	}
@@ -103,9 +103,9 @@ func (d *Detector) step(a *agent, place int, session uint64, toolKnown bool) {
 	step, before := n.Runs.Step(place, d.items[0].Hash)
 	taken, first := n.Steps.Use(step), n.First(session, step)
 	if taken && first {
-		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, baseline.Worth{}, 0)
+		n.Learn(c.Peers, baseline.ItemStep, c.Tool, c.Young, baseline.NoveltyWeight{}, 0)
 	}
-	if taken && len(d.fresh) == 0 {
+	if taken && len(d.newItems) == 0 {
 		return
 	}
 	r := n.Rarity(c.Peers, baseline.ItemStep, step, c.Tool, c.Young, int64(a.tenant.clock))
@@ -113,11 +113,11 @@ func (d *Detector) step(a *agent, place int, session uint64, toolKnown bool) {
 	if taken {
 		return
 	}
-	f := signal.Fresh{Item: baseline.Item{Kind: baseline.ItemStep, Hash: step, Name: d.items[0].Name}, Rarity: r}
+	f := signal.NewItem{Item: baseline.Item{Kind: baseline.ItemStep, Hash: step, Name: d.items[0].Name}, Rarity: r}
 	if toolKnown { // that the tool is new says it all
 		f.X = signal.Evidence(r)
 	}
-	d.fresh = append(d.fresh, f)
+	d.newItems = append(d.newItems, f)
 }
 
 func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis, irregular bool) {
@@ -145,8 +145,8 @@ func count(w *baseline.Window, ev *schemas.Activity, at schemas.Millis, irregula
 	}
 }
 
-// look looks one item up: known, or new and how unusual.
-func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64) (known bool) {
+// lookUp looks one item up: known, or new and how unusual.
+func (d *Detector) lookUp(a *agent, it *baseline.Item, session uint64, hour int64) (known bool) {
 	c, n, w := &d.ctx, &a.profile.Novelty, &a.win
 	if it.Kind.Place() {
 		c.LeavesHouse = true
@@ -158,7 +158,7 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64)
 			tally(w, it.Kind)
 		}
 		if !again {
-			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, baseline.Worth{}, 0)
+			n.Learn(c.Peers, it.Kind, c.Tool, c.Young, baseline.NoveltyWeight{}, 0)
 		}
 		return true
 	}
@@ -167,26 +167,24 @@ func (d *Detector) look(a *agent, it *baseline.Item, session uint64, hour int64)
 	}
 	if !n.Pending(it.Hash) {
 		tally(w, it.Kind)
-		switch it.Kind {
-		case baseline.ItemSource, baseline.ItemWrite:
+		switch _, resource, destination := it.Kind.Counted(); {
+		case resource:
 			w.NewResources++
-		case baseline.ItemDestination, baseline.ItemAgent:
+		case destination:
 			w.NewDestinations++
-		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 		}
 	}
 	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(a.tenant.clock))
-	d.fresh = append(d.fresh, signal.Fresh{Item: *it, Rarity: r, X: signal.Evidence(r), Since: schemas.Millis(n.Since(it.Hash))})
+	d.newItems = append(d.newItems, signal.NewItem{Item: *it, Rarity: r, X: signal.Evidence(r), Since: schemas.Millis(n.Since(it.Hash))})
 	return false
 }
 
 func tally(w *baseline.Window, kind baseline.ItemKind) {
-	switch kind {
-	case baseline.ItemTool:
+	switch tool, resource, destination := kind.Counted(); {
+	case tool:
 		w.Tools++
-	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent:
+	case resource || destination:
 		w.Resources++
-	case baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
 	}
 }
 
@@ -194,7 +192,7 @@ func tally(w *baseline.Window, kind baseline.ItemKind) {
 func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis, repeated bool) Verdict {
 	c, w := &d.ctx, &a.win
 	pair, class, p := a.group.pair(a.tenant), classOf(c.Young), a.policy
-	d.ranked, d.moved, d.addedTo, d.again = d.ranked[:0], false, nil, repeated
+	d.ranked, d.moved, d.addedTo, d.repeats = d.ranked[:0], false, nil, repeated
 	switch {
 	case repeated: // counted when it first came
 	case a.episode != nil:
@@ -212,7 +210,7 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis, repe
 			continue
 		}
 		x := s.Score(c)
-		if x <= 0 || p.least != nil && !p.heard(i, s.Observe(c).Observed) {
+		if x <= 0 || p.minimum != nil && !p.reachesMinimum(i, s.Observe(c).Observed) {
 			continue
 		}
 		lambda := d.lambda(pair, i, class, x)
@@ -245,9 +243,6 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis, repe
 	v.Signals = d.contributions()
 	return v
 }
-
-// contributes is the lambda (a day's normal course) from which a signal is named.
-const contributes = 1
 
 func (d *Detector) contributions() []schemas.AlertSignal {
 	d.out = d.out[:0]
@@ -307,38 +302,32 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	c, p, peers, now := &d.ctx, &a.profile, a.group.peers, int64(a.tenant.clock)
 	calm, weight := !a.alerted(), 1.0
 	if !calm {
-		weight = inEpisode
+		weight = baseline.EpisodeWeight
 	}
 	rollout := d.rollout()
 	vouches := p.Novelty.Vouches && ev.Succeeded()
 	var withTool, withStep, withSite, reached bool
-	for i := range d.fresh {
-		switch d.fresh[i].Item.Kind {
-		case baseline.ItemTool:
-			withTool = true
-		case baseline.ItemStep:
-			withStep = true
-		case baseline.ItemSite:
-			reached, withSite = true, true
-		case baseline.ItemDestination, baseline.ItemAgent:
-			reached = true
-		case baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemKinds:
-		}
+	for i := range d.newItems {
+		k := d.newItems[i].Item.Kind
+		withTool = withTool || k == baseline.ItemTool
+		withStep = withStep || k == baseline.ItemStep
+		withSite = withSite || k == baseline.ItemSite
+		reached = reached || k.Place()
 	}
 	if reached && !withTool && calm {
 		peers.Reached(c.StepChance, withStep)
 	}
 	// An event of a thousand new things teaches no more than those that can be on probation.
-	for i := range d.fresh[:min(len(d.fresh), mostLearnt)] {
-		f := &d.fresh[i]
+	for i := range d.newItems[:min(len(d.newItems), mostLearnt)] {
+		f := &d.newItems[i]
 		if p.Novelty.Pending(f.Item.Hash) { // counted when it was first touched
 			continue
 		}
-		worth := p.Novelty.Worth(f.Item.Kind, weight)
-		if f.Rarity.Explained {
-			worth.Peers = 0
+		counted := p.Novelty.Weigh(f.Item.Kind, weight)
+		if f.Rarity.ByRollout {
+			counted.Peers = 0
 		}
-		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, worth, f.Rarity.Peers)
+		p.Novelty.Learn(peers, f.Item.Kind, c.Tool, c.Young, counted, f.Rarity.PeersKnowing)
 		if f.Item.Kind == baseline.ItemStep {
 			p.Novelty.Steps.Add(f.Item.Hash)
 			if !vouches {
@@ -347,7 +336,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 			// An order of calls vouches even where it was alerted on: a new version of the
 			// agents brings one to all of them at once, and no data leaves by it.
 			if !calm {
-				peers.Spread(baseline.ItemStep, f.Item.Hash, false, now)
+				peers.Adopted(baseline.ItemStep, f.Item.Hash, false, now)
 			}
 			peers.Learnt(f.Item.Hash, now)
 			continue
@@ -357,7 +346,7 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 			continue
 		}
 		if withTool || !calm && !withSite && f.Item.Kind == baseline.ItemDestination {
-			peers.Spread(f.Item.Kind, f.Item.Hash, withTool, now)
+			peers.Adopted(f.Item.Kind, f.Item.Hash, withTool, now)
 		}
 		if calm || rollout {
 			peers.Learnt(f.Item.Hash, now)
@@ -370,11 +359,6 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	}
 	a.trail.add(ev.EventID, ev.Tool, resource)
 }
-
-const mostLearnt = 48
-
-// inEpisode is what an agent's acts teach while it is alerted on.
-const inEpisode = 0.1
 
 // learnSizes takes what the event moved.
 func (d *Detector) learnSizes(a *agent, ev *schemas.Activity, weight float64, teaches bool) {
@@ -409,9 +393,9 @@ func (d *Detector) learnSizes(a *agent, ev *schemas.Activity, weight float64, te
 // attacked one by one. (Where a tool that is known sends data is the attacker's
 // choice; in an episode that is never vouched for.)
 func (d *Detector) rollout() bool {
-	for i := range d.fresh {
-		f := &d.fresh[i]
-		if f.Item.Kind == baseline.ItemTool && 2*f.Rarity.Peers < d.ctx.Peers.Vouching {
+	for i := range d.newItems {
+		f := &d.newItems[i]
+		if f.Item.Kind == baseline.ItemTool && 2*f.Rarity.PeersKnowing < d.ctx.Peers.Vouching {
 			return true
 		}
 	}
@@ -419,9 +403,9 @@ func (d *Detector) rollout() bool {
 }
 
 // lambda is what evidence x of signal i is worth.
-func (d *Detector) lambda(p score.Pair, i, class int, x float64) float64 {
-	if info := &d.infos[i]; info.Nominal {
-		return score.Nominal(x, info.Blocks)
+func (d *Detector) lambda(p score.Pair, i int, class score.Maturity, x float64) float64 {
+	if info := &d.infos[i]; info.Uncalibrated {
+		return score.Nominal(x, info.TestsPerDay)
 	}
-	return p.Signal(i, class, x, d.infos[i].Blocks)
+	return p.Signal(i, class, x, d.infos[i].TestsPerDay)
 }

@@ -8,37 +8,31 @@ import "github.com/plumbline-sec/plumbline/schemas"
 // of those days at work without an alert. An agent that was never alerted on then brings
 // what it has come to know.
 
-// vouchDays is the age that makes a peer, vouchLived on how many days it was at work.
-const (
-	vouchDays  = 7
-	vouchLived = 3
-)
-
-// live notes that an agent is active on the day of its tenant's clock.
-func (a *agent) live() {
+// noteActiveDay notes that an agent is active on the day of its tenant's clock.
+func (a *agent) noteActiveDay() {
 	day := int64(a.tenant.clock) / dayMillis
-	if day != a.livedDay && !a.alerted() {
-		a.livedDay = day
-		a.lived++
+	if day != a.lastCalmDay && !a.alerted() {
+		a.lastCalmDay = day
+		a.calmDays++
 	}
 	n := &a.profile.Novelty
 	if n.Vouches || !a.isPeer(day) {
 		return
 	}
 	a.vouch()
-	if a.lived > 1 && a.opened == 0 {
+	if a.calmDays > 1 && a.opened == 0 {
 		n.Known.Each(func(item uint64) { a.group.peers.Learnt(item, int64(a.tenant.clock)) })
 	}
 }
 
 // isPeer reports whether an agent has been in its group for long enough.
-func (a *agent) isPeer(day int64) bool { return a.settledIn(day, a.group.came) }
+func (a *agent) isPeer(day int64) bool { return a.settledIn(day, a.group.firstDay) }
 
 // settledIn reports whether the agent has been there for long enough, among those that
 // began to come on some day.
 func (a *agent) settledIn(day, began int64) bool {
 	all := day - began
-	return 2*(day-a.came) >= min(2*vouchDays, all) && int64(a.lived) >= min(vouchLived, 1+all/3)
+	return 2*(day-a.firstDay) >= min(2*vouchDays, all) && int64(a.calmDays) >= min(vouchLived, 1+all/3)
 }
 
 func (a *agent) vouch() {
@@ -46,8 +40,8 @@ func (a *agent) vouch() {
 	a.group.peers.Vouching++
 }
 
-// leave ends an agent's part in its group.
-func (a *agent) leave() {
+// stopVouching ends an agent's part in its group.
+func (a *agent) stopVouching() {
 	if a.profile.Novelty.Vouches {
 		a.profile.Novelty.Vouches = false
 		a.group.peers.Vouching--
@@ -56,18 +50,14 @@ func (a *agent) leave() {
 
 // join moves an agent to another peer group.
 func (d *Detector) join(a *agent, g *group) {
-	a.leave()
+	a.stopVouching()
 	g.agents++
-	d.quit(a)
+	d.leaveGroup(a)
 	a.group = g
-	g.came = min(g.came, a.came)
+	g.firstDay = min(g.firstDay, a.firstDay)
 	a.policy = d.policyOf(a)
 	a.tenant.advance(g)
 }
-
-// moveDays is for how many days an agent that has lived in a group has to name another
-// one to be held against that one's agents: the peers are not a thing to be picked.
-const moveDays = 3
 
 // regroup takes the peer group that an agent's event names.
 func (d *Detector) regroup(a *agent, name string) {
@@ -78,7 +68,7 @@ func (d *Detector) regroup(a *agent, name string) {
 		a.claim, a.claimed = "", 0
 		return
 	}
-	if a.lived > moveDays {
+	if a.calmDays > moveDays {
 		if day := int64(a.tenant.clock) / dayMillis; a.claim != short(name) || day != a.claimDay {
 			if a.claim != short(name) {
 				a.claim, a.claimed = short(name), 0

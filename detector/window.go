@@ -13,14 +13,14 @@ func (d *Detector) closeWindows(t *tenant) {
 	putOff := 0
 	for range closesPerEvent {
 		a := t.windows.front()
-		if a == nil || a.due > t.clock && !t.over(a.win.Hour) {
+		if a == nil || a.due > t.clock && !t.hourClosed(a.win.Hour) {
 			return
 		}
 		t.windows.pop()
 		d.cutting.change(a)
 		if a.due > t.clock {
 			// A window in the past that still gets events holds nobody up: it goes behind.
-			d.stand(a)
+			d.queueWindow(a)
 			if putOff++; putOff == 2 {
 				return
 			}
@@ -64,7 +64,7 @@ func (d *Detector) enter(a *agent, ev *schemas.Activity, at schemas.Millis) (whe
 	// A window in the past, of who loads a history or brings what was held back, stays
 	// open for a while behind its last event.
 	a.due = max(a.due, schemas.Millis((hour+1)*hourMillis+grace))
-	if t.over(hour) {
+	if t.hourClosed(hour) {
 		a.due = max(a.due, t.clock+grace)
 	}
 	return at, behind
@@ -73,19 +73,13 @@ func (d *Detector) enter(a *agent, ev *schemas.Activity, at schemas.Millis) (whe
 // Where many of a group send late in the same hour it is their source that brings what
 // it held back: then being late says nothing. (That they all send so much at once does.) Only
 // agents whose word counts are many, and only those that are late enough to be told of.
-const (
-	lateBy     = 10 * 60 * 1000 // milliseconds
-	lateLeast  = signal.MinLate // events that make an agent late
-	lateOthers = 3              // late peers, where they are a fifth of those at work
-)
-
 // lateTogether reports whether more of the group than the agent a are late.
 func (g *group) lateTogether(a *agent) bool {
 	others := g.late
 	if a.isLate() {
 		others--
 	}
-	return others >= lateOthers && 5*others >= g.active
+	return others >= lateOthers && othersPart*others >= g.active
 }
 
 // isLate reports whether the agent counts as late among its peers.
@@ -96,7 +90,7 @@ func (a *agent) isLate() bool {
 func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
 	a.endSilence()
 	d.regroup(a, ev.PeerGroup)
-	a.live()
+	a.noteActiveDay()
 	a.catchUp(hour)
 	p := &a.profile
 	if day := hour / 24; p.Days == 0 || day != p.Day {
@@ -105,15 +99,15 @@ func (d *Detector) openWindow(a *agent, ev *schemas.Activity, hour int64) {
 	a.win = newWindow(a, hour)
 	a.due = schemas.Millis((hour+1)*hourMillis + grace)
 	a.group.active++
-	d.stand(a)
+	d.queueWindow(a)
 }
 
-// stand puts an agent with an open window behind all others of its tenant.
-func (d *Detector) stand(a *agent) {
+// queueWindow puts an agent with an open window behind all others of its tenant.
+func (d *Detector) queueWindow(a *agent) {
 	d.touches++
 	a.touched = d.touches
-	a.unlink()
-	a.listOf().push(a)
+	unlink(a)
+	push(a.listOf(), a)
 	a.tenant.windows.push(a)
 }
 
@@ -127,7 +121,7 @@ func (d *Detector) turnDay(a *agent, day int64) {
 		}
 	}
 	p.Begin(a.group.peers, day-p.Day)
-	a.alarms *= float32(math.Exp2(-float64(max(day-p.Day, 0)) / score.HalfLife))
+	a.fadedEpisodes *= float32(score.Remaining(max(day-p.Day, 0)))
 	p.Day, p.Counted = day, 0
 	a.seen.Settle(&d.room)
 	a.dayFused = noFused
@@ -148,11 +142,11 @@ func (d *Detector) expose(a *agent, hour int64, hours uint8) {
 	a.tenant.calibration.Expose(class, days)
 }
 
-func classOf(young bool) int {
+func classOf(young bool) score.Maturity {
 	if young {
-		return 0
+		return score.Young
 	}
-	return 1
+	return score.Mature
 }
 
 // closeWindow scores, emits and learns the agent's open hour.
@@ -183,7 +177,7 @@ func (d *Detector) record(a *agent, young bool) {
 	if w.InEpisode {
 		return
 	}
-	weight := a.tenant.trust(w.Surprise, a.policy.budget) / a.again()
+	weight := a.tenant.calibrationWeight(w.Surprise, a.policy.budget) / a.repetitions()
 	g, t := a.group.calibration, a.tenant.calibration
 	for i := range d.signals {
 		from, to := 0.0, float64(w.Max[i])
@@ -199,14 +193,14 @@ func (d *Detector) record(a *agent, young bool) {
 	a.dayFused = max(a.dayFused, w.Fused)
 }
 
-// again is by how much less the hour of an alert says of the agent's group: whoever is
+// repetitions is by how much less the hour of an alert says of the agent's group: whoever is
 // alerted on over and over would make it usual for all.
-func (a *agent) again() float64 {
+func (a *agent) repetitions() float64 {
 	switch {
 	case a.episode != nil:
 		// What the budget grants an agent in that time, twice, is no repetition.
-		granted := math.Floor(2 * a.policy.budget.Alerts * score.HalfLife / math.Ln2)
-		return max(1, float64(a.alarms)-granted)
+		granted := math.Floor(grantedTimes * a.policy.budget.Alerts * score.HalfLife / math.Ln2)
+		return max(1, float64(a.fadedEpisodes)-granted)
 	case a.folded():
 		return max(1, float64(a.tenant.swarm.crowd))
 	}
@@ -231,7 +225,11 @@ func (d *Detector) describe(a *agent, c *signal.Context) *schemas.Window {
 		if !a.policy.fuse.On(i) {
 			continue
 		}
-		det, ok := s.Close(c)
+		hourly, ok := s.(signal.Hourly)
+		if !ok {
+			continue
+		}
+		det, ok := hourly.Close(c)
 		if !ok {
 			continue
 		}

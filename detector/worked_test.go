@@ -119,7 +119,7 @@ func TestTheReadmeHasASectionForEverySignal(t *testing.T) {
 		require.True(t, ok, info.Name)
 		section, _, _ = strings.Cut(section, "\n##")
 		for _, want := range []string{
-			"**Counts.** ", "**Formula.** ", "**Speaks.** ", "**Can't see.** ", "`signal/" + info.File + "`", fmt.Sprintf(" Weight %g.", info.Share), "**Unit.** ",
+			"**Counts.** ", "**Formula.** ", "**Speaks.** ", "**Can't see.** ", "`signal/" + info.File + "`", fmt.Sprintf(" Weight %g.", info.Weight), "**Unit.** ",
 		} {
 			require.Contains(t, section, want, info.Name)
 		}

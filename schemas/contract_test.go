@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -84,11 +85,7 @@ func FuzzParseOrigin(f *testing.F) {
 	})
 }
 
-var signals = []string{
-	schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence, schemas.SignalBytesSent,
-	schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource, schemas.SignalNewDestination,
-	schemas.SignalResourceBreadth, schemas.SignalToolSequence, schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood, "metric:x",
-}
+var signals = append(signal.Names(), schemas.SignalMetric+"x")
 
 func signalsOf(names ...string) (list []schemas.AlertSignal) {
 	for _, n := range names {

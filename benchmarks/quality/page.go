@@ -217,7 +217,7 @@ func writeAblation(b *strings.Builder, o options, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range append([]string{""}, signalNames()...) {
+	for _, s := range append([]string{""}, signal.Names()...) {
 		r := base
 		if s != "" {
 			if r, err = run(s); err != nil {
@@ -243,13 +243,6 @@ func writeAblation(b *strings.Builder, o options, progress io.Writer) error {
 		fmt.Fprintf(b, "| %s | %d of %d | %.2f | %s | %s |\n", name, found, all, r.Honest.All.ratio(r.Budget), strings.Join(less, ", "), strings.Join(more, ", "))
 	}
 	return nil
-}
-
-func signalNames() (out []string) {
-	for _, s := range signal.All() {
-		out = append(out, s.Info().Name)
-	}
-	return out
 }
 
 // writeTimeline draws an attacked agent's hours.

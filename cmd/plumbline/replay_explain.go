@@ -133,9 +133,9 @@ func (p *ladderPrinter) signal(number int, r *detector.Rung, l *detector.Ladder)
 	p.look.fact(p.w, "in words", escaped("it "+r.Text))
 	p.step(detector.StepTail, fmt.Sprintf("%.2f decades, %s. Formula: %s (%s)", r.X, oneIn(r.X), r.Model, r.Source))
 	if r.Believed {
-		p.step(detector.StepCalibrated, rate(r.Lambda)+": the model is believed as it is, "+perDay(r.Blocks))
+		p.step(detector.StepCalibrated, rate(r.Lambda)+": the model is believed as it is, "+perDay(r.TestsPerDay))
 	} else {
-		p.step(detector.StepCalibrated, fmt.Sprintf("%s. By the model alone %.3g (%s). %s", rate(r.Lambda), r.Nominal, perDay(r.Blocks), behind(&r.Exposure, l)))
+		p.step(detector.StepCalibrated, fmt.Sprintf("%s. By the model alone %.3g (%s). %s", rate(r.Lambda), r.Nominal, perDay(r.TestsPerDay), behind(&r.Exposure, l)))
 	}
 	p.step(detector.StepShare, fmt.Sprintf("%.2g %% of the budget: %.2f decades less %.2f for its part leave %.2f",
 		100*r.Share, -math.Log10(r.Lambda), -math.Log10(r.Share), r.Evidence))

@@ -40,7 +40,7 @@ func TestHashesOfSimilarNamesDoNotMeet(t *testing.T) {
 
 func TestAKnownSetAgreesWithAMapUntilItIsFull(t *testing.T) {
 	rng := seeded.Rand(t)
-	var k baseline.Known
+	var k baseline.ItemSet
 	exact := map[uint64]bool{}
 	for range 20_000 {
 		h := baseline.Mix(uint64(rng.IntN(baseline.MaxKnown)) + 1)
@@ -53,7 +53,7 @@ func TestAKnownSetAgreesWithAMapUntilItIsFull(t *testing.T) {
 }
 
 func TestAFloodOfNewNamesPushesOutItselfAndNotWhatIsInUse(t *testing.T) {
-	var k baseline.Known
+	var k baseline.ItemSet
 	for i := range uint64(100) {
 		k.Add(baseline.Mix(i+1), 10)
 	}
@@ -76,7 +76,7 @@ func TestAFloodOfNewNamesPushesOutItselfAndNotWhatIsInUse(t *testing.T) {
 
 func TestAKnownSetSurvivesRandomUseAgainstItsRecord(t *testing.T) {
 	rng := seeded.Rand(t)
-	var k baseline.Known
+	var k baseline.ItemSet
 	for i := range 5000 {
 		h := baseline.Mix(uint64(rng.IntN(600)) + 1)
 		if known, _ := k.Use(h, int64(i/50)); !known {
@@ -85,7 +85,7 @@ func TestAKnownSetSurvivesRandomUseAgainstItsRecord(t *testing.T) {
 		if i%500 == 0 {
 			e := wire.Encoder(nil)
 			k.Code(e)
-			var back baseline.Known
+			var back baseline.ItemSet
 			d := wire.Decoder(e.Bytes())
 			back.Code(d)
 			require.NoError(t, d.Err())
@@ -148,7 +148,7 @@ func TestARateLearnsTheShapeOfTheDay(t *testing.T) {
 			// Five standard errors of 36 days, which is what 42 fading ones are worth, and a
 			// tenth that the prior and the other factors take.
 			require.InEpsilon(t, shape(h), a.Mu, 0.1+5/math.Sqrt(36*shape(h)), "hour %d", h)
-			require.Less(t, a.Over, 0.6, "hour %d", h)
+			require.Less(t, a.Overdispersion, 0.6, "hour %d", h)
 			mean[h] += a.Mu / agents
 		}
 	}
@@ -161,7 +161,7 @@ func TestASteadyRateIsHeldTight(t *testing.T) {
 	r, p := hours(24*28, func(h int) float64 { return 20 + float64(h%3) - 1 })
 	a := r.At(p, 24*28+3)
 	require.InEpsilon(t, 20, a.Mu, 0.06)
-	require.Less(t, a.Mu+a.Over*a.Mu*a.Mu, 12.0, "its variance is below Poisson's")
+	require.Less(t, a.Mu+a.Overdispersion*a.Mu*a.Mu, 12.0, "its variance is below Poisson's")
 }
 
 func TestOverDispersionIsFound(t *testing.T) {
@@ -176,7 +176,7 @@ func TestOverDispersionIsFound(t *testing.T) {
 		return math.Max(0, math.Round(mu+math.Sqrt(mu)*rng.NormFloat64()))
 	})
 	a := r.At(p, 24*60)
-	require.InDelta(t, phi, a.Over, 0.3)
+	require.InDelta(t, phi, a.Overdispersion, 0.3)
 }
 
 func TestOneHugeHourMovesARateByABoundedStep(t *testing.T) {
@@ -185,7 +185,7 @@ func TestOneHugeHourMovesARateByABoundedStep(t *testing.T) {
 	r.Learn(p, before, 24*21, 20_000, false)
 	after := r.At(p, 24*21)
 	require.Less(t, after.Mu, before.Mu*1.3)
-	require.Less(t, after.Over, 0.5)
+	require.Less(t, after.Overdispersion, 0.5)
 	inEpisode, p2 := hours(24*21, func(int) float64 { return 20 })
 	inEpisode.Learn(p2, before, 24*21, 20_000, true)
 	require.Less(t, inEpisode.At(p2, 24*21).Mu-before.Mu, after.Mu-before.Mu, "in an episode it counts less")
@@ -220,7 +220,7 @@ func TestPeersAreThePriorOfANewAgent(t *testing.T) {
 	var newborn baseline.Rate
 	a := newborn.At(&p, 5)
 	require.InEpsilon(t, 13.5, a.Mu, 0.3)
-	require.Less(t, a.Over, 2.0)
+	require.Less(t, a.Overdispersion, 2.0)
 }
 
 func TestAVolumeLearnsItsSizesAndOneHugeCallDoesNotWidenTheBand(t *testing.T) {
@@ -317,7 +317,7 @@ func TestWhatPeersKnowMakesANewItemLessRare(t *testing.T) {
 	require.InDelta(t, unknown.PerDay, n.Rarity(g, baseline.ItemDestination, item, nil, false, 0).PerDay, 0, "on probation for peers too")
 	g.Advance(baseline.Probation + 10)
 	known := n.Rarity(g, baseline.ItemDestination, item, nil, false, 0)
-	require.Equal(t, 10, known.Peers)
+	require.Equal(t, 10, known.PeersKnowing)
 	require.Greater(t, known.PerDay, unknown.PerDay)
 }
 
@@ -361,7 +361,7 @@ func TestANightlyRunOfTheSameSizeHasNoSpread(t *testing.T) {
 	}
 	a := r.At(&prior, 14*24+2)
 	require.InDelta(t, 520, a.Mu, 130)
-	require.Less(t, a.Over, 0.5)
+	require.Less(t, a.Overdispersion, 0.5)
 }
 
 func TestAWeekdayThatIsHardlyWorkedMayStillBeEmpty(t *testing.T) {
@@ -378,7 +378,7 @@ func TestAWeekdayThatIsHardlyWorkedMayStillBeEmpty(t *testing.T) {
 	thursday, saturday := int64(28*24+10), int64(30*24+10)
 	mu, over, day := r.Idles(&prior, thursday)
 	require.InDelta(t, 40, mu, 6)
-	require.InDelta(t, r.At(&prior, thursday).Over, over, 0.05)
+	require.InDelta(t, r.At(&prior, thursday).Overdispersion, over, 0.05)
 	require.Less(t, day, 0.05)
 	few, rest, doubt := r.Idles(&prior, saturday)
 	require.Less(t, few, 4.0)
@@ -410,7 +410,7 @@ func TestToActSeldomIsNoEvidence(t *testing.T) {
 	g := baseline.NewPeers(baseline.NewPeers(nil))
 	var n baseline.Novelty
 	for range 40 { // one incidence a day
-		n.Learn(g, baseline.ItemDestination, nil, false, baseline.Worth{}, 0)
+		n.Learn(g, baseline.ItemDestination, nil, false, baseline.NoveltyWeight{}, 0)
 		n.Day(1)
 		g.Novelty.Day()
 	}

@@ -18,48 +18,45 @@ type Breadth struct {
 
 // At returns the expected number of first-seen resources in an active hour and
 // the relative variance beyond Poisson; a mean of 0: nothing is known yet.
-func (b *Breadth) At(p *BreadthPrior, young bool) (mean, over float64) {
-	const worth = 12 // hours
-	g := &p[class(young)]
-	if g.n < worth {
-		g = &p[class(true)]
+func (b *Breadth) At(p *BreadthPrior, young bool) (mean, overdispersion float64) {
+	g := &p[maturityClass(young)]
+	if g.n < breadthPseudoHours {
+		g = &p[maturityClass(true)]
 	}
-	if g.n < worth && b.n < worth {
+	if g.n < breadthPseudoHours && b.n < breadthPseudoHours {
 		return 0, 0
 	}
-	prior, over := 2.0, 2.0
+	prior, overdispersion := breadthStart, breadthStart
 	if g.n > 0 {
-		prior = (g.sum + 4) / (g.n + 2)
+		prior = (g.sum + breadthStart*breadthStartHours) / (g.n + breadthStartHours)
 		variance := g.sum2/g.n - sq(g.sum/g.n)
-		over = bound((variance-prior)/sq(prior), 0.5, 20)
+		overdispersion = bound((variance-prior)/sq(prior), minBreadthOver, maxBreadthOver)
 	}
 	n := float64(b.n)
-	mean = (float64(n*float64(b.mean)) + float64(worth*prior)) / (n + worth)
+	mean = (float64(n*float64(b.mean)) + float64(breadthPseudoHours*prior)) / (n + breadthPseudoHours)
 	if own := float64(b.mean); own > 0 {
 		// One who does all of it in one hour of the day is not the others.
-		apart := bound((float64(b.square)-sq(own)-own)/sq(own), 0, 60)
-		over = (float64(n*apart) + float64(ownSpread*over)) / (n + ownSpread)
+		apart := bound((float64(b.square)-sq(own)-own)/sq(own), 0, maxOwnBreadthOver)
+		overdispersion = (float64(n*apart) + float64(breadthOwnHours*overdispersion)) / (n + breadthOwnHours)
 	}
-	return max(mean, 0.05), max(over, 0.5)
+	return max(mean, minBreadth), max(overdispersion, minBreadthOver)
 }
-
-const ownSpread = 100 // hours after which an agent's own spread counts as much as its peers'
 
 // Learn takes one closed hour (hours since 1970).
 func (b *Breadth) Learn(p *BreadthPrior, young bool, hour int64, count, weight float64) {
-	mean, over := b.At(p, young)
+	mean, overdispersion := b.At(p, young)
 	x := count
 	if mean > 0 {
-		x = min(count, mean+float64(clip*math.Sqrt(mean+float64(over*mean*mean))))
+		x = min(count, mean+float64(clipSigmas*math.Sqrt(CountVariance(mean, overdispersion))))
 		if (x < count || weight < 1) && count > mean && b.again(int32(hour/24)) {
 			x, weight = count, 1
 		}
 	}
-	n := min(float64(b.n)+weight, 500)
+	n := min(float64(b.n)+weight, breadthMemory)
 	b.mean = float32(float64(b.mean) + float64(weight/n*(x-float64(b.mean))))
 	b.square = float32(float64(b.square) + float64(weight/n*(sq(x)-float64(b.square))))
 	b.n = float32(n)
-	g := &p[class(young)]
+	g := &p[maturityClass(young)]
 	g.n += weight
 	g.sum += float64(weight * x)
 	g.sum2 += float64(weight * x * x)
@@ -71,12 +68,12 @@ func (b *Breadth) again(day int32) bool {
 	switch day - b.day {
 	case 0:
 	case 1:
-		b.streak = min(b.streak+1, routine)
+		b.streak = min(b.streak+1, scheduleDays)
 	default:
 		b.streak = 0
 	}
 	b.day = day
-	return b.streak >= routine
+	return b.streak >= scheduleDays
 }
 
 // Hours is the weight of the agent's own hours.
@@ -107,9 +104,7 @@ type BreadthPrior [2]struct{ n, sum, sum2 float64 }
 // EndDay lets the evidence age by a day.
 func (p *BreadthPrior) EndDay() {
 	for i := range p {
-		p[i].n *= 0.95
-		p[i].sum *= 0.95
-		p[i].sum2 *= 0.95
+		fadeDay(&p[i].n, &p[i].sum, &p[i].sum2)
 	}
 }
 

@@ -21,39 +21,37 @@ func (o *offset) learn(size float64) {
 	if size == 0 {
 		return
 	}
-	o.n = min(o.n+1, 1024)
+	o.n = min(o.n+1, toolMemory)
 	d := size - float64(o.mean)
 	if o.n > 1 {
-		d = min(max(d, -clip), clip)
+		d = min(max(d, -clipSigmas), clipSigmas)
 	}
 	o.mean = float32(float64(o.mean) + d/float64(o.n))
 }
 
-// What a call moves, on the scale of Size, before anything is known: a KiB sent, four
-// received.
+// What a call moves, on the scale of Size, before anything is known.
 var (
-	statedSent     = Size(1 << 10)
-	statedReceived = Size(4 << 10)
+	statedSent     = Size(statedSentBytes)
+	statedReceived = Size(statedRecvBytes)
 )
 
-// Offsets returns what a call of tool t (nil: unknown) is worth, sent and received:
+// Offsets returns what a call of tool t (nil: unknown) usually has, sent and received:
 // its mean size among the peers, shrunk to that of all their tools, that to all of the
 // fleet's, and that to what is stated.
 func (ts *Tools) Offsets(t *Tool) (sent, received float64) {
 	sent, received = statedSent, statedReceived
 	if ts.fleet != nil {
-		sent, received = ts.fleet.all.sent.over(sent), ts.fleet.all.received.over(received)
+		sent, received = ts.fleet.all.sent.shrunk(sent), ts.fleet.all.received.shrunk(received)
 	}
-	sent, received = ts.all.sent.over(sent), ts.all.received.over(received)
+	sent, received = ts.all.sent.shrunk(sent), ts.all.received.shrunk(received)
 	if t != nil {
-		sent, received = t.sent.over(sent), t.received.over(received)
+		sent, received = t.sent.shrunk(sent), t.received.shrunk(received)
 	}
 	return sent, received
 }
 
-func (o *offset) over(all float64) float64 {
-	const worth = 2 // calls
-	return (float64(o.n*o.mean) + float64(worth*all)) / (float64(o.n) + worth)
+func (o *offset) shrunk(prior float64) float64 {
+	return (float64(o.n*o.mean) + float64(toolPseudoCalls*prior)) / (float64(o.n) + toolPseudoCalls)
 }
 
 // Learn takes one call of tool t (nil: there is no room for it), and its sizes.
@@ -98,7 +96,7 @@ func (ts *Tools) Touch(h uint64) *Tool {
 		return &ts.list[len(ts.list)-1]
 	}
 	for i := range ts.list {
-		if ts.list[i].calls < 2 {
+		if ts.list[i].calls < minToolCalls {
 			delete(ts.index, ts.list[i].hash)
 			ts.index[h] = int32(i)
 			ts.list[i] = Tool{hash: h}
@@ -132,9 +130,7 @@ func (ts *Tools) Code(c *wire.Coder) {
 			ts.list, ts.index = make([]Tool, n), make(map[uint64]int32, n)
 		}
 	}
-	c.In("all")
-	ts.all.code(c)
-	c.Out()
+	c.Scope("all", ts.all.code)
 	c.In("list")
 	for i := range ts.list {
 		e := &ts.list[i]

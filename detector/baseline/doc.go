@@ -17,40 +17,42 @@ package baseline
 
 import "math"
 
-// Half-lives of what is remembered, in hours.
-const (
-	HalfLifeLevel   = 14 * 24
-	HalfLifeHour    = 21 * 24
-	HalfLifeWeekday = 42 * 24
-	halfLifeVolume  = 14 * 24
-	halfLifeNovelty = 28 * 24
-	halfLifeBreadth = 14 * 24
-	halfLifeLong    = 12
-)
-
 // Decay returns what is left of a weight after hours with the given half-life.
-func Decay(hours int64, halfLife float64) float64 {
+func Decay(hours int64, halfLife HalfLife) float64 {
 	if hours <= 0 {
 		return 1
 	}
 	if hours == 1 {
-		switch halfLife {
-		case 14 * 24:
-			return fade14
-		case 21 * 24:
-			return fade21
-		case 42 * 24:
-			return fade42
+		switch float64(halfLife) {
+		case float64(HalfLifeLevel):
+			return fadeLevel
+		case float64(HalfLifeHour):
+			return fadeHour
+		case float64(HalfLifeWeekday):
+			return fadeWeekday
 		}
 	}
-	return math.Exp2(-float64(hours) / halfLife)
+	return math.Exp2(-float64(hours) / float64(halfLife))
 }
 
 func sq(x float64) float64 { return float64(x * x) }
 
+// fadeDay lets the sums of a group age by a day.
+func fadeDay(sums ...*float64) {
+	for _, s := range sums {
+		*s *= priorDailyFade
+	}
+}
+
+// CountVariance is the variance of an overdispersed count: negative binomial.
+func CountVariance(mu, overdispersion float64) float64 {
+	return mu + float64(overdispersion*mu*mu)
+}
+
 // An hour's decay is wanted at every closed window: worked out once.
 var (
-	fade14 = math.Exp2(-1.0 / (14 * 24))
-	fade21 = math.Exp2(-1.0 / (21 * 24))
-	fade42 = math.Exp2(-1.0 / (42 * 24))
+	fadeLevel   = math.Exp2(-1 / float64(HalfLifeLevel))
+	fadeHour    = math.Exp2(-1 / float64(HalfLifeHour))
+	fadeWeekday = math.Exp2(-1 / float64(HalfLifeWeekday))
+	fadeLong    = math.Exp2(-1 / float64(halfLifeLong))
 )

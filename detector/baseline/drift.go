@@ -19,7 +19,7 @@ import (
 // one hour it does in the next. Counts are compared by the hour and weekday factors
 // of Rate over their mean: like its level, they follow what grows. How much days vary
 // is taken from one to the next (von Neumann 1941): around a mean, a rise would pass
-// for spread.
+// for variance.
 type Drift struct {
 	// The 24 hours under way: how many, what was counted, the sum of the factors.
 	hours         uint8
@@ -29,29 +29,18 @@ type Drift struct {
 	last   float32 // the day before, on the scale of level
 	days   float32 // behind level, at most driftDays
 	level  float32 // calls an hour of a factor of 1
-	spread float32 // sum of the days' squared relative deviations beyond Poisson, faded
+	excess float32 // sum of the days' squared relative deviations beyond Poisson, faded
 	weight float32 // of them
 	ref    float32 // U, on the scale of level; 0: too early
 	sum    float32
 }
-
-const (
-	driftFrom   = 10   // days before there is a reference
-	driftDays   = 20   // the level's memory, days
-	driftMost   = 30   // the sum ends here: what is over can be seen to be over
-	driftGrowth = 1.01 // of the reference, a day
-	driftRise   = 1.6
-	driftSpread = 0.08 // what a day's relative variance is taken for
-	driftWorth  = 4    // at first, days
-	driftIdle   = 48   // hours of an agent's life that are not counted
-)
 
 // Sum is the evidence, natural logarithms.
 func (d *Drift) Sum() float64 { return float64(d.sum) }
 
 // At returns what the reference and the last days say of an hour.
 func (d *Drift) At(a RateAt) (reference, level float64) {
-	share := a.share / max(float64(d.mean), minMu)
+	share := a.seasonal / max(float64(d.mean), minMu)
 	return float64(d.ref) * share, float64(d.level) * share
 }
 
@@ -60,8 +49,8 @@ func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 	if float64(r.Hours) < driftIdle || a.Mu <= 0 {
 		return
 	}
-	d.count += float32(min(x, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(max(a.Over, 0)*a.Mu*a.Mu)))))
-	d.shares += float32(a.share)
+	d.count += float32(min(x, a.Mu+float64(clipSigmas*math.Sqrt(CountVariance(a.Mu, max(a.Overdispersion, 0))))))
+	d.shares += float32(a.seasonal)
 	if d.hours++; d.hours == 24 {
 		d.mean = float32(max(r.meanFactor(p), minMu))
 		d.day(float64(d.count), float64(d.shares/d.mean))
@@ -71,17 +60,16 @@ func (d *Drift) learn(r *Rate, p *RatePrior, a RateAt, x float64) {
 
 // day takes 24 hours.
 func (d *Drift) day(x, shares float64) {
-	over := (float64(d.spread) + float64(driftWorth*driftSpread)) / (float64(d.weight) + driftWorth)
-	over = max(over, 0.005)
+	overdispersion := (float64(d.excess) + float64(driftPseudoDays*driftVar)) / (float64(d.weight) + driftPseudoDays)
+	overdispersion = max(overdispersion, driftMinVar)
 	q, level := x/shares, max(float64(d.level), minMu)
 	w := min(shares/24, 1) // a day off counts for little
 	if d.days > 0 {
-		noise := over + 1/(level*shares)
-		e := min(sq((q-float64(d.last))/level)/2, 4*noise)
-		const fade = 0.97
-		d.spread = float32(float64(d.spread)*fade + float64(w*(e-1/(level*shares))))
-		d.weight = float32(float64(d.weight)*fade + w)
-		q = min(q, level*(1+float64(3*math.Sqrt(noise))))
+		noise := overdispersion + 1/(level*shares)
+		e := min(sq((q-float64(d.last))/level)/2, driftClipVars*noise)
+		d.excess = float32(float64(d.excess)*driftFade + float64(w*(e-1/(level*shares))))
+		d.weight = float32(float64(d.weight)*driftFade + w)
+		q = min(q, level*(1+float64(driftClipSigmas*math.Sqrt(noise))))
 	}
 	d.last += float32(float64(w * (q - float64(d.last))))
 	d.days = float32(min(float64(d.days)+w, driftDays))
@@ -91,11 +79,11 @@ func (d *Drift) day(x, shares float64) {
 	}
 	m := float64(d.ref) * shares
 	if d.ref > 0 && m > 0 {
-		size := 1 / over
+		size := 1 / overdispersion
 		step := float64(x*math.Log(driftRise)) + float64((x+size)*math.Log((m+size)/(driftRise*m+size)))
 		d.sum = float32(min(max(float64(d.sum)+step, 0), driftMost))
 	}
-	top := float64(d.level) * (1 + float64(2*math.Sqrt(over/float64(d.days))))
+	top := float64(d.level) * (1 + float64(driftRefSigmas*math.Sqrt(overdispersion/float64(d.days))))
 	if d.ref == 0 {
 		d.ref = float32(top)
 	}
@@ -110,7 +98,7 @@ func (d *Drift) settle(r *Rate, a RateAt) {
 		return
 	}
 	seen, mean, _ := r.Long(a, a.Mu)
-	d.level = float32(max(float64(d.level), a.Mu/a.share*float64(d.mean)*max(1, seen/mean)))
+	d.level = float32(max(float64(d.level), a.Mu/a.seasonal*float64(d.mean)*max(1, seen/mean)))
 	d.ref = d.level
 }
 
@@ -120,7 +108,7 @@ func (d *Drift) code(c *wire.Coder) {
 	c.F32("shares", &d.shares)
 	c.F32("days", &d.days)
 	c.F32("level", &d.level)
-	c.F32("spread", &d.spread)
+	c.F32("excess", &d.excess)
 	c.F32("weight", &d.weight)
 	c.F32("ref", &d.ref)
 	c.F32("sum", &d.sum)

@@ -32,15 +32,6 @@ func (f *factor) code(c *wire.Coder) {
 	}
 }
 
-func codeFactors(c *wire.Coder, name string, of []factor) {
-	c.In(name)
-	for i := range of {
-		c.At(i)
-		of[i].code(c)
-	}
-	c.Out()
-}
-
 // prior is the distribution of one factor over the agents of a group: mean and
 // relative variance, one step of expectation maximisation each day.
 type prior struct{ mean, relVar float64 }
@@ -69,15 +60,6 @@ func (m *moments) code(c *wire.Coder) {
 	}
 }
 
-func codeMoments(c *wire.Coder, name string, of []moments) {
-	c.In(name)
-	for i := range of {
-		c.At(i)
-		of[i].code(c)
-	}
-	c.Out()
-}
-
 // rateMoments are those of a rate.
 type rateMoments struct {
 	level         moments
@@ -88,11 +70,9 @@ type rateMoments struct {
 }
 
 func (m *rateMoments) code(c *wire.Coder) {
-	c.In("level")
-	m.level.code(c)
-	c.Out()
-	codeMoments(c, "hour", m.hour[:])
-	codeMoments(c, "day", m.day[:])
+	c.Scope("level", m.level.code)
+	wire.Each(c, "hour", m.hour[:], (*moments).code)
+	wire.Each(c, "day", m.day[:], (*moments).code)
 	c.F64("phi", &m.phi)
 	c.F64("phiN", &m.phiN)
 	c.F64("clump", &m.clump)

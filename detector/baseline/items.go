@@ -22,6 +22,11 @@ const (
 	ItemKinds                       // how many there are
 )
 
+// Counted says as what an item of this kind is counted: it is a part of a call otherwise.
+func (k ItemKind) Counted() (tool, resource, destination bool) {
+	return k == ItemTool, k == ItemSource || k == ItemWrite, k == ItemDestination || k == ItemAgent
+}
+
 // Place reports whether an item of this kind is somewhere that data can leave to.
 func (k ItemKind) Place() bool { return k == ItemDestination || k == ItemSite || k == ItemAgent }
 

@@ -15,18 +15,18 @@ const MaxMetrics = 4
 //	y = asinh(x/unit) = level + hour[0..23] + weekend[0..23] + weekday[0..6] + noise
 //
 // with unit the typical magnitude among the peers: near it differences count as
-// they are, far above it as multiples. Level and spread are shrunk to the peers'.
+// they are, far above it as multiples. Level and variance are shrunk to the peers'.
 // Three things stand out: a value, the mean of an hour (its values are not
-// independent of each other, so its spread is learnt apart), and a jump away from
+// independent of each other, so its variance is learnt apart), and a jump away from
 // the last values. How rare z standard deviations are is learnt for each (tails).
 type Metric struct {
-	mean   float32 // level
-	values spread  // of single ones
-	hours  spread  // of the means of closed hours
-	jumps  spread  // of the steps away from recent
-	recent float32
-	each   float32 // winsorised mean of x, for sums
-	calls  float32 // share of the calls that carry a value
+	mean    float32       // level
+	values  residualStats // of single ones
+	hours   residualStats // of the means of closed hours
+	jumps   residualStats // of the steps away from recent
+	recent  float32
+	meanRaw float32 // winsorised mean of x, for sums
+	calls   float32 // share of the calls that carry a value
 
 	hour, weekend [24]effect
 	day           [7]effect
@@ -36,48 +36,36 @@ type Metric struct {
 	count, residuals float32
 	sum              float64
 
-	stuck uint8 // hours in a row that stood out on one side
-	above bool
+	shiftHours uint8 // hours in a row that stood out on one side
+	shiftUp    bool
 }
 
-const (
-	effectWorth    = 2    // hours of the same place in the week
-	metricWorth    = 6    // values, of the peers
-	metricVar      = 0.25 // before anything is known
-	metricLeast    = 0.01 // standard deviation on the scale of y
-	metricSettle   = 24   // hours after which a new level is taken for one
-	metricQuick    = 50   // values that it then stands for
-	unitFrom       = 20   // values from which there is a unit
-	mostEach       = 1e30
-	recentShare    = 0.5 // of a value in what is recent
-	halfLifeMetric = 7 * 24
-	saturday       = 5
-)
+const saturday = 5 // as slot counts
 
-// spread is a variance and a tail, faded.
-type spread struct {
+// residualStats is the variance and the tail of residuals, faded.
+type residualStats struct {
 	n, m2              float32
 	seen, beyond, logs float32
 }
 
-// variance is shrunk to a prior one, worth so many observations.
-func (s *spread) variance(prior, worth float64) float64 {
-	return (float64(s.m2) + float64(worth*prior)) / (float64(s.n) + worth)
+// variance is shrunk to a prior one with a pseudo-count of observations.
+func (s *residualStats) variance(prior, pseudo float64) float64 {
+	return (float64(s.m2) + float64(pseudo*prior)) / (float64(s.n) + pseudo)
 }
 
 // learn takes one residual, clipped and with its weight, and how far it stood out, as
 // it is: in an episode too, or what goes on would be a surprise for ever.
-func (s *spread) learn(r, clipped, scale, w float64) {
+func (s *residualStats) learn(r, clipped, scale, w float64) {
 	s.m2 += float32(w * clipped * clipped)
 	s.n += float32(w)
 	s.seen++
-	if z := math.Abs(r) / scale; z > tailFrom {
+	if z := math.Abs(r) / scale; z > tailFromSigmas {
 		s.beyond++
-		s.logs += float32(math.Log(min(z, 1e6) / tailFrom))
+		s.logs += float32(math.Log(min(z, maxTailSigmas) / tailFromSigmas))
 	}
 }
 
-func (s *spread) fade(d float32) {
+func (s *residualStats) fade(d float32) {
 	s.n *= d
 	s.m2 *= d
 	s.seen *= d
@@ -85,43 +73,36 @@ func (s *spread) fade(d float32) {
 	s.logs *= d
 }
 
-// Tail says how rare it is to stand out: Part is the probability of tailFrom
+// Tail says how rare it is to stand out: Part is the probability of tailFromSigmas
 // standard deviations, and beyond them the probability falls with the power 1/Hill
 // (Hill 1975, the mean logarithm of the excess). What has stood out often for this
-// agent is worth little.
+// agent is weak evidence.
 type Tail struct{ Part, Hill float64 }
 
-const (
-	tailFrom  = 2
-	tailWorth = 40 // of what is taken before anything is known: observations
-	tailPart  = 0.05
-	tailHill  = 0.25
-)
-
-func (s *spread) tail() Tail {
+func (s *residualStats) tail() Tail {
 	return Tail{
-		Part: (float64(s.beyond) + tailWorth*tailPart) / (float64(s.seen) + tailWorth),
-		Hill: (float64(s.logs) + tailWorth/4*tailHill) / (float64(s.beyond) + tailWorth/4),
+		Part: (float64(s.beyond) + tailPseudo*tailStartPart) / (float64(s.seen) + tailPseudo),
+		Hill: (float64(s.logs) + hillPseudo*tailStartHill) / (float64(s.beyond) + hillPseudo),
 	}
 }
 
 // Evidence is -log10 of the probability of z standard deviations or more.
 func (t Tail) Evidence(z float64) float64 {
-	if z <= tailFrom {
+	if z <= tailFromSigmas {
 		return 0
 	}
-	return -math.Log10(t.Part) + math.Log10(z/tailFrom)/t.Hill
+	return -math.Log10(t.Part) + math.Log10(z/tailFromSigmas)/t.Hill
 }
 
 // Quantile is the inverse of Evidence.
 func (t Tail) Quantile(x float64) float64 {
-	return tailFrom * math.Pow(10, max(0, x+math.Log10(t.Part))*t.Hill)
+	return tailFromSigmas * math.Pow(10, max(0, x+math.Log10(t.Part))*t.Hill)
 }
 
 // effect is an additive offset, shrunk to none.
 type effect struct{ s, e float32 }
 
-func (e *effect) at() float64 { return float64(e.s) / (float64(e.e) + effectWorth) }
+func (e *effect) at() float64 { return float64(e.s) / (float64(e.e) + effectPseudoHours) }
 
 // learn moves the offset by what was left of an hour beside it.
 func (e *effect) learn(w, r float64) {
@@ -150,11 +131,11 @@ type MetricAt struct {
 func (a *MetricAt) Of(x float64) float64 { return math.Asinh(x / a.Unit) }
 
 // X is the inverse of Of.
-func (a *MetricAt) X(y float64) float64 { return a.Unit * math.Sinh(bound(y, -300, 300)) }
+func (a *MetricAt) X(y float64) float64 { return a.Unit * math.Sinh(bound(y, -maxScaled, maxScaled)) }
 
 // HourWith is the residual of the open hour with a value of residual r in it.
 func (a *MetricAt) HourWith(r float64) float64 {
-	r = bound(r, -8*a.Scale, 8*a.Scale)
+	r = bound(r, -metricClipSigmas*a.Scale, metricClipSigmas*a.Scale)
 	return (float64(a.HourMean*a.Count) + r) / (a.Count + 1)
 }
 
@@ -165,10 +146,10 @@ func (m *Metric) At(p *MetricPrior, hour int64) MetricAt {
 	}
 	g, within, between := p.moments()
 	n, k := float64(m.values.n), within/between
-	s2 := m.values.variance(within, metricWorth)
+	s2 := m.values.variance(within, metricPseudo)
 	h, d := slot(hour)
 	// An hour of the day that has hardly been seen may be like any other.
-	unseen := float64(float64(m.effects) * sq(effectWorth/(float64(m.hour[h].e)+effectWorth)))
+	unseen := float64(float64(m.effects) * sq(effectPseudoHours/(float64(m.hour[h].e)+effectPseudoHours)))
 	a := MetricAt{
 		Unit: p.unit, Mean: (float64(n*float64(m.mean))+float64(k*g))/(n+k) + m.offset(h, d),
 		Value: m.values.tail(), Hour: m.hours.tail(), Jump: m.jumps.tail(),
@@ -177,10 +158,10 @@ func (m *Metric) At(p *MetricPrior, hour int64) MetricAt {
 	if a.Count > 0 {
 		a.HourMean = float64(m.residuals) / a.Count
 	}
-	deviation := func(v float64) float64 { return max(math.Sqrt(v), metricLeast) }
+	deviation := func(v float64) float64 { return max(math.Sqrt(v), minMetricScale) }
 	a.Scale = deviation(float64(s2*(1+1/(n+k))) + unseen)
-	a.HourScale = deviation(m.hours.variance(s2/4, 4) + s2/(a.Count+1) + unseen)
-	a.JumpScale = deviation(m.jumps.variance(within/4, metricWorth))
+	a.HourScale = deviation(m.hours.variance(s2*metricMeanPart, meanPseudo) + s2/(a.Count+1) + unseen)
+	a.JumpScale = deviation(m.jumps.variance(within*metricMeanPart, metricPseudo))
 	return a
 }
 
@@ -195,12 +176,12 @@ func (m *Metric) offset(h, d int) float64 {
 
 // Sum returns what is expected of the sum of an hour.
 func (m *Metric) Sum(a MetricAt, r RateAt) BytesAt {
-	if a.Unit == 0 || m.values.n < 8 || r.Mu == 0 {
+	if a.Unit == 0 || m.values.n < minSizeCalls || r.Mu == 0 {
 		return BytesAt{}
 	}
-	relVar := math.Exp(min(a.Scale*a.Scale, 5)) - 1
+	relVar := math.Exp(min(a.Scale*a.Scale, maxLogVar)) - 1
 	calls := max(r.Mu*float64(m.calls), 1)
-	return BytesAt{Mean: max(calls*float64(m.each), a.Unit/100), RelVar: max(r.Over, 0) + (relVar+1)/calls}
+	return BytesAt{Mean: max(calls*float64(m.meanRaw), a.Unit/minSumUnits), RelVar: max(r.Overdispersion, 0) + (relVar+1)/calls}
 }
 
 // Total is the sum of the open hour.
@@ -220,14 +201,14 @@ func (m *Metric) Learn(p *MetricPrior, a MetricAt, x, weight float64) {
 	}
 	r := a.Of(x) - a.Mean
 	m.count++
-	m.residuals += float32(bound(r, -8*a.Scale, 8*a.Scale))
+	m.residuals += float32(bound(r, -metricClipSigmas*a.Scale, metricClipSigmas*a.Scale))
 	jump := r - a.Recent
-	m.jumps.learn(jump, bound(jump, -clip*a.JumpScale, clip*a.JumpScale), a.JumpScale, weight)
-	m.recent += float32(recentShare * jump)
+	m.jumps.learn(jump, bound(jump, -clipSigmas*a.JumpScale, clipSigmas*a.JumpScale), a.JumpScale, weight)
+	m.recent += float32(recentPart * jump)
 
 	clipped := r
-	if m.stuck < metricSettle {
-		clipped = bound(r, -clip*a.Scale, clip*a.Scale)
+	if m.shiftHours < metricSettleHours {
+		clipped = bound(r, -clipSigmas*a.Scale, clipSigmas*a.Scale)
 	} else {
 		weight = 1
 		m.values.n = min(m.values.n, metricQuick)
@@ -239,7 +220,7 @@ func (m *Metric) Learn(p *MetricPrior, a MetricAt, x, weight float64) {
 	if first { // without offsets yet: Mean was the peers' level
 		m.mean = float32(a.Mean + clipped)
 	}
-	m.each += float32(share * (bound(a.X(a.Mean+clipped), -mostEach, mostEach) - float64(m.each)))
+	m.meanRaw += float32(share * (bound(a.X(a.Mean+clipped), -maxMeanRaw, maxMeanRaw) - float64(m.meanRaw)))
 }
 
 // Present notes whether a call carried a value.
@@ -256,24 +237,24 @@ func (m *Metric) close(hour int64, weight float64) {
 	count := float64(m.count)
 	if count > 0 {
 		r := float64(m.residuals) / count
-		s2 := m.values.variance(metricVar, metricWorth)
-		scale := max(math.Sqrt(m.hours.variance(s2/4, 4)+s2/count), metricLeast)
-		switch out := math.Abs(r) > 3*scale || weight < 1; {
+		s2 := m.values.variance(metricStartVar, metricPseudo)
+		scale := max(math.Sqrt(m.hours.variance(s2*metricMeanPart, meanPseudo)+s2/count), minMetricScale)
+		switch out := math.Abs(r) > shiftSigmas*scale || weight < 1; {
 		case !out:
-			m.stuck = 0
-		case m.stuck > 0 && (r > 0) == m.above:
-			m.stuck = min(m.stuck+1, metricSettle)
+			m.shiftHours = 0
+		case m.shiftHours > 0 && (r > 0) == m.shiftUp:
+			m.shiftHours = min(m.shiftHours+1, metricSettleHours)
 		default:
-			m.stuck, m.above = 1, r > 0
+			m.shiftHours, m.shiftUp = 1, r > 0
 		}
-		clipped := bound(r, -clip*scale, clip*scale)
+		clipped := bound(r, -clipSigmas*scale, clipSigmas*scale)
 		m.hours.learn(r, math.Sqrt(max(sq(clipped)-s2/count, 0)), scale, weight)
 		// A few values in an hour say little of it.
-		w := weight * count / (count + 2)
+		w := weight * count / (count + sparseHour)
 		h, d := slot(hour)
 		m.hour[h].learn(w, clipped)
 		m.effects += float32((sq(m.hour[h].at()) - float64(m.effects)) / 24)
-		m.day[d].learn(w/6, clipped)
+		m.day[d].learn(w/weekdayPart, clipped)
 		if d >= saturday {
 			m.weekend[h].learn(w, clipped)
 		}
@@ -283,11 +264,11 @@ func (m *Metric) close(hour int64, weight float64) {
 
 func (m *Metric) fade(hours int64) {
 	d := float32(Decay(hours, halfLifeMetric))
-	for _, s := range []*spread{&m.values, &m.hours, &m.jumps} {
+	for _, s := range []*residualStats{&m.values, &m.hours, &m.jumps} {
 		s.fade(d)
 	}
 	if hours > 1 {
-		m.recent *= float32(Decay(hours-1, 1)) // what was before a pause is not recent
+		m.recent *= float32(Decay(hours-1, halfLifeRecent)) // what was before a pause is not recent
 	}
 	d = float32(Decay(hours, HalfLifeHour))
 	for i := range m.hour {
@@ -301,52 +282,44 @@ func (m *Metric) fade(hours int64) {
 }
 
 func (m *Metric) code(c *wire.Coder) {
-	m.values.code(c, "values")
-	m.hours.code(c, "hours")
-	m.jumps.code(c, "jumps")
-	codeEffects(c, "hour", m.hour[:])
-	codeEffects(c, "weekend", m.weekend[:])
-	codeEffects(c, "day", m.day[:])
+	c.Scope("values", m.values.code)
+	c.Scope("hours", m.hours.code)
+	c.Scope("jumps", m.jumps.code)
+	wire.Each(c, "hour", m.hour[:], (*effect).code)
+	wire.Each(c, "weekend", m.weekend[:], (*effect).code)
+	wire.Each(c, "day", m.day[:], (*effect).code)
 	c.F32("mean", &m.mean)
 	c.F32("recent", &m.recent)
-	c.F32("each", &m.each)
+	c.F32("meanRaw", &m.meanRaw)
 	c.F32("calls", &m.calls)
 	c.F32("effects", &m.effects)
 	c.F32("count", &m.count)
 	c.F32("residuals", &m.residuals)
 	c.F64("sum", &m.sum)
-	c.U8("stuck", &m.stuck)
-	c.Bool("above", &m.above)
+	c.U8("shiftHours", &m.shiftHours)
+	c.Bool("shiftUp", &m.shiftUp)
 	if c.Reading() && (m.effects < 0 || m.count < 0 || m.calls < 0) {
 		c.Fail("negative metric")
 	}
 }
 
-func (s *spread) code(c *wire.Coder, name string) {
-	c.In(name)
+func (s *residualStats) code(c *wire.Coder) {
 	c.F32("n", &s.n)
 	c.F32("m2", &s.m2)
 	c.F32("seen", &s.seen)
 	c.F32("beyond", &s.beyond)
 	c.F32("logs", &s.logs)
-	c.Out()
 	if c.Reading() && (s.n < 0 || s.m2 < 0 || s.seen < 0 || s.beyond < 0 || s.logs < 0) {
 		c.Fail("negative spread of a metric")
 	}
 }
 
-func codeEffects(c *wire.Coder, name string, of []effect) {
-	c.In(name)
-	for i := range of {
-		e := &of[i]
-		c.At(i)
-		c.F32("s", &e.s)
-		c.F32("e", &e.e)
-		if c.Reading() && e.e < 0 {
-			c.Fail("negative weight of an hour of a metric")
-		}
+func (e *effect) code(c *wire.Coder) {
+	c.F32("s", &e.s)
+	c.F32("e", &e.e)
+	if c.Reading() && e.e < 0 {
+		c.Fail("negative weight of an hour of a metric")
 	}
-	c.Out()
 }
 
 // MetricPrior is the distribution over the agents of a group.
@@ -364,17 +337,17 @@ func (p *MetricPrior) find(x float64) {
 	p.seen++
 	p.log += math.Log(math.Abs(x))
 	if p.seen >= unitFrom {
-		p.unit = bound(math.Exp(p.log/p.seen), 1e-100, 1e100)
+		p.unit = bound(math.Exp(p.log/p.seen), minUnit, maxUnit)
 	}
 }
 
 func (p *MetricPrior) moments() (mean, within, between float64) {
 	if p.n < 1 {
-		return math.Asinh(1), metricVar, 4
+		return math.Asinh(1), metricStartVar, metricBetweenVar
 	}
 	mean = p.sum / p.n
 	apart := p.sum2/p.n - float64(mean*mean)
-	return mean, max(p.within/p.n, metricLeast*metricLeast), max(apart, 0) + float64(1/p.n) + 0.05
+	return mean, max(p.within/p.n, minMetricScale*minMetricScale), max(apart, 0) + float64(1/p.n) + priorBetweenVar
 }
 
 func (p *MetricPrior) contribute(m *Metric) {
@@ -384,15 +357,10 @@ func (p *MetricPrior) contribute(m *Metric) {
 	p.n++
 	p.sum += float64(m.mean)
 	p.sum2 += sq(float64(m.mean))
-	p.within += m.values.variance(metricVar, 1)
+	p.within += m.values.variance(metricStartVar, 1)
 }
 
-func (p *MetricPrior) endDay() {
-	const fade = 0.95
-	for _, v := range []*float64{&p.n, &p.sum, &p.sum2, &p.within} {
-		*v *= fade
-	}
-}
+func (p *MetricPrior) endDay() { fadeDay(&p.n, &p.sum, &p.sum2, &p.within) }
 
 func (p *MetricPrior) code(c *wire.Coder) {
 	c.F64("unit", &p.unit)

@@ -7,15 +7,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
 
-// company is how much weaker evidence a new item is that all peers know: what the
-// job is known to need is seldom the attack. It orders what calibration then
-// counts.
-const company = 20
-
 const (
-	// Probation is how long (milliseconds) a new item stays new: what a session
-	// brings for the first time does not vouch for itself.
-	Probation   = 15 * 60 * 1000
 	maxPending  = 32
 	sessionBins = 13
 	dfBins      = 8
@@ -24,7 +16,7 @@ const (
 // Novelty is how prone an agent is to new things. Its unit is the incidence: one
 // item touched in one session.
 type Novelty struct {
-	Known   Known
+	Known   ItemSet
 	pending []pendingItem
 	once    Once
 	Runs    Runs
@@ -47,18 +39,9 @@ type pendingItem struct {
 	at   int64
 }
 
-func codePending(c *wire.Coder, of *[]pendingItem, limit int) {
-	n := c.Len("pending", len(*of), limit, 9)
-	if c.Reading() {
-		*of = make([]pendingItem, n)
-	}
-	c.In("pending")
-	for i := range *of {
-		c.At(i)
-		c.Fixed64("hash", &(*of)[i].hash)
-		c.I64("at", &(*of)[i].at)
-	}
-	c.Out()
+func (p *pendingItem) code(c *wire.Coder) {
+	c.Fixed64("hash", &p.hash)
+	c.I64("at", &p.at)
 }
 
 // Session notes a session, and returns its place among the last 16 and whether it
@@ -140,17 +123,14 @@ func sessionBin(sessions uint32) int { return min(bits.Len32(sessions), sessionB
 
 // Rarity explains how unusual a new item is.
 type Rarity struct {
-	PerDay    float64 // how often a day an incidence this new is expected
-	Incidence float64 // the chance that an incidence is new, all told
-	Peers     int     // agents of the group that know the item, of those that vouch
-	Of        int     // the others that vouch; 0: too few to say anything
-	Base      float64
-	PeerShare float64 // P(peers know it this little | new to the agent)
-	Company   float64 // 1, and more the larger the part of the peers that know the item
-	RollsOut  bool    // the peers have begun to use it of late
-	Explained bool    // and that is why it is expected
-	toolShare float64
-	ownShare  float64
+	PerDay       float64 // how often a day an incidence this new is expected
+	Incidence    float64 // the chance that an incidence is new, all told
+	PeersKnowing int     // agents of the group that know the item, of those that vouch
+	PeerCount    int     // the others that vouch; 0: too few to say anything
+	PeerShare    float64 // P(peers know it this little | new to the agent)
+	PeerDiscount float64 // 1, and more the larger the part of the peers that know the item
+	RollingOut   bool    // the peers have begun to use it of late
+	ByRollout    bool    // and that is why it is expected
 }
 
 // Rarity returns how unusual it is that this agent touches a new item of this
@@ -159,61 +139,55 @@ type Rarity struct {
 //	P(new | kind, maturity, sessions) * tool ratio * agent ratio *
 //	P(peers know it this little | new) * incidences a day
 //
-// and at least what the peers show: that it is being rolled out (spreading), that they
-// begin to use it now and then (adopts).
+// and at least what the peers show: that it is being rolled out (adoptionRate), that they
+// begin to use it now and then (baseAdoptionRate).
 func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young bool, now int64) Rarity {
-	r := Rarity{Base: g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions), toolShare: 1}
-	if tool != nil {
-		r.toolShare = ratio(tool.seen[kind], tool.expected[kind])
-	}
-	r.ownShare = ratio(n.seen[kind], n.expected[kind])
-	// Both ratios come from the same quiet history: together they count at most 1/200.
-	r.Incidence = min(1, r.Base*max(r.toolShare*r.ownShare, 0.005))
-	r.PeerShare, r.Company = 1, 1
-	known := g.Known.Count(item)
+	base, toolShare, ownShare := n.incidence(g, kind, tool, young)
+	r := Rarity{Incidence: min(1, base*max(toolShare*ownShare, minQuietShare))}
+	r.PeerShare, r.PeerDiscount = 1, 1
+	known := g.DocFreq.Count(item)
 	others := g.Vouching
 	if n.Vouches {
 		others--
 	}
 	if others >= 2 {
-		r.Of = others
-		r.Peers = min(known, others) // who forgot an item and learnt it again counts twice
-		r.PeerShare = g.Novelty.peerShare(&g.Fleet.Novelty, kind, r.Peers)
-		f := min(float64(r.Peers)/float64(others), 1)
-		r.Company = 1 + float64(company*f)
+		r.PeerCount = others
+		r.PeersKnowing = min(known, others) // who forgot an item and learnt it again counts twice
+		r.PeerShare = g.Novelty.peerShare(&g.Fleet.Novelty, kind, r.PeersKnowing)
+		f := min(float64(r.PeersKnowing)/float64(others), 1)
+		r.PeerDiscount = 1 + float64(peerDiscount*f)
 	}
 	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
-	r.PerDay = r.Incidence * r.PeerShare * max(daily, leastDaily)
-	r.RollsOut = g.rollsOut(item, known, now)
-	if rate := max(g.spreads(item, now), g.adopts(known)); rate > r.PerDay {
+	r.PerDay = r.Incidence * r.PeerShare * max(daily, minIncidencesADay)
+	r.RollingOut = g.rollingOut(item, known, now)
+	if rate := max(g.adoptionRate(item, now), g.baseAdoptionRate(known)); rate > r.PerDay {
 		r.PerDay, r.PeerShare = rate, 1 // that few peers know it says no more then
-		r.Explained = r.RollsOut
+		r.ByRollout = r.RollingOut
 	}
 	return r
 }
 
-// leastDaily is how many incidences a day an agent is held to have at least. To act
-// seldom would else be evidence by itself, and each new thing of an agent that does
-// an alert.
-const leastDaily = 7
+// incidence is the chance that an incidence is new by its kind, maturity and sessions, and the
+// ratios by which its tool and the agent have had more or less of that.
+func (n *Novelty) incidence(g *Peers, kind ItemKind, tool *Tool, young bool) (base, toolShare, ownShare float64) {
+	toolShare = 1
+	if tool != nil {
+		toolShare = ratio(tool.seen[kind], tool.expected[kind])
+	}
+	return g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions), toolShare, ratio(n.seen[kind], n.expected[kind])
+}
 
 func ratio(seen, expected float32) float64 { return (float64(seen) + 1) / (float64(expected) + 1) }
 
-// Worth is what an incidence that is new counts: for the agent itself, and for its
+// NoveltyWeight is what an incidence that is new counts: for the agent itself, and for its
 // peers. Zero: it is not new.
-type Worth struct{ Own, Peers float32 }
+type NoveltyWeight struct{ Own, Peers float32 }
 
-// freely is how many new things a day, of one kind, an agent teaches in full; the k-th
-// beyond counts 2^-k of what was taught. In an episode the first counts a tenth, and each
-// further one less by a factor of two for every tenth that was taught: an agent that
-// reaches new places all day makes them usual neither for its peers nor for itself.
-const freely = 30
-
-// Worth returns what the next new incidence of the day counts; weight is less than 1 in
+// Weigh returns what the next new incidence of the day counts; weight is less than 1 in
 // an episode.
-func (n *Novelty) Worth(kind ItemKind, weight float64) Worth {
+func (n *Novelty) Weigh(kind ItemKind, weight float64) NoveltyWeight {
 	taught := float64(n.taught[kind])
-	w := Worth{1, float32(math.Exp2(min(0, freely-taught)))}
+	w := NoveltyWeight{1, float32(math.Exp2(min(0, freeNewADay-taught)))}
 	if weight < 1 {
 		w.Peers = float32(weight * math.Exp2(-taught/weight))
 		w.Own = w.Peers
@@ -222,32 +196,28 @@ func (n *Novelty) Worth(kind ItemKind, weight float64) Worth {
 	return w
 }
 
-// Learn counts one incidence, and what it is worth where it is new; peers know it
+// Learn counts one incidence, and its weight where it is new; peers know it
 // already then.
-func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, worth Worth, peers int) {
-	fresh := worth.Peers
-	base := g.Novelty.base(&g.Fleet.Novelty, kind, young, n.Sessions)
-	toolShare, ownShare := 1.0, ratio(n.seen[kind], n.expected[kind])
-	if tool != nil {
-		toolShare = ratio(tool.seen[kind], tool.expected[kind])
-	}
+func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, counted NoveltyWeight, peers int) {
+	newWeight := counted.Peers
+	base, toolShare, ownShare := n.incidence(g, kind, tool, young)
 	n.incidences[kind]++
 	n.expected[kind] += float32(min(base*toolShare, 1))
 	weight := float32(1)
-	if fresh > 0 {
-		n.seen[kind] += worth.Own
-		weight = fresh
+	if newWeight > 0 {
+		n.seen[kind] += counted.Own
+		weight = newWeight
 	}
 	if tool != nil && n.Vouches {
-		tool.seen[kind] += fresh
+		tool.seen[kind] += newWeight
 		tool.expected[kind] += float32(weight * float32(min(base*ownShare, 1)))
 	}
 	for _, p := range [...]*NoveltyPrior{&g.Novelty, &g.Fleet.Novelty} {
-		p.learn(kind, young, n.Sessions, weight, fresh)
+		p.learn(kind, young, n.Sessions, weight, newWeight)
 		if n.Vouches { // the others say how the young are, and no more
 			p.inc[kind]++
-			if worth.Own == 1 { // nor does what is alerted on say how widely new things are known
-				p.df[kind][dfBin(peers)] += fresh
+			if counted.Own == 1 { // nor does what is alerted on say how widely new things are known
+				p.df[kind][dfBin(peers)] += newWeight
 			}
 		}
 	}
@@ -255,16 +225,10 @@ func (n *Novelty) Learn(g *Peers, kind ItemKind, tool *Tool, young bool, worth W
 
 // Code encodes or decodes n.
 func (n *Novelty) Code(c *wire.Coder) {
-	c.In("known")
-	n.Known.Code(c)
-	c.Out()
-	codePending(c, &n.pending, maxPending)
-	c.In("once")
-	n.once.Code(c)
-	c.Out()
-	c.In("runs")
-	n.Runs.code(c)
-	c.Out()
+	c.Scope("known", n.Known.Code)
+	wire.List(c, "pending", &n.pending, maxPending, 9, (*pendingItem).code)
+	c.Scope("once", n.once.Code)
+	c.Scope("runs", n.Runs.code)
 	n.Steps.code(c)
 	c.U32("sessions", &n.Sessions)
 	c.F32("days", &n.days)
@@ -306,51 +270,47 @@ func (n *newness) code(c *wire.Coder) {
 	}
 }
 
-func class(young bool) int {
+func maturityClass(young bool) int {
 	if young {
 		return 0
 	}
 	return 1
 }
 
-// leastNew is the least that a prior is worth, observations of something new: many
-// incidences without one do not say that there will never be one.
-const leastNew = 0.1
-
-// base is P(new | incidence): the group's rate with a prior worth 20 incidences
-// of the fleet's, and that with 10 of the rate at half as many sessions. Where
+// base is P(new | incidence): the group's rate with a pseudo-count of groupPseudo incidences
+// of the fleet's, and that with fleetPseudo of the rate at half as many sessions. Where
 // nothing is known the rate halves with every doubling of the sessions. (To expect
 // the halving of agents that are watched would be to call their normal course
 // unusual each time that they grow older.)
 func (p *NoveltyPrior) base(fleet *NoveltyPrior, kind ItemKind, young bool, sessions uint32) float64 {
-	b, c := sessionBin(sessions), class(young)
-	rate := max(1/float64(uint(2)<<b), 0.01)
+	b, c := sessionBin(sessions), maturityClass(young)
+	rate := max(1/float64(uint(2)<<b), minNewRate)
 	for i := max(0, b-2); i <= b; i++ {
 		f := &fleet.bases[c][i][kind]
 		if f.of == 0 {
 			continue
 		}
-		rate = f.over(rate, 10)
+		rate = f.shrunk(rate, fleetPseudo)
 	}
-	return p.bases[c][b][kind].over(rate, 20)
+	return p.bases[c][b][kind].shrunk(rate, groupPseudo)
 }
 
-// over is the rate of n, shrunk to another one that is worth so many incidences, or
-// as many as it takes it to bring leastNew.
-func (n *newness) over(rate, worth float64) float64 {
-	brings := worth * rate
-	if brings < leastNew {
-		brings, worth = leastNew, leastNew/rate
+// shrunk is the rate of n, shrunk to a prior with a pseudo-count of so many incidences, or
+// as many as it takes it to bring minPriorNew.
+func (n *newness) shrunk(prior, pseudo float64) float64 {
+	pseudoNew := pseudo * prior
+	if pseudoNew < minPriorNew {
+		pseudoNew, pseudo = minPriorNew, minPriorNew/prior
 	}
-	return (float64(n.seen) + brings) / (float64(n.of) + worth)
+	return (float64(n.seen) + pseudoNew) / (float64(n.of) + pseudo)
 }
 
 func dfBin(agents int) int { return min(bits.Len(uint(agents)), dfBins-1) }
 
 func (p *NoveltyPrior) peerShare(fleet *NoveltyPrior, kind ItemKind, agents int) float64 {
 	b := dfBin(agents)
-	share := func(h *[dfBins]float32, prior, worth float64) float64 {
-		below, total := float64(prior*worth), worth
+	share := func(h *[dfBins]float32, prior, pseudo float64) float64 {
+		below, total := float64(prior*pseudo), pseudo
 		for i, v := range h {
 			total += float64(v)
 			if i <= b {
@@ -359,18 +319,18 @@ func (p *NoveltyPrior) peerShare(fleet *NoveltyPrior, kind ItemKind, agents int)
 		}
 		return below / total
 	}
-	f := share(&fleet.df[kind], float64(b+3)/(dfBins+2), 4)
-	return share(&p.df[kind], f, 20)
+	f := share(&fleet.df[kind], float64(b+3)/(dfBins+2), dfFleetPseudo)
+	return share(&p.df[kind], f, dfGroupPseudo)
 }
 
 func (p *NoveltyPrior) daily(kind ItemKind) float64 {
-	return (float64(p.inc[kind]) + 10) / (float64(p.days) + 1)
+	return (float64(p.inc[kind]) + dailyPseudo) / (float64(p.days) + 1)
 }
 
-func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, weight, fresh float32) {
-	e := &p.bases[class(young)][sessionBin(sessions)][kind]
+func (p *NoveltyPrior) learn(kind ItemKind, young bool, sessions uint32, weight, isNew float32) {
+	e := &p.bases[maturityClass(young)][sessionBin(sessions)][kind]
 	e.of += weight
-	e.seen += fresh
+	e.seen += isNew
 }
 
 // Day notes one more active day of an agent.
@@ -397,22 +357,11 @@ func (p *NoveltyPrior) EndDay() {
 
 // Code encodes or decodes p.
 func (p *NoveltyPrior) Code(c *wire.Coder) {
-	c.In("bases")
-	for i := range p.bases {
-		c.At(i)
-		c.In("sessions")
-		for j := range p.bases[i] {
-			c.At(j)
-			c.In("kind")
-			for k := range p.bases[i][j] {
-				c.At(k)
-				p.bases[i][j][k].code(c)
-			}
-			c.Out()
-		}
-		c.Out()
-	}
-	c.Out()
+	wire.Each(c, "bases", p.bases[:], func(bins *[sessionBins][ItemKinds]newness, c *wire.Coder) {
+		wire.Each(c, "sessions", bins[:], func(kinds *[ItemKinds]newness, c *wire.Coder) {
+			wire.Each(c, "kind", kinds[:], (*newness).code)
+		})
+	})
 	low := float32(0)
 	c.In("kind")
 	for i := range p.df {

@@ -20,9 +20,6 @@ type Profile struct {
 	Counted uint8  // hours of that day that calibration has counted
 }
 
-// YoungHours is the age (hours) below which an agent is held against the young.
-const YoungHours = 8 * 24
-
 // Young reports whether the agent is in its first days at the given hour.
 func (p *Profile) Young(hour int64) bool { return hour-p.Born < YoungHours }
 
@@ -64,7 +61,7 @@ func (p *Profile) fade(hours int64) {
 func (p *Profile) Close(g *Peers, w *Window, episode, drifted bool) {
 	weight := 1.0
 	if episode {
-		weight = 0.1
+		weight = EpisodeWeight
 	}
 	if drifted {
 		p.Rate.Drift.settle(&p.Rate, w.Rate)
@@ -118,42 +115,17 @@ func (p *Profile) SetBack(hour int64) {
 
 // Code encodes or decodes p.
 func (p *Profile) Code(c *wire.Coder) {
-	c.In("rate")
-	p.Rate.Code(c)
-	c.Out()
-	c.In("sent")
-	p.Sent.Code(c)
-	c.Out()
-	c.In("received")
-	p.Received.Code(c)
-	c.Out()
-	c.In("novelty")
-	p.Novelty.Code(c)
-	c.Out()
-	c.In("breadth")
-	p.Breadth.Code(c)
-	c.Out()
-	c.In("failed")
-	p.Failed.Code(c)
-	c.Out()
-	c.In("malformed")
-	p.Malformed.Code(c)
-	c.Out()
+	c.Scope("rate", p.Rate.Code)
+	c.Scope("sent", p.Sent.Code)
+	c.Scope("received", p.Received.Code)
+	c.Scope("novelty", p.Novelty.Code)
+	c.Scope("breadth", p.Breadth.Code)
+	c.Scope("failed", p.Failed.Code)
+	c.Scope("malformed", p.Malformed.Code)
 	if c.Version >= 2 {
-		c.In("late")
-		p.Late.Code(c)
-		c.Out()
+		c.Scope("late", p.Late.Code)
 	}
-	n := c.Len("metrics", len(p.Metrics), MaxMetrics, 100)
-	if c.Reading() {
-		p.Metrics = make([]Metric, n)
-	}
-	c.In("metrics")
-	for i := range p.Metrics {
-		c.At(i)
-		p.Metrics[i].code(c)
-	}
-	c.Out()
+	wire.List(c, "metrics", &p.Metrics, MaxMetrics, 100, (*Metric).code)
 	c.I64("born", &p.Born)
 	c.I64("at", &p.At)
 	c.I64("day", &p.Day)
@@ -172,7 +144,7 @@ type Peers struct {
 	Breadth           BreadthPrior
 	Failed, Malformed RatioPrior
 	Late              RatioPrior
-	Known             DocFreq
+	DocFreq           DocFreq
 	Tools             Tools
 	Metrics           []MetricPrior
 
@@ -183,7 +155,7 @@ type Peers struct {
 	// Of a fleet: the tools new to a whole group that went on to a second agent of it.
 	rollouts newness
 
-	spreading []spreading   // tools that are being rolled out
+	adoptions []adoption    // tools that are being rolled out
 	pending   []pendingItem // on probation before they count as known to a peer
 	day       int64
 	agentDays float64 // active days of all its agents
@@ -205,7 +177,7 @@ func NewPeers(fleet *Peers) *Peers {
 // Learnt notes that one more agent has begun to use an item.
 func (g *Peers) Learnt(item uint64, now int64) {
 	if len(g.pending) >= maxPeersPending {
-		g.Known.Add(g.pending[0].hash)
+		g.DocFreq.Add(g.pending[0].hash)
 		g.pending = g.pending[1:]
 	}
 	g.pending = append(g.pending, pendingItem{item, now})
@@ -215,7 +187,7 @@ func (g *Peers) Learnt(item uint64, now int64) {
 func (g *Peers) Advance(now int64) {
 	i := 0
 	for i < len(g.pending) && g.pending[i].at+Probation <= now {
-		g.Known.Add(g.pending[i].hash)
+		g.DocFreq.Add(g.pending[i].hash)
 		i++
 	}
 	g.pending = g.pending[i:]
@@ -226,8 +198,7 @@ func (g *Peers) Advance(now int64) {
 	if day == g.day {
 		return
 	}
-	// After a leap the evidence fades by at most 60 days, once.
-	for range min(day-g.day, 60) {
+	for range min(day-g.day, leapDays) {
 		g.Rate.EndDay()
 		g.Sent.EndDay()
 		g.Received.EndDay()
@@ -251,68 +222,35 @@ func (g *Peers) SetBack(now int64) {
 	for i := range g.pending {
 		g.pending[i].at = min(g.pending[i].at, now)
 	}
-	for i := range g.spreading {
-		s := &g.spreading[i]
+	for i := range g.adoptions {
+		s := &g.adoptions[i]
 		s.first, s.last = min(s.first, now), min(s.last, now)
 	}
 	g.day = min(g.day, now/86_400_000)
 }
 
 // Bytes estimates the memory of the group.
-func (g *Peers) Bytes() int { return 8192 + g.Known.Bytes() + g.Tools.Bytes() + 16*cap(g.pending) }
+func (g *Peers) Bytes() int { return 8192 + g.DocFreq.Bytes() + g.Tools.Bytes() + 16*cap(g.pending) }
 
 // Code encodes or decodes g.
 func (g *Peers) Code(c *wire.Coder) {
-	c.In("rate")
-	g.Rate.Code(c)
-	c.Out()
-	c.In("sent")
-	g.Sent.Code(c)
-	c.Out()
-	c.In("received")
-	g.Received.Code(c)
-	c.Out()
-	c.In("novelty")
-	g.Novelty.Code(c)
-	c.Out()
-	c.In("stepLift")
-	g.stepLift.code(c)
-	c.Out()
-	c.In("rollouts")
-	g.rollouts.code(c)
-	c.Out()
-	c.In("breadth")
-	g.Breadth.Code(c)
-	c.Out()
-	c.In("failed")
-	g.Failed.Code(c)
-	c.Out()
-	c.In("malformed")
-	g.Malformed.Code(c)
-	c.Out()
+	c.Scope("rate", g.Rate.Code)
+	c.Scope("sent", g.Sent.Code)
+	c.Scope("received", g.Received.Code)
+	c.Scope("novelty", g.Novelty.Code)
+	c.Scope("stepLift", g.stepLift.code)
+	c.Scope("rollouts", g.rollouts.code)
+	c.Scope("breadth", g.Breadth.Code)
+	c.Scope("failed", g.Failed.Code)
+	c.Scope("malformed", g.Malformed.Code)
 	if c.Version >= 2 {
-		c.In("late")
-		g.Late.Code(c)
-		c.Out()
+		c.Scope("late", g.Late.Code)
 	}
-	metrics := c.Len("metrics", len(g.Metrics), MaxMetrics, 7)
-	if c.Reading() {
-		g.Metrics = make([]MetricPrior, metrics)
-	}
-	c.In("metrics")
-	for i := range g.Metrics {
-		c.At(i)
-		g.Metrics[i].code(c)
-	}
-	c.Out()
-	c.In("known")
-	g.Known.Code(c)
-	c.Out()
-	c.In("tools")
-	g.Tools.Code(c)
-	c.Out()
-	g.codeSpreading(c)
-	codePending(c, &g.pending, maxPeersPending)
+	wire.List(c, "metrics", &g.Metrics, MaxMetrics, 7, (*MetricPrior).code)
+	c.Scope("docFreq", g.DocFreq.Code)
+	c.Scope("tools", g.Tools.Code)
+	wire.List(c, "adoptions", &g.adoptions, maxAdoptions, 12, (*adoption).code)
+	wire.List(c, "pending", &g.pending, maxPeersPending, 9, (*pendingItem).code)
 	c.I64("day", &g.day)
 	c.F64("agentDays", &g.agentDays)
 }

@@ -94,7 +94,7 @@ func TestARatioIsTheShareOfItsCallsShrunkToThePeers(t *testing.T) {
 			r.Learn(&p, n, k, 1)
 			calls, count = calls+n, count+k
 			// What was clipped is told apart: then the exact ratio is not the same.
-			if a := other.At(&before, n); a.Mu > 0 && k > a.Mu+4*math.Sqrt(a.Mu+a.Over*a.Mu*a.Mu)+1 {
+			if a := other.At(&before, n); a.Mu > 0 && k > a.Mu+4*math.Sqrt(a.Mu+a.Overdispersion*a.Mu*a.Mu)+1 {
 				calls = math.NaN()
 			}
 			other = r

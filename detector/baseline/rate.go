@@ -6,7 +6,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
 
-// Rate is how often an agent acts: over-dispersed counts an hour with the mean
+// Rate is how often an agent acts: overdispersed counts an hour with the mean
 //
 //	mu = level * hour[0..23] * weekday[0..6]
 //
@@ -46,31 +46,17 @@ type Rate struct {
 
 // RateAt is what a Rate says of one hour.
 type RateAt struct {
-	Mu       float64 // expected count; 0: nothing is known yet
-	Over     float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
-	Peak     float64 // the busiest hour so far
-	Near     float64 // what is expected of the busier of the hours beside it, where that is a multiple; else 0
-	NearOver float64 // and its relative variance
-	phi      float64
-	share    float64 // mu over level
-	vLevel   float64
-	vHour    float64
-	vDay     float64
+	Mu                 float64 // expected count; 0: nothing is known yet
+	Overdispersion     float64 // relative variance beyond Poisson: phi, clumps, and what is not known of mu
+	Peak               float64 // the busiest hour so far
+	Near               float64 // what is expected of the busier of the hours beside it, where that is a multiple; else 0
+	NearOverdispersion float64 // and its relative variance
+	phi                float64
+	seasonal           float64 // mu over level
+	vLevel             float64
+	vHour              float64
+	vDay               float64
 }
-
-const (
-	minMu   = 1e-6
-	routine = 2 // days in a row
-	clip    = 4 // standard deviations
-	// Hours before the weekdays are learnt: the empty hours of an agent that works
-	// once a day would say that the weekday of its first days is off.
-	weekdayFrom = 7 * 24
-	nearFrom    = 3 // times an hour's expectation, of the hour beside it
-)
-
-// MaxIdleHours is how many empty hours are observed one by one; those before them only
-// fade.
-const MaxIdleHours = 14 * 24
 
 // slot returns the hour of the day and the day of the week (Monday = 0).
 func slot(hour int64) (h, d int) {
@@ -84,34 +70,33 @@ func slot(hour int64) (h, d int) {
 func (r *Rate) At(p *RatePrior, hour int64) RateAt {
 	h, d := slot(hour)
 	g := p.level
-	if !p.known() {
+	if !p.fitted() {
 		if r.level.e <= 0 {
 			return RateAt{}
 		}
-		g = prior{mean: max(float64(r.level.s/r.level.e), minMu), relVar: 20}
+		g = prior{mean: max(float64(r.level.s/r.level.e), minMu), relVar: aloneLevelVar}
 	}
 	level, vl := r.level.at(g.mean, g.relVar)
 	sh, vh := r.hour[h].at(p.hour[h], p.hourVar)
 	sd, vd := r.day[d].at(p.day[d], p.dayVar)
-	a := RateAt{share: max(sh*sd, minMu), vLevel: vl, vHour: vh, vDay: vd}
-	a.Mu = max(level*a.share, minMu)
+	a := RateAt{seasonal: max(sh*sd, minMu), vLevel: vl, vHour: vh, vDay: vd}
+	a.Mu = max(level*a.seasonal, minMu)
 	a.phi = r.phi(p, a.Mu, level)
-	a.Over = max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
+	a.Overdispersion = max(a.phi+vl+vh+vd+r.clumps(p, a.Mu), -1/a.Mu)
 	a.Peak = float64(r.peak)
 	before, _ := r.hour[(h+23)%24].at(p.hour[(h+23)%24], p.hourVar)
 	behind, _ := r.hour[(h+1)%24].at(p.hour[(h+1)%24], p.hourVar)
 	if near := max(before, behind); near > nearFrom*sh {
 		a.Near = level * near * sd
-		a.NearOver = max(a.phi, 0) + vl + vh + vd + r.clumps(p, a.Near)
+		a.NearOverdispersion = max(a.phi, 0) + vl + vh + vd + r.clumps(p, a.Near)
 	}
 	return a
 }
 
-// phi is the over-dispersion, shrunk to the group's with the worth of 20 hours.
+// phi is the overdispersion, shrunk to the group's with a pseudo-count of phiPseudoHours.
 // Steady agents are under-dispersed: it may be negative, down to where the
 // largest hour would keep a tenth of the Poisson variance.
 func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
-	const worth = 20
 	mean := 1.0
 	if r.phiHours > 0 {
 		mean = float64(r.phiWeight / r.phiHours)
@@ -119,14 +104,14 @@ func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
 	if mean <= 0 {
 		return p.phi
 	}
-	phi := (float64(r.phiSum) + float64(worth*mean*p.phi)) / (float64(r.phiWeight) + float64(worth*mean))
+	phi := (float64(r.phiSum) + float64(phiPseudoHours*mean*p.phi)) / (float64(r.phiWeight) + float64(phiPseudoHours*mean))
 	if phi < 0 {
 		top := 1.0
 		for i := range r.hour {
 			v, _ := r.hour[i].at(p.hour[i], p.hourVar)
 			top = max(top, v)
 		}
-		phi = max(phi, -0.9/max(level*top, mu))
+		phi = max(phi, -maxUnderdisp/max(level*top, mu))
 	}
 	return phi
 }
@@ -134,19 +119,18 @@ func (r *Rate) phi(p *RatePrior, mu, level float64) float64 {
 // clumps is the relative variance that runs of calls add. It counts where little
 // is expected: in busy hours phi has it.
 func (r *Rate) clumps(p *RatePrior, mu float64) float64 {
-	const worth = 3
-	c := (float64(r.clumpSum) + float64(worth*p.clump)) / (float64(r.clumpWeight) + worth)
+	c := (float64(r.clumpSum) + float64(clumpPseudoCalls*p.clump)) / (float64(r.clumpWeight) + clumpPseudoCalls)
 	return max(c-1, 0) / (mu * (1 + mu))
 }
 
 // Idles returns what is expected of an hour that was empty, its relative variance, and
 // one more that is common to all hours of the day: of a weekday on which the agent hardly
 // works the mean says little, since whether it works at all is what is not known.
-func (r *Rate) Idles(p *RatePrior, hour int64) (mu, over, day float64) {
+func (r *Rate) Idles(p *RatePrior, hour int64) (mu, overdispersion, day float64) {
 	a := r.At(p, hour)
 	_, d := slot(hour)
 	sd, vd := r.day[d].at(p.day[d], p.dayVar)
-	return a.Mu, max(a.Over, 0), float64(vd * (1/sq(min(sd, 1)) - 1))
+	return a.Mu, max(a.Overdispersion, 0), float64(vd * (1/sq(min(sd, 1)) - 1))
 }
 
 // Learn takes the count of one closed hour, a being what At said of it before.
@@ -166,23 +150,23 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 		return
 	}
 	mu := a.Mu
-	variance := mu + float64(a.Over*mu*mu)
-	x := min(count, mu+float64(clip*math.Sqrt(variance)))
+	variance := CountVariance(mu, a.Overdispersion)
+	x := min(count, mu+float64(clipSigmas*math.Sqrt(variance)))
 	noise := 1/mu + max(a.phi, 0) + r.clumps(p, mu)
 	scheduled := false
 	switch {
 	case x == count && !episode:
 		r.streak[h] = 0
-	case r.streak[h] >= routine:
+	case r.streak[h] >= scheduleDays:
 		x, scheduled = count, true
 	default:
 		r.streak[h]++
 		if episode {
-			noise *= 10
+			noise *= episodeNoise
 		}
 	}
-	rel := x / a.share // in units of the level
-	level := mu / a.share
+	rel := x / a.seasonal // in units of the level
+	level := mu / a.seasonal
 	r.level.learn(1/(noise+a.vHour+a.vDay), rel)
 	sd, _ := r.day[d].at(p.day[d], p.dayVar)
 	sh, _ := r.hour[h].at(p.hour[h], p.hourVar)
@@ -191,47 +175,45 @@ func (r *Rate) Learn(p *RatePrior, a RateAt, hour int64, count float64, episode 
 		r.day[d].learn(1/(noise+a.vLevel+a.vHour), x/max(level*sh, minMu))
 	}
 	if !scheduled { // it says what the hour brings, not how that varies
-		r.learnSpread(p, a, x)
+		r.learnDispersion(p, a, x)
 	}
 	r.learnLong(a, x)
 	r.Hours++
 }
 
-func (r *Rate) learnSpread(p *RatePrior, a RateAt, x float64) {
-	const fade = 0.998 // an hour: a half-life of two weeks
+func (r *Rate) learnDispersion(p *RatePrior, a RateAt, x float64) {
+	const fade = dispersionFade
 	mu := a.Mu
-	known := 1/mu + a.vLevel + a.vHour + a.vDay + r.clumps(p, mu)
-	if mu > 0.1 {
+	explained := 1/mu + a.vLevel + a.vHour + a.vDay + r.clumps(p, mu)
+	if mu > phiFromMu {
 		e := (x - mu) / mu
-		w := 1 / sq(known+max(a.phi, 0))
-		r.phiSum = float32(float64(float64(r.phiSum)*fade) + float64(w*(float64(e*e)-known)))
+		w := 1 / sq(explained+max(a.phi, 0))
+		r.phiSum = float32(float64(float64(r.phiSum)*fade) + float64(w*(float64(e*e)-explained)))
 		r.phiWeight = float32(float64(float64(r.phiWeight)*fade) + w)
 		r.phiHours = float32(float64(float64(r.phiHours)*fade) + 1)
 	}
-	if mu < 2 && r.Hours >= 24 { // on the first day it would be what is not known yet
+	if mu < clumpBelowMu && r.Hours >= clumpFromHours {
 		r.clumpSum = float32(float64(float64(r.clumpSum)*fade) + sq(x-mu))
 		r.clumpWeight = float32(float64(float64(r.clumpWeight)*fade) + mu)
 	}
 }
 
-var longFade = math.Exp2(-1.0 / halfLifeLong)
-
 func (r *Rate) learnLong(a RateAt, x float64) {
 	mu := a.Mu
-	r.longCount = float32(float64(float64(r.longCount)*longFade) + x)
-	r.longMean = float32(float64(float64(r.longMean)*longFade) + mu)
-	own := mu + float64((a.Over-a.vLevel-a.vDay)*mu*mu)
-	r.longVar = float32(float64(float64(r.longVar)*longFade*longFade) + max(own, 0.25*mu))
+	r.longCount = float32(float64(float64(r.longCount)*fadeLong) + x)
+	r.longMean = float32(float64(float64(r.longMean)*fadeLong) + mu)
+	own := CountVariance(mu, a.Overdispersion-a.vLevel-a.vDay)
+	r.longVar = float32(float64(float64(r.longVar)*fadeLong*fadeLong) + max(own, minLongVar*mu))
 }
 
 // Long returns the long window with the open hour in it: what was counted, what
 // was expected, and the variance of that. The error of the level and of the
 // weekday is common to all its hours.
 func (r *Rate) Long(a RateAt, count float64) (observed, mean, variance float64) {
-	observed = float64(float64(r.longCount)*longFade) + count
-	mean = float64(float64(r.longMean)*longFade) + a.Mu
-	own := a.Mu + float64((a.Over-a.vLevel-a.vDay)*a.Mu*a.Mu)
-	variance = float64(float64(r.longVar)*longFade*longFade) + max(own, 0.25*a.Mu)
+	observed = float64(float64(r.longCount)*fadeLong) + count
+	mean = float64(float64(r.longMean)*fadeLong) + a.Mu
+	own := CountVariance(a.Mu, a.Overdispersion-a.vLevel-a.vDay)
+	variance = float64(float64(r.longVar)*fadeLong*fadeLong) + max(own, minLongVar*a.Mu)
 	variance += float64(mean * mean * (a.vLevel + a.vDay))
 	return observed, mean, variance
 }
@@ -258,7 +240,7 @@ func (r *Rate) Idle(p *RatePrior, from, to int64) {
 		if r.Hours >= weekdayFrom {
 			r.day[dd].learn(1/(noise+a.vLevel+a.vHour), 0)
 		}
-		r.learnSpread(p, a, 0)
+		r.learnDispersion(p, a, 0)
 		r.learnLong(a, 0)
 		r.Hours++
 	}
@@ -295,7 +277,7 @@ func (r *Rate) meanFactor(p *RatePrior) float64 {
 
 // Daily is about how many calls a day has.
 func (r *Rate) Daily(p *RatePrior) float64 {
-	if !p.known() {
+	if !p.fitted() {
 		return 0
 	}
 	level, _ := r.level.at(p.level.mean, p.level.relVar)
@@ -307,14 +289,10 @@ func (r *Rate) Fade() { r.fade(1) }
 
 // Code encodes or decodes r.
 func (r *Rate) Code(c *wire.Coder) {
-	c.In("level")
-	r.level.code(c)
-	c.Out()
-	codeFactors(c, "hour", r.hour[:])
-	codeFactors(c, "day", r.day[:])
-	c.In("drift")
-	r.Drift.code(c)
-	c.Out()
+	c.Scope("level", r.level.code)
+	wire.Each(c, "hour", r.hour[:], (*factor).code)
+	wire.Each(c, "day", r.day[:], (*factor).code)
+	c.Scope("drift", r.Drift.code)
 	c.U8s("streak", r.streak[:])
 	c.F32("phiSum", &r.phiSum)
 	c.F32("phiWeight", &r.phiWeight)
@@ -348,7 +326,7 @@ type RatePrior struct {
 // NewRatePrior returns the prior of a group of which nothing is known. The start
 // values are those that did well on generated fleets.
 func NewRatePrior() RatePrior {
-	p := RatePrior{level: prior{mean: 1, relVar: 2}, hourVar: 1.5, dayVar: 0.15, phi: 0.3, clump: 3}
+	p := RatePrior{level: prior{mean: 1, relVar: startLevelVar}, hourVar: startHourVar, dayVar: startDayVar, phi: startPhi, clump: startClump}
 	for i := range p.hour {
 		p.hour[i] = 1
 	}
@@ -358,7 +336,7 @@ func NewRatePrior() RatePrior {
 	return p
 }
 
-func (p *RatePrior) known() bool { return p.past.level.n > 0 }
+func (p *RatePrior) fitted() bool { return p.past.level.n > 0 }
 
 // Contribute adds an agent's estimates to its group; once an agent and day.
 func (p *RatePrior) Contribute(r *Rate) {
@@ -366,11 +344,11 @@ func (p *RatePrior) Contribute(r *Rate) {
 		return
 	}
 	g := p.level
-	if !p.known() {
+	if !p.fitted() {
 		own := float64(r.level.s / r.level.e)
 		p.today.level.n++
 		p.today.level.sum += own
-		p.today.level.dev += 2 // the start value
+		p.today.level.dev += startLevelVar
 	} else {
 		v, rv := r.level.at(g.mean, g.relVar)
 		p.today.level.add(v, rv, g.mean)
@@ -387,28 +365,27 @@ func (p *RatePrior) Contribute(r *Rate) {
 		p.today.phi += r.phi(p, 1, 1)
 		p.today.phiN++
 	}
-	p.today.clump += (float64(r.clumpSum) + float64(3*p.clump)) / (float64(r.clumpWeight) + 3)
+	p.today.clump += (float64(r.clumpSum) + float64(clumpPseudoCalls*p.clump)) / (float64(r.clumpWeight) + clumpPseudoCalls)
 	p.today.clumpN++
 }
 
 // EndDay turns what was contributed into the priors of the next day.
 func (p *RatePrior) EndDay() {
-	const fade = 0.95
 	if p.today.level.n == 0 {
 		return
 	}
-	p.past.merge(&p.today, fade)
+	p.past.merge(&p.today, priorDailyFade)
 	p.today = rateMoments{}
 	l := &p.past.level
-	p.level = prior{mean: max(l.sum/l.n, minMu), relVar: bound(l.dev/l.n+1/l.n, 0.02, 10)}
+	p.level = prior{mean: max(l.sum/l.n, minMu), relVar: bound(l.dev/l.n+1/l.n, minLevelVar, maxLevelVar)}
 	hv := means(p.past.hour[:], p.hour[:])
-	p.hourVar = bound(hv, 0.01, 5)
+	p.hourVar = bound(hv, minHourVar, maxHourVar)
 	dv := means(p.past.day[:], p.day[:])
-	p.dayVar = bound(dv, 0.005, 2)
+	p.dayVar = bound(dv, minDayVar, maxDayVar)
 	if p.past.phiN > 0 {
-		p.phi = bound((p.past.phi+0.3)/(p.past.phiN+1), -0.5, 5)
+		p.phi = bound((p.past.phi+startPhi)/(p.past.phiN+1), minPhi, maxPhi)
 	}
-	p.clump = bound((p.past.clump+3)/(p.past.clumpN+1), 1, 1000)
+	p.clump = bound((p.past.clump+startClump)/(p.past.clumpN+1), minClump, maxClump)
 }
 
 // means sets the factors to their group means, scaled to a mean of 1, and returns
@@ -416,13 +393,13 @@ func (p *RatePrior) EndDay() {
 func means(m []moments, out []float64) float64 {
 	total, dev, n := 0.0, 0.0, 0.0
 	for i := range m {
-		out[i] = max(m[i].sum/m[i].n, 0.01)
+		out[i] = max(m[i].sum/m[i].n, minFactor)
 		total += out[i]
 		dev += m[i].dev
 		n += m[i].n
 	}
 	for i := range out {
-		out[i] = max(out[i]*float64(len(out))/total, 0.01)
+		out[i] = max(out[i]*float64(len(out))/total, minFactor)
 	}
 	return dev / n
 }
@@ -460,12 +437,8 @@ func (p *RatePrior) Code(c *wire.Coder) {
 	c.F64("clump", &p.clump)
 	c.F64s("hour", p.hour[:])
 	c.F64s("day", p.day[:])
-	c.In("today")
-	p.today.code(c)
-	c.Out()
-	c.In("past")
-	p.past.code(c)
-	c.Out()
+	c.Scope("today", p.today.code)
+	c.Scope("past", p.past.code)
 	if !c.Reading() {
 		return
 	}

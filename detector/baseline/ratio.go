@@ -7,7 +7,7 @@ import (
 )
 
 // Ratio is which part of an agent's calls are of some kind: failed, malformed. An
-// hour's count of them is over-dispersed, since what fails fails again; its mean
+// hour's count of them is overdispersed, since what fails fails again; its mean
 // is the ratio times the calls, the ratio shrunk to the peers'.
 type Ratio struct {
 	n    float32 // decayed calls behind it
@@ -16,26 +16,19 @@ type Ratio struct {
 
 // RatioAt is what is expected of an hour.
 type RatioAt struct {
-	Ratio float64 // of the calls
-	Mu    float64 // calls of that kind; 0: nothing is known yet
-	Over  float64 // relative variance beyond Poisson
+	Ratio          float64 // of the calls
+	Mu             float64 // calls of that kind; 0: nothing is known yet
+	Overdispersion float64 // relative variance beyond Poisson
 }
-
-const (
-	ratioWorth  = 100  // of the peers' ratio, calls
-	ratioStart  = 0.02 // before anything is known
-	ratioSpread = 2    // the same for the over-dispersion
-	ratioLeast  = 0.2  // an hour: so many are normal for anybody
-)
 
 // At returns what is expected of an hour of so many calls.
 func (r *Ratio) At(p *RatioPrior, calls float64) RatioAt {
-	if float64(r.n)+p.calls < ratioWorth {
+	if float64(r.n)+p.calls < ratioPseudoCalls {
 		return RatioAt{}
 	}
-	prior := (p.sum + float64(ratioWorth*ratioStart)) / (p.calls + ratioWorth)
-	q := (float64(float64(r.n)*float64(r.mean)) + float64(ratioWorth*prior)) / (float64(r.n) + ratioWorth)
-	return RatioAt{Ratio: q, Mu: max(q*calls, ratioLeast), Over: p.over()}
+	prior := (p.sum + float64(ratioPseudoCalls*ratioStart)) / (p.calls + ratioPseudoCalls)
+	q := (float64(float64(r.n)*float64(r.mean)) + float64(ratioPseudoCalls*prior)) / (float64(r.n) + ratioPseudoCalls)
+	return RatioAt{Ratio: q, Mu: max(q*calls, minRatioMu), Overdispersion: p.overdispersion()}
 }
 
 // Learn takes one closed hour: the calls, those of the kind, and what weight they have.
@@ -45,17 +38,16 @@ func (r *Ratio) Learn(p *RatioPrior, calls, count, weight float64) {
 	}
 	a := r.At(p, calls)
 	if a.Mu > 0 {
-		count = min(count, a.Mu+float64(clip*math.Sqrt(a.Mu+float64(a.Over*a.Mu*a.Mu)))+1)
+		count = min(count, a.Mu+float64(clipSigmas*math.Sqrt(CountVariance(a.Mu, a.Overdispersion)))+1)
 		p.excess += float64(weight * (sq(count-a.Mu) - a.Mu))
 		p.square += float64(weight * a.Mu * a.Mu)
 	}
-	const most = 20_000 // calls: an agent of millions still learns within hours
 	calls, count = calls*weight, count*weight
-	n := min(float64(r.n)+calls, most)
+	n := min(float64(r.n)+calls, ratioMemory)
 	r.mean = float32(float64(r.mean) + min(calls/n, 1)*(count/calls-float64(r.mean)))
 	r.n = float32(n)
 	// One busy agent is not the group.
-	share := min(1, ratioWorth/calls)
+	share := min(1, ratioPseudoCalls/calls)
 	p.calls += float64(calls * share)
 	p.sum += float64(count * share)
 }
@@ -77,22 +69,16 @@ func (r *Ratio) Code(c *wire.Coder) {
 
 // RatioPrior is the same over the agents of a group.
 type RatioPrior struct {
-	calls, sum     float64 // of all hours, each worth ratioWorth calls at most
+	calls, sum     float64 // of all hours, each ratioPseudoCalls calls at most
 	excess, square float64 // of squared residuals beyond Poisson, of squared means
 }
 
-func (p *RatioPrior) over() float64 {
-	const worth = 10
-	return bound((p.excess+float64(worth*ratioSpread))/(p.square+worth), 1, 30)
+func (p *RatioPrior) overdispersion() float64 {
+	return bound((p.excess+float64(ratioOverPseudo*ratioStartOver))/(p.square+ratioOverPseudo), minRatioOver, maxRatioOver)
 }
 
 // EndDay lets the evidence age by a day.
-func (p *RatioPrior) EndDay() {
-	const fade = 0.95
-	for _, v := range []*float64{&p.calls, &p.sum, &p.excess, &p.square} {
-		*v *= fade
-	}
-}
+func (p *RatioPrior) EndDay() { fadeDay(&p.calls, &p.sum, &p.excess, &p.square) }
 
 // Code encodes or decodes p.
 func (p *RatioPrior) Code(c *wire.Coder) {

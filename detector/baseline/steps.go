@@ -133,10 +133,9 @@ func (s *Steps) code(c *wire.Coder) {
 // Joint returns the chance that a new destination comes with a new step, where it
 // is 'chance' for any call.
 func (g *Peers) Joint(chance float64) float64 {
-	const prior, worth = 3, 5
-	lift := float64(prior)
+	lift := float64(stepLiftPrior)
 	for _, l := range []*newness{&g.Fleet.stepLift, &g.stepLift} {
-		lift = (float64(l.seen) + float64(worth*lift)) / (float64(l.of) + worth)
+		lift = (float64(l.seen) + float64(stepLiftPseudo*lift)) / (float64(l.of) + stepLiftPseudo)
 	}
 	return min(lift*chance, 1)
 }

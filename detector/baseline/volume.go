@@ -7,7 +7,7 @@ import (
 )
 
 // Volume is how much an agent moves in one direction: the distribution of
-// Size(bytes) of a call, less what its tool is worth among the peers, and the
+// Size(bytes) of a call, less the mean of its tool among the peers, and the
 // mean of the bytes themselves. Calls without bytes are no observation.
 type Volume struct {
 	N     float32 // decayed weight of the calls behind it
@@ -21,18 +21,14 @@ type Volume struct {
 type VolumeAt struct {
 	Mean, Scale float64 // of Size(bytes) less the offset
 	DF          float64
-	Known       bool
+	Valid       bool
 }
-
-// sizeUnit is where sizes begin to matter, bytes: below it a few characters more
-// or less are no multiple.
-const sizeUnit = 128
 
 // Call is what one call moves in one direction.
 type Call struct {
 	Bytes  uint64
 	Size   float64 // of the bytes
-	Offset float64 // what its tool is worth, on the scale of Size
+	Offset float64 // mean of its tool among the peers, on the scale of Size
 }
 
 // CallOf returns the call that moves so many bytes with a tool of that offset.
@@ -50,50 +46,38 @@ func Size(bytes float64) float64 { return math.Log1p(bytes / sizeUnit) }
 // BytesOf is the inverse of Size.
 func BytesOf(size float64) float64 { return sizeUnit * math.Expm1(size) }
 
-const (
-	volumeStartVar = 1.5 * 1.5 // within an agent
-	volumeBetween  = 1.2 * 1.2 // between agents
-	minVolumeScale = 0.05
-	// newbornDF are the degrees of freedom of an agent that has shown nothing yet: how its
-	// calls spread is known from its peers, and how it differs from them. With few of them a
-	// newborn could send whatever it likes, the tail has no end. With each call of its own
-	// there is one less, until those of its own spread are more.
-	newbornDF = 40
-)
-
 // At returns what is expected of the agent's next call.
 func (v *Volume) At(p *VolumePrior) VolumeAt {
 	n := float64(v.N)
-	const worth = 6
 	g, within, between := p.expected()
 	k := within / between
-	s2 := (float64(v.m2) + float64(worth*within)) / (n + worth)
+	s2 := (float64(v.m2) + float64(volumePseudoCalls*within)) / (n + volumePseudoCalls)
 	return VolumeAt{
 		Mean:  (float64(n*float64(v.mean)) + float64(k*g)) / (n + k),
 		Scale: max(math.Sqrt(s2*(1+1/(n+k))), minVolumeScale),
-		DF:    min(60, max(n+worth, newbornDF-n)), // score.StudentT is quickest at 60
-		Known: true,
+		DF:    min(maxDF, max(n+volumePseudoCalls, newbornDF-n)),
+		Valid: true,
 	}
 }
 
 // Sum returns what is expected of an hour's bytes: the mean of a call's bytes
-// times the calls that carry some, the counts' own spread over them.
+// times the calls that carry some, the counts' own variance over them.
 func (v *Volume) Sum(a VolumeAt, r RateAt) BytesAt {
-	if !a.Known || v.N < 8 {
+	if !a.Valid || v.N < minSizeCalls {
 		return BytesAt{}
 	}
 	mean, relVar := v.each(a)
 	calls := max(r.Mu*float64(v.calls), 1)
-	return BytesAt{Mean: calls * mean, RelVar: max(r.Over, 0) + (relVar+1)/calls}
+	return BytesAt{Mean: calls * mean, RelVar: max(r.Overdispersion, 0) + (relVar+1)/calls}
 }
 
 // each returns the mean bytes a call and their relative variance.
 func (v *Volume) each(a VolumeAt) (mean, relVar float64) {
-	relVar = math.Exp(min(a.Scale*a.Scale, 5)) - 1
-	mean = BytesOf(a.Mean) * math.Exp(min(a.Scale*a.Scale/2, 2.5))
+	relVar = math.Exp(min(a.Scale*a.Scale, maxLogVar)) - 1
+	mean = BytesOf(a.Mean) * math.Exp(min(a.Scale*a.Scale, maxLogVar)/2)
 	if n := float64(v.N); n > 0 {
 		own := float64(v.bytes)
-		mean = (float64(n*own) + float64(2*mean)) / (n + 2)
+		mean = (float64(n*own) + float64(meanPseudoCalls*mean)) / (n + meanPseudoCalls)
 	}
 	return max(mean, 1), relVar
 }
@@ -103,11 +87,11 @@ func (v *Volume) each(a VolumeAt) (mean, relVar float64) {
 func (v *Volume) Learn(a VolumeAt, call Call, weight float64) {
 	whole := call.Size - call.Offset
 	r, b := whole, float64(call.Bytes)
-	if a.Known {
-		r = min(max(r, a.Mean-float64(clip*a.Scale)), a.Mean+float64(clip*a.Scale))
+	if a.Valid {
+		r = min(max(r, a.Mean-float64(clipSigmas*a.Scale)), a.Mean+float64(clipSigmas*a.Scale))
 	}
 	if r != whole {
-		b = BytesOf(min(r+call.Offset, 40))
+		b = BytesOf(min(r+call.Offset, maxLearntSize))
 	}
 	n := float64(v.N) + weight
 	d := r - float64(v.mean)
@@ -159,7 +143,7 @@ type VolumePrior struct {
 // between agents.
 func (p *VolumePrior) expected() (mean, within, between float64) {
 	switch {
-	case p.known():
+	case p.fitted():
 		return p.mean(), p.within(), p.between()
 	case p.fleet != nil:
 		return p.fleet.expected()
@@ -167,14 +151,14 @@ func (p *VolumePrior) expected() (mean, within, between float64) {
 	return 0, volumeStartVar, volumeBetween
 }
 
-func (p *VolumePrior) known() bool     { return p.n >= 1 }
+func (p *VolumePrior) fitted() bool    { return p.n >= 1 }
 func (p *VolumePrior) mean() float64   { return p.sum / p.n }
 func (p *VolumePrior) within() float64 { return max(p.s2/p.n, minVolumeScale*minVolumeScale) }
 
 func (p *VolumePrior) between() float64 {
 	m := p.mean()
-	spread := p.sum2/p.n - float64(m*m)
-	return max(spread, 0) + float64(1/p.n) + 0.05
+	variance := p.sum2/p.n - float64(m*m)
+	return max(variance, 0) + float64(1/p.n) + priorBetweenVar
 }
 
 // Contribute adds an agent's estimates; once an agent and day.
@@ -186,18 +170,11 @@ func (p *VolumePrior) Contribute(v *Volume) {
 	p.n++
 	p.sum += a.Mean
 	p.sum2 += float64(a.Mean * a.Mean)
-	worth := 2.0
-	p.s2 += (float64(v.m2) + float64(worth*volumeStartVar)) / (float64(v.N) + worth)
+	p.s2 += (float64(v.m2) + float64(meanPseudoCalls*volumeStartVar)) / (float64(v.N) + meanPseudoCalls)
 }
 
 // EndDay lets the evidence age by a day.
-func (p *VolumePrior) EndDay() {
-	const fade = 0.95
-	p.n *= fade
-	p.sum *= fade
-	p.sum2 *= fade
-	p.s2 *= fade
-}
+func (p *VolumePrior) EndDay() { fadeDay(&p.n, &p.sum, &p.sum2, &p.s2) }
 
 // Code encodes or decodes p.
 func (p *VolumePrior) Code(c *wire.Coder) {

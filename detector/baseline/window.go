@@ -57,7 +57,7 @@ func (w *Window) Expect(own *Profile, peers *Peers) {
 	if mu == 0 {
 		return
 	}
-	w.RateFrom = mu + math.Sqrt(max(mu+float64(w.Rate.Over*mu*mu), 0.25))
+	w.RateFrom = mu + math.Sqrt(max(CountVariance(mu, w.Rate.Overdispersion), minCountVar))
 	w.Bytes[0] = own.Sent.Sum(own.Sent.At(&peers.Sent), w.Rate)
 	w.Bytes[1] = own.Received.Sum(own.Received.At(&peers.Received), w.Rate)
 }
@@ -87,31 +87,28 @@ func (w *Window) Code(c *wire.Coder) {
 	c.F32("fused", &w.Fused)
 	c.F64("surprise", &w.Surprise)
 	c.Bool("inEpisode", &w.InEpisode)
-	w.Rate.code(c)
+	c.Scope("rate", w.Rate.code)
 	c.F64("rateFrom", &w.RateFrom)
-	c.In("bytes")
-	for i := range w.Bytes {
-		c.At(i)
-		c.F64("mean", &w.Bytes[i].Mean)
-		c.F64("relVar", &w.Bytes[i].RelVar)
-	}
-	c.Out()
-	if c.Reading() && (w.Rate.Mu < 0 || w.Rate.share < 0 || w.Bytes[0].RelVar < 0 || w.Bytes[1].RelVar < 0) {
+	wire.Each(c, "bytes", w.Bytes[:], (*BytesAt).code)
+	if c.Reading() && (w.Rate.Mu < 0 || w.Rate.seasonal < 0 || w.Bytes[0].RelVar < 0 || w.Bytes[1].RelVar < 0) {
 		c.Fail("negative expectation in a window")
 	}
 }
 
 func (r *RateAt) code(c *wire.Coder) {
-	c.In("rate")
 	c.F64("mu", &r.Mu)
-	c.F64("over", &r.Over)
+	c.F64("overdispersion", &r.Overdispersion)
 	c.F64("peak", &r.Peak)
 	c.F64("near", &r.Near)
-	c.F64("nearOver", &r.NearOver)
+	c.F64("nearOverdispersion", &r.NearOverdispersion)
 	c.F64("phi", &r.phi)
-	c.F64("share", &r.share)
+	c.F64("seasonal", &r.seasonal)
 	c.F64("vLevel", &r.vLevel)
 	c.F64("vHour", &r.vHour)
 	c.F64("vDay", &r.vDay)
-	c.Out()
+}
+
+func (b *BytesAt) code(c *wire.Coder) {
+	c.F64("mean", &b.Mean)
+	c.F64("relVar", &b.RelVar)
 }

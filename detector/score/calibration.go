@@ -1,14 +1,18 @@
 package score
 
-import "github.com/plumbline-sec/plumbline/detector/internal/wire"
+import (
+	"slices"
 
-// What the wider evidence is worth in the narrower, agent-days.
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
+)
+
+// Maturity tells apart agents in their first days and those that are past them.
+type Maturity int
+
+// The two of them, as indexes of what is kept for each.
 const (
-	groupWorth = 20
-	fleetWorth = 50
-	bootstrap  = 25
-	grownUp    = 200 // of the mature: then what the young have shown is taken as it is
-	sharpen    = 30  // calibration makes a model's evidence count at most this much more
+	Young Maturity = iota
+	Mature
 )
 
 // Calibration holds the curves of one group: of each signal and of their fusion,
@@ -18,12 +22,8 @@ type Calibration struct {
 	Fused   [2]Curve
 }
 
-// fusedShift lets the curve of the fusion begin below one exceedance a day: its
-// evidence is a rate, not a tail.
-const fusedShift = 2
-
 // RecordFused counts a block whose fused evidence rose; -Inf: it is new.
-func (c *Calibration) RecordFused(class int, from, to, weight float64) {
+func (c *Calibration) RecordFused(class Maturity, from, to, weight float64) {
 	c.Fused[class].Record(from+fusedShift, to+fusedShift, weight)
 }
 
@@ -38,7 +38,7 @@ type Pair struct{ Group, Fleet *Calibration }
 // Signal returns lambda of evidence x of one signal. The narrower evidence is
 // shrunk to the wider: mature group, mature fleet, young fleet, and the model
 // itself, which says blocks*10^-x. Without evidence the answer is NoEvidence.
-func (p Pair) Signal(i, class int, x, blocks float64) float64 {
+func (p Pair) Signal(i int, class Maturity, x, blocks float64) float64 {
 	if x < firstBin {
 		return NoEvidence
 	}
@@ -46,10 +46,10 @@ func (p Pair) Signal(i, class int, x, blocks float64) float64 {
 	fleet := p.fleetSignal(i, class, x, nominal)
 	g := &p.Group.Signals[class][i]
 	edge := fleet
-	if e := g.Edge(); x > e {
+	if e := g.TailStart(); x > e {
 		edge = p.fleetSignal(i, class, e, blocks*pow10(-e))
 	}
-	return min(max(g.Like(x, fleet, edge, groupWorth), nominal/sharpen), NoEvidence)
+	return min(max(g.LambdaShaped(x, fleet, edge, groupPriorDays), nominal/maxSharpening), NoEvidence)
 }
 
 // Nominal returns lambda of evidence x by the model alone.
@@ -60,15 +60,15 @@ func Nominal(x, blocks float64) float64 {
 	return min(blocks*pow10(-x), NoEvidence)
 }
 
-func (p Pair) fleetSignal(i, class int, x, nominal float64) float64 {
+func (p Pair) fleetSignal(i int, class Maturity, x, nominal float64) float64 {
 	// In the first days of a service the model has not been held against anything:
 	// it is believed a decade less, fading over 25 agent-days.
-	if known := p.Fleet.Signals[0][i].Days() + p.Fleet.Signals[1][i].Days(); known < bootstrap {
-		nominal *= pow10(1 - known/bootstrap)
+	if watched := p.Fleet.Signals[Young][i].Days() + p.Fleet.Signals[Mature][i].Days(); watched < bootstrapDays {
+		nominal *= pow10(1 - watched/bootstrapDays)
 	}
-	lambda := p.Fleet.Signals[0][i].Lambda(x, nominal, fleetWorth)
-	if class == 1 {
-		lambda = p.Fleet.Signals[1][i].Lambda(x, lambda, fleetWorth)
+	lambda := p.Fleet.Signals[Young][i].Lambda(x, nominal, fleetPriorDays)
+	if class == Mature {
+		lambda = p.Fleet.Signals[Mature][i].Lambda(x, lambda, fleetPriorDays)
 	}
 	return lambda
 }
@@ -76,40 +76,43 @@ func (p Pair) fleetSignal(i, class int, x, nominal float64) float64 {
 // Fused returns lambda of fused evidence y. The floor is that of Signal: where a great
 // many agents have shown nothing yet, the first weak evidence of all of them would
 // alert on each.
-func (p Pair) Fused(class int, y float64) float64 {
+func (p Pair) Fused(class Maturity, y float64) float64 {
 	if y+fusedShift < firstBin {
 		return min(pow10(-y), NoEvidence)
 	}
 	fleet := p.fleetFused(class, y)
 	g := &p.Group.Fused[class]
 	edge := fleet
-	if e := g.Edge() - fusedShift; y > e {
+	if e := g.TailStart() - fusedShift; y > e {
 		edge = p.fleetFused(class, e)
 	}
 	// What a group shows every day says less and less about it the rarer y is: the fleet is
 	// worth at least as many agent-days as it takes to bring one exceedance, a gamma of
 	// shape 1 over the rates of groups. (Not for single signals: how a model is wrong in its
 	// tail, for bytes above all, is a matter of the group's work.)
-	worth := max(groupWorth, min(1/fleet, 1e12)) // however small fleet is, worth*fleet is a number
-	return min(max(g.Like(y+fusedShift, fleet, edge, worth), pow10(-y)/sharpen), NoEvidence)
+	priorDays := max(groupPriorDays, min(1/fleet, maxPriorDays))
+	return min(max(g.LambdaShaped(y+fusedShift, fleet, edge, priorDays), pow10(-y)/maxSharpening), NoEvidence)
 }
 
-func (p Pair) fleetFused(class int, y float64) float64 {
-	lambda := p.Fleet.Fused[0].Lambda(y+fusedShift, pow10(-y), fleetWorth)
-	if class == 1 {
+func (p Pair) fleetFused(class Maturity, y float64) float64 {
+	lambda := p.Fleet.Fused[Young].Lambda(y+fusedShift, pow10(-y), fleetPriorDays)
+	if class == Mature {
 		// What the young have shown is believed a decade less by those who have just grown
 		// up: with a fleet that began in one day they all do at once.
-		known := p.Fleet.Fused[1].Days()
-		if need := min(grownUp, p.Fleet.Fused[0].Days()/3); known < need {
-			lambda *= pow10(1 - known/need)
+		watched := p.Fleet.Fused[Mature].Days()
+		if need := min(matureDays, p.Fleet.Fused[Young].Days()/youngPart); watched < need {
+			lambda *= pow10(1 - watched/need)
 		}
-		lambda = p.Fleet.Fused[1].Lambda(y+fusedShift, lambda, fleetWorth)
+		lambda = p.Fleet.Fused[Mature].Lambda(y+fusedShift, lambda, fleetPriorDays)
 	}
 	return lambda
 }
 
+// AgentDays is how long its agents were watched.
+func (c *Calibration) AgentDays() float64 { return c.Fused[Young].Days() + c.Fused[Mature].Days() }
+
 // Expose adds agent-days of one class.
-func (c *Calibration) Expose(class int, days float64) {
+func (c *Calibration) Expose(class Maturity, days float64) {
 	for i := range c.Signals[class] {
 		c.Signals[class][i].Expose(days)
 	}
@@ -139,30 +142,16 @@ func (c *Calibration) Code(w *wire.Coder, names []string) {
 		}
 		w.String("name", &name, 64)
 		if w.Reading() {
-			i = -1
-			for j := range names {
-				if names[j] == name {
-					i = j
-				}
-			}
+			i = slices.Index(names, name)
 		}
-		w.In("class")
-		for class := range c.Signals {
-			w.At(class)
-			var gone Curve
-			curve := &gone
-			if i >= 0 {
-				curve = &c.Signals[class][i]
+		wire.Each(w, "class", c.Signals[:], func(curves *[]Curve, w *wire.Coder) {
+			if i < 0 {
+				new(Curve).Code(w)
+				return
 			}
-			curve.Code(w)
-		}
-		w.Out()
+			(*curves)[i].Code(w)
+		})
 	}
 	w.Out()
-	w.In("fused")
-	for class := range c.Fused {
-		w.At(class)
-		c.Fused[class].Code(w)
-	}
-	w.Out()
+	wire.Each(w, "fused", c.Fused[:], (*Curve).Code)
 }

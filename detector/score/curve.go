@@ -6,32 +6,19 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
 
-// Shape of a Curve.
-const (
-	curveBins = 120
-	binWidth  = 0.1 // decades
-	firstBin  = 0.5 // evidence below this is not recorded
-	tailFrom  = 8   // the exponential tail starts at the 8th-largest exceedance
-	slopeFrom = 40  // and takes its slope from the 40 largest
-	slopeWork = 10  // observations that the nominal slope is worth
-)
-
-// HalfLife is how long calibration remembers, days.
-const HalfLife = 14
-
 // Curve is how often evidence of one signal really exceeds a value: decayed
 // counts of block maxima in bins of a tenth of a decade, over agent-days.
 // Beyond the data it goes on as an exponential, never steeper than the model
 // itself (one decade of lambda for one of evidence).
 type Curve struct {
-	// over[i]: blocks with evidence of at least firstBin + i*binWidth; nil: none. A tenant
+	// exceeding[i]: blocks with evidence of at least firstBin + i*binWidth; nil: none. A tenant
 	// that an attacker made up has hundreds of curves and records nothing in them.
-	over  *[curveBins]float32
-	days  float64
-	slope float64 // of the tail; derived
-	from  int     // bin in which the tail starts; derived
-	bulk  int     // bin from which the slope is taken; derived
-	fresh bool    // the three above are current
+	exceeding *[curveBins]float32
+	days      float64
+	slope     float64 // of the tail; derived
+	tailBin   int     // bin in which the tail starts; derived
+	slopeBin  int     // bin from which the slope is taken; derived
+	fitted    bool    // the three above are current
 }
 
 func bin(x float64) int {
@@ -47,13 +34,13 @@ func (c *Curve) Record(from, to, weight float64) {
 	if a >= b {
 		return
 	}
-	if c.over == nil {
-		c.over = new([curveBins]float32)
+	if c.exceeding == nil {
+		c.exceeding = new([curveBins]float32)
 	}
 	for i := a + 1; i <= b; i++ {
-		c.over[i] += float32(weight)
+		c.exceeding[i] += float32(weight)
 	}
-	c.fresh = c.fresh && b < c.bulk
+	c.fitted = c.fitted && b < c.slopeBin
 }
 
 // Expose adds agent-days that were watched.
@@ -62,103 +49,106 @@ func (c *Curve) Expose(days float64) { c.days += days }
 // Days returns the decayed agent-days.
 func (c *Curve) Days() float64 { return c.days }
 
+// Remaining is what calibration remembers after days.
+func Remaining(days int64) float64 { return math.Exp2(-float64(days) / HalfLife) }
+
 // EndDay lets the evidence age by a day.
 func (c *Curve) EndDay() {
-	d := math.Exp2(-1.0 / HalfLife)
+	d := Remaining(1)
 	c.days *= d
-	if c.over == nil {
+	if c.exceeding == nil {
 		return
 	}
-	for i := range c.over {
-		c.over[i] = float32(float64(c.over[i]) * d)
+	for i := range c.exceeding {
+		c.exceeding[i] = float32(float64(c.exceeding[i]) * d)
 	}
-	c.fresh = false
+	c.fitted = false
 }
 
 func (c *Curve) fit() {
-	c.fresh, c.from, c.bulk, c.slope = true, 0, 0, 1
-	if c.over == nil {
+	c.fitted, c.tailBin, c.slopeBin, c.slope = true, 0, 0, 1
+	if c.exceeding == nil {
 		return
 	}
 	for i := curveBins - 1; i > 0; i-- {
-		if c.over[i] >= tailFrom {
-			c.from = i
+		if c.exceeding[i] >= tailFrom {
+			c.tailBin = i
 			break
 		}
 	}
 	at := 0
 	for i := curveBins - 1; i > 0; i-- {
-		if c.over[i] >= slopeFrom {
+		if c.exceeding[i] >= slopeFrom {
 			at = i
 			break
 		}
 	}
-	c.bulk = at
-	n := float64(c.over[at])
+	c.slopeBin = at
+	n := float64(c.exceeding[at])
 	if n <= 0 {
 		return
 	}
 	// Mean excess over the start of the bin, from the counts above each edge.
 	sum := 0.0
 	for i := at + 1; i < curveBins; i++ {
-		sum += float64(c.over[i])
+		sum += float64(c.exceeding[i])
 	}
 	excess := binWidth * (sum/n + 0.5)
-	slope := (n + slopeWork) / (float64(n*math.Ln10*excess) + slopeWork)
-	c.slope = min(max(slope, 0.2), 1)
+	slope := (n + slopePseudo) / (float64(n*math.Ln10*excess) + slopePseudo)
+	c.slope = min(max(slope, minSlope), 1)
 }
 
 // Exceedances returns the recorded number of blocks with evidence of at least x,
 // smoothed by the tail.
 func (c *Curve) exceedances(x float64) float64 {
-	if c.over == nil {
+	if c.exceeding == nil {
 		return 0
 	}
-	if !c.fresh {
+	if !c.fitted {
 		c.fit()
 	}
 	pos := (x - firstBin) / binWidth
-	if pos >= float64(c.from) {
-		edge := firstBin + float64(float64(c.from)*binWidth)
-		return float64(c.over[c.from]) * pow10(-c.slope*(x-edge))
+	if pos >= float64(c.tailBin) {
+		edge := firstBin + float64(float64(c.tailBin)*binWidth)
+		return float64(c.exceeding[c.tailBin]) * pow10(-c.slope*(x-edge))
 	}
 	if pos <= 0 {
-		return float64(c.over[0])
+		return float64(c.exceeding[0])
 	}
 	i := int(pos)
 	f := pos - float64(i)
-	return float64(c.over[i]) + float64(f*float64(c.over[i+1]-c.over[i]))
+	return float64(c.exceeding[i]) + float64(f*float64(c.exceeding[i+1]-c.exceeding[i]))
 }
 
 // Lambda returns the exceedances of x per agent-day: the recorded ones, and the
-// prior's lambda for worth agent-days.
-func (c *Curve) Lambda(x, prior, worth float64) float64 {
-	return (c.exceedances(x) + float64(prior*worth)) / (c.days + worth)
+// prior's lambda for priorDays agent-days.
+func (c *Curve) Lambda(x, prior, priorDays float64) float64 {
+	return (c.exceedances(x) + float64(prior*priorDays)) / (c.days + priorDays)
 }
 
-// Edge returns where the tail of c starts.
-func (c *Curve) Edge() float64 {
-	if !c.fresh {
+// TailStart returns where the tail of c starts.
+func (c *Curve) TailStart() float64 {
+	if !c.fitted {
 		c.fit()
 	}
-	return firstBin + float64(float64(c.from)*binWidth)
+	return firstBin + float64(float64(c.tailBin)*binWidth)
 }
 
-// Like returns the exceedances of x per agent-day of a curve with little data of
+// LambdaShaped returns the exceedances of x per agent-day of a curve with little data of
 // its own: its level where it has some, the shape of the prior's tail beyond.
-// The prior is given at x and at c's edge, and is worth some agent-days.
-func (c *Curve) Like(x, prior, atEdge, worth float64) float64 {
+// The prior is given at x and where c's tail starts, and stands for priorDays.
+func (c *Curve) LambdaShaped(x, prior, atEdge, priorDays float64) float64 {
 	n := 0.0
-	if edge := c.Edge(); c.over != nil && x > edge && atEdge > 0 {
-		n = float64(c.over[c.from]) * min(prior/atEdge, 1)
+	if edge := c.TailStart(); c.exceeding != nil && x > edge && atEdge > 0 {
+		n = float64(c.exceeding[c.tailBin]) * min(prior/atEdge, 1)
 	} else {
 		n = c.exceedances(x)
 	}
-	return (n + float64(prior*worth)) / (c.days + worth)
+	return (n + float64(prior*priorDays)) / (c.days + priorDays)
 }
 
-// Raw returns the recorded exceedances of x per agent-day, 0 without any days.
-func (c *Curve) Raw(x float64) float64 {
+// RawRate returns the recorded exceedances of x per agent-day, 0 without any days.
+func (c *Curve) RawRate(x float64) float64 {
 	if c.days <= 0 {
 		return 0
 	}
@@ -168,26 +158,26 @@ func (c *Curve) Raw(x float64) float64 {
 // Code encodes or decodes c.
 func (c *Curve) Code(w *wire.Coder) {
 	n := 0
-	if c.over != nil {
+	if c.exceeding != nil {
 		n = curveBins
 	}
-	for n > 0 && c.over[n-1] == 0 {
+	for n > 0 && c.exceeding[n-1] == 0 {
 		n--
 	}
-	if n = w.Len("over", n, curveBins, 4); n > 0 {
-		if c.over == nil {
-			c.over = new([curveBins]float32)
+	if n = w.Len("exceeding", n, curveBins, 4); n > 0 {
+		if c.exceeding == nil {
+			c.exceeding = new([curveBins]float32)
 		}
-		w.F32s("over", c.over[:n])
+		w.F32s("exceeding", c.exceeding[:n])
 	}
 	w.F64("days", &c.days)
 	if !w.Reading() {
 		return
 	}
-	c.fresh = false
+	c.fitted = false
 	low := c.days
-	if c.over != nil {
-		for _, v := range c.over {
+	if c.exceeding != nil {
+		for _, v := range c.exceeding {
 			low = min(low, float64(v))
 		}
 	}

@@ -9,10 +9,3 @@
 //
 // The package imports the standard library, gonum and detector/internal/wire.
 package score
-
-// MaxEvidence is the end of every tail, in decades: below 1e-300 numbers end.
-const MaxEvidence = 300
-
-// NoEvidence is the lambda of what shows nothing unusual, in exceedances per
-// agent-day.
-const NoEvidence = 1000

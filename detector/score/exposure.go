@@ -10,23 +10,23 @@ type Exposure struct {
 }
 
 // SignalExposure returns what stands behind Signal.
-func (p Pair) SignalExposure(i, class int, x float64) Exposure {
-	return exposure(&p.Group.Signals[class][i], &p.Fleet.Signals[0][i], &p.Fleet.Signals[1][i], class, x)
+func (p Pair) SignalExposure(i int, class Maturity, x float64) Exposure {
+	return exposure(&p.Group.Signals[class][i], &p.Fleet.Signals[Young][i], &p.Fleet.Signals[Mature][i], class, x)
 }
 
 // FusedExposure returns what stands behind Fused.
-func (p Pair) FusedExposure(class int, y float64) Exposure {
-	return exposure(&p.Group.Fused[class], &p.Fleet.Fused[0], &p.Fleet.Fused[1], class, y+fusedShift)
+func (p Pair) FusedExposure(class Maturity, y float64) Exposure {
+	return exposure(&p.Group.Fused[class], &p.Fleet.Fused[Young], &p.Fleet.Fused[Mature], class, y+fusedShift)
 }
 
 // exposure takes of the fleet what the class is held against: the young of themselves, the
 // mature of both.
-func exposure(group, young, mature *Curve, class int, x float64) Exposure {
+func exposure(group, young, mature *Curve, class Maturity, x float64) Exposure {
 	e := Exposure{
 		GroupDays: group.Days(), GroupSeen: group.exceedances(x),
 		FleetDays: young.Days(), FleetSeen: young.exceedances(x),
 	}
-	if class == 1 {
+	if class == Mature {
 		e.FleetDays += mature.Days()
 		e.FleetSeen += mature.exceedances(x)
 	}

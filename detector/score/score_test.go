@@ -245,7 +245,7 @@ func TestARisenBlockCountsOnce(t *testing.T) {
 
 func TestCalibrationWithoutEvidenceNeverAlerts(t *testing.T) {
 	p := score.Pair{Group: score.NewCalibration(2), Fleet: score.NewCalibration(2)}
-	for class := range 2 {
+	for _, class := range []score.Maturity{score.Young, score.Mature} {
 		require.InDelta(t, score.NoEvidence, p.Signal(0, class, 0, 24), 0)
 		require.InDelta(t, score.NoEvidence, p.Signal(0, class, 0.4, 24), 0)
 		p.Fleet.Expose(class, 1e6)
@@ -257,7 +257,7 @@ func TestCalibrationWithoutEvidenceNeverAlerts(t *testing.T) {
 
 func TestAMillionQuietDaysDoNotMakeWeakEvidenceAnAlert(t *testing.T) {
 	p := score.Pair{Group: score.NewCalibration(1), Fleet: score.NewCalibration(1)}
-	for class := range 2 {
+	for _, class := range []score.Maturity{score.Young, score.Mature} {
 		p.Fleet.Expose(class, 1e6)
 		p.Group.Expose(class, 1e6)
 		for _, y := range []float64{-1, 0.37, 2, 5} {

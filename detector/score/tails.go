@@ -7,8 +7,8 @@ import (
 )
 
 func evidence(p float64) float64 {
-	if !(p > 1e-300) { // NaN too: a tail that can't be told is not evidence beyond the end
-		if p <= 0 || p <= 1e-300 {
+	if !(p > minTail) { // NaN too: a tail that can't be told is not evidence beyond the end
+		if p <= minTail {
 			return MaxEvidence
 		}
 		return 0
@@ -16,21 +16,21 @@ func evidence(p float64) float64 {
 	return max(0, -math.Log10(p))
 }
 
-// Counts returns -log10 P(X >= n), mid-p, of an over-dispersed count: mean mu and
-// variance mu + over*mu^2. It is a negative binomial; where the counts are as
+// Counts returns -log10 P(X >= n), mid-p, of an overdispersed count: mean mu and
+// variance mu + overdispersion*mu^2. It is a negative binomial; where the counts are as
 // good as Poisson or steadier, a gamma whose standard deviation is at least half
 // a count and 4 % of the mean, so that a perfectly steady agent neither divides
 // by zero nor alarms on a single call more.
-func Counts(n, mu, over float64) float64 {
+func Counts(n, mu, overdispersion float64) float64 {
 	if n <= mu || mu <= 0 {
 		return 0
 	}
-	if over*mu < 1e-3 {
-		floor := 0.04 * mu
-		variance := max(0.25, float64(floor*floor), mu+float64(over*mu*mu))
+	if overdispersion*mu < steadyBelow {
+		floor := steadySigma * mu
+		variance := max(minCountVar, float64(floor*floor), mu+float64(overdispersion*mu*mu))
 		return Gamma(n-0.5, mu, variance)
 	}
-	r := 1 / over
+	r := 1 / overdispersion
 	p := mu / (mu + r)
 	if !(r > 0 && p > 0 && p < 1 && n < math.MaxFloat64) {
 		return 0 // past the numbers: only a state that somebody made up has such
@@ -38,7 +38,7 @@ func Counts(n, mu, over float64) float64 {
 	// P(X >= n) = I_p(n, r). Mid-p takes the mean with P(X >= n+1).
 	above := mathext.RegIncBeta(n, r, p)
 	beyond := mathext.RegIncBeta(n+1, r, p)
-	if above > 1e-290 {
+	if above > minSurvival {
 		return evidence((above + beyond) / 2)
 	}
 	// Past the end of the numbers the tail falls by log10(p) a count, and by the
@@ -65,10 +65,6 @@ func Gamma(x, mean, variance float64) float64 {
 	return evidence(mathext.GammaIncRegComp(shape, z))
 }
 
-// StudentMax is the most degrees of freedom that a baseline's predictive distribution
-// has: that of every agent but the young.
-const StudentMax = 60
-
 // studentTerms are the coefficients of the sum that is P(|T| < t) at StudentMax
 // degrees of freedom (Abramowitz and Stegun 26.7.4).
 var studentTerms = func() (terms [StudentMax / 2]float64) {
@@ -81,11 +77,11 @@ var studentTerms = func() (terms [StudentMax / 2]float64) {
 
 // StudentT returns -log10 P(T >= t) with df degrees of freedom.
 func StudentT(t, df float64) float64 {
-	if !(t > 0 && df > 1e-300 && df < 1e300) {
+	if !(t > 0 && df > minTail && df < 1/minTail) {
 		return 0
 	}
 	tt := float64(t * t)
-	if df == StudentMax && t < 4 { // ten times as fast; beyond, the difference to 1 loses digits
+	if df == StudentMax && t < studentSumBelow { // ten times as fast; beyond, the difference to 1 loses digits
 		cos := StudentMax / (StudentMax + tt)
 		sum := 0.0
 		for k := len(studentTerms) - 1; k >= 0; k-- {
@@ -103,7 +99,7 @@ func LogNormal(x, mean, relVar float64) float64 {
 		return 0
 	}
 	s2 := math.Log1p(relVar)
-	s := math.Sqrt(max(s2, 1e-4))
+	s := math.Sqrt(max(s2, minLogVar))
 	z := (math.Log(x/mean) + s2/2) / s
 	return evidence(math.Erfc(z/math.Sqrt2) / 2)
 }
@@ -112,7 +108,7 @@ func LogNormal(x, mean, relVar float64) float64 {
 // probability 10^-x.
 func LogNormalQuantile(x, mean, relVar float64) float64 {
 	s2 := math.Log1p(relVar)
-	s := math.Sqrt(max(s2, 1e-4))
+	s := math.Sqrt(max(s2, minLogVar))
 	z := upper(x)
 	return mean * math.Exp(float64(z*s)-s2/2)
 }
@@ -129,7 +125,7 @@ func Either(x, y float64) float64 {
 func Quantile(tail func(v float64) float64, x, low float64, steps int) float64 {
 	high := max(2*low, 1)
 	for i := 0; tail(high) < x; i++ {
-		if i == 80 {
+		if i == maxDoublings {
 			return high
 		}
 		low, high = high, 2*high
@@ -160,7 +156,7 @@ func GammaQuantile(x, mean, variance float64) float64 {
 // 10^-x.
 func upper(x float64) float64 {
 	if x == 3 {
-		return 3.090232306167813 // the interval of every window: not looked up each time
+		return z999
 	}
 	return -mathext.NormalQuantile(pow10(-x))
 }

@@ -3,6 +3,7 @@ package signal
 import (
 	"math"
 
+	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -13,11 +14,9 @@ import (
 // Unit: resources.
 type resourceBreadth struct{}
 
-const minBreadth = 3
-
 func (resourceBreadth) Info() Info {
 	return Info{
-		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Counted: "resources touched for the first time", Share: 0.2, Blocks: 24,
+		Name: schemas.SignalResourceBreadth, Family: FamilyResource, Unit: "resources", Counted: "resources touched for the first time", Weight: weightBreadth, TestsPerDay: testsOfHours,
 		Title: "Sweep across resources new to this agent",
 		Model: "negative binomial tail, mid-p, around the agent's own mean and spread of hours with calls, shrunk to the peers",
 		File:  "breadth.go",
@@ -25,7 +24,7 @@ func (resourceBreadth) Info() Info {
 }
 
 func (s resourceBreadth) Score(c *Context) float64 {
-	if c.Win == nil || len(c.Fresh) == 0 {
+	if c.Win == nil || len(c.NewItems) == 0 {
 		return 0
 	}
 	n := float64(c.Win.NewResources + c.Win.NewDestinations)
@@ -36,26 +35,23 @@ func (s resourceBreadth) Score(c *Context) float64 {
 }
 
 func (resourceBreadth) Tail(c *Context, v float64) float64 {
-	mean, over := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
-	return score.Counts(v, mean, over)
+	mean, overdispersion := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
+	return score.Counts(v, mean, overdispersion)
 }
 
 func (resourceBreadth) Observe(c *Context) Detail {
 	mean, _ := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
-	return Detail{
-		Observed: float64(c.Win.NewResources + c.Win.NewDestinations), Expected: mean,
-		Start: c.hour(), Seconds: hourSeconds, Samples: c.Own.Breadth.Hours(), Baseline: c.whose(c.Own.Breadth.Hours()),
-	}
+	return c.hourly(float64(c.Win.NewResources+c.Win.NewDestinations), mean, c.Own.Breadth.Hours())
 }
 
 func (s resourceBreadth) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
+	d.High = highOf(c, s, d.Expected)
 	d.Text = "touched " + Count(d.Observed) + " resources for the first time since " + c.hour().Time().Format("15:04") +
 		" UTC" + c.usually(d.Baseline, "its hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
-	for i := range c.Fresh {
-		if len(d.FirstSeen) < schemas.MaxEvidence && c.Fresh[i].Item.Kin != "" {
-			d.FirstSeen = append(d.FirstSeen, itemName(c.Fresh[i].Item))
+	for i := range c.NewItems {
+		if len(d.FirstSeen) < schemas.MaxEvidence && c.NewItems[i].Item.Kin != "" {
+			d.FirstSeen = append(d.FirstSeen, itemName(c.NewItems[i].Item))
 		}
 	}
 	return d
@@ -66,7 +62,7 @@ func (s resourceBreadth) Close(c *Context) (Detail, bool) {
 	if d.Observed == 0 || d.Expected == 0 {
 		return Detail{}, false
 	}
-	mean, over := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
-	d.High = math.Ceil(score.GammaQuantile(interval, mean, mean+float64(over*mean*mean)))
+	mean, overdispersion := c.Own.Breadth.At(&c.Peers.Breadth, c.Young)
+	d.High = math.Ceil(score.GammaQuantile(intervalDecades, mean, baseline.CountVariance(mean, overdispersion)))
 	return d, true
 }

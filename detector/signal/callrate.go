@@ -1,8 +1,7 @@
 package signal
 
 import (
-	"math"
-
+	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -14,7 +13,7 @@ type callRate struct{}
 
 func (callRate) Info() Info {
 	return Info{
-		Name: schemas.SignalCallRate, Family: FamilyRate, Unit: "calls", Share: 0.3, Blocks: 24,
+		Name: schemas.SignalCallRate, Family: FamilyRate, Unit: "calls", Weight: weightCallRate, TestsPerDay: testsOfHours,
 		Title: "Far more calls than this agent makes",
 		Model: "negative binomial tail, mid-p, of level x hour x weekday, each shrunk to the peers",
 		File:  "callrate.go",
@@ -33,28 +32,20 @@ func (s callRate) Score(c *Context) float64 {
 // or ends an hour late explains what a busier hour beside this one would have had.
 func (callRate) Tail(c *Context, v float64) float64 {
 	r := &c.Win.Rate
-	x := score.Counts(v, r.Mu, r.Over)
+	x := score.Counts(v, r.Mu, r.Overdispersion)
 	if r.Peak > r.Mu {
-		x = min(x, peakRarity+score.Counts(v, r.Peak, peakOver))
+		x = min(x, peakRarity+score.Counts(v, r.Peak, peakOverdispersion))
 	}
 	if r.Near > 0 && x > nearRarity {
-		x = score.Either(x, nearRarity+score.Counts(v, r.Near, r.NearOver))
+		x = score.Either(x, nearRarity+score.Counts(v, r.Near, r.NearOverdispersion))
 	}
 	return x
 }
 
-// An hour as busy as the busiest so far comes once a day, and differs from it by
-// this relative variance.
-const (
-	peakRarity = 1.38 // log10(24)
-	peakOver   = 0.1
-	nearRarity = 1.7 // a run is an hour off once in fifty days
-)
-
 func (s callRate) Explain(c *Context) Detail {
 	d := s.Observe(c)
 	if d.Expected > 0 {
-		d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
+		d.High = highOf(c, s, d.Expected)
 	}
 	d.Text = "made " + Plural(d.Observed, "call", "calls") + " since " + c.hour().Time().Format("15:04") +
 		" UTC" + c.usually(d.Baseline, "such hours") + Count(d.High) + ", " + Count(d.Expected) + " expected"
@@ -62,18 +53,15 @@ func (s callRate) Explain(c *Context) Detail {
 }
 
 func (callRate) Observe(c *Context) Detail {
-	return Detail{
-		Observed: float64(c.Win.Events), Expected: c.Win.Rate.Mu,
-		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours), Baseline: c.whose(float64(c.Own.Rate.Hours)),
-	}
+	return c.hourly(float64(c.Win.Events), c.Win.Rate.Mu, float64(c.Own.Rate.Hours))
 }
 
 func (s callRate) Close(c *Context) (Detail, bool) {
 	d := s.Observe(c)
 	if d.Expected > 0 {
 		mu := d.Expected
-		variance := max(mu+float64(c.Win.Rate.Over*mu*mu), 0.25)
-		d.High = score.GammaQuantile(interval, mu, variance)
+		variance := max(baseline.CountVariance(mu, c.Win.Rate.Overdispersion), minCountVar)
+		d.High = score.GammaQuantile(intervalDecades, mu, variance)
 	}
 	return d, true
 }

@@ -13,11 +13,9 @@ import (
 // error of the level and the weekday once, common to all hours. Unit: calls.
 type callRateLong struct{}
 
-const longHours = 24 // own hours before it is scored
-
 func (callRateLong) Info() Info {
 	return Info{
-		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Share: 0.3, Blocks: 2, Daily: true,
+		Name: schemas.SignalCallRateLong, Family: FamilyRate, Unit: "calls", Weight: weightCallRateLong, TestsPerDay: testsOfLong, Daily: true,
 		Title: "More calls over the last day than this agent makes",
 		Model: "gamma tail, moments matched to the sum of what was expected of the hours",
 		File:  "callratelong.go",
@@ -45,7 +43,7 @@ func (callRateLong) Tail(c *Context, v float64) float64 {
 func longTail(c *Context, v, mean, variance float64) float64 {
 	x := score.Gamma(v, mean, variance)
 	if p := 2 * c.Win.Rate.Peak; p > mean {
-		x = min(x, score.Gamma(v, p, variance+float64(peakOver*p*p)))
+		x = min(x, score.Gamma(v, p, variance+float64(peakOverdispersion*p*p)))
 	}
 	return x
 }
@@ -68,7 +66,7 @@ func (callRateLong) Close(c *Context) (Detail, bool) {
 	seen, mean, variance := c.Own.Rate.Long(c.Win.Rate, float64(c.Win.Events))
 	const seconds = 24 * hourSeconds
 	return Detail{
-		Observed: seen, Expected: mean, High: math.Ceil(score.GammaQuantile(interval, mean, variance)),
+		Observed: seen, Expected: mean, High: math.Ceil(score.GammaQuantile(intervalDecades, mean, variance)),
 		Start: c.hour() - (seconds-hourSeconds)*1000, Seconds: seconds, Samples: float64(c.Own.Rate.Hours),
 		Baseline: c.whose(float64(c.Own.Rate.Hours)),
 	}, true

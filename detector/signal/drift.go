@@ -12,11 +12,9 @@ import (
 // each other. Unit: calls an hour.
 type drift struct{}
 
-const driftLeast = 1.0 // decades
-
 func (drift) Info() Info {
 	return Info{
-		Name: schemas.SignalDrift, Family: FamilyRate, Unit: "calls", Share: 1.5, Blocks: 1, Daily: true, Nominal: true,
+		Name: schemas.SignalDrift, Family: FamilyRate, Unit: "calls", Weight: weightDrift, TestsPerDay: testsOfDays, Daily: true, Uncalibrated: true,
 		Title: "Activity that has risen slowly for days",
 		Model: "CUSUM of days against a reference that grows by at most 1 % a day (Page 1954)",
 		File:  "drift.go",
@@ -33,15 +31,11 @@ func (drift) Score(c *Context) float64 {
 	return 0
 }
 
-func (drift) Tail(*Context, float64) float64 { return -1 }
-
 func (drift) Observe(c *Context) Detail {
 	ref, level := c.Own.Rate.Drift.At(c.Win.Rate)
-	return Detail{
-		Observed: level, Expected: ref, High: ref,
-		Start: c.hour(), Seconds: hourSeconds, Samples: float64(c.Own.Rate.Hours),
-		Baseline: c.whose(float64(c.Own.Rate.Hours)),
-	}
+	d := c.hourly(level, ref, float64(c.Own.Rate.Hours))
+	d.High = ref
+	return d
 }
 
 func (s drift) Explain(c *Context) Detail {

@@ -18,7 +18,7 @@ type Flood struct {
 
 func (nameFlood) Info() Info {
 	return Info{
-		Name: schemas.SignalNameFlood, Family: FamilyInput, Unit: "names", Share: 0.01, Blocks: 24, Nominal: true,
+		Name: schemas.SignalNameFlood, Family: FamilyInput, Unit: "names", Weight: weightFlood, TestsPerDay: testsOfHours, Uncalibrated: true,
 		Title: "Flood of names that were never seen before",
 		Model: "no model: a hundred names, and every doubling of them",
 		File:  "flood.go",
@@ -26,8 +26,6 @@ func (nameFlood) Info() Info {
 }
 
 func (nameFlood) Score(*Context) float64 { return 0 }
-
-func (nameFlood) Tail(*Context, float64) float64 { return -1 }
 
 func (nameFlood) Observe(c *Context) Detail {
 	return Detail{Observed: c.Flood.Names, Start: schemas.Millis(c.Flood.From * hourMillis), Seconds: hourSeconds}
@@ -39,5 +37,3 @@ func (s nameFlood) Explain(c *Context) Detail {
 		" that were never seen before"
 	return d
 }
-
-func (nameFlood) Close(*Context) (Detail, bool) { return Detail{}, false }

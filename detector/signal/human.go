@@ -8,11 +8,13 @@ import (
 	"unicode/utf8"
 )
 
+const halfDigit = 0.05 // of what is written with one digit
+
 // Bytes writes a number of bytes for people: 41.2 MiB.
 func Bytes(b float64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 	i := 0
-	for b >= 1023.95 && i < len(units)-1 {
+	for b >= 1024-halfDigit && i < len(units)-1 {
 		b /= 1024
 		i++
 	}
@@ -55,7 +57,7 @@ func Every(days float64) string {
 		return "about " + Count(1/days) + " times a day"
 	case days < 730:
 		return "once in " + Count(days) + " days"
-	case days < 1e6*365:
+	case days < 1_000_000*365:
 		return "once in " + Count(days/365) + " years"
 	}
 	return "less than once in a million years"
@@ -68,8 +70,6 @@ func Plural(n float64, one, many string) string {
 	}
 	return Count(n) + " " + many
 }
-
-const maxQuoted = 120
 
 // Quote writes a name that came from outside: what is not plainly printable
 // (control characters, line ends, invisible and direction-changing characters) is

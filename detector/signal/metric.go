@@ -20,6 +20,9 @@ type metric struct {
 	label, unit, take string
 }
 
+// metricSum has a tail beside: the larger the value, the stronger the evidence.
+type metricSum struct{ metric }
+
 // What a metric takes of its values.
 const (
 	TakeMean = "mean"
@@ -28,12 +31,16 @@ const (
 
 // Metric returns the signal of the index-th metric.
 func Metric(index int, name, unit, take string) Signal {
-	return metric{index: index, label: name, unit: unit, take: take}
+	m := metric{index, name, unit, take}
+	if take == TakeSum {
+		return metricSum{m}
+	}
+	return m
 }
 
 func (s metric) Info() Info {
 	i := Info{
-		Name: schemas.SignalMetric + s.label, Family: FamilyMetric, Unit: s.unit, Share: 0.3, Blocks: 100,
+		Name: schemas.SignalMetric + s.label, Family: FamilyMetric, Unit: s.unit, Weight: weightMetric, TestsPerDay: testsOfCalls,
 		Title: "A metric far from what this agent has: " + s.label,
 		Model: "deviations on asinh(x/unit), their tail learnt for the agent (Hill 1975); of sums a log-normal",
 		File:  "metric.go",
@@ -78,8 +85,6 @@ const (
 	byJump
 )
 
-const fewValues = 3 // of an hour
-
 // test returns what stands out most, and its evidence.
 func (s metric) test(c *Context, v *MetricValue) (by int, x float64) {
 	a := &v.At
@@ -105,16 +110,16 @@ func (s metric) test(c *Context, v *MetricValue) (by int, x float64) {
 
 // total is the evidence of the hour's sum.
 func (s metric) total(v *MetricValue, sum float64) float64 {
-	if v.Sum.Mean == 0 || sum < 2*v.Sum.Mean {
+	if v.Sum.Mean == 0 || sum < sumFrom*v.Sum.Mean {
 		return 0
 	}
 	return score.LogNormal(sum, v.Sum.Mean, v.Sum.RelVar)
 }
 
-func (s metric) Tail(c *Context, x float64) float64 {
+func (s metricSum) Tail(c *Context, x float64) float64 {
 	v := s.pick(c)
-	if v == nil || s.take != TakeSum {
-		return -1
+	if v == nil {
+		return 0
 	}
 	if by, _ := s.test(c, v); by == byHour {
 		return s.total(v, x)
@@ -159,14 +164,14 @@ func (s metric) Explain(c *Context) Detail {
 	by, _ := s.test(c, v)
 	switch by {
 	case byJump:
-		within(a.Mean+a.Recent, a.Jump.Quantile(interval)*a.JumpScale)
+		within(a.Mean+a.Recent, a.Jump.Quantile(intervalDecades)*a.JumpScale)
 		d.Text = "had " + what + " in one call, a jump from about " + number(d.Expected) + " just before; 99.9 % of its steps from there end between " +
 			number(d.Low) + " and " + number(d.High)
 	case byHour:
-		within(a.Mean, a.Hour.Quantile(interval)*a.HourScale)
+		within(a.Mean, a.Hour.Quantile(intervalDecades)*a.HourScale)
 		d.Text = "had " + what + " on average" + since + "; 99.9 % of such hours have " + number(d.Low) + " to " + number(d.High) + ", " + number(d.Expected) + " expected"
 	default:
-		within(a.Mean, a.Value.Quantile(interval)*a.Scale)
+		within(a.Mean, a.Value.Quantile(intervalDecades)*a.Scale)
 		d.Text = "had " + what + " in one call; 99.9 % of its calls have " + number(d.Low) + " to " + number(d.High) + ", " + number(d.Expected) + " expected"
 	}
 	if s.take != TakeSum {
@@ -174,7 +179,7 @@ func (s metric) Explain(c *Context) Detail {
 	}
 	d.Low = 0
 	if by == byHour {
-		d.High = max(score.LogNormalQuantile(interval, v.Sum.Mean, v.Sum.RelVar), 2*v.Sum.Mean)
+		d.High = max(score.LogNormalQuantile(intervalDecades, v.Sum.Mean, v.Sum.RelVar), sumFrom*v.Sum.Mean)
 		d.Text = "had " + what + since + c.usually(d.Baseline, "such hours") + number(d.High) + ", " + number(d.Expected) + " expected"
 	} else {
 		d.Text = "had " + what + " in one call" + c.usually(d.Baseline, "its calls") + number(d.High) + ", " + number(d.Expected) + " expected"
@@ -182,9 +187,11 @@ func (s metric) Explain(c *Context) Detail {
 	return d
 }
 
+const wholeDigits = 1e15 // under which every digit is one
+
 // number writes a value of unknown size with three digits.
 func number(x float64) string {
-	if a := math.Abs(x); a >= 1000 && a < 1e15 {
+	if a := math.Abs(x); a >= 1000 && a < wholeDigits {
 		if x < 0 {
 			return "-" + Count(-x)
 		}
@@ -192,5 +199,3 @@ func number(x float64) string {
 	}
 	return strconv.FormatFloat(x, 'g', 3, 64)
 }
-
-func (s metric) Close(*Context) (Detail, bool) { return Detail{}, false }

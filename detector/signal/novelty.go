@@ -15,67 +15,52 @@ import (
 // that, per hundredth of a day: what happens a few times a day is weak evidence,
 // not none. Unit: new items of the event.
 
-const perDay = 100
-
 // Evidence returns the evidence of an item's rarity.
-func Evidence(r baseline.Rarity) float64 { return max(0, math.Log10(perDay/(r.PerDay*r.Company))) }
+func Evidence(r baseline.Rarity) float64 {
+	return max(0, math.Log10(testsOfCalls/(r.PerDay*r.PeerDiscount)))
+}
+
+// novelty is what these signals share.
+type novelty struct {
+	info  Info
+	verb  string
+	kinds []baseline.ItemKind // that count
+}
+
+func (n *novelty) Info() Info { return n.info }
+
+func (n *novelty) Score(c *Context) float64 { return strongest(c, n.kinds...) }
+
+func (n *novelty) Explain(c *Context) Detail { return n.explain(c) }
+
+func (n *novelty) newKinds() []baseline.ItemKind { return n.kinds }
+
+const noveltyModel = "incidence of things this new to the agent and this little known to its peers, of a hundredth of a day"
 
 // newTool: a tool that the agent has not used, or not on this kind of resource.
-type newTool struct{}
-
-func (newTool) Info() Info {
-	return Info{
-		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Share: 0.3, Blocks: perDay, Novelty: true, Leaves: true,
-		Title: "Tool that this agent has not used before",
-		Model: "incidence of things this new to the agent and this little known to its peers, of a hundredth of a day",
-		File:  "novelty.go",
-	}
+var newTool = novelty{
+	info: Info{
+		Name: schemas.SignalNewTool, Family: FamilyTool, Unit: "items", Weight: weightNewTool, TestsPerDay: testsOfCalls, Novelty: true, Leaves: true,
+		Title: "Tool that this agent has not used before", Model: noveltyModel, File: "novelty.go",
+	},
+	verb:  "used",
+	kinds: []baseline.ItemKind{baseline.ItemTool, baseline.ItemToolKind},
 }
-
-func (newTool) Score(c *Context) float64 {
-	return strongest(c, baseline.ItemTool, baseline.ItemToolKind)
-}
-
-func (newTool) Tail(*Context, float64) float64 { return -1 }
-
-func (newTool) Observe(c *Context) Detail {
-	return countFresh(c, novelties[schemas.SignalNewTool]...)
-}
-
-func (newTool) Explain(c *Context) Detail {
-	return explainFresh(c, "used", novelties[schemas.SignalNewTool]...)
-}
-
-func (newTool) Close(*Context) (Detail, bool) { return Detail{}, false }
 
 // newResource: a source that the agent has not read from.
-type newResource struct{}
+type newResource struct{ novelty }
 
-func (newResource) Info() Info {
-	return Info{
-		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Share: 0.1, Blocks: perDay, Novelty: true,
-		Title: "Resource that this agent has not touched before",
-		Model: "incidence of things this new to the agent and this little known to its peers, of a hundredth of a day",
-		File:  "novelty.go",
-	}
+var novelResource = novelty{
+	info: Info{
+		Name: schemas.SignalNewResource, Family: FamilyResource, Unit: "items", Weight: weightNewResource, TestsPerDay: testsOfCalls, Novelty: true,
+		Title: "Resource that this agent has not touched before", Model: noveltyModel, File: "novelty.go",
+	},
+	verb:  "touched",
+	kinds: []baseline.ItemKind{baseline.ItemSource, baseline.ItemWrite},
 }
 
-func (newResource) Score(c *Context) float64 {
-	return strongest(c, baseline.ItemSource, baseline.ItemWrite)
-}
-
-func (newResource) Tail(*Context, float64) float64 { return -1 }
-
-func (newResource) Observe(c *Context) Detail {
-	return countFresh(c, novelties[schemas.SignalNewResource]...)
-}
-
-func (newResource) Explain(c *Context) Detail {
-	return explainFresh(c, "touched", novelties[schemas.SignalNewResource]...)
-}
-
-func (newResource) Close(c *Context) (Detail, bool) {
-	return closeFresh(c, float64(c.Win.NewResources), baseline.ItemSource)
+func (*newResource) Close(c *Context) (Detail, bool) {
+	return closeNew(c, float64(c.Win.NewResources), baseline.ItemSource)
 }
 
 // newDestination: somewhere that data can leave to and that the agent has not
@@ -84,31 +69,31 @@ func (newResource) Close(c *Context) (Detail, bool) {
 // goes to a destination which hardly any peer knows is as rare as both together, and
 // so is a known tool called out of its usual order, or one that the peers have long had
 // and this agent never used (baseline.Joint).
-type newDestination struct{}
+type newDestination struct{ novelty }
 
-func (newDestination) Info() Info {
-	return Info{
-		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Share: 20, Blocks: perDay, Novelty: true, Leaves: true,
-		Title: "First contact with a destination",
-		Model: "incidence as of new_resource, jointly with a new tool or a step out of order",
-		File:  "novelty.go",
-	}
+var novelDestination = novelty{
+	info: Info{
+		Name: schemas.SignalNewDestination, Family: FamilyResource, Unit: "items", Weight: weightNewDestination, TestsPerDay: testsOfCalls, Novelty: true, Leaves: true,
+		Title: firstContact, Model: "incidence as of new_resource, jointly with a new tool or a step out of order", File: "novelty.go",
+	},
+	verb:  "reached",
+	kinds: []baseline.ItemKind{baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind},
 }
 
-func (newDestination) Score(c *Context) float64 {
+func (*newDestination) Score(c *Context) float64 {
 	if !c.LeavesHouse {
 		return 0
 	}
 	x := strongest(c, baseline.ItemTool, baseline.ItemToolKind)
 	share, usual := 1.0, true // most peers know the tool and where it goes
-	for i := range c.Fresh {
-		f := &c.Fresh[i]
+	for i := range c.NewItems {
+		f := &c.NewItems[i]
 		place := f.Item.Kind == baseline.ItemDestination || f.Item.Kind == baseline.ItemSite
 		if place {
 			share = min(share, f.Rarity.PeerShare)
 		}
 		if place || f.Item.Kind == baseline.ItemTool {
-			usual = usual && f.Rarity.Peers > 0 && 2*f.Rarity.Peers >= f.Rarity.Of
+			usual = usual && f.Rarity.PeersKnowing > 0 && usualPart*f.Rarity.PeersKnowing >= f.Rarity.PeerCount
 		}
 	}
 	if x > 0 {
@@ -136,94 +121,74 @@ func (newDestination) Score(c *Context) float64 {
 	return x
 }
 
-// mostBorrowed is the most that a borrowed tool adds, decades: it is always a new step
-// too, so that only part of how rare one is there counts.
-const mostBorrowed = 1.5
-
-// usualSize is the evidence of a size, decades, that is nothing to speak of.
-const usualSize = 1.5
-
 // reaches reports whether the event touches a place that is new to the agent.
 func reaches(c *Context) bool {
-	for i := range c.Fresh {
-		if c.Fresh[i].Item.Kind.Place() {
+	for i := range c.NewItems {
+		if c.NewItems[i].Item.Kind.Place() {
 			return true
 		}
 	}
 	return false
 }
 
-// nearby is how much weaker evidence, decades, a new destination is at a site that
-// the agent knows: one more address of a customer, one more path of an API. So is a
-// first message to another agent of the house.
-const nearby = 1
-
 // borrowed reports whether the event's tool is new to the agent, while a quarter of its
 // peers or more have used it, and not only of late: nobody is giving it to all of them.
 func borrowed(c *Context) bool {
-	for i := range c.Fresh {
-		if f := &c.Fresh[i]; f.Item.Kind == baseline.ItemTool {
-			return f.Rarity.Peers > 0 && 4*f.Rarity.Peers >= f.Rarity.Of && !f.Rarity.RollsOut
+	for i := range c.NewItems {
+		if f := &c.NewItems[i]; f.Item.Kind == baseline.ItemTool {
+			return f.Rarity.PeersKnowing > 0 && borrowedPart*f.Rarity.PeersKnowing >= f.Rarity.PeerCount && !f.Rarity.RollingOut
 		}
 	}
 	return false
 }
 
 func has(c *Context, kind baseline.ItemKind) bool {
-	for i := range c.Fresh {
-		if c.Fresh[i].Item.Kind == kind {
+	for i := range c.NewItems {
+		if c.NewItems[i].Item.Kind == kind {
 			return true
 		}
 	}
 	return false
 }
 
-func (newDestination) Tail(*Context, float64) float64 { return -1 }
-
-func (newDestination) Observe(c *Context) Detail {
-	return countFresh(c, novelties[schemas.SignalNewDestination]...)
-}
-
-func (newDestination) Explain(c *Context) Detail {
-	d := explainFresh(c, "reached", novelties[schemas.SignalNewDestination]...)
+func (s *newDestination) Explain(c *Context) Detail {
+	d := s.explain(c)
 	switch {
 	case offCourse(c):
+		d.Also = SubjectStep
 		d.Text += ", and called tool " + Quote(c.Ev.Tool) + stepText(c) + ", as it never did"
-	case borrowed(c) && !strings.Contains(d.Text, "tool "+Quote(c.Ev.Tool)):
+	case borrowed(c) && d.Subject != SubjectTool:
 		d.Text += ", with tool " + Quote(c.Ev.Tool) + ", which peers have long used and it never has"
 	}
 	return d
 }
 
-func (newDestination) Close(c *Context) (Detail, bool) {
-	return closeFresh(c, float64(c.Win.NewDestinations), baseline.ItemDestination)
-}
-
-func is(k baseline.ItemKind, kinds []baseline.ItemKind) bool {
-	return slices.Contains(kinds, k)
+func (*newDestination) Close(c *Context) (Detail, bool) {
+	return closeNew(c, float64(c.Win.NewDestinations), baseline.ItemDestination)
 }
 
 func strongest(c *Context, kinds ...baseline.ItemKind) float64 {
 	x := 0.0
-	for i := range c.Fresh {
-		if is(c.Fresh[i].Item.Kind, kinds) {
-			x = max(x, c.Fresh[i].X)
+	for i := range c.NewItems {
+		if slices.Contains(kinds, c.NewItems[i].Item.Kind) {
+			x = max(x, c.NewItems[i].X)
 		}
 	}
 	return x
 }
 
-func countFresh(c *Context, kinds ...baseline.ItemKind) Detail {
+func (n *novelty) Observe(c *Context) Detail {
+	kinds := n.kinds
 	sessions := float64(c.Own.Novelty.Sessions)
 	d := Detail{Start: c.At, Samples: sessions, Baseline: c.whose(sessions)}
-	for i := range c.Fresh {
-		if is(c.Fresh[i].Item.Kind, kinds) {
+	for i := range c.NewItems {
+		if slices.Contains(kinds, c.NewItems[i].Item.Kind) {
 			d.Observed++
-			d.Expected += c.Fresh[i].Rarity.Incidence
+			d.Expected += c.NewItems[i].Rarity.Incidence
 		}
 	}
 	if i := leading(c, kinds); i >= 0 {
-		d.LedBy = ledBy(c, c.Fresh[i].Item)
+		d.LedBy = ledBy(c, c.NewItems[i].Item)
 	}
 	d.High = d.Expected
 	return d
@@ -232,13 +197,13 @@ func countFresh(c *Context, kinds ...baseline.ItemKind) Detail {
 // leading is the number of the new thing that is told of; -1: there is none.
 func leading(c *Context, kinds []baseline.ItemKind) int {
 	best := -1
-	newTool := is(baseline.ItemTool, kinds) && has(c, baseline.ItemTool)
-	for i := range c.Fresh {
-		f := &c.Fresh[i]
+	newTool := slices.Contains(kinds, baseline.ItemTool) && has(c, baseline.ItemTool)
+	for i := range c.NewItems {
+		f := &c.NewItems[i]
 		if newTool && f.Item.Kind == baseline.ItemSite && ledBy(c, f.Item) == schemas.LedByStore {
 			continue // where a new tool keeps its data is no other thing than the tool
 		}
-		if is(f.Item.Kind, kinds) && (best < 0 || told(c, f) > told(c, &c.Fresh[best])) {
+		if slices.Contains(kinds, f.Item.Kind) && (best < 0 || tellingRank(c, f) > tellingRank(c, &c.NewItems[best])) {
 			best = i
 		}
 	}
@@ -268,24 +233,17 @@ func ledBy(c *Context, it baseline.Item) string {
 	return schemas.LedByDestination
 }
 
-// Led returns the new thing that leads a signal of that name.
-func Led(c *Context, name string) (it baseline.Item, ok bool) {
-	kinds, ok := novelties[name]
+// Led returns the new thing that leads a signal of novelty.
+func Led(c *Context, s Signal) (it baseline.Item, ok bool) {
+	n, ok := s.(interface{ newKinds() []baseline.ItemKind })
 	if !ok {
 		return it, false
 	}
-	i := leading(c, kinds)
+	i := leading(c, n.newKinds())
 	if i < 0 {
 		return it, false
 	}
-	return named(c, c.Fresh[i].Item), true
-}
-
-// novelties are the kinds of things that the signals of novelty are about.
-var novelties = map[string][]baseline.ItemKind{
-	schemas.SignalNewTool:        {baseline.ItemTool, baseline.ItemToolKind},
-	schemas.SignalNewResource:    {baseline.ItemSource, baseline.ItemWrite},
-	schemas.SignalNewDestination: {baseline.ItemDestination, baseline.ItemSite, baseline.ItemAgent, baseline.ItemTool, baseline.ItemToolKind},
+	return named(c, c.NewItems[i].Item), true
 }
 
 const firstContact = "First contact with a destination"
@@ -319,44 +277,49 @@ var titles = map[string]string{
 	schemas.LedByToolUse:     "Tool used on a kind of resource new to this agent",
 }
 
-func explainFresh(c *Context, verb string, kinds ...baseline.ItemKind) Detail {
-	d := countFresh(c, kinds...)
+func (n *novelty) explain(c *Context) Detail {
+	d, verb, kinds := n.Observe(c), n.verb, n.kinds
 	best := leading(c, kinds)
 	if best < 0 {
 		return d
 	}
-	d.Title = title(c, d.LedBy, c.Fresh[best].Since > 0)
-	for i := range c.Fresh {
-		if it := c.Fresh[i].Item; is(it.Kind, kinds) && len(d.FirstSeen) < schemas.MaxEvidence {
+	d.Title = title(c, d.LedBy, c.NewItems[best].Since > 0)
+	for i := range c.NewItems {
+		if it := c.NewItems[i].Item; slices.Contains(kinds, it.Kind) && len(d.FirstSeen) < schemas.MaxEvidence {
 			d.FirstSeen = append(d.FirstSeen, itemName(it))
 		}
 	}
-	f := &c.Fresh[best]
+	f := &c.NewItems[best]
 	if d.LedBy == schemas.LedByStore {
 		verb = "wrote to"
 	}
-	d.Text = verbOf(c, verb, named(c, f.Item))
-	if f.Item.Kind == baseline.ItemStep {
+	d.Text, d.NamesTarget = verbOf(c, verb, named(c, f.Item))
+	switch f.Item.Kind {
+	case baseline.ItemStep:
 		d.Text += stepText(c)
+		d.Subject = SubjectStep
+	case baseline.ItemTool, baseline.ItemToolKind:
+		d.Subject = SubjectTool
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemSite, baseline.ItemKinds:
 	}
 	if f.Since > 0 {
 		d.Text += ", new to it since " + clock(f.Since, c.now())
 		return d
 	}
-	d.Text += known(f.Rarity)
+	d.Text += firstTimeFor(f.Rarity)
 	return d
 }
 
-// told is what an explanation goes by: where data went is asked first, and named unless
+// tellingRank is what an explanation goes by: where data went is asked first, and named unless
 // how it went is rarer by more than a decade.
-func told(c *Context, f *Fresh) float64 {
+func tellingRank(c *Context, f *NewItem) float64 {
 	switch {
 	case !f.Item.Kind.Place() || ledBy(c, f.Item) == schemas.LedByStore:
 		return f.X
 	case f.Item.Kind == baseline.ItemSite:
-		return f.X + 1.5 // a new site before a new address at a known one
+		return f.X + tellSite
 	}
-	return f.X + 1
+	return f.X + tellPlace
 }
 
 // named returns the destination that lies at a new site: it stands before it.
@@ -365,8 +328,8 @@ func named(c *Context, it baseline.Item) baseline.Item {
 		return it
 	}
 	last := it
-	for i := range c.Fresh {
-		switch o := c.Fresh[i].Item; {
+	for i := range c.NewItems {
+		switch o := c.NewItems[i].Item; {
 		case o.Kind == baseline.ItemDestination && o.Kin == it.Kin:
 			last = o
 		case o.Kind == baseline.ItemSite && o.Hash == it.Hash:
@@ -384,24 +347,30 @@ func at(c *Context, it baseline.Item) string {
 	return ""
 }
 
-func verbOf(c *Context, verb string, it baseline.Item) string {
+// verbOf says what was done to a new thing, and whether that names the event's target. One
+// that was named before is "that place".
+func verbOf(c *Context, verb string, it baseline.Item) (text string, target bool) {
+	name := Quote(it.Name)
 	switch it.Kind {
 	case baseline.ItemStep:
-		return verb + " tool " + Quote(it.Name)
+		return verb + " tool " + name, false
 	case baseline.ItemTool:
-		return "used tool " + Quote(it.Name)
+		return "used tool " + name, false
 	case baseline.ItemToolKind:
-		return "used tool " + Quote(it.Name) + " on " + Quote(it.Kin) + at(c, it)
+		return "used tool " + name + " on " + Quote(it.Kin) + at(c, it), false
 	case baseline.ItemSite:
 		if it.Kin == "url" {
 			it.Kin = "host"
 		}
-		return verb + " " + Quote(siteName(it))
+		return verb + " " + Quote(siteName(it)), false
 	case baseline.ItemAgent:
-		return "contacted agent " + Quote(it.Name)
+		return "contacted agent " + name, false
 	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemKinds:
 	}
-	return verb + " " + Quote(it.Name)
+	if target = name == Quote(c.Target); target && c.TargetNamed {
+		name = "that place"
+	}
+	return verb + " " + name, target
 }
 
 // siteName names a site as people would: a host, a mail domain, a bucket.
@@ -428,20 +397,20 @@ func itemName(it baseline.Item) string {
 	return strings.Clone(it.Name)
 }
 
-// known says for whom it is the first time.
-func known(r baseline.Rarity) string {
-	others := float64(r.Of)
+// firstTimeFor says for whom it is the first time.
+func firstTimeFor(r baseline.Rarity) string {
+	others := float64(r.PeerCount)
 	switch {
 	case others < 1:
 		return ", for the first time"
-	case r.Peers == 0:
+	case r.PeersKnowing == 0:
 		return ", the first time for it or any of its " + Plural(others, "peer", "peers")
 	default:
-		return ", its first time; long known to " + Count(float64(r.Peers)) + " of its " + Plural(others, "peer", "peers")
+		return ", its first time; long known to " + Count(float64(r.PeersKnowing)) + " of its " + Plural(others, "peer", "peers")
 	}
 }
 
-func closeFresh(c *Context, n float64, kind baseline.ItemKind) (Detail, bool) {
+func closeNew(c *Context, n float64, kind baseline.ItemKind) (Detail, bool) {
 	if n == 0 {
 		return Detail{}, false
 	}

@@ -24,37 +24,25 @@ const (
 	ofLate
 )
 
-const (
-	minRatio = 3 // calls
-	// MinLate is for who sends late for the first time: what was lost for a moment and
-	// sent again is no more than that.
-	MinLate = 10
-)
-
 func (s ratio) Info() Info {
-	switch s.of {
-	case ofMalformed:
-		return Info{
-			Name: schemas.SignalMalformed, Family: FamilyInput, Unit: "events", Counted: "malformed events", Share: 0.1, Blocks: 24,
-			Title: "Far more malformed events than this agent sends",
-			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
-			File:  "ratio.go",
-		}
-	case ofLate:
-		return Info{
-			Name: schemas.SignalLate, Family: FamilyInput, Unit: "events", Counted: "late events", Share: 0.1, Blocks: 24,
-			Title: "Far more events with a time long past than this agent sends",
-			Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
-			File:  "ratio.go",
-		}
-	case ofFailed:
-	}
-	return Info{
-		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Share: 0.05, Blocks: 24,
+	i := Info{
+		Name: schemas.SignalFailureRatio, Family: FamilyFailure, Unit: "calls", Counted: "failed or denied calls", Weight: weightFailed, TestsPerDay: testsOfHours,
 		Title: "Far more failed or denied calls than this agent has",
 		Model: "negative binomial tail, mid-p, of the agent's ratio of such calls times the hour's calls",
 		File:  "ratio.go",
 	}
+	switch s.of {
+	case ofMalformed:
+		i.Name, i.Counted, i.Weight = schemas.SignalMalformed, "malformed events", weightMalformed
+		i.Title = "Far more malformed events than this agent sends"
+	case ofLate:
+		i.Name, i.Counted, i.Weight = schemas.SignalLate, "late events", weightLate
+		i.Title = "Far more events with a time long past than this agent sends"
+	case ofFailed:
+		return i
+	}
+	i.Family, i.Unit = FamilyInput, "events"
+	return i
 }
 
 func (s ratio) count(w *baseline.Window) float64 {
@@ -112,20 +100,17 @@ func (s ratio) Score(c *Context) float64 {
 
 func (s ratio) Tail(c *Context, v float64) float64 {
 	a := s.at(c)
-	return score.Counts(v, a.Mu, a.Over)
+	return score.Counts(v, a.Mu, a.Overdispersion)
 }
 
 func (s ratio) Observe(c *Context) Detail {
 	own, _ := s.baseline(c)
-	return Detail{
-		Observed: s.count(c.Win), Expected: s.at(c).Mu,
-		Start: c.hour(), Seconds: hourSeconds, Samples: own.Calls(), Baseline: c.whose(own.Calls()),
-	}
+	return c.hourly(s.count(c.Win), s.at(c).Mu, own.Calls())
 }
 
 func (s ratio) Explain(c *Context) Detail {
 	d := s.Observe(c)
-	d.High = math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, interval, d.Expected, 40))
+	d.High = highOf(c, s, d.Expected)
 	kind := "failed or denied"
 	switch {
 	case s.of == ofMalformed:
@@ -148,6 +133,6 @@ func (s ratio) Close(c *Context) (Detail, bool) {
 		return Detail{}, false
 	}
 	a := s.at(c)
-	d.High = math.Ceil(score.GammaQuantile(interval, a.Mu, a.Mu+float64(a.Over*a.Mu*a.Mu)))
+	d.High = math.Ceil(score.GammaQuantile(intervalDecades, a.Mu, baseline.CountVariance(a.Mu, a.Overdispersion)))
 	return d, true
 }

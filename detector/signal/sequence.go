@@ -10,32 +10,26 @@ import (
 // than that. The formula is that of the other novelties (novelty.go), the item a step
 // from tool to tool. Where the step leads to a new destination, newDestination takes
 // it up. Unit: new steps of the event.
-type toolSequence struct{}
+type toolSequence struct{ novelty }
 
-func (toolSequence) Info() Info {
-	return Info{
-		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Share: 0.3, Blocks: perDay, Novelty: true,
+var novelStep = novelty{
+	info: Info{
+		Name: schemas.SignalToolSequence, Family: FamilyTool, Unit: "steps", Weight: weightToolSequence, TestsPerDay: testsOfCalls, Novelty: true,
 		Title: "Tools in an order in which this agent has not used them before",
 		Model: "incidence of steps from tool to tool that are this new, of a hundredth of a day",
 		File:  "sequence.go",
-	}
+	},
+	verb:  "called",
+	kinds: []baseline.ItemKind{baseline.ItemStep},
 }
 
-func (toolSequence) Score(c *Context) float64 { return strongest(c, baseline.ItemStep) }
-
-func (toolSequence) Tail(*Context, float64) float64 { return -1 }
-
-func (toolSequence) Observe(c *Context) Detail { return countFresh(c, baseline.ItemStep) }
-
-func (toolSequence) Explain(c *Context) Detail {
-	d := explainFresh(c, "called", baseline.ItemStep)
+func (s *toolSequence) Explain(c *Context) Detail {
+	d := s.explain(c)
 	if len(d.FirstSeen) > 0 {
 		d.FirstSeen[0] = "step:" + order(c)
 	}
 	return d
 }
-
-func (toolSequence) Close(*Context) (Detail, bool) { return Detail{}, false }
 
 // offCourse reports whether a known tool was called out of its usual order.
 func offCourse(c *Context) bool { return strongest(c, baseline.ItemStep) > 0 }

@@ -14,7 +14,10 @@
 package signal
 
 import (
+	"math"
+
 	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -34,7 +37,7 @@ type Context struct {
 	Flood                  Flood         // where names are given up
 	Silence                Silence       // where an hour has ended without a call
 	Metrics                []MetricValue // of the event, by the config's order
-	Fresh                  []Fresh       // what the event touches for the first time
+	NewItems               []NewItem     // what the event touches for the first time
 	LeavesHouse            bool          // the event touches a destination
 	Late                   bool          // the agent's own windows are past the event
 	LateTogether           bool          // and many of its peers' events are: it is the source that brings them late
@@ -43,10 +46,11 @@ type Context struct {
 	Before                 uint32        // baseline.ToolTag of the tool before it in the session; 0: none
 	BeforeName             string        // and its name, for Explain, where it is still known
 	Target                 string        // what the event is most about, for Explain; empty where it touches nothing
+	TargetNamed            bool          // the text before has named it, for Explain
 }
 
-// Fresh is an item that is new to the agent.
-type Fresh struct {
+// NewItem is an item that is new to the agent.
+type NewItem struct {
 	Item   baseline.Item
 	Rarity baseline.Rarity
 	X      float64        // evidence
@@ -55,19 +59,19 @@ type Fresh struct {
 
 // Info describes a signal.
 type Info struct {
-	Name    string
-	Family  string  // signals of one family share their causes
-	Unit    string  // of Observed, Expected, Low and High
-	Counted string  // the same in words, where that says more
-	Share   float64 // default weight in the alert budget
-	Blocks  float64 // how many tests a day the model alone stands for, before calibration
-	Daily   bool    // calibrated on the day's maximum, not on the hour's
-	Nominal bool    // the model is believed: its evidence is not calibrated by rank
-	Leaves  bool    // it shows data on its way out
-	Novelty bool    // it shows something new
-	Title   string  // of an alert that it leads; one line without values
-	Model   string  // the formula of its evidence, in words
-	File    string  // where that stands, in this package
+	Name         string
+	Family       string  // signals of one family share their causes
+	Unit         string  // of Observed, Expected, Low and High
+	Counted      string  // the same in words, where that says more
+	Weight       float64 // default weight in the alert budget
+	TestsPerDay  float64 // how many tests a day the model alone stands for, before calibration
+	Daily        bool    // calibrated on the day's maximum, not on the hour's
+	Uncalibrated bool    // the model is believed: its evidence is not calibrated by rank
+	Leaves       bool    // it shows data on its way out
+	Novelty      bool    // it shows something new
+	Title        string  // of an alert that it leads; one line without values
+	Model        string  // the formula of its evidence, in words
+	File         string  // where that stands, in this package
 }
 
 // Detail explains a score.
@@ -81,7 +85,20 @@ type Detail struct {
 	LedBy                         string // schemas.LedByTool, ...: the kind of the new thing that leads
 	Title                         string // in place of the signal's, where what leads says more
 	Text                          string // one plain sentence without subject and stop
+	NamesTarget                   bool   // Text names Context.Target
+	// Subject is what Text is about, where another signal's may be about the same, and Also
+	// what it says beside: an alert says each once.
+	Subject, Also Subject
 }
+
+// Subject is what several signals may tell of.
+type Subject uint8
+
+// The subjects.
+const (
+	SubjectTool Subject = 1 << iota // the event's new tool, or new use of one
+	SubjectStep                     // its step from tool to tool
+)
 
 // A Signal is one thing that is scored.
 type Signal interface {
@@ -93,11 +110,29 @@ type Signal interface {
 	Observe(c *Context) Detail
 	// Explain is Observe with the interval, the first-seen things and the text.
 	Explain(c *Context) Detail
-	// Tail returns the evidence had the observed value been v; negative where a
-	// value has no part in it.
+}
+
+// Tailed is a Signal whose evidence is the tail probability of one value.
+type Tailed interface {
+	Signal
+	// Tail returns the evidence had the observed value been v.
 	Tail(c *Context, v float64) float64
+}
+
+// Hourly is a Signal that every closed hour has, whether it stands out or not.
+type Hourly interface {
+	Signal
 	// Close describes the closing hour; false where there is nothing to say.
 	Close(c *Context) (Detail, bool)
+}
+
+// Names are the names of All.
+func Names() []string {
+	var names []string
+	for _, s := range All() {
+		names = append(names, s.Info().Name)
+	}
+	return names
 }
 
 // All is the list of signals. The records know them by name: the order may change.
@@ -108,10 +143,10 @@ func All() []Signal {
 		drift{},
 		volume{out: true},
 		volume{},
-		newTool{},
-		newResource{},
-		newDestination{},
-		toolSequence{},
+		&newTool,
+		&newResource{novelResource},
+		&newDestination{novelDestination},
+		&toolSequence{novelStep},
 		resourceBreadth{},
 		silence{},
 		ratio{of: ofFailed},
@@ -135,7 +170,18 @@ const (
 const (
 	hourSeconds = 3600
 	hourMillis  = 3_600_000
-	interval    = 3 // decades: the interval holds 99.9 % of what is normal
 )
+
+// hourly is what stands behind a score of the open hour.
+func (c *Context) hourly(observed, expected, samples float64) Detail {
+	return Detail{
+		Observed: observed, Expected: expected, Start: c.hour(), Seconds: hourSeconds, Samples: samples, Baseline: c.whose(samples),
+	}
+}
+
+// highOf is the value up to which a count is nothing unusual.
+func highOf(c *Context, s Tailed, expected float64) float64 {
+	return math.Ceil(score.Quantile(func(v float64) float64 { return s.Tail(c, v) }, intervalDecades, expected, quantileSteps))
+}
 
 func (c *Context) hour() schemas.Millis { return schemas.Millis(c.Win.Hour * hourMillis) }

@@ -1,6 +1,8 @@
 package signal_test
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -23,14 +25,32 @@ func TestSignalsAreNamedOnceAndDescribed(t *testing.T) {
 		require.NotEmpty(t, i.Unit)
 		require.NotEmpty(t, i.Title)
 		require.NotContains(t, i.Title, "%")
-		require.Positive(t, i.Share)
-		require.Positive(t, i.Blocks)
+		require.Positive(t, i.Weight)
+		require.Positive(t, i.TestsPerDay)
 	}
-	for _, name := range []string{
-		schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalBytesSent, schemas.SignalBytesReceived,
-		schemas.SignalNewTool, schemas.SignalNewResource, schemas.SignalNewDestination, schemas.SignalResourceBreadth,
-	} {
-		require.True(t, seen[name], name)
+}
+
+func TestEverySignalIsDescribedWithItsWeight(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	config, err := os.ReadFile("../../docs/configuration.md")
+	require.NoError(t, err)
+	var names []string
+	for _, section := range strings.Split(string(readme), "\n### `")[1:] {
+		name, text, _ := strings.Cut(section, "`\n")
+		if strings.HasPrefix(name, schemas.SignalMetric) {
+			continue
+		}
+		names = append(names, name)
+		for _, s := range signal.All() {
+			if i := s.Info(); i.Name == name {
+				require.Contains(t, text, fmt.Sprintf("Weight %v.\n", i.Weight), name)
+			}
+		}
+	}
+	require.ElementsMatch(t, signal.Names(), names)
+	for _, name := range names {
+		require.Contains(t, string(config), "`"+name+"`")
 	}
 }
 

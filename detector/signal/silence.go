@@ -18,17 +18,14 @@ type silence struct{}
 
 // Silence is how long an agent has been silent.
 type Silence struct {
-	From     int64   // the first empty hour
-	Hours    int64   // that have ended; 0: it is not silent
-	Mu, Over float64 // calls expected in them, relative variance
+	From               int64   // the first empty hour
+	Hours              int64   // that have ended; 0: it is not silent
+	Mu, Overdispersion float64 // calls expected in them, relative variance
 }
-
-// The variance is at least that of an agent that now and then pauses for no reason.
-const silenceOver = 0.1
 
 func (silence) Info() Info {
 	return Info{
-		Name: schemas.SignalSilence, Family: FamilyRate, Unit: "calls", Share: 0.1, Blocks: 4,
+		Name: schemas.SignalSilence, Family: FamilyRate, Unit: "calls", Weight: weightSilence, TestsPerDay: testsOfSilence,
 		Title: "No calls from an agent that should be at work",
 		Model: "the negative binomial's zero, one relative variance common to all the hours",
 		File:  "silence.go",
@@ -37,7 +34,7 @@ func (silence) Info() Info {
 
 // Evidence is -log10 of the probability of no call.
 func (s *Silence) Evidence() float64 {
-	v := max(s.Over, silenceOver)
+	v := max(s.Overdispersion, silenceOverdispersion)
 	return math.Log1p(v*s.Mu) / v / math.Ln10
 }
 
@@ -47,8 +44,6 @@ func (silence) Score(c *Context) float64 {
 	}
 	return c.Silence.Evidence()
 }
-
-func (silence) Tail(*Context, float64) float64 { return -1 }
 
 func (silence) Observe(c *Context) Detail {
 	return Detail{
@@ -68,5 +63,3 @@ func (s silence) Explain(c *Context) Detail {
 		Plural(float64(c.Silence.Hours), "hour", "hours")
 	return d
 }
-
-func (silence) Close(*Context) (Detail, bool) { return Detail{}, false }

@@ -18,7 +18,7 @@ type volume struct{ out bool }
 
 func (s volume) Info() Info {
 	i := Info{
-		Name: schemas.SignalBytesReceived, Family: FamilyVolume, Unit: "bytes", Share: 0.3, Blocks: 100,
+		Name: schemas.SignalBytesReceived, Family: FamilyVolume, Unit: "bytes", Weight: weightBytes, TestsPerDay: testsOfCalls,
 		Title: "Far more data received than this agent receives",
 		Model: "a call: Student's t on log(1 + bytes/128); the hour: log-normal, or one big jump",
 		File:  "volume.go",
@@ -73,7 +73,7 @@ func (s volume) Score(c *Context) float64 {
 // callTail is the evidence of a call of that size.
 func (s volume) callTail(c *Context, size float64) float64 {
 	_, at, _, _ := s.pick(c)
-	if !at.Known {
+	if !at.Valid {
 		return 0
 	}
 	t := (size - s.call(c).Offset - at.Mean) / at.Scale
@@ -101,7 +101,7 @@ func (s volume) hourTail(c *Context, v float64) float64 {
 		}
 	}
 	h := s.hour(c)
-	if h.Mean == 0 || v < 2*h.Mean {
+	if h.Mean == 0 || v < sumFrom*h.Mean {
 		return 0
 	}
 	// Sizes have heavy tails: a sum is large because all of it is, or because one call
@@ -141,15 +141,15 @@ func (s volume) Explain(c *Context) Detail {
 	}
 	if s.whole(c) {
 		d, _ := s.Close(c)
-		d.High = score.Quantile(func(v float64) float64 { return s.hourTail(c, v) }, interval, d.Expected, 40)
+		d.High = score.Quantile(func(v float64) float64 { return s.hourTail(c, v) }, intervalDecades, d.Expected, quantileSteps)
 		d.Text = verb + Bytes(d.Observed) + " since " + c.hour().Time().Format("15:04") + " UTC" + c.usually(d.Baseline, "such hours") + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
 		return d
 	}
 	_, at, _, _ := s.pick(c)
-	q := score.Quantile(func(t float64) float64 { return score.StudentT(t, at.DF) }, interval, 1, 40)
+	q := score.Quantile(func(t float64) float64 { return score.StudentT(t, at.DF) }, intervalDecades, 1, quantileSteps)
 	d := s.Observe(c)
 	d.High = baseline.BytesOf(at.Mean + s.call(c).Offset + float64(q*at.Scale))
-	if c.Target == "" {
+	if d.NamesTarget = c.Target != ""; !d.NamesTarget {
 		where = ""
 	}
 	d.Text = verb + Bytes(d.Observed) + " in one call" + where + Quote(c.Target) + c.usually(d.Baseline, "its "+c.toolCalls()) + Bytes(d.High) + ", " + Bytes(d.Expected) + " expected"
@@ -162,8 +162,7 @@ func (s volume) Close(c *Context) (Detail, bool) {
 	if h.Mean == 0 {
 		return Detail{}, false
 	}
-	return Detail{
-		Observed: float64(total), Expected: h.Mean, High: max(score.LogNormalQuantile(interval, h.Mean, h.RelVar), 2*h.Mean),
-		Start: c.hour(), Seconds: hourSeconds, Samples: float64(own.N), Baseline: c.whose(float64(own.N)),
-	}, true
+	d := c.hourly(float64(total), h.Mean, float64(own.N))
+	d.High = max(score.LogNormalQuantile(intervalDecades, h.Mean, h.RelVar), sumFrom*h.Mean)
+	return d, true
 }

@@ -9,14 +9,11 @@ import (
 // Whose history an expectation is of is part of what it says: an agent that began three
 // minutes ago has no hours of its own.
 
-// enough are the observations from which on the agent's own history leads.
-const enough = 20
-
 // whose says whose history stands behind an expectation for which the agent has that
 // many observations of its own.
 func (c *Context) whose(own float64) string {
 	switch {
-	case own >= enough:
+	case own >= ownHistoryFrom:
 		return schemas.BaselineAgent
 	case c.peers() > 0:
 		return schemas.BaselinePeers

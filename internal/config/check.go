@@ -46,7 +46,7 @@ var (
 	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
-// signalNames are the signals that may be overridden, beside metric:NAME.
+// signalNames are the signals that may be overridden, beside metric:NAME, as help lists them.
 var signalNames = []string{
 	schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence,
 	schemas.SignalBytesSent, schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource,

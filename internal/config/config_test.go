@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/detector/signal"
 )
 
 var update = flag.Bool("update", false, "write the golden files and docs/configuration.md anew")
@@ -294,4 +296,8 @@ func FuzzAFileOfAnyBytesIsReadOrRefusedWithoutAPanic(f *testing.F) {
 		}
 		require.NoError(t, cfg.Validate(testForms), "what was read without a mistake is valid")
 	})
+}
+
+func TestEverySignalMayBeOverridden(t *testing.T) {
+	require.ElementsMatch(t, signal.Names(), signalNames)
 }

@@ -57,6 +57,32 @@ func (c *Coder) Out() {
 	}
 }
 
+// Scope codes a part of a value: the names of its fields stand behind its own.
+func (c *Coder) Scope(name string, code func(*Coder)) {
+	c.In(name)
+	code(c)
+	c.Out()
+}
+
+// Each codes the elements of a list whose length is known.
+func Each[T any](c *Coder, name string, list []T, code func(*T, *Coder)) {
+	c.In(name)
+	for i := range list {
+		c.At(i)
+		code(&list[i], c)
+	}
+	c.Out()
+}
+
+// List codes a list of at most limit elements, which take at least size bytes each.
+func List[T any](c *Coder, name string, list *[]T, limit, size int, code func(*T, *Coder)) {
+	n := c.Len(name, len(*list), limit, size)
+	if c.Reading() {
+		*list = make([]T, n)
+	}
+	Each(c, name, *list, code)
+}
+
 type trace struct {
 	f      func(Field)
 	scopes []string // each with those around it

@@ -143,53 +143,35 @@ func (c *Coder) text(limit int) []byte {
 	return b
 }
 
-// U64 codes an unsigned integer.
-func (c *Coder) U64(name string, v *uint64) {
-	if !c.read {
-		c.buf = binary.AppendUvarint(c.buf, *v)
-		return
-	}
-	*v = c.uint(math.MaxUint64)
+// saw tells a tracer of a field that was read. (Generic, so that nothing is boxed where
+// nobody asks.)
+func saw[T any](c *Coder, name string, v T) {
 	if c.trace != nil {
-		c.trace.saw(c, name, *v)
+		c.trace.saw(c, name, v)
 	}
 }
+
+// unsigned codes an unsigned integer.
+func unsigned[T uint8 | uint16 | uint32 | uint64](c *Coder, name string, v *T) {
+	if !c.read {
+		c.buf = binary.AppendUvarint(c.buf, uint64(*v))
+		return
+	}
+	*v = T(c.uint(uint64(^T(0))))
+	saw(c, name, *v)
+}
+
+// U64 codes an unsigned integer.
+func (c *Coder) U64(name string, v *uint64) { unsigned(c, name, v) }
 
 // U32 codes an unsigned integer.
-func (c *Coder) U32(name string, v *uint32) {
-	if !c.read {
-		c.buf = binary.AppendUvarint(c.buf, uint64(*v))
-		return
-	}
-	*v = uint32(c.uint(math.MaxUint32))
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
-}
+func (c *Coder) U32(name string, v *uint32) { unsigned(c, name, v) }
 
 // U16 codes an unsigned integer.
-func (c *Coder) U16(name string, v *uint16) {
-	if !c.read {
-		c.buf = binary.AppendUvarint(c.buf, uint64(*v))
-		return
-	}
-	*v = uint16(c.uint(math.MaxUint16))
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
-}
+func (c *Coder) U16(name string, v *uint16) { unsigned(c, name, v) }
 
 // U8 codes an unsigned integer.
-func (c *Coder) U8(name string, v *uint8) {
-	if !c.read {
-		c.buf = binary.AppendUvarint(c.buf, uint64(*v))
-		return
-	}
-	*v = uint8(c.uint(math.MaxUint8))
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
-}
+func (c *Coder) U8(name string, v *uint8) { unsigned(c, name, v) }
 
 // Uint returns a small unsigned integer that is at most limit.
 func (c *Coder) Uint(name string, v, limit uint64) uint64 {
@@ -198,9 +180,7 @@ func (c *Coder) Uint(name string, v, limit uint64) uint64 {
 		return v
 	}
 	v = c.uint(limit)
-	if c.trace != nil {
-		c.trace.saw(c, name, v)
-	}
+	saw(c, name, v)
 	return v
 }
 
@@ -211,9 +191,7 @@ func (c *Coder) I64(name string, v *int64) {
 		return
 	}
 	*v = c.int()
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
+	saw(c, name, *v)
 }
 
 // Bool codes a truth value.
@@ -227,9 +205,7 @@ func (c *Coder) Bool(name string, v *bool) {
 		return
 	}
 	*v = c.uint(1) == 1
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
+	saw(c, name, *v)
 }
 
 // F64 codes a finite number.
@@ -239,9 +215,7 @@ func (c *Coder) F64(name string, v *float64) {
 		return
 	}
 	*v = c.f64()
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
+	saw(c, name, *v)
 }
 
 // F32 codes a finite number.
@@ -251,9 +225,7 @@ func (c *Coder) F32(name string, v *float32) {
 		return
 	}
 	*v = c.f32()
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
+	saw(c, name, *v)
 }
 
 // Fixed64 codes the 8 bytes of a hash.
@@ -263,9 +235,7 @@ func (c *Coder) Fixed64(name string, v *uint64) {
 		return
 	}
 	*v = c.fixed64("hash")
-	if c.trace != nil {
-		c.trace.saw(c, name, hash64(*v))
-	}
+	saw(c, name, hash64(*v))
 }
 
 // Fixed32 codes the 4 bytes of a hash.
@@ -275,9 +245,7 @@ func (c *Coder) Fixed32(name string, v *uint32) {
 		return
 	}
 	*v = c.fixed32("hash")
-	if c.trace != nil {
-		c.trace.saw(c, name, hash32(*v))
-	}
+	saw(c, name, hash32(*v))
 }
 
 // Len codes the length of a list whose elements take at least size bytes each
@@ -301,9 +269,7 @@ func (c *Coder) String(name string, v *string, limit int) {
 		return
 	}
 	*v = string(c.text(limit))
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
+	saw(c, name, *v)
 }
 
 func appendText[T string | []byte](dst []byte, v T) []byte {
@@ -318,9 +284,7 @@ func (c *Coder) Raw(name string, v *[]byte, limit int) {
 		return
 	}
 	*v = append((*v)[:0], c.text(limit)...)
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
+	saw(c, name, *v)
 }
 
 // Strings codes a list of strings.
@@ -340,9 +304,7 @@ func (c *Coder) Strings(name string, v *[]string, limit, bytes int) {
 	for i := range *v {
 		(*v)[i] = string(c.text(bytes))
 	}
-	if c.trace != nil {
-		c.trace.saw(c, name, *v)
-	}
+	saw(c, name, *v)
 }
 
 // F32s codes the numbers of a fixed list.
@@ -356,9 +318,7 @@ func (c *Coder) F32s(name string, v []float32) {
 	for i := range v {
 		v[i] = c.f32()
 	}
-	if c.trace != nil {
-		c.trace.saw(c, name, v)
-	}
+	saw(c, name, v)
 }
 
 // F64s codes the numbers of a fixed list.
@@ -372,9 +332,7 @@ func (c *Coder) F64s(name string, v []float64) {
 	for i := range v {
 		v[i] = c.f64()
 	}
-	if c.trace != nil {
-		c.trace.saw(c, name, v)
-	}
+	saw(c, name, v)
 }
 
 // I64s codes the numbers of a fixed list.
@@ -388,39 +346,30 @@ func (c *Coder) I64s(name string, v []int64) {
 	for i := range v {
 		v[i] = c.int()
 	}
-	if c.trace != nil {
-		c.trace.saw(c, name, v)
+	saw(c, name, v)
+}
+
+// unsigneds codes the numbers of a fixed list.
+func unsigneds[T uint8 | uint16](c *Coder, v []T) {
+	for i := range v {
+		if c.read {
+			v[i] = T(c.uint(uint64(^T(0))))
+		} else {
+			c.buf = binary.AppendUvarint(c.buf, uint64(v[i]))
+		}
 	}
 }
 
 // U16s codes the numbers of a fixed list.
 func (c *Coder) U16s(name string, v []uint16) {
-	if !c.read {
-		for _, x := range v {
-			c.buf = binary.AppendUvarint(c.buf, uint64(x))
-		}
-		return
-	}
-	for i := range v {
-		v[i] = uint16(c.uint(math.MaxUint16))
-	}
-	if c.trace != nil {
-		c.trace.saw(c, name, v)
+	if unsigneds(c, v); c.read {
+		saw(c, name, v)
 	}
 }
 
 // U8s codes the numbers of a fixed list.
 func (c *Coder) U8s(name string, v []uint8) {
-	if !c.read {
-		for _, x := range v {
-			c.buf = binary.AppendUvarint(c.buf, uint64(x))
-		}
-		return
-	}
-	for i := range v {
-		v[i] = uint8(c.uint(math.MaxUint8))
-	}
-	if c.trace != nil {
-		c.trace.saw(c, name, numbers(v))
+	if unsigneds(c, v); c.read {
+		saw(c, name, numbers(v))
 	}
 }

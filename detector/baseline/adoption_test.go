@@ -19,19 +19,19 @@ func TestASecondAgentIsExpectedAsOftenAsToolsHadOne(t *testing.T) {
 		g.Vouching = 10
 		var quiet baseline.Novelty
 		for range 200_000 { // nothing is ever new to one agent alone
-			quiet.Learn(g, baseline.ItemTool, nil, false, baseline.Worth{}, 0)
+			quiet.Learn(g, baseline.ItemTool, nil, false, baseline.NoveltyWeight{}, 0)
 		}
 		now := int64(0)
 		for i := range uint64(20) {
 			now += 20 * day
-			g.Spread(baseline.ItemTool, i, true, now)
+			g.Adopted(baseline.ItemTool, i, true, now)
 			if followed {
-				g.Spread(baseline.ItemTool, i, true, now+day)
+				g.Adopted(baseline.ItemTool, i, true, now+day)
 			}
 		}
 		now += 20 * day
-		g.Spread(baseline.ItemTool, 100, true, now)
-		g.Spread(baseline.ItemDestination, 101, false, now)
+		g.Adopted(baseline.ItemTool, 100, true, now)
+		g.Adopted(baseline.ItemDestination, 101, false, now)
 		return rarity(g, 100, now+day), rarity(g, 101, now+day)
 	}
 	often, site := history(true)
@@ -48,9 +48,9 @@ func TestAToolRollsOutOnlyWhereItIsMuchYoungerThanItsPeers(t *testing.T) {
 	g.Vouching = 2
 	rollsOut := func(item uint64, now int64) bool {
 		var n baseline.Novelty
-		return n.Rarity(g, baseline.ItemTool, item, nil, false, now).RollsOut
+		return n.Rarity(g, baseline.ItemTool, item, nil, false, now).RollingOut
 	}
-	g.Spread(baseline.ItemTool, old, true, day)
+	g.Adopted(baseline.ItemTool, old, true, day)
 	require.False(t, rollsOut(old, day), "all tools are new to a new group")
 	var a, b baseline.Profile
 	a.Novelty.Vouches, b.Novelty.Vouches = true, true
@@ -62,8 +62,8 @@ func TestAToolRollsOutOnlyWhereItIsMuchYoungerThanItsPeers(t *testing.T) {
 		g.Learnt(old, day)
 	}
 	g.Advance(20 * day)
-	g.Spread(baseline.ItemTool, old, true, 20*day)
-	g.Spread(baseline.ItemTool, young, true, 20*day)
+	g.Adopted(baseline.ItemTool, old, true, 20*day)
+	g.Adopted(baseline.ItemTool, young, true, 20*day)
 	require.True(t, rollsOut(young, 21*day))
 	require.False(t, rollsOut(old, 21*day), "it was there from the first day")
 	require.False(t, rollsOut(young, 40*day), "it has spread")

@@ -13,7 +13,7 @@ const (
 	hashShift  = hourBits + levelBits
 )
 
-// Known is the set of what an agent has touched: at most MaxKnown hashes, each
+// ItemSet is the set of what an agent has touched: at most MaxKnown hashes, each
 // with the hour of its last use and a level (in how many hours it was used, up to
 // 3). When it is full, the item of the lowest level that was not used for the
 // longest time makes room: a flood of new names pushes out itself, not what the
@@ -21,20 +21,20 @@ const (
 //
 // A slot is 42 bits of hash, 2 of level, 20 of hour; 0 is empty. Open addressing
 // with linear probing; the table doubles from 8 slots to 256.
-type Known struct {
+type ItemSet struct {
 	slots []uint64
 	n     int
 }
 
 // Len returns the number of items.
-func (k *Known) Len() int { return k.n }
+func (k *ItemSet) Len() int { return k.n }
 
 // Bytes returns the memory of the table.
-func (k *Known) Bytes() int { return 8 * cap(k.slots) }
+func (k *ItemSet) Bytes() int { return 8 * cap(k.slots) }
 
 func home(h uint64, size int) int { return int(h>>40) & (size - 1) }
 
-func (k *Known) find(h uint64) int {
+func (k *ItemSet) find(h uint64) int {
 	if len(k.slots) == 0 {
 		return -1
 	}
@@ -51,7 +51,7 @@ func (k *Known) find(h uint64) int {
 
 // Use reports whether h is known and, where it is, whether this is its first use
 // in this hour, which it notes.
-func (k *Known) Use(h uint64, hour int64) (known, first bool) {
+func (k *ItemSet) Use(h uint64, hour int64) (known, first bool) {
 	i := k.find(h)
 	if i < 0 {
 		return false, false
@@ -69,7 +69,7 @@ func (k *Known) Use(h uint64, hour int64) (known, first bool) {
 }
 
 // Each calls f on what identifies every item: the upper bits of its hash.
-func (k *Known) Each(f func(h uint64)) {
+func (k *ItemSet) Each(f func(h uint64)) {
 	for _, v := range k.slots {
 		if v != 0 {
 			f(v >> hashShift << hashShift)
@@ -78,10 +78,10 @@ func (k *Known) Each(f func(h uint64)) {
 }
 
 // Has reports whether h is known.
-func (k *Known) Has(h uint64) bool { return k.find(h) >= 0 }
+func (k *ItemSet) Has(h uint64) bool { return k.find(h) >= 0 }
 
 // Add makes h known.
-func (k *Known) Add(h uint64, hour int64) {
+func (k *ItemSet) Add(h uint64, hour int64) {
 	if k.Has(h) {
 		return
 	}
@@ -102,7 +102,7 @@ func (k *Known) Add(h uint64, hour int64) {
 
 // put stores a slot value. Bits of a hash below the stored 42 do not choose its
 // place: a value finds the same home again when the table grows.
-func (k *Known) put(v uint64) {
+func (k *ItemSet) put(v uint64) {
 	i := home(v, len(k.slots))
 	for k.slots[i] != 0 {
 		i = (i + 1) & (len(k.slots) - 1)
@@ -112,7 +112,7 @@ func (k *Known) put(v uint64) {
 }
 
 // evict removes the least valuable item and closes the gap it leaves.
-func (k *Known) evict(hour int64) {
+func (k *ItemSet) evict(hour int64) {
 	worst, at := int64(-1), -1
 	for i, v := range k.slots {
 		if v == 0 {
@@ -142,7 +142,7 @@ func (k *Known) evict(hour int64) {
 }
 
 // Code encodes or decodes k.
-func (k *Known) Code(c *wire.Coder) {
+func (k *ItemSet) Code(c *wire.Coder) {
 	size := c.Len("slots", len(k.slots), knownTable, 0)
 	if c.Reading() && size&(size-1) != 0 {
 		c.Fail("set of %d slots", size)
@@ -158,7 +158,7 @@ func (k *Known) Code(c *wire.Coder) {
 		}
 		return
 	}
-	*k = Known{}
+	*k = ItemSet{}
 	if size > 0 {
 		k.slots = make([]uint64, size)
 	}
