@@ -112,34 +112,15 @@ func (w *objectWriter) time(name string, v Millis) {
 }
 
 func (w *objectWriter) flags(f *Flags) {
-	if !f.TimeClamped && !f.Old && !f.UTF8Replaced && f.ResourcesCut|f.AttributesCut|f.StringsCut == 0 && len(f.FieldsInvalid) == 0 {
+	if !f.Any() {
 		return
 	}
 	w.key(`"flags":[`)
-	is := func(set bool, name string) {
-		if set {
-			w.key(name)
-		}
-	}
-	number := func(n int, name string) {
-		if n > 0 {
-			w.key(name)
-			w.buf = append(strconv.AppendInt(w.buf, int64(n), 10), '"')
-		}
-	}
-	is(f.TimeClamped, `"time_clamped"`)
-	is(f.Old, `"old"`)
-	is(f.UTF8Replaced, `"utf8_replaced"`)
-	number(f.ResourcesCut, `"resources_cut:`)
-	number(f.AttributesCut, `"attributes_cut:`)
-	number(f.StringsCut, `"strings_cut:`)
-	if len(f.FieldsInvalid) > 0 {
-		w.key(`"fields_invalid:`)
-		for i, name := range f.FieldsInvalid {
-			if i > 0 {
-				w.buf = append(w.buf, ',')
-			}
-			w.buf = appendEscaped(w.buf, name)
+	for name, says := range f.Each {
+		w.key(`"`)
+		w.buf = append(w.buf, name...)
+		if says != "" {
+			w.buf = appendEscaped(append(w.buf, ':'), says)
 		}
 		w.buf = append(w.buf, '"')
 	}
