@@ -94,12 +94,14 @@ func (t *TreeBuilder) From(f schemas.Field, i int32) {
 
 // Rest makes attributes of what became no field.
 func (t *TreeBuilder) Rest() {
-	full := func() bool { return len(t.ev.Attributes) == schemas.MaxAttributes }
-	t.more += t.Tree.Rest(full(), func(name string, v jsonscan.Value) bool {
+	t.more += t.Tree.Rest(t.full(), func(name string, v jsonscan.Value) bool {
 		t.attribute(name, &v)
-		return full()
+		return t.full()
 	})
 }
+
+// full reports whether the event holds no more attributes.
+func (t *TreeBuilder) full() bool { return len(t.ev.Attributes) == schemas.MaxAttributes }
 
 func malformed(err *jsonscan.Error) *Refusal {
 	return &Refusal{Reason: err.Reason, Detail: err.Detail}

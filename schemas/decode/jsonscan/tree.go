@@ -25,9 +25,13 @@ type Tree struct {
 	double   []bool  // by slot: the name, or one above it, stands twice
 	odd      []bool  // by slot: a name in that object is not UTF-8 where it has escapes
 	anyOdd   bool
-	Twice    bool   // a name that was asked for since the last look stands twice
-	Replaced bool   // a text that was asked for was not UTF-8
-	path     []byte // of a leaf
+	Twice    bool // a name that was asked for since the last look stands twice
+	Replaced bool // a text that was asked for was not UTF-8
+
+	path  []byte // of a leaf
+	paths int    // bytes of paths above leaves
+	full  bool   // the event takes no more leaves
+	more  int    // leaves that it does not take
 }
 
 // Value is a value of a source.
@@ -150,8 +154,11 @@ func (t *Tree) container(s *Scanner, depth int, w *wanted) bool {
 		t.nodes = append(t.nodes, node{})
 		var below *wanted
 		if closing == '}' {
-			key, ok := s.Key()
-			if !ok {
+			if s.Peek() != '"' { // as Key does, which costs a call for each member
+				return s.Invalid()
+			}
+			key, ok := s.Token()
+			if !ok || !s.Colon() {
 				return false
 			}
 			n := &t.nodes[len(t.nodes)-1]
@@ -279,32 +286,23 @@ func (t *Tree) Take(i int32) { t.nodes[i].taken = i != None }
 // the root, a.b[0].c, until the event is full; keep returns whether it is. What is
 // left then is only counted.
 func (t *Tree) Rest(full bool, keep func(name string, v Value) (full bool)) (more int) {
-	r := rest{t: t, full: full, keep: keep}
-	r.leaves(0, t.path)
-	return r.more
+	t.full, t.paths, t.more = full, 0, 0
+	t.leaves(0, t.path, keep)
+	return t.more
 }
 
-type rest struct {
-	t     *Tree
-	full  bool
-	keep  func(name string, v Value) bool
-	paths int // bytes of paths above leaves
-	more  int
-}
-
-func (r *rest) leaves(i int32, path []byte) {
-	t := r.t
+func (t *Tree) leaves(i int32, path []byte, keep func(name string, v Value) bool) {
 	n := &t.nodes[i]
 	element := int64(-1)
 	for c := i + 1; c < n.next; c = t.nodes[c].next {
 		element++
 		m := &t.nodes[c]
-		if m.taken || t.Empty(c) || m.kind != '{' && m.kind != '[' && !r.afford(len(path)) {
+		if m.taken || t.Empty(c) || m.kind != '{' && m.kind != '[' && !t.afford(len(path)) {
 			if m.keyHigh || m.keyEscaped {
 				t.Key(c) // its name is looked at, too
 			}
 			if !m.taken && !t.Empty(c) {
-				r.more++ // of a flood those that no event holds are only counted
+				t.more++ // of a flood those that no event holds are only counted
 			}
 			continue
 		}
@@ -313,23 +311,23 @@ func (r *rest) leaves(i int32, path []byte) {
 			key = t.Key(c)
 		}
 		if m.kind == '{' || m.kind == '[' {
-			r.leaves(c, below(path, n.kind, key, element))
+			t.leaves(c, below(path, n.kind, key, element), keep)
 			continue
 		}
 		if len(path) > 0 || n.kind == '[' {
 			room := append(t.mem.Take(len(path)+min(len(key), longPath)+len("[1234567]")), path...)
 			key = t.mem.Done(below(room, n.kind, key, element))
 		}
-		r.full = r.keep(key, t.Of(c))
+		t.full = keep(key, t.Of(c))
 	}
 }
 
 // afford reports whether the event holds one more leaf, under a path of n bytes.
-func (r *rest) afford(n int) bool {
-	if r.full || r.paths+n > fewPaths+perByte*int(r.t.nodes[0].end) {
+func (t *Tree) afford(n int) bool {
+	if t.full || t.paths+n > fewPaths+perByte*int(t.nodes[0].end) {
 		return false
 	}
-	r.paths += n
+	t.paths += n
 	return true
 }
 

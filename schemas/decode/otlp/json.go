@@ -125,20 +125,13 @@ func (t *transcoder) transcode(text []byte) ([]byte, *decode.Refusal) {
 	return t.out, nil
 }
 
-// object reads the object at pos, the depth-th that is open.
+// object reads the object at Pos, the depth-th that is open.
 func (t *transcoder) object(o *jsonObject, depth int) bool {
 	s := &t.s
-	s.Pos++
-	if s.Peek() == '}' {
-		s.Pos++
-		return true
-	}
-	for {
-		if s.Peek() != '"' {
-			return s.Invalid()
-		}
-		key, ok := s.Token()
-		if !ok || !s.Colon() {
+	closing, more := s.Enter()
+	for more {
+		key, ok := s.Key()
+		if !ok {
 			return false
 		}
 		m, known := o.members[jsonscan.Alias(s.B[key.Start:key.End])]
@@ -148,19 +141,14 @@ func (t *transcoder) object(o *jsonObject, depth int) bool {
 		} else {
 			ok = t.member(m, depth)
 		}
+		if ok {
+			more, ok = s.More(closing)
+		}
 		if !ok {
 			return false
 		}
-		switch s.Peek() {
-		case ',':
-			s.Pos++
-		case '}':
-			s.Pos++
-			return true
-		default:
-			return s.Invalid()
-		}
 	}
+	return true
 }
 
 func (t *transcoder) member(m jsonMember, depth int) bool {
@@ -212,32 +200,12 @@ func (t *transcoder) message(m jsonMember, depth int) bool {
 }
 
 func (t *transcoder) messages(m jsonMember, depth int) bool {
-	s := &t.s
-	s.Pos++
-	if s.Peek() == ']' {
-		s.Pos++
-		return true
-	}
-	for {
-		ok := false
-		if s.Peek() == '{' {
-			ok = t.message(m, depth)
-		} else {
-			ok = t.skip()
+	return t.s.Each(func(s *jsonscan.Scanner) bool {
+		if s.Peek() != '{' {
+			return t.skip()
 		}
-		if !ok {
-			return false
-		}
-		switch s.Peek() {
-		case ',':
-			s.Pos++
-		case ']':
-			s.Pos++
-			return true
-		default:
-			return s.Invalid()
-		}
-	}
+		return t.message(m, depth)
+	})
 }
 
 // text reads a string, an id or bytes. What is no hex or base64 is passed over.
