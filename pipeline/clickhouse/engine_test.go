@@ -95,6 +95,12 @@ func asRead(r pipeline.ActivityRow) readRow {
 	for _, a := range e.Attributes {
 		out.Attributes[a.Key] = a.Value
 	}
+	for word, says := range e.Flags.Each {
+		if says != "" {
+			word += ":" + says
+		}
+		out.Flags = append(out.Flags, word)
+	}
 	out.Event.Attributes, out.Event.Flags = nil, schemas.Flags{}
 	if len(e.Resources) == 0 {
 		out.Event.Resources = nil
