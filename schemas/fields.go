@@ -47,8 +47,6 @@ const (
 
 // fields say of each field how it is called in JSON, where it stands in an event
 // and, where it takes only some texts, which.
-//
-//nolint:gosec // names of fields, no credentials
 var fields = [FieldCount]struct {
 	name   string
 	of     func(a *Activity) any

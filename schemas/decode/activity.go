@@ -96,7 +96,7 @@ func (d *ActivityDecoder) members() *Refusal {
 		if f >= schemas.FieldRecordedAt && !b.canonical {
 			f = schemas.FieldCount
 		}
-		switch f {
+		switch f { //nolint:exhaustive // the rest are single values
 		case schemas.FieldCount:
 			b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
 			var v jsonscan.Value

@@ -193,6 +193,10 @@ func (b *Builder) again(f schemas.Field) {
 		b.seen |= 1 << f
 		return
 	}
+	b.undo(f)
+}
+
+func (b *Builder) undo(f schemas.Field) {
 	if b.invalid>>f&1 == 1 {
 		b.invalid &^= 1 << f
 		b.held[f] = jsonscan.Value{}

@@ -101,8 +101,6 @@ func (d *decoder) event() {
 }
 
 // secrets are withheld.
-//
-//nolint:gosec // names of credentials, none of them one
 var secrets = [...]struct {
 	slot int
 	path string

@@ -24,8 +24,7 @@ const (
 	TooLarge Reason = "too_large"
 )
 
-// Scanner walks over one JSON text and validates it on the way. It never
-// recurses, so that the nesting of a hostile text costs nothing.
+// Scanner walks over one JSON text and validates it on the way.
 //
 // It is strict but for two things, because a refusal would be a way to hide: a
 // control character may stand unescaped in a string, and bytes that are not
@@ -209,69 +208,33 @@ func (s *Scanner) literal(word string) bool {
 	return s.Invalid()
 }
 
-// Skip passes over the value at Pos, which stands in depth containers.
+// Skip passes over the value at Pos, which stands in depth containers. It calls
+// itself once for each container, at most schemas.MaxDepth deep.
 func (s *Scanner) Skip(depth int) bool {
-	outer := depth
-	var objects uint64 // bit d: the container at depth d is an object
-	for {
-		switch c := s.Peek(); c {
-		case '{', '[':
-			depth++
-			if depth > schemas.MaxDepth {
-				s.Fail = TooDeep
-				return false
-			}
-			objects &^= 1 << depth
-			if c == '{' {
-				objects |= 1 << depth
-			}
-			if _, more := s.Enter(); !more {
-				depth--
-				break
-			}
-			if c == '{' {
-				if _, ok := s.Key(); !ok {
-					return false
-				}
-			}
-			continue
-		default:
-			if !s.Scalar(c) {
+	c := s.Peek()
+	if c != '{' && c != '[' {
+		return s.Scalar(c)
+	}
+	if depth == schemas.MaxDepth {
+		s.Fail = TooDeep
+		return false
+	}
+	closing, more := s.Enter()
+	for more {
+		if c == '{' {
+			if _, ok := s.Key(); !ok {
 				return false
 			}
 		}
-		more, ok := s.closeContainers(&depth, outer, objects)
+		ok := s.Skip(depth + 1)
+		if ok {
+			more, ok = s.More(closing)
+		}
 		if !ok {
 			return false
 		}
-		if !more {
-			return true
-		}
 	}
-}
-
-// closeContainers goes on after a value: to the next value (more), or out of the
-// containers that end here until outer is reached.
-func (s *Scanner) closeContainers(depth *int, outer int, objects uint64) (more, ok bool) {
-	for *depth > outer {
-		isObject := objects>>*depth&1 == 1
-		switch c := s.Peek(); {
-		case c == ',':
-			s.Pos++
-			if isObject {
-				if _, ok := s.Key(); !ok {
-					return false, false
-				}
-			}
-			return true, true
-		case c == '}' && isObject, c == ']' && !isObject:
-			s.Pos++
-			*depth--
-		default:
-			return false, s.Invalid()
-		}
-	}
-	return false, true
+	return true
 }
 
 // Scalar passes over the string, number or literal that begins with c.

@@ -50,8 +50,10 @@ func (a *Arena) Text(b []byte, t Token) (s string, replaced bool) {
 	if !t.Escaped && (!t.high || utf8.Valid(raw)) {
 		return Alias(raw), false
 	}
-	out, replaced := unescape(a.Take(min(len(raw), schemas.MaxStringBytes+utf8.UTFMax)), raw)
-	return a.Done(out), replaced
+	if !t.Escaped {
+		return a.Valid(Alias(raw))
+	}
+	return a.Valid(a.Done(AppendUnescaped(a.Take(min(len(raw), schemas.MaxStringBytes+utf8.UTFMax)), raw, schemas.MaxStringBytes)))
 }
 
 // Valid is s with U+FFFD for what in it is not UTF-8, as far as an event may hold
@@ -75,41 +77,11 @@ func (a *Arena) Join(s, t, u string) string {
 	return a.Done(append(append(append(a.Take(len(s)+len(t)+len(u)), s...), t...), u...))
 }
 
-// unescape appends the value of the string raw, whose escapes are well formed.
-// An invalid byte or a lone surrogate becomes U+FFFD. It stops beyond
-// schemas.MaxStringBytes, because the rest is going to be cut.
-func unescape(dst, raw []byte) (out []byte, replaced bool) {
-	for i := 0; i < len(raw) && len(dst) <= schemas.MaxStringBytes; {
-		c := raw[i]
-		switch {
-		case c == '\\' && raw[i+1] == 'u':
-			r, n := unescapeUnicode(raw[i:])
-			replaced = replaced || r < 0
-			if r < 0 {
-				r = utf8.RuneError
-			}
-			dst = utf8.AppendRune(dst, r)
-			i += n
-		case c == '\\':
-			dst = append(dst, unescapeByte(raw[i+1]))
-			i += 2
-		case c < utf8.RuneSelf:
-			dst = append(dst, c)
-			i++
-		default:
-			r, n := utf8.DecodeRune(raw[i:])
-			replaced = replaced || (r == utf8.RuneError && n == 1)
-			dst = utf8.AppendRune(dst, r)
-			i += n
-		}
-	}
-	return dst, replaced
-}
-
-// AppendUnescaped appends the value of the string raw, however long. A lone surrogate
-// becomes a byte that is not UTF-8, for which the event is flagged later.
-func AppendUnescaped(dst, raw []byte) []byte {
-	for i := 0; i < len(raw); {
+// AppendUnescaped appends the value of the string raw, whose escapes are well
+// formed, or more than most bytes of it, which end with a character. A lone
+// surrogate becomes a byte that is not UTF-8, for which the event is flagged later.
+func AppendUnescaped(dst, raw []byte, most int) []byte {
+	for i := 0; i < len(raw) && (len(dst) <= most || !utf8.RuneStart(raw[i])); {
 		switch {
 		case raw[i] != '\\':
 			dst = append(dst, raw[i])

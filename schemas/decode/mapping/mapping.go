@@ -114,7 +114,7 @@ func (d *decoder) event() {
 		d.touched(&d.resources[i])
 	}
 	for i := range d.drop {
-		d.each(&d.drop[i], func(i int32) bool { d.Take(i); return true })
+		d.at(&d.drop[i], func(i int32) bool { d.Take(i); return true })
 	}
 	if d.rest {
 		d.Rest()
@@ -122,15 +122,15 @@ func (d *decoder) event() {
 	d.Emit()
 }
 
-// each calls visit with the nodes at a place until visit returns false; it returns
+// at calls visit with the nodes at a place until visit returns false; it returns
 // false then too.
-func (d *decoder) each(p *place, visit func(i int32) bool) bool {
+func (d *decoder) at(p *place, visit func(i int32) bool) bool {
 	i := d.Ask(p.slot)
-	return i == jsonscan.None && p.slot > 0 || d.Tree.Each(i, p.path, visit)
+	return i == jsonscan.None && p.slot > 0 || d.Each(i, p.path, visit)
 }
 
 func (d *decoder) holds(c *condition) bool {
-	return !d.each(&c.at, func(i int32) bool {
+	return !d.at(&c.at, func(i int32) bool {
 		s := d.Str(i)
 		if len(c.values) > 0 {
 			return !slices.Contains(c.values, s)
@@ -150,7 +150,7 @@ func (d *decoder) fill(f *mappedField) {
 			return
 		case p.kind == 'l':
 			var size uint64
-			d.each(p, func(i int32) bool {
+			d.at(p, func(i int32) bool {
 				size += d.Size(i)
 				d.From(f.field, i)
 				return true
@@ -162,7 +162,7 @@ func (d *decoder) fill(f *mappedField) {
 			if d.write(f, p, d.Ask(p.slot)) {
 				return
 			}
-		case !d.each(p, func(i int32) bool { return !d.write(f, p, i) }):
+		case !d.at(p, func(i int32) bool { return !d.write(f, p, i) }):
 			return
 		}
 	}
@@ -223,7 +223,7 @@ func isInteger(s string) bool {
 func (d *decoder) touched(f *mappedField) {
 	for i := range f.places {
 		found := false
-		d.each(&f.places[i], func(i int32) bool {
+		d.at(&f.places[i], func(i int32) bool {
 			if s := d.Str(i); s != "" {
 				found = true
 				d.Touch(decode.ResourceName(f.kind, s))
