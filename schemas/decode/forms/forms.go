@@ -29,8 +29,8 @@ var forms = []Form{
 	{Name: "cloudtrail", Summary: "AWS CloudTrail: events, log files, EventBridge", build: func(*decode.Options) decode.Decoder { return cloudtrail.New() }},
 	{Name: "mapping", Summary: "any JSON, by paths in the options", NeedsOptions: true, build: mapping.New},
 	{Name: "ocsf", Summary: "OCSF API Activity (6003)", build: mapping.NewOCSF},
-	{Name: "otlp_logs", Summary: "OpenTelemetry log batches, protobuf or JSON", Binary: true, build: otlp.LogsForm},
-	{Name: "otlp_spans", Summary: "OpenTelemetry trace batches, protobuf or JSON", Binary: true, build: otlp.SpansForm},
+	{Name: "otlp_logs", Summary: "OpenTelemetry log batches, protobuf or JSON", Binary: true, build: otlp.NewLogs},
+	{Name: "otlp_spans", Summary: "OpenTelemetry trace batches, protobuf or JSON", Binary: true, build: otlp.NewSpans},
 }
 
 // All returns the input forms, by name.

@@ -27,7 +27,7 @@ func claudeEvent(set *attributeSet, item *entry) (string, bool) {
 
 // claude says what activity an event of Claude Code is. What the user does, and
 // what has an event of its own for its result, is none.
-func (d *Decoder) claude(name string) classified {
+func (d *decoder) claude(name string) classified {
 	own := &d.own
 	switch name {
 	case "tool_result":
@@ -56,7 +56,7 @@ func (d *Decoder) claude(name string) classified {
 
 // claudeTool returns the tool's name. Those of MCP servers are all called mcp_tool;
 // where the parameters say which it was it gets the name that Claude Code uses.
-func (d *Decoder) claudeTool() string {
+func (d *decoder) claudeTool() string {
 	tool := d.own.text(aToolClaude)
 	if tool != "mcp_tool" || !d.own.has(aToolParameters) {
 		return tool
@@ -86,7 +86,7 @@ var claudeAccess = map[string]string{
 
 // claudeResources reads what a tool touched from its parameters and input, JSON
 // texts that Claude Code writes when it is told to log the details of tools.
-func (d *Decoder) claudeResources() {
+func (d *decoder) claudeResources() {
 	for _, slot := range []nameSlot{aToolParameters, aToolInput} {
 		if !d.own.has(slot) || d.own.values[slot].kind != kindText {
 			continue

@@ -3,7 +3,7 @@ package otlp_test
 import (
 	"os"
 	"regexp"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -13,7 +13,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
-	"github.com/plumbline-sec/plumbline/schemas/decode/otlp"
 )
 
 // facts are the fields of an event that the tests of conventions look at.
@@ -136,16 +135,16 @@ func TestSpansThatAreNoAgentActivityAreSkippedUnlessAskedFor(t *testing.T) {
 		span("mcp-----", "", "tools/call", server, "mcp.method.name", "tools/call", "gen_ai.operation.name", "execute_tool"),
 	))
 	actions := func(other string) (out []string, r batchResult) {
-		r = decodeBatch(newSpans(t, func(o *otlp.Options) { o.Other = other }), batch)
+		r = decodeBatch(newSpans(t, map[string]any{"other": other}), batch)
 		for i := range r.events {
 			out = append(out, r.events[i].AgentID+" "+r.events[i].Action)
 		}
 		require.Equal(t, 7, len(r.events)+r.skipped)
 		return out, r
 	}
-	got, _ := actions(otlp.Skip)
+	got, _ := actions("skip")
 	require.Equal(t, []string{"planner invoke_agent"}, got)
-	got, r := actions(otlp.Inside)
+	got, r := actions("inside")
 	require.Equal(t, []string{"planner invoke_agent", "planner http", "planner db"}, got)
 	require.Equal(t, schemas.Activity{
 		AgentID: "planner", AgentName: "planner", PeerGroup: "default", Action: "http", Tool: "POST", Access: "write", BytesSent: 900,
@@ -153,7 +152,7 @@ func TestSpansThatAreNoAgentActivityAreSkippedUnlessAskedFor(t *testing.T) {
 	}, facts(&r.events[1]))
 	require.Equal(t, []string{"table:crm.users"}, r.events[2].Resources)
 	require.Equal(t, "read", r.events[2].Access)
-	got, _ = actions(otlp.All)
+	got, _ = actions("all")
 	require.Equal(t, []string{
 		"planner invoke_agent", "planner http", "planner db", "planner span", "planner span", "shop http", "shop span",
 	}, got)
@@ -162,25 +161,27 @@ func TestSpansThatAreNoAgentActivityAreSkippedUnlessAskedFor(t *testing.T) {
 func TestTheOrderInWhichTheAgentIsLookedForIsConfigurable(t *testing.T) {
 	batch := inProtobuf(t, spanBatch(attrs("service.name", "shop", "k8s.pod.name", "pod-1"),
 		agentSpan("agent---", "", "planner"), toolSpan("tool----", "agent---", "gen_ai.agent.id", "own", "user.email", "alice@example.com")))
-	for _, c := range []struct{ order, want []string }{
-		{otlp.DefaultOptions().Agent, []string{"planner", "planner"}},
-		{[]string{"gen_ai.agent.id", "enclosing", "service.name"}, []string{"shop", "own"}},
-		{[]string{"service.name"}, []string{"shop", "shop"}},
-		{[]string{"user.email", "k8s.pod.name"}, []string{"pod-1", "alice@example.com"}},
-		{[]string{"enclosing", "service.name"}, []string{"shop", "planner"}},
+	for _, c := range []struct {
+		order []any
+		want  []string
+	}{
+		{[]any{"gen_ai.agent.id", "enclosing", "service.name"}, []string{"shop", "own"}},
+		{[]any{"service.name"}, []string{"shop", "shop"}},
+		{[]any{"user.email", "k8s.pod.name"}, []string{"pod-1", "alice@example.com"}},
+		{[]any{"enclosing", "service.name"}, []string{"shop", "planner"}},
 	} {
-		got := decodeBatch(newSpans(t, func(o *otlp.Options) { o.Agent = c.order }), batch)
+		got := decodeBatch(newSpans(t, map[string]any{"agent": c.order}), batch)
 		require.Equal(t, c.want, agentsOf(got), "%v", c.order)
 	}
-	got := decodeBatch(newSpans(t, func(o *otlp.Options) { o.Agent = []string{"nothing"} }), batch)
+	require.Equal(t, []string{"planner", "planner"}, agentsOf(decodeBatch(newSpans(t, nil), batch)))
+	got := decodeBatch(newSpans(t, map[string]any{"agent": "nothing"}), batch)
 	require.Empty(t, got.events)
 	require.Equal(t, decode.ReasonNoAgentID, got.refusals[0].Reason)
 }
 
 func TestOptionsChooseTenantResourcesAndContent(t *testing.T) {
-	d := newSpans(t, func(o *otlp.Options) {
-		o.Tenant, o.Content, o.Resource = "k8s.namespace.name", true, []string{"k8s.pod.name"}
-		o.Resources = map[string]string{"db.name": "database", "urls": ""}
+	d := newSpans(t, map[string]any{
+		"tenant": "k8s.namespace.name", "content": true, "resource": "k8s.pod.name", "resources": map[string]any{"db.name": "database", "urls": ""},
 	})
 	got := decodeBatch(d, inProtobuf(t, spanBatch(attrs("service.name", "shop", "k8s.namespace.name", "team-a", "k8s.pod.name", "pod-1"),
 		toolSpan("tool----", "", "db.name", "crm", "urls", []string{"https://a", "https://b"}, "gen_ai.tool.call.arguments", "secret"))))
@@ -196,15 +197,15 @@ func TestOptionsChooseTenantResourcesAndContent(t *testing.T) {
 }
 
 func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
-	for want, change := range map[string]func(*otlp.Options){
-		"encoding": func(o *otlp.Options) { o.Encoding = "xml" },
-		"other":    func(o *otlp.Options) { o.Other = "some" },
-		"agent":    func(o *otlp.Options) { o.Agent = nil },
-		"at most":  func(o *otlp.Options) { o.Resource = make([]string, 100) },
+	for want, options := range map[string]map[string]any{
+		"encoding":         {"encoding": "xml"},
+		"other":            {"other": "some"},
+		"at least one":     {"agent": []any{}},
+		"at most 64":       {"resource": slices.Repeat([]any{"x"}, 100)},
+		"is not a text":    {"tenant": 7},
+		"is not an option": {"agents": "x"},
 	} {
-		opt := otlp.DefaultOptions()
-		change(&opt)
-		_, err := otlp.NewSpans(opt)
+		_, err := forms.New("otlp_spans", options)
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -212,7 +213,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 func TestEveryFieldSaysWhichAttributeItCameFrom(t *testing.T) {
 	d := newSpans(t, nil)
 	from := map[string][]string{}
-	d.Trace(func(field, path string) { from[field] = append(from[field], path) })
+	d.(decode.Tracer).Trace(func(field, path string) { from[field] = append(from[field], path) })
 	batch := inProtobuf(t, spanBatch(serviceA, agentSpan("agent---", "", "planner"),
 		toolSpan("tool----", "agent---", "gen_ai.usage.input_tokens", 3, "user.id", "u", "input.value", "x", "db.collection.name", "users", "plumbline.access", "read")))
 	got := decodeBatch(d, batch)
@@ -224,7 +225,7 @@ func TestEveryFieldSaysWhichAttributeItCameFrom(t *testing.T) {
 		"resources": {"db.collection.name"}, "access": {"plumbline.access"}, "event_id": {"spanId", "spanId"},
 		"time": {"endTimeUnixNano", "endTimeUnixNano"}, "duration_ms": {"startTimeUnixNano", "startTimeUnixNano"},
 	}, from)
-	d.Trace(nil)
+	d.(decode.Tracer).Trace(nil)
 	require.Equal(t, got, decodeBatch(d, batch))
 }
 
@@ -246,13 +247,5 @@ func TestOptionsOnTheDocumentationPageAreThoseThatThereAre(t *testing.T) {
 			_, err := forms.New(s.Decoder, s.Options)
 			require.NoError(t, err)
 		}
-	}
-	o := otlp.DefaultOptions()
-	for _, row := range []string{
-		"| `encoding` | `" + o.Encoding + "` |", "| `tenant` | `" + o.Tenant + "` |", "| `other` | `" + o.Other + "` |",
-		"| `resource` | `" + strings.Join(o.Resource, "`, `") + "` |",
-		"option `agent`: `" + strings.Replace(strings.Join(o.Agent, "`, `"), "`enclosing`", "the agent span around it", 1) + "` |",
-	} {
-		require.Contains(t, string(page), row)
 	}
 }

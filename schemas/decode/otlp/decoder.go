@@ -13,55 +13,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
 
-// Options say how spans and log records become events.
-type Options struct {
-	// Encoding is Auto, Proto or JSON.
-	Encoding string
-	// Agent is where the agent's id is looked for, first to last: names of
-	// attributes of the span and then of its resource, and Enclosing for the
-	// agent span around it.
-	Agent []string
-	// Tenant is the attribute of the resource that names the tenant.
-	Tenant string
-	// Other is what becomes of spans that are no agent activity: Skip,
-	// Inside or All. Log records that are none are always skipped.
-	Other string
-	// Content keeps prompts, messages, arguments and results in the attributes,
-	// cut to schemas.MaxStringBytes. Their sizes count in any case.
-	Content bool
-	// Resource are the attributes of the resource that every event repeats.
-	Resource []string
-	// Resources are attributes that name what was touched, each with its kind.
-	Resources map[string]string
-}
-
-// Values of Options.
-const (
-	Auto  = "auto" // JSON where the record begins with a brace
-	Proto = "proto"
-	JSON  = "json"
-
-	Enclosing = "enclosing"
-
-	Skip   = "skip"
-	Inside = "inside" // calls that leave an agent span: HTTP, databases, RPC, messaging
-	All    = "all"
-)
-
-// DefaultOptions returns the options of a source that sets none.
-func DefaultOptions() Options {
-	return Options{
-		Encoding: Auto,
-		Agent:    []string{"plumbline.agent_id", Enclosing, "gen_ai.agent.id", "gen_ai.agent.name", "agent.name", "service.name"},
-		Tenant:   "tenant.id",
-		Other:    Skip,
-		Resource: []string{
-			"service.name", "service.namespace", "deployment.environment.name", "deployment.environment",
-			"host.name", "k8s.namespace.name",
-		},
-	}
-}
-
 const (
 	maxNames = 64 // names that the options may bring
 	// maxInherited is how much of resources and agent spans the events of one
@@ -72,7 +23,7 @@ const (
 	keepEntries = 64 << 10
 )
 
-// Decoder reads the spans or the log records of an OTLP batch, as the
+// decoder reads the spans or the log records of an OTLP batch, as the
 // Collector's Kafka exporter writes it, in protobuf or JSON.
 //
 // Invariants:
@@ -85,9 +36,9 @@ const (
 //  4. Memory and output are linear in the record's size, time is too.
 //
 // It is not safe for concurrent use: one goroutine, one decoder.
-type Decoder struct {
+type decoder struct {
 	logs  bool
-	opt   Options
+	opt   options
 	table *nameTable
 
 	agent     []nameSlot // of opt.Agent; noSlot for Enclosing
@@ -113,21 +64,9 @@ type Decoder struct {
 // noSlot is no attribute.
 const noSlot nameSlot = 255
 
-// NewSpans returns a decoder of trace batches.
-func NewSpans(opt Options) (*Decoder, error) { return newDecoder(false, opt) }
-
-// NewLogs returns a decoder of log batches.
-func NewLogs(opt Options) (*Decoder, error) { return newDecoder(true, opt) }
-
-func newDecoder(logs bool, opt Options) (*Decoder, error) {
-	d := &Decoder{logs: logs, opt: opt, table: newNameTable(), byID: map[spanID]int32{}}
+func newDecoder(logs bool, opt options) (*decoder, error) {
+	d := &decoder{logs: logs, opt: opt, table: newNameTable(), byID: map[spanID]int32{}}
 	d.json.root = newJSONObject(logs)
-	if !slices.Contains([]string{Auto, Proto, JSON}, opt.Encoding) {
-		return nil, fmt.Errorf("encoding: %q is not auto, proto or json", opt.Encoding)
-	}
-	if !slices.Contains([]string{Skip, Inside, All}, opt.Other) {
-		return nil, fmt.Errorf("other: %q is not skip, inside or all", opt.Other)
-	}
 	if len(opt.Agent) == 0 {
 		return nil, errors.New("agent: at least one attribute has to name the agent")
 	}
@@ -135,7 +74,7 @@ func newDecoder(logs bool, opt Options) (*Decoder, error) {
 		return nil, fmt.Errorf("agent, resource and resources name %d attributes, at most %d", n, maxNames)
 	}
 	for _, name := range opt.Agent {
-		if name == Enclosing {
+		if name == agentEnclosing {
 			d.agent = append(d.agent, noSlot)
 			continue
 		}
@@ -156,10 +95,10 @@ func newDecoder(logs bool, opt Options) (*Decoder, error) {
 }
 
 // Trace implements decode.Tracer.
-func (d *Decoder) Trace(note func(field, path string)) { d.b.Trace(note) }
+func (d *decoder) Trace(note func(field, path string)) { d.b.Trace(note) }
 
 // note says that the field came from the attribute of set that answered last.
-func (d *Decoder) note(f schemas.Field, set *attributeSet) {
+func (d *decoder) note(f schemas.Field, set *attributeSet) {
 	if !d.b.Traced() || set.last == noSlot {
 		return
 	}
@@ -173,13 +112,13 @@ func (d *Decoder) note(f schemas.Field, set *attributeSet) {
 const fromEnclosing = "the agent span around it"
 
 // Skipped implements decode.Skipper.
-func (d *Decoder) Skipped() int { return d.skipped }
+func (d *decoder) Skipped() int { return d.skipped }
 
 // Decode implements decode.Decoder.
-func (d *Decoder) Decode(rec *decode.Record, emit decode.EmitFunc) {
+func (d *decoder) Decode(rec *decode.Record, emit decode.EmitFunc) {
 	d.reset()
 	d.wire = rec.Value
-	if isJSON := len(rec.Value) > 0 && rec.Value[0] == '{'; d.opt.Encoding == JSON || d.opt.Encoding == Auto && isJSON {
+	if isJSON := len(rec.Value) > 0 && rec.Value[0] == '{'; d.opt.Encoding == encodingJSON || d.opt.Encoding == encodingAuto && isJSON {
 		var refusal *decode.Refusal
 		if d.wire, refusal = d.json.transcode(rec.Value); refusal != nil {
 			emit(0, nil, refusal)
@@ -206,7 +145,7 @@ func (d *Decoder) Decode(rec *decode.Record, emit decode.EmitFunc) {
 }
 
 // reset forgets the record before, and gives back what a huge one has taken.
-func (d *Decoder) reset() {
+func (d *decoder) reset() {
 	if cap(d.nodes) > keepEntries {
 		d.nodes, d.byID = nil, map[spanID]int32{}
 	}

@@ -22,19 +22,19 @@ type classified struct {
 }
 
 // event builds node i, or reports that it is no agent activity.
-func (d *Decoder) event(i int32) bool {
+func (d *decoder) event(i int32) bool {
 	n := &d.nodes[i]
 	item := d.readItem(n, &d.own)
 	class := d.classify(&item)
 	class.from = d.own.last
 	around := noAgent
-	if class.action != "" || d.opt.Other != Skip {
+	if class.action != "" || d.opt.Other != otherSkip {
 		if around = d.enclosing(i); around >= 0 && around == n.own {
 			around = noAgent // a circle of parents
 		}
 	}
 	if class.action == "" && !d.logs {
-		if d.opt.Other == All || around >= 0 && (item.kind == spanClient || item.kind == spanProducer) {
+		if d.opt.Other == otherAll || around >= 0 && (item.kind == spanClient || item.kind == spanProducer) {
 			class = d.otherSpan(&item)
 		}
 	}
@@ -56,7 +56,7 @@ func (d *Decoder) event(i int32) bool {
 
 // direct writes the fields that attributes set by their name, plumbline.FIELD, and
 // returns which. Peer group and version may be said once for the whole process.
-func (d *Decoder) direct() (set uint64) {
+func (d *decoder) direct() (set uint64) {
 	for f := schemas.FieldEventID; f < schemas.FieldAttributes; f++ {
 		from := &d.own
 		slot := aFields + nameSlot(f)
@@ -85,7 +85,7 @@ func (d *Decoder) direct() (set uint64) {
 	return set
 }
 
-func (d *Decoder) directResources(v *anyValue) {
+func (d *decoder) directResources(v *anyValue) {
 	if v.kind == kindText {
 		d.b.Touch("", v.string())
 		return
@@ -98,7 +98,7 @@ func (d *Decoder) directResources(v *anyValue) {
 
 // eventID takes the id of the span, which activity.md names. A log record has
 // none, unless the producer gave it one.
-func (d *Decoder) eventID(item *entry) {
+func (d *decoder) eventID(item *entry) {
 	if d.logs {
 		d.b.Text(schemas.FieldEventID, d.own.text(aRecordID))
 		d.note(schemas.FieldEventID, &d.own)
@@ -110,12 +110,12 @@ func (d *Decoder) eventID(item *entry) {
 	}
 }
 
-func (d *Decoder) hex(id []byte) string {
+func (d *decoder) hex(id []byte) string {
 	return d.b.Mem.Done(hex.AppendEncode(d.b.Mem.Take(2*len(id)), id))
 }
 
 // facts writes what was done.
-func (d *Decoder) facts(item *entry, class *classified, direct uint64) {
+func (d *decoder) facts(item *entry, class *classified, direct uint64) {
 	own, b := &d.own, &d.b
 	text := func(f schemas.Field, value string) {
 		if direct>>f&1 == 0 && value != "" {
@@ -162,7 +162,7 @@ func (d *Decoder) facts(item *entry, class *classified, direct uint64) {
 
 // times writes when it happened and how long it took. A log record that says how
 // long it took was written at the end.
-func (d *Decoder) times(item *entry, direct uint64) {
+func (d *decoder) times(item *entry, direct uint64) {
 	const nano = 1_000_000
 	last := "endTimeUnixNano"
 	if d.logs {
@@ -191,7 +191,7 @@ func (d *Decoder) times(item *entry, direct uint64) {
 }
 
 // outcome is what the span says of its end: an error, and whether it is a denial.
-func (d *Decoder) outcome(item *entry, class *classified) string {
+func (d *decoder) outcome(item *entry, class *classified) string {
 	own := &d.own
 	failed := class.failed || item.failed || own.peek(aError) != ""
 	denied := class.denied
@@ -214,7 +214,7 @@ func (d *Decoder) outcome(item *entry, class *classified) string {
 }
 
 // attributes writes what no field has taken, and what the resource says.
-func (d *Decoder) attributes(n *node, item *entry) {
+func (d *decoder) attributes(n *node, item *entry) {
 	b := &d.b
 	if len(item.trace) == 16 && fixed16(item.trace) != [16]byte{} {
 		b.Open("trace_id", d.hex(item.trace))

@@ -12,11 +12,10 @@ import (
 
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/decode/decodetest"
-	"github.com/plumbline-sec/plumbline/schemas/decode/otlp"
 )
 
 // checkBatch decodes a record twice and holds what comes of it against the contract.
-func checkBatch(t *testing.T, d *otlp.Decoder, value []byte) batchResult {
+func checkBatch(t *testing.T, d decode.Decoder, value []byte) batchResult {
 	t.Helper()
 	before := string(value)
 	got := decodeBatch(d, value)
@@ -38,8 +37,8 @@ func FuzzAgainstTheGeneratedCode(f *testing.F) {
 	}
 	f.Add(inProtobuf(f, logBatch(serviceA, claudeRecord("tool_result", "tool_name", "Bash", "tool_parameters", `{"bash_command":"x"}`))))
 	f.Add([]byte("\x0a\x03\x12\x01\x12"))
-	spans := newSpans(f, func(o *otlp.Options) { o.Encoding, o.Other = otlp.Proto, otlp.All })
-	logs := newLogs(f, func(o *otlp.Options) { o.Encoding = otlp.Proto })
+	spans := newSpans(f, map[string]any{"encoding": "proto", "other": "all"})
+	logs := newLogs(f, map[string]any{"encoding": "proto"})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		got := checkBatch(t, spans, value)
 		var batch trace.TracesData
@@ -83,10 +82,10 @@ func FuzzJSON(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	spans := newSpans(f, func(o *otlp.Options) { o.Encoding, o.Other = otlp.JSON, otlp.All })
-	logs := newLogs(f, func(o *otlp.Options) { o.Encoding = otlp.JSON })
+	spans := newSpans(f, map[string]any{"encoding": "json", "other": "all"})
+	logs := newLogs(f, map[string]any{"encoding": "json"})
 	f.Fuzz(func(t *testing.T, value []byte) {
-		for _, d := range []*otlp.Decoder{spans, logs} {
+		for _, d := range []decode.Decoder{spans, logs} {
 			got := checkBatch(t, d, value)
 			for _, refusal := range got.refusals {
 				require.NotEqual(t, decode.ReasonTooDeep, refusal.Reason)

@@ -15,7 +15,7 @@ const (
 
 // classify says what activity a span or log record is, by the conventions in the
 // order in which the more telling one comes first.
-func (d *Decoder) classify(item *entry) classified {
+func (d *decoder) classify(item *entry) classified {
 	own := &d.own
 	if name, ok := claudeEvent(own, item); ok {
 		if !d.logs {
@@ -59,7 +59,7 @@ func (d *Decoder) classify(item *entry) classified {
 }
 
 // named reports whether the producer wrote fields of the contract itself.
-func (d *Decoder) named() bool {
+func (d *decoder) named() bool {
 	for f := schemas.FieldAgentID; f < schemas.FieldAttributes; f++ {
 		if d.own.has(aFields + nameSlot(f)) {
 			return true
@@ -69,7 +69,7 @@ func (d *Decoder) named() bool {
 }
 
 // operation reads gen_ai.operation.name.
-func (d *Decoder) operation(op, method string, item *entry) classified {
+func (d *decoder) operation(op, method string, item *entry) classified {
 	own := &d.own
 	switch op {
 	case "chat", "text_completion", "generate_content", "embeddings":
@@ -92,7 +92,7 @@ func (d *Decoder) operation(op, method string, item *entry) classified {
 }
 
 // inferenceKind reads openinference.span.kind. A chain is glue between others.
-func (d *Decoder) inferenceKind(kind string, item *entry) classified {
+func (d *decoder) inferenceKind(kind string, item *entry) classified {
 	own := &d.own
 	switch kind = strings.ToUpper(kind); kind {
 	case "LLM", "EMBEDDING", "RERANKER":
@@ -114,7 +114,7 @@ func (d *Decoder) inferenceKind(kind string, item *entry) classified {
 }
 
 // mcp reads a call to a server of the Model Context Protocol.
-func (d *Decoder) mcp(method string) classified {
+func (d *decoder) mcp(method string) classified {
 	c := classified{action: actionTool, tool: method}
 	switch {
 	case method == "tools/call":
@@ -136,7 +136,7 @@ func isAgentSpan(set *attributeSet) bool {
 }
 
 // otherSpan describes a span that no convention for agents covers.
-func (d *Decoder) otherSpan(item *entry) classified {
+func (d *decoder) otherSpan(item *entry) classified {
 	own := &d.own
 	c := classified{action: "span", tool: jsonscan.Alias(clip(item.name))}
 	for _, k := range []struct {
@@ -172,7 +172,7 @@ func (d *Decoder) otherSpan(item *entry) classified {
 }
 
 // touched writes the resources.
-func (d *Decoder) touched(item *entry, class *classified) {
+func (d *decoder) touched(item *entry, class *classified) {
 	own := &d.own
 	add := func(kind, id string) {
 		if id != "" {

@@ -16,7 +16,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/decode/decodetest"
-	"github.com/plumbline-sec/plumbline/schemas/decode/otlp"
 )
 
 func toolSpan(id, parent string, more ...any) *trace.Span {
@@ -277,8 +276,8 @@ func randomBatch(r *rand.Rand) *trace.TracesData {
 func TestProtobufAndJSONGiveTheSameEvents(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
-	for _, other := range []string{otlp.Skip, otlp.Inside, otlp.All} {
-		d := newSpans(t, func(o *otlp.Options) { o.Other, o.Content = other, r.IntN(2) == 0 })
+	for _, other := range []string{"skip", "inside", "all"} {
+		d := newSpans(t, map[string]any{"other": other, "content": r.IntN(2) == 0})
 		events := 0
 		for range 500 {
 			batch := randomBatch(r)

@@ -17,7 +17,7 @@ var agentNames = []nameSlot{aAgentID, aAgentName, aAgentName2}
 
 // agentOf reads who an agent span is: as the options order it, or by any name that
 // the conventions know.
-func (d *Decoder) agentOf(set *attributeSet, item *entry) (a agentSpan) {
+func (d *decoder) agentOf(set *attributeSet, item *entry) (a agentSpan) {
 	for _, order := range [][]nameSlot{d.agent, agentNames} {
 		for _, slot := range order {
 			if v := candidate(set, item, slot); a.id == "" && usableID(v) {
@@ -61,7 +61,7 @@ func usableID(v string) bool {
 // resolveAgent returns the agent's id; enclosed is whether it is the agent around.
 // Where no candidate can be used the first of them is returned, for the refusal to
 // say what was wrong with it.
-func (d *Decoder) resolveAgent(item *entry, around int32) (id string, enclosed bool) {
+func (d *decoder) resolveAgent(item *entry, around int32) (id string, enclosed bool) {
 	unusable := ""
 	for _, slot := range d.agent {
 		if slot == noSlot {
@@ -88,7 +88,7 @@ func (d *Decoder) resolveAgent(item *entry, around int32) (id string, enclosed b
 }
 
 // identity writes who acted, for whom, and in which session.
-func (d *Decoder) identity(item *entry, class *classified, around int32, direct uint64) {
+func (d *decoder) identity(item *entry, class *classified, around int32, direct uint64) {
 	own, res, b := &d.own, &d.res, &d.b
 	id, enclosed := d.resolveAgent(item, around)
 	b.Text(schemas.FieldAgentID, id)
@@ -142,7 +142,7 @@ func (d *Decoder) identity(item *entry, class *classified, around int32, direct 
 }
 
 // afford reports whether the record may repeat n more bytes in its events.
-func (d *Decoder) afford(n int) bool {
+func (d *decoder) afford(n int) bool {
 	if d.inherited+n > maxInherited {
 		return false
 	}

@@ -28,7 +28,7 @@ const (
 )
 
 // index finds the spans or log records of a batch.
-func (d *Decoder) index() {
+func (d *decoder) index() {
 	r := wireReader{b: d.wire}
 	var f wireField
 	found := false
@@ -56,7 +56,7 @@ func (d *Decoder) index() {
 }
 
 // indexResource reads a ResourceSpans or ResourceLogs.
-func (d *Decoder) indexResource(b []byte) {
+func (d *decoder) indexResource(b []byte) {
 	var resource []byte
 	r := wireReader{b: b}
 	var f wireField
@@ -88,7 +88,7 @@ func (d *Decoder) indexResource(b []byte) {
 
 // indexItem reads of a Span or a LogRecord where it stands in its trace. One
 // without any attribute can't be agent activity, and takes no memory.
-func (d *Decoder) indexItem(b, resource []byte) {
+func (d *decoder) indexItem(b, resource []byte) {
 	index := d.place()
 	n := node{
 		item: d.bounds(b), resource: d.bounds(resource), index: index,
@@ -123,14 +123,14 @@ func (d *Decoder) indexItem(b, resource []byte) {
 }
 
 // place counts what stands in the batch.
-func (d *Decoder) place() int32 {
+func (d *decoder) place() int32 {
 	d.count++
 	return d.count - 1
 }
 
 // malformed notes that something could not be read. What follows directly on
 // another such thing is noted with it, so that a flood of them stays small.
-func (d *Decoder) malformed(index int32) {
+func (d *decoder) malformed(index int32) {
 	if last := len(d.nodes) - 1; last >= 0 && d.nodes[last].malformed > 0 {
 		d.nodes[last].malformed++
 		return
@@ -139,7 +139,7 @@ func (d *Decoder) malformed(index int32) {
 }
 
 // bounds says where b, a part of d.wire, stands in it.
-func (d *Decoder) bounds(b []byte) bounds {
+func (d *decoder) bounds(b []byte) bounds {
 	if len(b) == 0 {
 		return bounds{}
 	}
@@ -147,7 +147,7 @@ func (d *Decoder) bounds(b []byte) bounds {
 	return bounds{start, start + uint32(len(b))}
 }
 
-func (d *Decoder) bytes(at bounds) []byte { return d.wire[at.start:at.end] }
+func (d *decoder) bytes(at bounds) []byte { return d.wire[at.start:at.end] }
 
 // fixed8 and fixed16 take an id; one of another length is none.
 func fixed8(b []byte) (id [8]byte) {
@@ -167,7 +167,7 @@ func fixed16(b []byte) (id [16]byte) {
 // enclosing returns the agent span around node i: its place in agents, or
 // noAgent. Every node is looked at once, however long the chains are; a circle of
 // parents is noticed and encloses nothing.
-func (d *Decoder) enclosing(i int32) int32 {
+func (d *decoder) enclosing(i int32) int32 {
 	if d.logs || len(d.byID) == 0 {
 		return noAgent
 	}
@@ -207,7 +207,7 @@ func (d *Decoder) enclosing(i int32) int32 {
 
 // ownAgent returns the place in agents of node i if it is an agent span with a
 // name, or noAgent.
-func (d *Decoder) ownAgent(i int32) int32 {
+func (d *decoder) ownAgent(i int32) int32 {
 	n := &d.nodes[i]
 	if n.own != unresolved {
 		return n.own

@@ -28,7 +28,7 @@ const (
 )
 
 // readItem reads node n, its known attributes into set.
-func (d *Decoder) readItem(n *node, set *attributeSet) (item entry) {
+func (d *decoder) readItem(n *node, set *attributeSet) (item entry) {
 	set.clear()
 	r := wireReader{b: d.bytes(n.item)}
 	var f wireField
@@ -42,7 +42,7 @@ func (d *Decoder) readItem(n *node, set *attributeSet) (item entry) {
 	return item
 }
 
-func (d *Decoder) spanField(f *wireField, item *entry, set *attributeSet) {
+func (d *decoder) spanField(f *wireField, item *entry, set *attributeSet) {
 	switch f.num {
 	case 1:
 		item.trace = f.data
@@ -73,7 +73,7 @@ func (d *Decoder) spanField(f *wireField, item *entry, set *attributeSet) {
 	}
 }
 
-func (d *Decoder) logField(f *wireField, item *entry, set *attributeSet) {
+func (d *decoder) logField(f *wireField, item *entry, set *attributeSet) {
 	switch f.num {
 	case 1:
 		item.end = f.bits
@@ -97,7 +97,7 @@ func (d *Decoder) logField(f *wireField, item *entry, set *attributeSet) {
 }
 
 // known keeps an attribute that has a slot; of two of one name the last counts.
-func (d *Decoder) known(b []byte, set *attributeSet) {
+func (d *decoder) known(b []byte, set *attributeSet) {
 	slot := noSlot
 	if key, v, ok := readAttribute(b); ok {
 		if slot, ok = d.table.slots[string(key)]; ok {
@@ -111,7 +111,7 @@ func (d *Decoder) known(b []byte, set *attributeSet) {
 }
 
 // readResource reads the attributes of the resource unless they are still there.
-func (d *Decoder) readResource(at bounds) {
+func (d *decoder) readResource(at bounds) {
 	if d.at == at && at != (bounds{}) {
 		return
 	}

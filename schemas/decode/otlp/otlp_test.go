@@ -17,7 +17,6 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/decode/decodetest"
-	"github.com/plumbline-sec/plumbline/schemas/decode/otlp"
 )
 
 // attrs builds attributes from names and values, in order.
@@ -130,7 +129,7 @@ type batchResult struct {
 	skipped  int
 }
 
-func decodeBatch(d *otlp.Decoder, value []byte) (r batchResult) {
+func decodeBatch(d decode.Decoder, value []byte) (r batchResult) {
 	rec := decode.Record{Topic: "otlp", Partition: 3, Offset: 41, Time: decodetest.Time, Value: value}
 	d.Decode(&rec, func(index int32, ev *schemas.Activity, refusal *decode.Refusal) {
 		r.indexes = append(r.indexes, index)
@@ -140,7 +139,7 @@ func decodeBatch(d *otlp.Decoder, value []byte) (r batchResult) {
 		}
 		r.events = append(r.events, *decodetest.Clone(ev))
 	})
-	r.skipped = d.Skipped()
+	r.skipped = d.(decode.Skipper).Skipped()
 	return r
 }
 
@@ -152,26 +151,14 @@ func attributesOf(ev *schemas.Activity) map[string]string {
 	return m
 }
 
-func newSpans(tb testing.TB, change func(*otlp.Options)) *otlp.Decoder {
+func newSpans(tb testing.TB, options map[string]any) decode.Decoder {
 	tb.Helper()
-	return changed(tb, otlp.NewSpans, change)
+	return decodetest.New(tb, "otlp_spans", options)
 }
 
-func newLogs(tb testing.TB, change func(*otlp.Options)) *otlp.Decoder {
+func newLogs(tb testing.TB, options map[string]any) decode.Decoder {
 	tb.Helper()
-	return changed(tb, otlp.NewLogs, change)
-}
-
-// changed returns a decoder with default options but for what change does to them.
-func changed(tb testing.TB, build func(otlp.Options) (*otlp.Decoder, error), change func(*otlp.Options)) *otlp.Decoder {
-	tb.Helper()
-	opt := otlp.DefaultOptions()
-	if change != nil {
-		change(&opt)
-	}
-	d, err := build(opt)
-	require.NoError(tb, err)
-	return d
+	return decodetest.New(tb, "otlp_logs", options)
 }
 
 const (
