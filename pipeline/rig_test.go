@@ -21,6 +21,7 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
@@ -122,7 +123,7 @@ func (r *rig) start(roles ...string) *service {
 		switch name {
 		case "route":
 			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
-			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return decode.New(r.form, nil) }}}
+			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New(r.form, nil) }}}
 			run = pipeline.NewRoute(r.kafka, g, sources, m, h, logger).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)

@@ -221,16 +221,7 @@ func deadLetter(rec *Record, origin schemas.Origin, refusal *decode.Refusal) Rec
 }
 
 func countFlags(m *Metrics, f *schemas.Flags) {
-	count := func(is bool, name string) {
-		if is {
-			m.Flagged.WithLabelValues(name).Inc()
-		}
+	for name := range f.Each {
+		m.Flagged.WithLabelValues(name).Inc()
 	}
-	count(f.TimeClamped, "time_clamped")
-	count(f.Old, "old")
-	count(f.UTF8Replaced, "utf8_replaced")
-	count(f.ResourcesCut > 0, "resources_cut")
-	count(f.AttributesCut > 0, "attributes_cut")
-	count(f.StringsCut > 0, "strings_cut")
-	count(len(f.FieldsInvalid) > 0, "fields_invalid")
 }

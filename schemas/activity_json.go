@@ -112,34 +112,15 @@ func (w *objectWriter) time(name string, v Millis) {
 }
 
 func (w *objectWriter) flags(f *Flags) {
-	if !f.TimeClamped && !f.Old && !f.UTF8Replaced && f.ResourcesCut|f.AttributesCut|f.StringsCut == 0 && len(f.FieldsInvalid) == 0 {
+	if !f.Any() {
 		return
 	}
 	w.key(`"flags":[`)
-	is := func(set bool, name string) {
-		if set {
-			w.key(name)
-		}
-	}
-	number := func(n int, name string) {
-		if n > 0 {
-			w.key(name)
-			w.buf = append(strconv.AppendInt(w.buf, int64(n), 10), '"')
-		}
-	}
-	is(f.TimeClamped, `"time_clamped"`)
-	is(f.Old, `"old"`)
-	is(f.UTF8Replaced, `"utf8_replaced"`)
-	number(f.ResourcesCut, `"resources_cut:`)
-	number(f.AttributesCut, `"attributes_cut:`)
-	number(f.StringsCut, `"strings_cut:`)
-	if len(f.FieldsInvalid) > 0 {
-		w.key(`"fields_invalid:`)
-		for i, name := range f.FieldsInvalid {
-			if i > 0 {
-				w.buf = append(w.buf, ',')
-			}
-			w.buf = appendEscaped(w.buf, name)
+	for name, says := range f.Each {
+		w.key(`"`)
+		w.buf = append(w.buf, name...)
+		if says != "" {
+			w.buf = appendEscaped(append(w.buf, ':'), says)
 		}
 		w.buf = append(w.buf, '"')
 	}
@@ -193,8 +174,24 @@ func printable(s string) bool {
 	return true
 }
 
-func appendEscaped(dst []byte, s string) []byte {
+// AppendEscape appends the escape of a quote, a backslash or a control character
+// under U+0020.
+func AppendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, `\n`...)
+	case '\r':
+		return append(dst, `\r`...)
+	case '\t':
+		return append(dst, `\t`...)
+	}
 	const hex = "0123456789abcdef"
+	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+}
+
+func appendEscaped(dst []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -213,18 +210,7 @@ func appendEscaped(dst []byte, s string) []byte {
 			continue
 		}
 		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
+		dst = AppendEscape(dst, c)
 		i++
 		start = i
 	}

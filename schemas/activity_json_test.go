@@ -49,15 +49,30 @@ func TestAnActivityIsWrittenInAFixedForm(t *testing.T) {
 }
 
 func TestNoFieldOfAnActivityIsLeftOut(t *testing.T) {
-	full := reflect.ValueOf(fullActivity()).Elem()
-	bare := schemas.AppendActivity(nil, &schemas.Activity{})
-	for i := range full.NumField() {
-		name := full.Type().Field(i).Name
-		require.False(t, full.Field(i).IsZero(), "the full activity of this test lacks %s", name)
-		one := schemas.Activity{}
-		reflect.ValueOf(&one).Elem().Field(i).Set(full.Field(i))
-		require.NotEqual(t, string(bare), string(schemas.AppendActivity(nil, &one)), "%s is not written", name)
+	require.Equal(t, reflect.TypeFor[schemas.Activity]().NumField(), int(schemas.FieldCount))
+	for f := range schemas.FieldCount {
+		require.Equal(t, f, schemas.LookupField(f.String()))
+		full, one := reflect.ValueOf(f.Of(fullActivity())).Elem(), schemas.Activity{}
+		require.False(t, full.IsZero(), "the full activity of this test lacks %s", f)
+		reflect.ValueOf(f.Of(&one)).Elem().Set(full)
+		require.Regexp(t, `^\{"`+f.String()+`":`, string(schemas.AppendActivity(nil, &one)))
 	}
+	require.Equal(t, schemas.FieldCount, schemas.LookupField("Time"))
+}
+
+func TestNoFlagIsLeftOut(t *testing.T) {
+	full, n := fullActivity(), 0
+	for name := range full.Flags.Each {
+		n++
+		one := schemas.Flags{}
+		reflect.ValueOf(one.Of(name)).Elem().Set(reflect.ValueOf(full.Flags.Of(name)).Elem())
+		require.Equal(t, name != "old", one.Malformed(), name)
+		for only := range one.Each {
+			require.Equal(t, name, only)
+		}
+	}
+	require.Equal(t, reflect.TypeFor[schemas.Flags]().NumField(), n)
+	require.Nil(t, full.Flags.Of("of a later version"))
 }
 
 func FuzzAppendString(f *testing.F) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 )
 
 // eventsInRecord is how many events a record of a form that holds many has here.
@@ -59,7 +60,7 @@ func (b *bench) form(f *formBench, source *corpus) error {
 			return err
 		}
 	}
-	d, err := decode.New(f.name, options)
+	d, err := forms.New(f.name, options)
 	if err != nil {
 		return err
 	}

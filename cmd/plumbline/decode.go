@@ -18,6 +18,7 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 )
 
 // decodeCmd is `plumbline decode`.
@@ -46,12 +47,12 @@ const maxDocument = 256 << 20
 
 // newForm returns the form of that name with the options of a source.
 func newForm(name string, options map[string]any) (form, error) {
-	d, err := decode.New(name, options)
+	d, err := forms.New(name, options)
 	f := form{Decoder: d, options: input.Options{MaxRecord: maxDocument}}
 	if name == activityForm {
 		f.options.MaxRecord = kafka.MaxRecordBytes
 	}
-	f.options.Binary = slices.ContainsFunc(decode.Forms(), func(known decode.Form) bool { return known.Name == name && known.Binary })
+	f.options.Binary = slices.ContainsFunc(forms.All(), func(known forms.Form) bool { return known.Name == name && known.Binary })
 	return f, err
 }
 
@@ -73,9 +74,9 @@ func (f *formFlags) form(cfg *config.Config) (form, error) {
 		name = activityForm
 	}
 	d, err := newForm(name, options)
-	if unknown := (*decode.UnknownFormError)(nil); errors.As(err, &unknown) {
+	if unknown := (*forms.UnknownError)(nil); errors.As(err, &unknown) {
 		var names []string
-		for _, form := range decode.Forms() {
+		for _, form := range forms.All() {
 			names = append(names, form.Name)
 		}
 		return form{}, usageError{fmt.Errorf("--as: %w; the forms are %s", err, strings.Join(names, ", "))}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 )
 
 var update = flag.Bool("update", false, "rewrite the outputs in docs/sources.md, docs/tuning.md and docs/siem")
@@ -39,7 +39,7 @@ func TestThePageOfSourcesShowsWhatItsCommandsPrint(t *testing.T) {
 		return
 	}
 	require.Equal(t, string(text), got, "run `go test ./cmd/plumbline -run Page -update` and read the diff")
-	for _, form := range decode.Forms() {
+	for _, form := range forms.All() {
 		require.Contains(t, got, "`"+form.Name+"`", "a form without its section")
 	}
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
-	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
 // Forms are the names that the config may use for sources and outputs.
 func Forms() config.Forms {
 	f := config.Forms{CheckDecoder: func(name string, options map[string]any) error {
-		_, err := decode.New(name, options)
+		_, err := forms.New(name, options)
 		return err
 	}}
-	for _, form := range decode.Forms() {
+	for _, form := range forms.All() {
 		f.Decoders = append(f.Decoders, form.Name)
 	}
 	for _, e := range siem.Encoders() {

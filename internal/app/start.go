@@ -19,6 +19,7 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 )
 
 // Directories of the embedded stack within data_dir.
@@ -178,7 +179,7 @@ func (a *App) route(client *kafka.Client) (role, error) {
 	var sources []pipeline.Source
 	var topics []string
 	for _, s := range a.cfg.Sources {
-		newDecoder := func() (decode.Decoder, error) { return decode.New(s.Decoder, s.Options) }
+		newDecoder := func() (decode.Decoder, error) { return forms.New(s.Decoder, s.Options) }
 		if _, err := newDecoder(); err != nil {
 			return role{}, fmt.Errorf("source %s: %w", s.Name, err)
 		}

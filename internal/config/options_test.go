@@ -5,13 +5,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 )
 
 func TestAMistakeInTheOptionsOfADecoderIsNamedWithItsLine(t *testing.T) {
 	t.Setenv("TENANT", "org")
 	forms := Forms{Decoders: []string{"otlp_spans"}, Formats: testForms.Formats, CheckDecoder: func(name string, options map[string]any) error {
-		_, err := decode.New(name, options)
+		_, err := forms.New(name, options)
 		return err
 	}}
 	const good = `sources:

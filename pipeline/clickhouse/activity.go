@@ -1,9 +1,6 @@
 package clickhouse
 
 import (
-	"strconv"
-	"strings"
-
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -81,53 +78,21 @@ func attributeMap[R any](name string, get func(*R) []schemas.Attribute) spec[R] 
 // flagWords is an Array(LowCardinality(String)) in the notation of the activity
 // event: time_clamped, resources_cut:300, fields_invalid:a,b.
 func flagWords[R any](name string, get func(*R) *schemas.Flags) spec[R] {
-	return array(name, "Array(LowCardinality(String))", func(r *R) int { return flagCount(get(r)) }, func() (func(*R, *wire), func(*wire)) {
+	count := func(r *R) (n int) {
+		for range get(r).Each {
+			n++
+		}
+		return n
+	}
+	return array(name, "Array(LowCardinality(String))", count, func() (func(*R, *wire), func(*wire)) {
 		var d dictionary
 		return func(r *R, _ *wire) {
-			f := get(r)
-			if flagCount(f) == 0 {
-				return
-			}
-			for _, word := range flagList(f) {
+			for word, says := range get(r).Each {
+				if says != "" {
+					word += ":" + says
+				}
 				d.add(word)
 			}
 		}, d.flush
 	})
-}
-
-func flagCount(f *schemas.Flags) int {
-	n := 0
-	for _, set := range [...]bool{
-		f.TimeClamped, f.Old, f.UTF8Replaced, f.ResourcesCut > 0, f.AttributesCut > 0,
-		f.StringsCut > 0, len(f.FieldsInvalid) > 0,
-	} {
-		if set {
-			n++
-		}
-	}
-	return n
-}
-
-func flagList(f *schemas.Flags) []string {
-	var out []string
-	add := func(set bool, word string) {
-		if set {
-			out = append(out, word)
-		}
-	}
-	counted := func(n int, word string) {
-		if n > 0 {
-			out = append(out, word+":"+strconv.Itoa(n))
-		}
-	}
-	add(f.TimeClamped, "time_clamped")
-	add(f.Old, "old")
-	add(f.UTF8Replaced, "utf8_replaced")
-	counted(f.ResourcesCut, "resources_cut")
-	counted(f.AttributesCut, "attributes_cut")
-	counted(f.StringsCut, "strings_cut")
-	if len(f.FieldsInvalid) > 0 {
-		out = append(out, "fields_invalid:"+strings.Join(f.FieldsInvalid, ","))
-	}
-	return out
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,6 +47,12 @@ func TestAnEncoderLoadsEveryColumnWithEveryRow(t *testing.T) {
 			require.Equal(t, activityVersion(&rows[k]), block.Columns[len(block.Columns)-1].Row(k, false))
 		}
 		e.forget()
+	}
+}
+
+func TestEveryFieldOfAnEventHasItsColumn(t *testing.T) {
+	for f := range schemas.FieldCount {
+		require.True(t, slices.ContainsFunc(activityTable.columns, func(c spec[pipeline.ActivityRow]) bool { return c.name == f.String() }), "%s", f)
 	}
 }
 

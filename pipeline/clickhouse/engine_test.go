@@ -91,9 +91,15 @@ func TestWhatIsReadBackIsWhatWasInserted(t *testing.T) {
 // apart, it is the row.
 func asRead(r pipeline.ActivityRow) readRow {
 	e := r.Event
-	out := readRow{Event: e, Origin: r.Origin, ResourceCount: uint32(e.ResourceCount()), Attributes: map[string]string{}, Flags: flagList(&e.Flags)}
+	out := readRow{Event: e, Origin: r.Origin, ResourceCount: uint32(e.ResourceCount()), Attributes: map[string]string{}}
 	for _, a := range e.Attributes {
 		out.Attributes[a.Key] = a.Value
+	}
+	for word, says := range e.Flags.Each {
+		if says != "" {
+			word += ":" + says
+		}
+		out.Flags = append(out.Flags, word)
 	}
 	out.Event.Attributes, out.Event.Flags = nil, schemas.Flags{}
 	if len(e.Resources) == 0 {

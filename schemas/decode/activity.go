@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode/jsonscan"
 )
 
 // ActivityDecoder reads the activity event, one JSON object a record, as agents
@@ -30,8 +31,8 @@ import (
 //
 // It is not safe for concurrent use: one goroutine, one decoder.
 type ActivityDecoder struct {
-	s scanner
-	b builder
+	s jsonscan.Scanner
+	b Builder
 }
 
 // maxCanonicalBytes bounds an event as route writes it: escaping makes up to six
@@ -44,16 +45,16 @@ func NewActivity() *ActivityDecoder { return &ActivityDecoder{} }
 // NewCanonical returns a decoder of the event as route writes it: the same form
 // with recorded_at and flags, and a time that is already resolved.
 func NewCanonical() *ActivityDecoder {
-	return &ActivityDecoder{b: builder{canonical: true}}
+	return &ActivityDecoder{b: Builder{canonical: true}}
 }
 
 // Decode implements Decoder.
-func (d *ActivityDecoder) Decode(rec *Record, emit emitFunc) {
+func (d *ActivityDecoder) Decode(rec *Record, emit EmitFunc) {
 	if refusal := d.read(rec); refusal != nil {
 		emit(0, nil, refusal)
 		return
 	}
-	d.b.emit(rec, 0, emit)
+	d.b.Emit(rec, 0, emit)
 }
 
 func (d *ActivityDecoder) read(rec *Record) *Refusal {
@@ -65,20 +66,20 @@ func (d *ActivityDecoder) read(rec *Record) *Refusal {
 		return &Refusal{Reason: ReasonTooLarge, Detail: strconv.Itoa(n) + " bytes, at most " + strconv.Itoa(most)}
 	}
 	s := &d.s
-	s.reset(rec.Value)
-	d.b.begin()
-	if s.peek() != '{' {
-		s.fail = ReasonNotJSON
+	s.Reset(rec.Value)
+	d.b.Begin()
+	if s.Peek() != '{' {
+		s.Fail = ReasonNotJSON
 		return d.malformed("is not an object")
 	}
-	s.pos++
-	if s.peek() == '}' {
-		s.pos++
+	s.Pos++
+	if s.Peek() == '}' {
+		s.Pos++
 	} else if refusal := d.members(); refusal != nil {
 		return refusal
 	}
-	if s.peek(); s.pos < len(s.b) {
-		s.fail = ReasonNotJSON
+	if s.Peek(); s.Pos < len(s.B) {
+		s.Fail = ReasonNotJSON
 		return d.malformed("goes on after the object")
 	}
 	return nil
@@ -91,28 +92,28 @@ func (d *ActivityDecoder) members() *Refusal {
 		if !ok {
 			return d.malformed("")
 		}
-		f := lookup(name)
-		if f >= fRecordedAt && !b.canonical {
-			f = unknown
+		f := schemas.LookupField(name)
+		if f >= schemas.FieldRecordedAt && !b.canonical {
+			f = schemas.FieldCount
 		}
-		switch f {
-		case unknown:
+		switch f { //nolint:exhaustive // the rest are single values
+		case schemas.FieldCount:
 			b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
-			var v value
+			var v jsonscan.Value
 			if v, ok = d.value(1); ok {
 				b.attribute(name, &v)
 			}
-		case fResources, fAttributes, fFlags:
+		case schemas.FieldResources, schemas.FieldAttributes, schemas.FieldFlags:
 			ok = d.container(f)
 		default:
-			if f <= fAgentID {
+			if f <= schemas.FieldAgentID {
 				if refusal := b.twice(f); refusal != nil {
 					return refusal // whatever follows
 				}
 			}
-			var v value
+			var v jsonscan.Value
 			if v, ok = d.value(1); ok {
-				b.set(f, &v)
+				b.Set(f, &v)
 			}
 		}
 		if !ok {
@@ -121,129 +122,104 @@ func (d *ActivityDecoder) members() *Refusal {
 		if b.refusal != nil {
 			return b.refusal
 		}
-		switch s.peek() {
+		switch s.Peek() {
 		case ',':
-			s.pos++
+			s.Pos++
 		case '}':
-			s.pos++
+			s.Pos++
 			return nil
 		default:
-			s.fail = ReasonNotJSON
+			s.Fail = ReasonNotJSON
 			return d.malformed("")
 		}
 	}
 }
 
 func (d *ActivityDecoder) malformed(detail string) *Refusal {
-	if d.s.fail == ReasonTooDeep || d.s.pos >= len(d.s.b) || detail == "" {
-		return malformed(&d.s)
+	if d.s.Fail == ReasonTooDeep || d.s.Pos >= len(d.s.B) || detail == "" {
+		return malformed(d.s.Malformed())
 	}
-	return &Refusal{Reason: d.s.fail, Detail: detail + " at byte " + strconv.Itoa(d.s.pos)}
+	return &Refusal{Reason: d.s.Fail, Detail: detail + " at byte " + strconv.Itoa(d.s.Pos)}
 }
 
 // text reads the string at pos.
 func (d *ActivityDecoder) text() (s string, replaced, ok bool) {
-	if s, ok = d.s.simple(); ok {
+	if s, ok = d.s.Simple(); ok {
 		return s, false, true
 	}
-	t, ok := d.s.str()
+	t, ok := d.s.Token()
 	if !ok {
 		return "", false, false
 	}
-	s, replaced = d.b.mem.text(d.s.b, t)
+	s, replaced = d.b.Mem.Text(d.s.B, t)
 	return s, replaced, true
 }
 
 // key reads a member's key and colon.
 func (d *ActivityDecoder) key() (name string, replaced, ok bool) {
-	if d.s.peek() != '"' {
-		return "", false, d.s.invalid()
+	if d.s.Peek() != '"' {
+		return "", false, d.s.Invalid()
 	}
 	if name, replaced, ok = d.text(); !ok {
 		return "", false, false
 	}
-	return name, replaced, d.s.colon()
+	return name, replaced, d.s.Colon()
 }
 
 // value reads the value at pos, which stands in depth containers.
-func (d *ActivityDecoder) value(depth int) (v value, ok bool) {
+func (d *ActivityDecoder) value(depth int) (v jsonscan.Value, ok bool) {
 	s := &d.s
-	v.kind = s.peek()
-	start := s.pos
-	switch v.kind {
+	v.Kind = s.Peek()
+	start := s.Pos
+	switch v.Kind {
 	case '"':
-		v.text, v.replaced, ok = d.text()
+		v.Text, v.Replaced, ok = d.text()
 		return v, ok
 	case '{', '[':
-		ok = s.skip(depth)
+		ok = s.Skip(depth)
 	case 't', 'f', 'n':
-		ok = s.scalar(v.kind)
+		ok = s.Scalar(v.Kind)
 	default:
-		v.kind = '0'
-		_, ok = s.number()
+		v.Kind = '0'
+		_, ok = s.Number()
 	}
-	v.text = alias(s.b[start:s.pos])
+	v.Text = jsonscan.Alias(s.B[start:s.Pos])
 	return v, ok
 }
 
 // container reads the value of a field that is an array or an object.
-func (d *ActivityDecoder) container(f field) (ok bool) {
+func (d *ActivityDecoder) container(f schemas.Field) (ok bool) {
 	s, valid := &d.s, true
 	d.b.again(f)
-	c, start := s.peek(), s.pos
+	c, start := s.Peek(), s.Pos
 	switch {
-	case f == fResources && c == '[':
+	case f == schemas.FieldResources && c == '[':
 		valid, ok = d.resources()
-	case f == fFlags && c == '[':
+	case f == schemas.FieldFlags && c == '[':
 		ok = d.flags()
-	case f == fAttributes && c == '{':
+	case f == schemas.FieldAttributes && c == '{':
 		ok = d.attributes()
 	default:
-		var v value
-		if v, ok = d.value(1); ok && v.kind != 'n' {
+		var v jsonscan.Value
+		if v, ok = d.value(1); ok && v.Kind != 'n' {
 			d.b.hold(f, &v)
 		}
 	}
 	if !valid {
-		d.b.hold(f, &value{kind: c, text: alias(s.b[start:s.pos])})
+		d.b.hold(f, &jsonscan.Value{Kind: c, Text: jsonscan.Alias(s.B[start:s.Pos])})
 	}
 	return ok
-}
-
-// list reads the array or object at pos; element reads what stands in it.
-func (d *ActivityDecoder) list(element func() bool) (ok bool) {
-	s := &d.s
-	closing := s.b[s.pos] + 2 // '{' and '}', '[' and ']' lie two apart
-	s.pos++
-	if s.peek() == closing {
-		s.pos++
-		return true
-	}
-	for {
-		if !element() {
-			return false
-		}
-		switch s.peek() {
-		case ',':
-			s.pos++
-		case closing:
-			s.pos++
-			return true
-		default:
-			return s.invalid()
-		}
-	}
 }
 
 // resources reads what was touched; valid is whether all of it is texts.
 func (d *ActivityDecoder) resources() (valid, ok bool) {
 	valid = true
-	ok = d.list(func() bool {
+	ok = d.s.Each(func(*jsonscan.Scanner) bool {
 		v, ok := d.value(2)
-		if ok && v.kind == '"' {
+		if ok && v.Kind == '"' {
 			d.b.resource(&v)
 		}
-		valid = valid && (v.kind == '"' || v.kind == 'n')
+		valid = valid && (v.Kind == '"' || v.Kind == 'n')
 		return ok
 	})
 	return valid, ok
@@ -251,7 +227,7 @@ func (d *ActivityDecoder) resources() (valid, ok bool) {
 
 // attributes reads open names and values.
 func (d *ActivityDecoder) attributes() bool {
-	return d.list(func() bool {
+	return d.s.Each(func(*jsonscan.Scanner) bool {
 		name, replaced, ok := d.key()
 		if !ok {
 			return false
@@ -269,10 +245,10 @@ func (d *ActivityDecoder) attributes() bool {
 
 // flags reads what route noted. A flag of a later version is passed over.
 func (d *ActivityDecoder) flags() bool {
-	return d.list(func() bool {
+	return d.s.Each(func(*jsonscan.Scanner) bool {
 		v, ok := d.value(2)
-		if ok && v.kind == '"' {
-			d.b.flag(v.text)
+		if ok && v.Kind == '"' {
+			d.b.flag(v.Text)
 		}
 		return ok
 	})

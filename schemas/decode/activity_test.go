@@ -10,45 +10,13 @@ import (
 
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/decodetest"
 )
 
-const recordTime = schemas.Millis(1_717_401_700_000) // 2024-06-03T08:01:40Z
-
-// decodeOne decodes value and checks what holds for every record: emit is called
-// once, with either an event or a refusal.
+// decodeOne decodes value as the record that the tests name.
 func decodeOne(tb testing.TB, d decode.Decoder, value string) (*schemas.Activity, *decode.Refusal) {
 	tb.Helper()
-	rec := decode.Record{Topic: "agent-activity", Partition: 3, Offset: 41, Time: recordTime, Value: []byte(value)}
-	return decodeRecord(tb, d, &rec)
-}
-
-func decodeRecord(tb testing.TB, d decode.Decoder, rec *decode.Record) (*schemas.Activity, *decode.Refusal) {
-	tb.Helper()
-	var (
-		calls   int
-		event   *schemas.Activity
-		refused *decode.Refusal
-	)
-	d.Decode(rec, func(index int32, ev *schemas.Activity, refusal *decode.Refusal) {
-		calls++
-		require.Zero(tb, index)
-		if ev != nil {
-			event = clone(ev)
-		}
-		refused = refusal
-	})
-	require.Equal(tb, 1, calls)
-	require.NotEqual(tb, event == nil, refused == nil, "an event or a refusal, never both")
-	return event, refused
-}
-
-// clone copies what the decoder reuses, and makes empty slices nil.
-func clone(ev *schemas.Activity) *schemas.Activity {
-	c := *ev
-	c.Resources = append([]string(nil), ev.Resources...)
-	c.Attributes = append([]schemas.Attribute(nil), ev.Attributes...)
-	c.Flags.FieldsInvalid = append([]string(nil), ev.Flags.FieldsInvalid...)
-	return &c
+	return decodetest.One(tb, d, &decode.Record{Topic: "agent-activity", Partition: 3, Offset: 41, Time: decodetest.Time, Value: []byte(value)})
 }
 
 const typical = `{"event_id":"5d640ae7114088a5-0001","time":"2024-06-03T08:00:03Z","tenant_id":"acme","agent_id":"travel/user_task_1","peer_group":"travel","session_id":"5d640ae7114088a5","model":"claude-3-5-sonnet-20241022","action":"tool_call","tool":"get_rating_reviews_for_hotels","access":"read","resources":["hotel:city hub"],"bytes_sent":29,"bytes_received":256,"outcome":"success","attributes":{"region":"eu-west-1"}}`
@@ -62,7 +30,7 @@ func TestAnEventIsReadFieldByField(t *testing.T) {
 		Action: "tool_call", Tool: "get_rating_reviews_for_hotels", Access: "read",
 		Resources: []string{"hotel:city hub"}, BytesSent: 29, BytesReceived: 256, Outcome: "success",
 		Attributes: []schemas.Attribute{{Key: "region", Value: "eu-west-1"}},
-		RecordedAt: recordTime,
+		RecordedAt: decodetest.Time,
 	}, ev)
 
 	canonical := schemas.AppendActivity(nil, ev)
@@ -155,8 +123,8 @@ func TestWhatIsPartlyWrongIsKeptAndFlagged(t *testing.T) {
 	kib4 := strings.Repeat("x", 4096)
 	base := func(change func(*schemas.Activity)) *schemas.Activity {
 		ev := &schemas.Activity{
-			EventID: "agent-activity/3/41", Time: recordTime, TenantID: "default", AgentID: "a", PeerGroup: "default",
-			Outcome: "success", RecordedAt: recordTime,
+			EventID: "agent-activity/3/41", Time: decodetest.Time, TenantID: "default", AgentID: "a", PeerGroup: "default",
+			Outcome: "success", RecordedAt: decodetest.Time,
 		}
 		change(ev)
 		return ev
@@ -226,7 +194,7 @@ func TestWhatIsPartlyWrongIsKeptAndFlagged(t *testing.T) {
 			ev.Flags.StringsCut = 1
 		}},
 		"a time is kept as sent, however old": {`"time":"2021-06-03T10:00:03.25+02:00"`, func(ev *schemas.Activity) { ev.Time, ev.Flags.Old = 1622707203250, true }},
-		"seven days are not old":              {`"time":` + (recordTime - 7*day).Time().Format("\"2006-01-02T15:04:05.000Z\""), func(ev *schemas.Activity) { ev.Time -= 7 * day }},
+		"seven days are not old":              {`"time":` + (decodetest.Time - 7*day).Time().Format("\"2006-01-02T15:04:05.000Z\""), func(ev *schemas.Activity) { ev.Time -= 7 * day }},
 		"a time may be a number":              {`"time":1717401603000.0`, func(ev *schemas.Activity) { ev.Time = 1717401603000 }},
 		"a time of 1970 is a time":            {`"time":1`, func(ev *schemas.Activity) { ev.Time, ev.Flags.Old = 1, true }},
 		"five minutes ahead are kept":         {`"time":"2024-06-03T08:06:40Z"`, func(ev *schemas.Activity) { ev.Time += 5 * 60 * 1000 }},
@@ -294,7 +262,7 @@ func TestTimeWithoutABroker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, none := range []schemas.Millis{0, -1, 1 << 60} {
 				for _, d := range []decode.Decoder{decode.NewActivity(), decode.NewCanonical()} {
-					ev, refusal := decodeRecord(t, d, &decode.Record{Topic: "t", Time: none, Value: []byte(tc.value)})
+					ev, refusal := decodetest.One(t, d, &decode.Record{Topic: "t", Time: none, Value: []byte(tc.value)})
 					require.Nil(t, refusal)
 					require.Equal(t, tc.time, ev.Time)
 					require.Equal(t, tc.recorded, ev.RecordedAt)
@@ -319,16 +287,11 @@ func TestCanonicalRecordsCarryWhatRouteDid(t *testing.T) {
 }
 
 func TestStringsOutliveTheirDecoding(t *testing.T) {
-	d := decode.NewActivity()
-	var kept []string
-	for i := range 5000 {
-		d.Decode(&decode.Record{Value: []byte(`{"agent_id":"a","tool":"\u0041` + strconv.Itoa(i) + `"}`)}, func(_ int32, ev *schemas.Activity, _ *decode.Refusal) {
-			kept = append(kept, ev.Tool)
-		})
+	var values [][]byte
+	for i := range 2000 {
+		values = append(values, []byte(`{"agent_id":"a\u0041","tool":"\u0041`+strconv.Itoa(i)+`","x":{"y\u0041":["z\u0041",1]},"resources":["\u0041"]}`))
 	}
-	for i, tool := range kept {
-		require.Equal(t, "A"+strconv.Itoa(i), tool)
-	}
+	decodetest.Outlive(t, decode.NewActivity(), values...)
 }
 
 func TestHostileInputIsCheap(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/decodetest"
 )
 
 // BenchmarkDecode compares the decoder with the standard library on the same
@@ -13,7 +14,7 @@ import (
 func BenchmarkDecode(b *testing.B) {
 	b.Run("plumbline", func(b *testing.B) {
 		d := decode.NewActivity()
-		rec := decode.Record{Topic: "agent-activity", Time: recordTime, Value: []byte(typical)}
+		rec := decode.Record{Topic: "agent-activity", Time: decodetest.Time, Value: []byte(typical)}
 		refused := 0
 		emit := func(_ int32, _ *schemas.Activity, refusal *decode.Refusal) {
 			if refusal != nil {
@@ -32,7 +33,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.Run("canonical", func(b *testing.B) {
 		ev, _ := decodeOne(b, decode.NewActivity(), typical)
 		d := decode.NewCanonical()
-		rec := decode.Record{Topic: "plumbline.activity", Time: recordTime, Value: schemas.AppendActivity(nil, ev)}
+		rec := decode.Record{Topic: "plumbline.activity", Time: decodetest.Time, Value: schemas.AppendActivity(nil, ev)}
 		b.SetBytes(int64(len(rec.Value)))
 		b.ReportAllocs()
 		for b.Loop() {

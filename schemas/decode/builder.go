@@ -8,9 +8,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode/jsonscan"
 )
 
-// builder makes one event out of the values that a form has found. Limits, flags
+// Builder makes one event out of the values that a form has found. Limits, flags
 // and refusals are here and nowhere else, so that they are the same whatever form
 // an event came in.
 //
@@ -25,31 +26,38 @@ import (
 //
 // Of an event that is a part of a record the size has no limit of its own: its
 // long strings are cut, and the record is bounded by Kafka.
-type builder struct {
+type Builder struct {
+	Mem jsonscan.Arena // of strings that the event is given
+
 	ev        schemas.Activity
-	mem       arena
 	canonical bool // route has settled the times
 	trace     func(field, path string)
 
-	refusal *Refusal          // of the first identity that nothing repairs
-	seen    uint64            // bit f: field f stood in the event
-	invalid uint64            // bit f: field f is invalid
-	noted   uint64            // bit f: route noted that field f was invalid
-	held    [fieldCount]value // of invalid fields
-	touched int               // resources that were there
-	more    int               // attributes beyond schemas.MaxAttributes
-	names   nameIndex         // of the attributes, once they are many
+	refusal *Refusal                           // of the first identity that nothing repairs
+	seen    uint64                             // bit f: field f stood in the event
+	invalid uint64                             // bit f: field f is invalid
+	noted   uint64                             // bit f: route noted that field f was invalid
+	held    [schemas.FieldCount]jsonscan.Value // of invalid fields
+	touched int                                // resources that were there
+	more    int                                // attributes beyond schemas.MaxAttributes
+	names   nameIndex                          // of the attributes, once they are many
 }
 
-// value is a value of a source.
-type value struct {
-	kind     byte   // " a text, 0 a number, t f n { [ as JSON text begins
-	replaced bool   // something in the text was not UTF-8 and became U+FFFD
-	text     string // what a text says, or more than schemas.MaxStringBytes of it; of anything else its JSON
+// Trace makes the builder call note for each field that From names.
+func (b *Builder) Trace(note func(field, path string)) { b.trace = note }
+
+// Traced reports whether somebody wants to know where fields come from.
+func (b *Builder) Traced() bool { return b.trace != nil }
+
+// From notes that a field came from path.
+func (b *Builder) From(f schemas.Field, path string) {
+	if b.trace != nil {
+		b.trace(f.String(), path)
+	}
 }
 
-// begin starts the next event.
-func (b *builder) begin() {
+// Begin starts the next event.
+func (b *Builder) Begin() {
 	b.ev.Reset()
 	if b.invalid != 0 {
 		clear(b.held[:]) // they would keep the record in memory
@@ -58,8 +66,8 @@ func (b *builder) begin() {
 	b.names.reset()
 }
 
-// emit finishes the event, the index-th of its record.
-func (b *builder) emit(rec *Record, index int32, emit emitFunc) {
+// Emit finishes the event, the index-th of its record.
+func (b *Builder) Emit(rec *Record, index int32, emit EmitFunc) {
 	if b.refusal == nil && b.ev.AgentID == "" {
 		b.refusal = &Refusal{Reason: ReasonNoAgentID, Field: "agent_id", Detail: "absent or empty"}
 	}
@@ -72,66 +80,57 @@ func (b *builder) emit(rec *Record, index int32, emit emitFunc) {
 	emit(index, &b.ev, nil)
 }
 
-// text sets a field to a text of any bytes. The empty one is no value.
-func (b *builder) text(f field, s string) {
+// Text sets a field to a text of any bytes. The empty one is no value.
+func (b *Builder) Text(f schemas.Field, s string) {
 	if s != "" {
-		v := value{kind: '"'}
-		v.text, v.replaced = b.mem.valid(s)
-		b.set(f, &v)
+		v := jsonscan.Value{Kind: '"'}
+		v.Text, v.Replaced = b.Mem.Valid(s)
+		b.Set(f, &v)
 	}
 }
 
-// count sets a field to a number. 0 is no value.
-func (b *builder) count(f field, n uint64) {
+// Count sets a field to a number. 0 is no value.
+func (b *Builder) Count(f schemas.Field, n uint64) {
 	if n != 0 {
 		b.again(f)
-		*countOf(&b.ev, f) = n
+		*f.Of(&b.ev).(*uint64) = n
 	}
 }
 
-// millis sets the time to one that is usable; 0 is no value.
-func (b *builder) millis(t uint64) {
+// Millis sets the time to one that is usable; 0 is no value.
+func (b *Builder) Millis(t uint64) {
 	if t != 0 {
-		b.again(fTime)
+		b.again(schemas.FieldTime)
 		b.ev.Time = schemas.Millis(t)
 	}
 }
 
-// set takes v as the value of a field that has one.
-func (b *builder) set(f field, v *value) {
-	if f <= fAgentID {
+// Set takes v as the value of a field that has one.
+func (b *Builder) Set(f schemas.Field, v *jsonscan.Value) {
+	if f <= schemas.FieldAgentID {
 		if b.refusal == nil {
 			b.refusal = b.identity(f, v)
 		}
 		return
 	}
 	b.again(f)
-	if v.kind == 'n' {
+	if v.Kind == 'n' {
 		return
 	}
-	ev := &b.ev
 	valid := false
-	if to := textOf(ev, f); to != nil {
-		if valid = v.kind == '"'; valid {
+	switch to := f.Of(&b.ev).(type) {
+	case *string:
+		if values := f.Values(); values != nil {
+			valid = setEnum(to, v, values)
+		} else if valid = v.Kind == '"'; valid {
 			*to = b.str(v)
 		}
-	} else if to := countOf(ev, f); to != nil {
-		if v.kind == '0' {
-			*to, valid = parseUint(v.text)
+	case *uint64:
+		if v.Kind == '0' {
+			*to, valid = jsonscan.ParseUint(v.Text)
 		}
-	} else {
-		switch f {
-		case fTime:
-			valid = setTime(&ev.Time, v, true)
-		case fRecordedAt:
-			valid = setTime(&ev.RecordedAt, v, true)
-		case fCredentialExpires:
-			valid = setTime(&ev.CredentialExpires, v, false)
-		case fAccess:
-			valid = setEnum(&ev.Access, v, schemas.AccessRead, schemas.AccessWrite, schemas.AccessSend, schemas.AccessExecute, schemas.AccessDelete)
-		case fOutcome:
-			valid = setEnum(&ev.Outcome, v, schemas.OutcomeSuccess, schemas.OutcomeFailure, schemas.OutcomeDenied)
-		}
+	case *schemas.Millis:
+		valid = setTime(to, v, f != schemas.FieldCredentialExpires)
 	}
 	if !valid {
 		b.hold(f, v)
@@ -139,25 +138,25 @@ func (b *builder) set(f field, v *value) {
 }
 
 // identity sets tenant_id or agent_id, the two fields that nothing repairs.
-func (b *builder) identity(f field, v *value) *Refusal {
+func (b *Builder) identity(f schemas.Field, v *jsonscan.Value) *Refusal {
 	if refusal := b.twice(f); refusal != nil {
 		return refusal
 	}
 	invalid := func(reason Reason, detail string) *Refusal {
-		return &Refusal{Reason: reason, Field: fieldNames[f], Detail: detail}
+		return &Refusal{Reason: reason, Field: f.String(), Detail: detail}
 	}
 	b.seen |= 1 << f
-	switch s := v.text; {
-	case v.kind == 'n':
-	case v.kind != '"':
+	switch s := v.Text; {
+	case v.Kind == 'n':
+	case v.Kind != '"':
 		return invalid(ReasonInvalidIdentity, "is not a string")
-	case v.replaced:
+	case v.Replaced:
 		return invalid(ReasonInvalidIdentity, "is not UTF-8")
 	case len(s) > schemas.MaxIdentityBytes:
 		return invalid(ReasonIdentityTooLong, "is over "+strconv.Itoa(schemas.MaxIdentityBytes)+" bytes")
-	case hasControl(s):
+	case HasControl(s):
 		return invalid(ReasonInvalidIdentity, "has a control character")
-	case f == fAgentID:
+	case f == schemas.FieldAgentID:
 		b.ev.AgentID = s
 	case s != "" && !schemas.ValidTenant(s):
 		return invalid(ReasonInvalidIdentity, "is not 1 to 64 of A-Z a-z 0-9 . _ -")
@@ -168,14 +167,15 @@ func (b *builder) identity(f field, v *value) *Refusal {
 }
 
 // twice refuses an identity that was set before.
-func (b *builder) twice(f field) *Refusal {
+func (b *Builder) twice(f schemas.Field) *Refusal {
 	if b.seen>>f&1 == 1 {
-		return &Refusal{Reason: ReasonDuplicateIdentity, Field: fieldNames[f], Detail: "stands twice"}
+		return &Refusal{Reason: ReasonDuplicateIdentity, Field: f.String(), Detail: "stands twice"}
 	}
 	return nil
 }
 
-func hasControl(s string) bool {
+// HasControl reports whether s has a control character.
+func HasControl(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == 0x7f {
 			return true
@@ -188,45 +188,39 @@ func hasControl(s string) bool {
 }
 
 // again notes that f is set, and undoes what an earlier value of it did.
-func (b *builder) again(f field) {
+func (b *Builder) again(f schemas.Field) {
 	if b.seen>>f&1 == 0 {
 		b.seen |= 1 << f
 		return
 	}
-	ev := &b.ev
+	b.undo(f)
+}
+
+func (b *Builder) undo(f schemas.Field) {
 	if b.invalid>>f&1 == 1 {
 		b.invalid &^= 1 << f
-		b.held[f] = value{}
+		b.held[f] = jsonscan.Value{}
 	}
-	if to := textOf(ev, f); to != nil {
+	switch to := f.Of(&b.ev).(type) {
+	case *string:
 		*to = ""
-	} else if to := countOf(ev, f); to != nil {
+	case *uint64:
 		*to = 0
-	}
-	switch f {
-	case fTime:
-		ev.Time = 0
-	case fRecordedAt:
-		ev.RecordedAt = 0
-	case fCredentialExpires:
-		ev.CredentialExpires = 0
-	case fAccess:
-		ev.Access = ""
-	case fOutcome:
-		ev.Outcome = ""
-	case fResources:
-		ev.Resources, ev.Flags.ResourcesCut, b.touched = ev.Resources[:0], 0, 0
+	case *schemas.Millis:
+		*to = 0
+	case *[]string:
+		*to, b.ev.Flags.ResourcesCut, b.touched = (*to)[:0], 0, 0
 	}
 }
 
 // hold sets the value of an invalid field aside.
-func (b *builder) hold(f field, v *value) {
+func (b *Builder) hold(f schemas.Field, v *jsonscan.Value) {
 	b.invalid |= 1 << f
 	b.held[f] = *v
 }
 
 // limit cuts s to the longest string that an event may hold.
-func (b *builder) limit(s string) string {
+func (b *Builder) limit(s string) string {
 	if len(s) <= schemas.MaxStringBytes {
 		return s
 	}
@@ -235,24 +229,24 @@ func (b *builder) limit(s string) string {
 }
 
 // str is what a text says, cut as needed.
-func (b *builder) str(v *value) string {
-	if v.replaced {
+func (b *Builder) str(v *jsonscan.Value) string {
+	if v.Replaced {
 		b.ev.Flags.UTF8Replaced = true
 	}
-	return b.limit(v.text)
+	return b.limit(v.Text)
 }
 
-func setTime(to *schemas.Millis, v *value, number bool) (valid bool) {
+func setTime(to *schemas.Millis, v *jsonscan.Value, number bool) (valid bool) {
 	var t schemas.Millis
 	switch {
-	case v.kind == '"' && v.text == "":
+	case v.Kind == '"' && v.Text == "":
 		return true
-	case v.kind == '"':
-		t, valid = parseTime(v.text)
-	case v.kind == '0' && number && isDigit(v.text[0]):
+	case v.Kind == '"':
+		t, valid = parseTime(v.Text)
+	case v.Kind == '0' && number && jsonscan.IsDigit(v.Text[0]):
 		var n uint64
-		n, valid = parseUint(v.text)
-		t, valid = schemas.Millis(n), valid && n <= uint64(maxTime) && n > 0
+		n, valid = jsonscan.ParseUint(v.Text)
+		t, valid = schemas.Millis(n), valid && n <= uint64(MaxTime) && n > 0
 	}
 	if valid {
 		*to = t
@@ -261,20 +255,20 @@ func setTime(to *schemas.Millis, v *value, number bool) (valid bool) {
 }
 
 // setEnum keeps the constant and not the record's bytes.
-func setEnum(to *string, v *value, values ...string) (valid bool) {
-	if v.kind != '"' {
+func setEnum(to *string, v *jsonscan.Value, values []string) (valid bool) {
+	if v.Kind != '"' {
 		return false
 	}
-	if i := slices.Index(values, v.text); i >= 0 {
+	if i := slices.Index(values, v.Text); i >= 0 {
 		*to = values[i]
 		return true
 	}
-	return v.text == ""
+	return v.Text == ""
 }
 
 // resource adds one resource. The empty text is none.
-func (b *builder) resource(v *value) {
-	if v.text == "" {
+func (b *Builder) resource(v *jsonscan.Value) {
+	if v.Text == "" {
 		return
 	}
 	ev := &b.ev
@@ -282,31 +276,31 @@ func (b *builder) resource(v *value) {
 		ev.Flags.ResourcesCut = b.touched
 		return
 	}
-	ev.Flags.UTF8Replaced = ev.Flags.UTF8Replaced || v.replaced
-	ev.Resources = append(ev.Resources, b.ofKind(v.text))
+	ev.Flags.UTF8Replaced = ev.Flags.UTF8Replaced || v.Replaced
+	ev.Resources = append(ev.Resources, b.ofKind(v.Text))
 }
 
-// touch adds the resource `kind:id`. The empty id is none.
-func (b *builder) touch(kind, id string) {
+// Touch adds the resource `kind:id`. The empty id is none.
+func (b *Builder) Touch(kind, id string) {
 	if id == "" {
 		return
 	}
 	if kind != "" {
-		id = b.mem.join(kind, ":", id)
+		id = b.Mem.Join(kind, ":", id)
 	}
-	v := value{kind: '"'}
-	v.text, v.replaced = b.mem.valid(id)
+	v := jsonscan.Value{Kind: '"'}
+	v.Text, v.Replaced = b.Mem.Valid(id)
 	b.resource(&v)
 }
 
 // ofKind gives a bare id the kind "other". What comes out of it goes through it
 // unchanged.
-func (b *builder) ofKind(s string) string {
+func (b *Builder) ofKind(s string) string {
 	cut := b.limit(s)
 	if strings.IndexByte(cut, ':') > 0 {
 		return cut
 	}
-	named := b.mem.join("other", ":", cut)
+	named := b.Mem.Join("other", ":", cut)
 	if len(cut) == len(s) {
 		return b.limit(named)
 	}
@@ -315,39 +309,39 @@ func (b *builder) ofKind(s string) string {
 
 // attribute keeps a value under an open name: a text is what it says, anything
 // else its JSON text, null is nothing.
-func (b *builder) attribute(name string, v *value) {
+func (b *Builder) attribute(name string, v *jsonscan.Value) {
 	var s string
-	switch v.kind {
+	switch v.Kind {
 	case 'n':
 		return
 	case '"':
 		s = b.str(v)
 	case '{', '[':
 		var cut, replaced bool
-		if s, cut, replaced = b.mem.compact(v.text); cut {
+		if s, cut, replaced = b.Mem.Compact(v.Text); cut {
 			b.ev.Flags.StringsCut++
 		}
 		b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
 	default:
-		s = b.limit(v.text)
+		s = b.limit(v.Text)
 	}
 	b.keep(b.limit(name), s)
 }
 
-// open keeps a text of any bytes under a name of any bytes. The empty one is no
+// Open keeps a text of any bytes under a name of any bytes. The empty one is no
 // value.
-func (b *builder) open(name, s string) {
+func (b *Builder) Open(name, s string) {
 	if s == "" {
 		return
 	}
-	v := value{kind: '"'}
-	v.text, v.replaced = b.mem.valid(s)
-	name, replaced := b.mem.valid(name)
+	v := jsonscan.Value{Kind: '"'}
+	v.Text, v.Replaced = b.Mem.Valid(s)
+	name, replaced := b.Mem.Valid(name)
 	b.ev.Flags.UTF8Replaced = b.ev.Flags.UTF8Replaced || replaced
 	b.attribute(name, &v)
 }
 
-func (b *builder) keep(name, s string) {
+func (b *Builder) keep(name, s string) {
 	attrs := b.ev.Attributes
 	if i := b.names.find(attrs, name); i >= 0 {
 		attrs[i].Value = s
@@ -362,7 +356,7 @@ func (b *builder) keep(name, s string) {
 }
 
 // finish fills in what the event left out.
-func (b *builder) finish(rec *Record, index int32) {
+func (b *Builder) finish(rec *Record, index int32) {
 	ev := &b.ev
 	if ev.TenantID == "" {
 		ev.TenantID = schemas.DefaultTenant
@@ -374,7 +368,7 @@ func (b *builder) finish(rec *Record, index int32) {
 		ev.Outcome = schemas.OutcomeSuccess
 	}
 	if ev.EventID == "" {
-		ev.EventID = b.limit(b.mem.done(appendOwnID(b.mem.take(len(rec.Topic)+42), rec, index)))
+		ev.EventID = b.limit(b.Mem.Done(appendOwnID(b.Mem.Take(len(rec.Topic)+42), rec, index)))
 	}
 	if e := rec.Event; e != nil {
 		if ev.Time == 0 {
@@ -394,14 +388,14 @@ func (b *builder) finish(rec *Record, index int32) {
 }
 
 // setAside flags the invalid fields, and makes attributes of their values.
-func (b *builder) setAside() {
+func (b *Builder) setAside() {
 	ev := &b.ev
-	for f := field(0); (b.invalid|b.noted)>>f != 0; f++ {
+	for f := schemas.Field(0); (b.invalid|b.noted)>>f != 0; f++ {
 		if (b.invalid|b.noted)>>f&1 == 1 {
-			ev.Flags.FieldsInvalid = append(ev.Flags.FieldsInvalid, fieldNames[f])
+			ev.Flags.FieldsInvalid = append(ev.Flags.FieldsInvalid, f.String())
 		}
 		if b.invalid>>f&1 == 1 {
-			b.attribute(fieldNames[f], &b.held[f])
+			b.attribute(f.String(), &b.held[f])
 		}
 	}
 	if b.more > 0 {
@@ -410,34 +404,31 @@ func (b *builder) setAside() {
 }
 
 // flag takes what route noted.
-func (b *builder) flag(v string) {
-	f := &b.ev.Flags
-	name, arg, _ := strings.Cut(v, ":")
-	number := func() int {
-		n, err := strconv.Atoi(arg)
-		if err != nil || n < 0 {
-			return 0
+func (b *Builder) flag(v string) {
+	name, says, _ := strings.Cut(v, ":")
+	switch to := b.ev.Flags.Of(name).(type) {
+	case *bool:
+		*to = true
+	case *int:
+		if n, err := strconv.Atoi(says); err == nil {
+			*to = max(*to, n)
 		}
-		return n
-	}
-	switch name {
-	case "time_clamped":
-		f.TimeClamped = true
-	case "old":
-		f.Old = true
-	case "utf8_replaced":
-		f.UTF8Replaced = true
-	case "resources_cut":
-		f.ResourcesCut = max(f.ResourcesCut, number())
-	case "attributes_cut":
-		f.AttributesCut = max(f.AttributesCut, number())
-	case "strings_cut":
-		f.StringsCut = max(f.StringsCut, number())
-	case "fields_invalid":
-		for field := range strings.SplitSeq(arg, ",") {
-			if known := lookup(field); known != unknown {
-				b.noted |= 1 << known
+	case *[]string:
+		for name := range strings.SplitSeq(says, ",") {
+			if f := schemas.LookupField(name); f != schemas.FieldCount {
+				b.noted |= 1 << f
 			}
 		}
 	}
+}
+
+// truncate cuts s, which is UTF-8, to at most n bytes without tearing a rune.
+func truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }

@@ -1,15 +1,20 @@
-// Package decode turns the bytes of a source record into activity events, one
-// file per input form.
+// Package decode says what a decoder of source records is, and holds what all
+// input forms share: the Builder with its limits, flags and refusals, and the
+// framing around a record. Plumbline's own form is here too; the others are
+// packages below it, which package forms lists by name.
 //
 // A decoder is a function of the record alone: no clock, no memory across
 // records, no I/O. What it keeps, cuts and refuses is the contract of the
 // activity event.
 //
-// The package imports the standard library, schemas, and protowire for the bytes
-// of a protobuf message.
+// The package imports the standard library, schemas and jsonscan, and none of the
+// forms below it.
 package decode
 
-import "github.com/plumbline-sec/plumbline/schemas"
+import (
+	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode/jsonscan"
+)
 
 // Record is a source record as a decoder sees it.
 type Record struct {
@@ -36,11 +41,11 @@ type Decoder interface {
 	// why and ev is nil. ev and its slices are valid until emit returns; its
 	// strings share memory with the record's Value, or with memory that is never
 	// written again: they are valid as long as the caller does not change Value.
-	Decode(rec *Record, emit emitFunc)
+	Decode(rec *Record, emit EmitFunc)
 }
 
-// emitFunc takes the index-th event of a record, or why it is none.
-type emitFunc = func(index int32, ev *schemas.Activity, refusal *Refusal)
+// EmitFunc takes the index-th event of a record, or why it is none.
+type EmitFunc = func(index int32, ev *schemas.Activity, refusal *Refusal)
 
 // A Skipper is a decoder of a form whose records also hold what is no agent
 // activity: that is no mistake, so it is neither an event nor a refusal.
@@ -59,13 +64,13 @@ type Tracer interface {
 
 // Reason says in one stable word why an event was refused; it is a metric label
 // and a header of the dead letter.
-type Reason string
+type Reason = jsonscan.Reason
 
 // The reasons for which an event is refused.
 const (
-	ReasonNotJSON           Reason = "not_json"
-	ReasonTooDeep           Reason = "too_deep"
-	ReasonTooLarge          Reason = "too_large"
+	ReasonNotJSON                  = jsonscan.NotJSON
+	ReasonTooDeep                  = jsonscan.TooDeep
+	ReasonTooLarge                 = jsonscan.TooLarge
 	ReasonNoAgentID         Reason = "no_agent_id"
 	ReasonInvalidIdentity   Reason = "invalid_identity"   // wrong type, invalid UTF-8, control character, forbidden character
 	ReasonIdentityTooLong   Reason = "identity_too_long"  // over schemas.MaxIdentityBytes

@@ -3,8 +3,10 @@ package decode
 import (
 	"encoding/json"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode/jsonscan"
 )
 
 // CloudEvent is what the envelope around a record says of it. The event takes it
@@ -31,8 +33,13 @@ type envelope struct {
 	refused bool // the last record never got to inner
 }
 
+// Unwrapped returns a decoder that takes the framing off a record for another one.
+func Unwrapped(inner Decoder, cloudEvents bool) Decoder {
+	return &envelope{inner: inner, events: cloudEvents}
+}
+
 // Decode implements Decoder.
-func (e *envelope) Decode(rec *Record, emit emitFunc) {
+func (e *envelope) Decode(rec *Record, emit EmitFunc) {
 	e.refused = false
 	if (len(rec.Value) == 0 || rec.Value[0] != 0) && !e.events {
 		e.inner.Decode(rec, emit)
@@ -127,7 +134,7 @@ func (e *envelope) structured(rec *Record) *Refusal {
 	var version string
 	var data, data64 []byte
 	// What is no object, the form complains about.
-	whole := object(rec.Value, func(name string, value []byte) {
+	whole := jsonscan.Members(rec.Value, func(name string, value []byte) {
 		switch name {
 		case "specversion":
 			version = textOfJSON(value)
@@ -174,14 +181,26 @@ func (e *envelope) structured(rec *Record) *Refusal {
 
 // textOfJSON is the value of a JSON string, as far as an event may hold it.
 func textOfJSON(value []byte) string {
-	var s scanner
-	var mem arena
-	if s.reset(value); s.peek() != '"' {
+	var s jsonscan.Scanner
+	var mem jsonscan.Arena
+	if s.Reset(value); s.Peek() != '"' {
 		return ""
 	}
-	t, _ := s.str()
-	text, _ := mem.text(value, t)
+	t, _ := s.Token()
+	text, _ := mem.Text(value, t)
 	return clean(text)
+}
+
+// clean makes a string of foreign bytes one that an event may hold.
+func clean(s string) string {
+	out := make([]byte, 0, min(len(s), schemas.MaxStringBytes))
+	for _, r := range s[:min(len(s), schemas.MaxStringBytes-utf8.UTFMax)] {
+		out = utf8.AppendRune(out, r) // a byte that is no UTF-8 becomes three
+		if len(out) > schemas.MaxStringBytes-utf8.UTFMax {
+			break
+		}
+	}
+	return string(out)
 }
 
 // header returns the value of the first header of that name, as far as it may

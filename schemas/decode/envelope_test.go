@@ -8,15 +8,8 @@ import (
 
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/decodetest"
 )
-
-// build returns a decoder, and fails the test where the options are wrong.
-func build(tb testing.TB, form string, options map[string]any) decode.Decoder {
-	tb.Helper()
-	d, err := decode.New(form, options)
-	require.NoError(tb, err)
-	return d
-}
 
 var cloudEvents = map[string]any{"cloudevents": true}
 
@@ -29,7 +22,7 @@ func TestTheFramingOfConfluentIsTakenOff(t *testing.T) {
 		"none":                  "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			ev, refusal := decodeRecord(t, build(t, "activity", nil), &decode.Record{Value: []byte(frame + event)})
+			ev, refusal := decodetest.One(t, decodetest.New(t, "activity", nil), &decode.Record{Value: []byte(frame + event)})
 			require.Nil(t, refusal)
 			require.Equal(t, "a", ev.AgentID)
 		})
@@ -38,7 +31,7 @@ func TestTheFramingOfConfluentIsTakenOff(t *testing.T) {
 
 func TestAFrameWithNothingInItIsRefused(t *testing.T) {
 	for _, value := range []string{"\x00", "\x00\x00\x00\x00\x07", "\x00\x00\x00\x00\x07\x00", "\x00\x00\x00\x00\x07\xff\xff\xff\xff\xff\xff", "\x00\x00\x00\x00\x07\x20\x02"} {
-		_, refusal := decodeRecord(t, build(t, "activity", nil), &decode.Record{Value: []byte(value)})
+		_, refusal := decodetest.One(t, decodetest.New(t, "activity", nil), &decode.Record{Value: []byte(value)})
 		require.NotNil(t, refusal)
 		require.Equal(t, decode.ReasonNotJSON, refusal.Reason)
 	}
@@ -65,8 +58,8 @@ func TestACloudEventIsUnwrapped(t *testing.T) {
 		"binary, framed":            {Value: []byte("\x00\x00\x00\x00\x01" + data), Headers: headers},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rec.Topic, rec.Time = "t", recordTime
-			ev, refusal := decodeRecord(t, build(t, "activity", cloudEvents), &rec)
+			rec.Topic, rec.Time = "t", decodetest.Time
+			ev, refusal := decodetest.One(t, decodetest.New(t, "activity", cloudEvents), &rec)
 			require.Nil(t, refusal)
 			require.Equal(t, "A234", ev.EventID)
 			require.Equal(t, "a", ev.AgentID)
@@ -80,8 +73,8 @@ func TestACloudEventIsUnwrapped(t *testing.T) {
 }
 
 func TestWhatAnEventSaysItselfCountsMoreThanItsEnvelope(t *testing.T) {
-	rec := decode.Record{Time: recordTime, Value: []byte(`{"specversion":"1.0","id":"outer","time":"2020-01-01T00:00:00Z","data":{"agent_id":"a","event_id":"inner","time":"2024-06-03T08:00:00Z"}}`)}
-	ev, refusal := decodeRecord(t, build(t, "activity", cloudEvents), &rec)
+	rec := decode.Record{Time: decodetest.Time, Value: []byte(`{"specversion":"1.0","id":"outer","time":"2020-01-01T00:00:00Z","data":{"agent_id":"a","event_id":"inner","time":"2024-06-03T08:00:00Z"}}`)}
+	ev, refusal := decodetest.One(t, decodetest.New(t, "activity", cloudEvents), &rec)
 	require.Nil(t, refusal)
 	require.Equal(t, "inner", ev.EventID)
 	require.Equal(t, "2024-06-03T08:00:00.000Z", ev.Time.String())
@@ -89,44 +82,21 @@ func TestWhatAnEventSaysItselfCountsMoreThanItsEnvelope(t *testing.T) {
 
 func TestARecordThatIsNoCloudEventIsReadAsItIs(t *testing.T) {
 	for _, value := range []string{`{"agent_id":"a"}`, `{"agent_id":"a","data":{"agent_id":"b"}}`} {
-		ev, refusal := decodeRecord(t, build(t, "activity", cloudEvents), &decode.Record{Time: recordTime, Value: []byte(value)})
+		ev, refusal := decodetest.One(t, decodetest.New(t, "activity", cloudEvents), &decode.Record{Time: decodetest.Time, Value: []byte(value)})
 		require.Nil(t, refusal)
 		require.Equal(t, "a", ev.AgentID)
 	}
 	// Without the option nothing is unwrapped: who may write a field "data" would
 	// otherwise choose the agent.
-	ev, _ := decodeRecord(t, build(t, "activity", nil), &decode.Record{Time: recordTime, Value: []byte(`{"agent_id":"a","specversion":"1.0","data":{"agent_id":"b"}}`)})
+	ev, _ := decodetest.One(t, decodetest.New(t, "activity", nil), &decode.Record{Time: decodetest.Time, Value: []byte(`{"agent_id":"a","specversion":"1.0","data":{"agent_id":"b"}}`)})
 	require.Equal(t, "a", ev.AgentID)
 }
 
 func TestACloudEventWithoutDataIsRefused(t *testing.T) {
 	for _, value := range []string{`{"specversion":"1.0","id":"x"}`, `{"specversion":"1.0","data":null}`, `{"specversion":"1.0","data_base64":"%%"}`} {
-		_, refusal := decodeRecord(t, build(t, "activity", cloudEvents), &decode.Record{Value: []byte(value)})
+		_, refusal := decodetest.One(t, decodetest.New(t, "activity", cloudEvents), &decode.Record{Value: []byte(value)})
 		require.NotNil(t, refusal)
 		require.Equal(t, decode.ReasonNotCloudEvent, refusal.Reason)
-	}
-}
-
-func TestMistakesInOptionsAreAllNamed(t *testing.T) {
-	_, err := decode.New("otlp_spans", map[string]any{"encoding": "xml", "agent": []any{"a", 7.0}, "cloudevents": "yes", "agnet": "x", "resources": "r"})
-	var mistakes decode.OptionErrors
-	require.ErrorAs(t, err, &mistakes)
-	keys := make([]string, len(mistakes))
-	for i, m := range mistakes {
-		keys[i] = m.Key
-	}
-	require.Equal(t, []string{"cloudevents", "encoding", "agent[1]", "resources", "agnet"}, keys)
-	_, err = decode.New("xml", nil)
-	require.EqualError(t, err, `there is no input form "xml"`)
-}
-
-func TestEveryFormIsBuiltWithoutOptions(t *testing.T) {
-	for _, form := range decode.Forms() {
-		if form.NeedsOptions {
-			continue
-		}
-		require.NotNil(t, build(t, form.Name, nil), form.Name)
-		require.NotEmpty(t, form.Summary)
 	}
 }
 
@@ -137,13 +107,12 @@ func FuzzEnvelope(f *testing.F) {
 	} {
 		f.Add([]byte(s), []byte(s), true)
 	}
-	d, err := decode.New("activity", cloudEvents)
-	require.NoError(f, err)
+	d := decodetest.New(f, "activity", cloudEvents)
 	f.Fuzz(func(t *testing.T, value, header []byte, binary bool) {
-		rec := decode.Record{Time: recordTime, Value: value}
+		rec := decode.Record{Time: decodetest.Time, Value: value}
 		if binary {
 			rec.Headers = []decode.Header{{Key: "ce_specversion", Value: []byte("1.0")}, {Key: "ce_id", Value: header}, {Key: "ce_time", Value: header}, {Key: "ce_type", Value: header}}
 		}
-		checkEvents(t, d, &rec)
+		decodetest.Check(t, d, &rec)
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/decodetest"
 )
 
 func seeds(f *testing.F) {
@@ -47,7 +48,7 @@ func FuzzActivityAgainstTheStandardLibrary(f *testing.F) {
 			}
 		}
 		ev, _ := decodeOne(t, d, string(value))
-		want := reference(value, recordTime, "agent-activity/3/41")
+		want := reference(value, decodetest.Time, "agent-activity/3/41")
 		if diff := differences(want, ev); diff != "" {
 			t.Fatalf("%q (-encoding/json +decoder):\n%s", value, diff)
 		}

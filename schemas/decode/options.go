@@ -34,52 +34,58 @@ func (es OptionErrors) Error() string {
 	return "options: " + strings.Join(parts, "; ")
 }
 
-// options reads the options of a form as they stood in YAML or JSON: texts,
+// Options reads the options of a form as they stood in YAML or JSON: texts,
 // switches, numbers, lists ([]any) and keys (map[string]any). It goes on after a
 // mistake, so that one run names them all.
-type options struct {
-	values   map[string]any
+type Options struct {
+	Values   map[string]any
 	known    []string
 	mistakes OptionErrors
 }
 
-func (o *options) wrong(key, problem, fix string) {
+// Wrong notes a mistake: what of which key, and what to write instead.
+func (o *Options) Wrong(key, problem, fix string) {
 	o.mistakes = append(o.mistakes, &OptionError{Key: key, Problem: problem, Fix: fix})
 }
 
-func (o *options) get(name string) (any, bool) {
+func (o *Options) get(name string) (any, bool) {
 	o.known = append(o.known, name)
-	v, ok := o.values[name]
+	v, ok := o.Values[name]
 	return v, ok
 }
 
-// done reports the mistakes, options that nobody asked for among them.
-func (o *options) done() error {
+// Sound reports whether there is no mistake so far.
+func (o *Options) Sound() bool { return len(o.mistakes) == 0 }
+
+// Done reports the mistakes, options that nobody asked for among them.
+func (o *Options) Done() error {
 	slices.Sort(o.known)
-	for _, name := range slices.Sorted(maps.Keys(o.values)) {
+	for _, name := range slices.Sorted(maps.Keys(o.Values)) {
 		if !slices.Contains(o.known, name) {
-			o.wrong(name, "is not an option of this decoder", "known here: "+strings.Join(o.known, ", "))
+			o.Wrong(name, "is not an option of this decoder", "known here: "+strings.Join(o.known, ", "))
 		}
 	}
-	if len(o.mistakes) == 0 {
+	if o.Sound() {
 		return nil
 	}
 	return o.mistakes
 }
 
-func (o *options) flag(name string, preset bool) bool {
+// Flag reads a switch.
+func (o *Options) Flag(name string, preset bool) bool {
 	v, ok := o.get(name)
 	if !ok {
 		return preset
 	}
 	b, ok := v.(bool)
 	if !ok {
-		o.wrong(name, "is not a switch", "write true or false")
+		o.Wrong(name, "is not a switch", "write true or false")
 	}
 	return b
 }
 
-func (o *options) text(name, preset string, allowed ...string) string {
+// Text reads a text, one of allowed where there are any.
+func (o *Options) Text(name, preset string, allowed ...string) string {
 	v, ok := o.get(name)
 	if !ok {
 		return preset
@@ -87,23 +93,24 @@ func (o *options) text(name, preset string, allowed ...string) string {
 	s, ok := v.(string)
 	switch {
 	case !ok:
-		o.wrong(name, "is not a text", "write it in quotes")
+		o.Wrong(name, "is not a text", "write it in quotes")
 	case len(allowed) > 0 && !slices.Contains(allowed, s):
-		o.wrong(name, "is "+quote(s), "write one of "+strings.Join(allowed, ", "))
+		o.Wrong(name, "is "+strconv.Quote(s), "write one of "+strings.Join(allowed, ", "))
 	}
 	return s
 }
 
-// list reads a text or a list of texts.
-func (o *options) list(name string, preset []string) []string {
+// List reads a text or a list of texts.
+func (o *Options) List(name string, preset []string) []string {
 	v, ok := o.get(name)
 	if !ok {
 		return preset
 	}
-	return o.texts(name, v)
+	return o.Texts(name, v)
 }
 
-func (o *options) texts(key string, v any) []string {
+// Texts is v, the value of a key, as a list of texts.
+func (o *Options) Texts(key string, v any) []string {
 	switch v := v.(type) {
 	case string:
 		return []string{v}
@@ -112,61 +119,60 @@ func (o *options) texts(key string, v any) []string {
 		for i, e := range v {
 			s, ok := e.(string)
 			if !ok {
-				o.wrong(fmt.Sprintf("%s[%d]", key, i), "is not a text", "write it in quotes")
+				o.Wrong(fmt.Sprintf("%s[%d]", key, i), "is not a text", "write it in quotes")
 				continue
 			}
 			out = append(out, s)
 		}
 		return out
 	}
-	o.wrong(key, "is neither a text nor a list of texts", "")
+	o.Wrong(key, "is neither a text nor a list of texts", "")
 	return nil
 }
 
-// entry is one key of an open set of options.
-type entry struct {
-	name  string
-	key   string // from the top of the options
-	value any
+// Entry is one key of an open set of options.
+type Entry struct {
+	Name  string
+	Key   string // from the top of the options
+	Value any
 }
 
-// entries reads keys below name, in alphabetical order.
-func (o *options) entries(name string) []entry {
+// Entries reads keys below name, in alphabetical order.
+func (o *Options) Entries(name string) []Entry {
 	v, ok := o.get(name)
 	if !ok {
 		return nil
 	}
-	return o.below(name, v)
+	return o.Below(name, v)
 }
 
-func (o *options) below(key string, v any) []entry {
+// Below are the keys below v, the value of a key, in alphabetical order.
+func (o *Options) Below(key string, v any) []Entry {
 	m, ok := v.(map[string]any)
 	if !ok {
-		o.wrong(key, "needs keys below it", "")
+		o.Wrong(key, "needs keys below it", "")
 		return nil
 	}
-	out := make([]entry, 0, len(m))
+	out := make([]Entry, 0, len(m))
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		out = append(out, entry{name: name, key: key + "." + name, value: m[name]})
+		out = append(out, Entry{Name: name, Key: key + "." + name, Value: m[name]})
 	}
 	return out
 }
 
-// pairs reads keys that each have a text behind them.
-func (o *options) pairs(name string) map[string]string {
+// Pairs reads keys that each have a text behind them.
+func (o *Options) Pairs(name string) map[string]string {
 	var out map[string]string
-	for _, e := range o.entries(name) {
-		s, ok := e.value.(string)
+	for _, e := range o.Entries(name) {
+		s, ok := e.Value.(string)
 		if !ok {
-			o.wrong(e.key, "is not a text", "write it in quotes")
+			o.Wrong(e.Key, "is not a text", "write it in quotes")
 			continue
 		}
 		if out == nil {
 			out = make(map[string]string)
 		}
-		out[e.name] = s
+		out[e.Name] = s
 	}
 	return out
 }
-
-func quote(s string) string { return strconv.Quote(s) }

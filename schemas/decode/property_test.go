@@ -10,6 +10,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/decodetest"
 )
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -106,7 +107,7 @@ func TestAnyEventIsReadAsTheStandardLibraryReadsIt(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		doc := strings.NewReplacer("\n", " ", "\t", " ").Replace(randomEvent(r))
 		ev, _ := decodeOne(t, public, doc)
-		want := reference([]byte(doc), recordTime, "agent-activity/3/41")
+		want := reference([]byte(doc), decodetest.Time, "agent-activity/3/41")
 		if ev != nil {
 			taken++
 			written := schemas.AppendActivity(nil, ev)

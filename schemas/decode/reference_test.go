@@ -90,11 +90,13 @@ func differences(want, got *schemas.Activity) string {
 	return cmp.Diff(want, got)
 }
 
-var fieldOrder = []string{
-	"event_id", "time", "agent_name", "agent_version", "peer_group", "session_id", "on_behalf_of", "action", "tool", "access",
-	"resources", "target_agent_id", "bytes_sent", "bytes_received", "tokens_in", "tokens_out", "outcome", "duration_ms", "model",
-	"credential_id", "credential_type", "credential_expires", "source_ip", "attributes",
-}
+// fieldOrder are the fields that an agent writes, but for the identity.
+var fieldOrder = func() (names []string) {
+	for f := schemas.FieldEventID; f < schemas.FieldRecordedAt; f++ {
+		names = append(names, f.String())
+	}
+	return names
+}()
 
 func known(key string) bool {
 	return key == "tenant_id" || key == "agent_id" || slices.Contains(fieldOrder, key)
@@ -239,32 +241,22 @@ func (r *refEvent) attribute(key string, raw json.RawMessage) {
 
 func (r *refEvent) fields() {
 	ev := &r.ev
-	texts := map[string]*string{
-		"event_id": &ev.EventID, "agent_name": &ev.AgentName, "agent_version": &ev.AgentVersion, "peer_group": &ev.PeerGroup,
-		"session_id": &ev.SessionID, "on_behalf_of": &ev.OnBehalfOf, "action": &ev.Action, "tool": &ev.Tool,
-		"target_agent_id": &ev.TargetAgentID, "model": &ev.Model, "credential_id": &ev.CredentialID,
-		"credential_type": &ev.CredentialType, "source_ip": &ev.SourceIP, "access": &ev.Access, "outcome": &ev.Outcome,
-	}
-	counts := map[string]*uint64{
-		"bytes_sent": &ev.BytesSent, "bytes_received": &ev.BytesReceived, "tokens_in": &ev.TokensIn,
-		"tokens_out": &ev.TokensOut, "duration_ms": &ev.DurationMS,
-	}
 	for _, name := range fieldOrder {
 		raw, ok := r.last[name]
 		if !ok || raw[0] == 'n' {
 			continue
 		}
 		var valid bool
-		switch {
-		case name == "resources":
+		switch to := schemas.LookupField(name).Of(ev).(type) {
+		case *[]string:
 			valid = r.resources(raw)
-		case name == "attributes":
+		case *[]schemas.Attribute:
 			valid = raw[0] == '{'
-		case name == "time" || name == "credential_expires":
-			valid = r.time(name, raw)
-		case counts[name] != nil:
-			*counts[name], valid = integer(raw)
-		default:
+		case *schemas.Millis:
+			valid = r.time(name, to, raw)
+		case *uint64:
+			*to, valid = integer(raw)
+		case *string:
 			var s string
 			valid = json.Unmarshal(raw, &s) == nil
 			if allowed := map[string]string{"access": " read write delete send execute ", "outcome": " success failure denied "}[name]; allowed != "" {
@@ -272,7 +264,7 @@ func (r *refEvent) fields() {
 					s = ""
 				}
 			}
-			*texts[name] = r.cut(s)
+			*to = r.cut(s)
 		}
 		if !valid {
 			ev.Flags.FieldsInvalid = append(ev.Flags.FieldsInvalid, name)
@@ -319,7 +311,7 @@ func (r *refEvent) resources(raw json.RawMessage) bool {
 	return valid
 }
 
-func (r *refEvent) time(name string, raw json.RawMessage) bool {
+func (r *refEvent) time(name string, to *schemas.Millis, raw json.RawMessage) bool {
 	const last = 253402300799999
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
@@ -335,18 +327,14 @@ func (r *refEvent) time(name string, raw json.RawMessage) bool {
 		if err != nil || ms <= 0 || ms > last {
 			return false
 		}
-		if name == "time" {
-			r.ev.Time = schemas.Millis(ms)
-		} else {
-			r.ev.CredentialExpires = schemas.Millis(ms)
-		}
+		*to = schemas.Millis(ms)
 		return true
 	}
 	ms, ok := integer(raw)
 	if name != "time" || !ok || ms == 0 || ms > last || raw[0] == '-' {
 		return false
 	}
-	r.ev.Time = schemas.Millis(ms)
+	*to = schemas.Millis(ms)
 	return true
 }
 

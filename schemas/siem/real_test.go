@@ -15,7 +15,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas"
-	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
@@ -49,7 +49,7 @@ func realAlerts(tb testing.TB, alerts map[string]*schemas.Alert) map[string]*sch
 		k := &keeper{}
 		cfg := detector.DefaultConfig()
 		cfg.AlertsPerAgentDay = 100
-		decoder, err := decode.New(form, nil)
+		decoder, err := forms.New(form, nil)
 		require.NoError(tb, err)
 		replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: cfg, Partitions: 1, Decoder: decoder, Encoder: k, Alerts: io.Discard})
 		require.NoError(tb, err)

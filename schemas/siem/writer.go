@@ -194,15 +194,9 @@ func (w *writer) char(s string) int {
 	c := s[0]
 	if c < utf8.RuneSelf {
 		switch {
-		case c == '"' || c == '\\':
-			w.buf = append(w.buf, '\\', c)
-		case c == '\n':
-			w.buf = append(w.buf, '\\', 'n')
-		case c == '\r':
-			w.buf = append(w.buf, '\\', 'r')
-		case c == '\t':
-			w.buf = append(w.buf, '\\', 't')
-		case c < ' ' || c == 0x7f:
+		case c < ' ' || c == '"' || c == '\\':
+			w.buf = schemas.AppendEscape(w.buf, c)
+		case c == 0x7f:
 			w.unicode(rune(c))
 		default:
 			w.buf = append(w.buf, c)
