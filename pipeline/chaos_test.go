@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -203,8 +204,9 @@ func (c *chaos) spawnWith(every time.Duration) *owner {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &owner{c: c, member: c.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)}
 	log := &chaosLog{c.cluster, o}
-	cfg := pipeline.DetectConfig{Detector: c.detectors, Outputs: c.outputs, CheckpointEvery: every, WholeBelow: c.whole}
-	detect := pipeline.NewDetect(log, &chaosGroup{o.member, o}, cfg, pipeline.NewMetrics(prometheus.NewRegistry()), pipeline.NewHealth(), zerolog.New(c.rig))
+	cfg := detect.Config{Detector: c.detectors, Outputs: c.outputs, CheckpointEvery: every, WholeBelow: c.whole}
+	role := pipeline.Role{Log: log, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Health: pipeline.NewHealth(), Logger: zerolog.New(c.rig)}
+	detect := detect.New(role, &chaosGroup{o.member, o}, cfg, detect.NewMetrics(prometheus.NewRegistry()))
 	ended := make(chan error, 1)
 	go func() {
 		err := detect.Run(ctx)
@@ -328,7 +330,7 @@ func chaosInput(t *testing.T) ([]pipeline.Record, map[string]int, *rig) {
 	r.detectors.AlertsPerAgentDay = 5
 	r.detectors.QuietTime = time.Hour
 	r.detectors.MaxAgents = 25 // evictions too
-	r.outputs = []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
+	r.outputs = []detect.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
 	rng := rand.New(rand.NewPCG(7, 7))
 	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	for i := range 4000 {

@@ -17,7 +17,9 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -50,12 +52,12 @@ func cut(d *detector.Detector) records {
 }
 
 // read returns the records that a log comes to. They can be restored.
-func read(t *testing.T, s *pipeline.State) records {
+func read(t *testing.T, s *statelog.Content) records {
 	t.Helper()
-	_, err := s.Check()
+	_, err := detect.Check(s)
 	require.NoError(t, err)
-	r := records{"": string(s.Partition())}
-	for key, record := range s.Records() {
+	r := records{"": string(s.Partition)}
+	for key, record := range s.Agents {
 		r[key] = string(record)
 	}
 	return r
@@ -65,7 +67,7 @@ func read(t *testing.T, s *pipeline.State) records {
 // the offset that it is of.
 func (r *rig) state(partition int32) (records, int64) {
 	r.t.Helper()
-	s, err := pipeline.ReadState(r.t.Context(), r.cluster, partition)
+	s, err := statelog.Read(r.t.Context(), r.cluster, partition)
 	require.NoError(r.t, err)
 	require.NotNil(r.t, s.Marker)
 	return read(r.t, s), s.Marker.Offset
@@ -106,7 +108,7 @@ func TestARestartGoesOnAsIfNothingHadHappened(t *testing.T) {
 		s := r.start(allRoles...)
 		r.settled(allRoles...)
 		require.NoError(t, s.stop())
-		require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+		require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	}
 	require.Equal(t, r.replayed(lines), r.alerts())
 	for p := range int32(2) {
@@ -125,10 +127,10 @@ func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
 		require.Equal(t, r.undisturbed(0, at), got, "checkpoint of offset %d", at)
 	}
 	r.settled("route", "detect")
-	require.Positive(t, testutil.CollectAndCount(s.metrics.ModelRatio))
+	require.Positive(t, testutil.CollectAndCount(s.detect.ModelRatio))
 	require.NoError(t, s.stop())
-	require.Greater(t, testutil.ToFloat64(s.metrics.Checkpoints.WithLabelValues("confirmed")), 2., "the initial one, one at least on the way, the last one")
-	require.Zero(t, testutil.CollectAndCount(s.metrics.ModelRatio), "whose partition it is reports them")
+	require.Greater(t, testutil.ToFloat64(s.detect.Checkpoints.WithLabelValues("confirmed")), 2., "the initial one, one at least on the way, the last one")
+	require.Zero(t, testutil.CollectAndCount(s.detect.ModelRatio), "whose partition it is reports them")
 	start, end, err := r.cluster.Bounds(t.Context(), pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
 	require.NoError(t, err)
 	require.Less(t, end-start, int64(10), "the log is trimmed as it rolls")
@@ -139,7 +141,7 @@ func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
 func (r *rig) state2() (records, int64) {
 	r.t.Helper()
 	for range 1000 {
-		s, err := pipeline.ReadState(r.t.Context(), r.cluster, 0)
+		s, err := statelog.Read(r.t.Context(), r.cluster, 0)
 		if err == nil && s.Marker != nil {
 			return read(r.t, s), s.Marker.Offset
 		}
@@ -165,7 +167,7 @@ func TestStateThatIsGoneIsRefusedUnlessTheConfigSaysFresh(t *testing.T) {
 	}
 	s = r.start(allRoles...)
 	err := s.ended()
-	require.ErrorIs(t, err, pipeline.ErrStateLost)
+	require.ErrorIs(t, err, statelog.ErrLost)
 	require.ErrorContains(t, err, "on_lost_state: fresh")
 
 	r.fresh = true
@@ -173,12 +175,12 @@ func TestStateThatIsGoneIsRefusedUnlessTheConfigSaysFresh(t *testing.T) {
 	r.settled(allRoles...)
 	require.NoError(t, s.stop())
 	require.Contains(t, r.logged(), "BASELINES START ANEW")
-	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 1, testutil.ToFloat64(s.detect.StateLost), 0)
 	require.Len(t, r.warehouse.Activity(), 150)
 	s = r.start(allRoles...) // and from then on there is state again
 	r.settled(allRoles...)
 	require.NoError(t, s.stop())
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 }
 
 func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
@@ -243,7 +245,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 				_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, records...)
 				require.NoError(t, err)
 			}
-			s, err := pipeline.ReadState(t.Context(), c, 0)
+			s, err := statelog.Read(t.Context(), c, 0)
 			require.NoError(t, err)
 			require.Equal(t, want, read(t, s))
 		})
@@ -263,7 +265,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 			c.CreateTopic(pipeline.TopicBaselines, 1)
 			_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, bad.records...)
 			require.NoError(t, err)
-			_, err = pipeline.ReadState(t.Context(), c, 0)
+			_, err = statelog.Read(t.Context(), c, 0)
 			require.ErrorContains(t, err, bad.says)
 		})
 	}
@@ -281,7 +283,7 @@ func TestStateMovesToMorePartitionsWithEveryAgent(t *testing.T) {
 	r.send(lines[:half]...)
 	s := r.start("route", "detect")
 	r.settled("route", "detect")
-	split := pipeline.StateSplit{
+	split := statelog.Split{
 		Log: r.cluster, Alerts: []string{pipeline.TopicAlerts, ocsfTopic}, Logger: zerolog.Nop(),
 		Commit: func(_ context.Context, tp pipeline.TopicPartition, offset int64) error {
 			r.cluster.SetCommitted(pipeline.GroupDetect, tp, offset)
@@ -331,7 +333,7 @@ func TestStateMovesToMorePartitionsWithEveryAgent(t *testing.T) {
 		return len(r.cluster.All(pipeline.TopicActivity)) == len(lines) && testutil.ToFloat64(s.metrics.Records.WithLabelValues("detect", pipeline.TopicActivity)) >= float64(len(lines)-half)
 	}, 20*time.Second, 5*time.Millisecond, r.logged())
 	require.NoError(t, s.stop())
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	require.Len(t, r.records(6), 20)
 	require.NotEmpty(t, r.cluster.All(pipeline.TopicAlerts))
 }
@@ -342,7 +344,7 @@ func (r *rig) records(partitions int32) map[string]string {
 	r.t.Helper()
 	out := make(map[string]string)
 	for p := range partitions {
-		s, err := pipeline.ReadState(r.t.Context(), r.cluster, p)
+		s, err := statelog.Read(r.t.Context(), r.cluster, p)
 		require.NoError(r.t, err)
 		for key, record := range read(r.t, s) {
 			if key != "" {
@@ -372,7 +374,7 @@ func TestStateThatDoesNotDecodeIsRefusedWithWhatToDo(t *testing.T) {
 		require.NoError(t, err)
 	}
 	err := r.start("detect").ended()
-	require.ErrorIs(t, err, pipeline.ErrStateLost)
+	require.ErrorIs(t, err, statelog.ErrLost)
 	require.ErrorContains(t, err, "on_lost_state: fresh")
 }
 
@@ -385,9 +387,9 @@ func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
 	c.CreateTopic(pipeline.TopicBaselines, 1)
 	_, err := c.Put(tp, sound...)
 	require.NoError(f, err)
-	s, err := pipeline.ReadState(f.Context(), c, 0)
+	s, err := statelog.Read(f.Context(), c, 0)
 	require.NoError(f, err)
-	require.Equal(f, 1, s.Agents, "the seed is a log")
+	require.Equal(f, 1, len(s.Agents), "the seed is a log")
 	for _, rec := range sound {
 		f.Add(string(rec.Key), rec.Value)
 	}
@@ -402,11 +404,11 @@ func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
 				_, _ = c.Put(tp, rec)
 			}
 			_, _ = c.Put(tp, pipeline.Record{Key: []byte(key), Value: value})
-			s, err := pipeline.ReadState(t.Context(), c, 0)
+			s, err := statelog.Read(t.Context(), c, 0)
 			if err != nil {
 				continue
 			}
-			_, _ = s.Check()
+			_, _ = detect.Check(s)
 		}
 	})
 }
@@ -445,9 +447,9 @@ func TestTheFingerprintTellsMetricsApart(t *testing.T) {
 		c.CreateTopic(pipeline.TopicBaselines, 1)
 		_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, stateRecords(t, cfg)...)
 		require.NoError(t, err)
-		s, err := pipeline.ReadState(t.Context(), c, 0)
+		s, err := statelog.Read(t.Context(), c, 0)
 		require.NoError(t, err)
-		_, err = s.Check()
+		_, err = detect.Check(s)
 		require.NoError(t, err)
 		return s.Fingerprint()
 	}
@@ -490,7 +492,7 @@ func TestALogThatIsTrimmedWhileItIsClaimedIsReadAgain(t *testing.T) {
 	})
 	s = r.start("detect")
 	require.Eventually(t, func() bool {
-		return testutil.ToFloat64(s.metrics.Agents.WithLabelValues("0")) >= 0 && s.health["detect"].Ready() == nil
+		return testutil.ToFloat64(s.detect.Agents.WithLabelValues("0")) >= 0 && s.health["detect"].Ready() == nil
 	}, 10*time.Second, time.Millisecond)
 	time.Sleep(50 * time.Millisecond)
 	require.NoError(t, s.stop())

@@ -16,26 +16,27 @@ import (
 
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
 // replayLines replays lines as one file.
-func replayLines(t *testing.T, replay *pipeline.Replay, lines []string) {
+func replayLines(t *testing.T, run *replay.Replay, lines []string) {
 	t.Helper()
 	for _, l := range lines {
-		require.NoError(t, replay.Record([]byte(l)))
+		require.NoError(t, run.Record([]byte(l)))
 	}
-	require.NoError(t, replay.Flush())
+	require.NoError(t, run.Flush())
 }
 
 // replayed returns the alerts that a replay of the lines gives, one a string.
 func (r *rig) replayed(lines []string) map[string]int {
 	r.t.Helper()
 	var out bytes.Buffer
-	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: r.partitions, Encoder: siem.JSON, Alerts: &out})
+	run, err := replay.New(replay.Config{Detector: r.detectors, Partitions: r.partitions, Encoder: siem.JSON, Alerts: &out})
 	require.NoError(r.t, err)
-	replayLines(r.t, replay, lines)
+	replayLines(r.t, run, lines)
 	alerts := make(map[string]int)
 	for l := range strings.Lines(out.String()) {
 		alerts[strings.TrimSuffix(l, "\n")]++
@@ -86,7 +87,7 @@ func TestBaselinesSurviveCommitsThatAreRefused(t *testing.T) {
 	r.settled("route", "detect")
 	require.NoError(t, s.stop())
 	require.Positive(t, testutil.ToFloat64(s.metrics.CommitErrors.WithLabelValues("detect")))
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	require.Equal(t, r.replayed(lines), r.alerts(), "nothing is scored twice, and nothing with fresh baselines")
 }
 
@@ -114,7 +115,7 @@ func TestBaselinesAndAlertsSurviveBrokersThatAreAwayForLongerThanADrain(t *testi
 	r.cluster.SetHooks(pipelinetest.Hooks{})
 	r.settled("route", "detect")
 	require.NoError(t, s.stop())
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	require.Equal(t, r.replayed(lines), r.alerts())
 }
 
@@ -238,11 +239,11 @@ func TestWhatARoleNoLongerOwnsIsNeitherMeasuredNorReady(t *testing.T) {
 	r.settled("route", "detect")
 	spare := r.start("route") // more members than partitions
 	require.Eventually(t, func() bool { return spare.health["route"].Ready() == nil }, 5*time.Second, time.Millisecond)
-	require.InDelta(t, 3, testutil.ToFloat64(s.metrics.Agents.WithLabelValues("0")), 0)
+	require.InDelta(t, 3, testutil.ToFloat64(s.detect.Agents.WithLabelValues("0")), 0)
 	require.NoError(t, s.stop())
 	require.NoError(t, spare.stop())
 	require.Equal(t, 0, testutil.CollectAndCount(s.metrics.Lag))
-	require.Equal(t, 0, testutil.CollectAndCount(s.metrics.Agents))
+	require.Equal(t, 0, testutil.CollectAndCount(s.detect.Agents))
 	for name, h := range s.health {
 		require.Error(t, h.Ready(), name)
 	}

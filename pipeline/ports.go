@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -30,11 +31,23 @@ type Record struct {
 	Headers []Header
 }
 
+// Header returns the value of a header, nil where there is none.
+func (r *Record) Header(key string) []byte {
+	for i := range r.Headers {
+		if r.Headers[i].Key == key {
+			return r.Headers[i].Value
+		}
+	}
+	return nil
+}
+
 // TopicPartition names a partition.
 type TopicPartition struct {
 	Topic     string
 	Partition int32
 }
+
+func (tp TopicPartition) String() string { return tp.Topic + "/" + strconv.Itoa(int(tp.Partition)) }
 
 // Fetched is what one fetch returned.
 type Fetched struct {
@@ -58,6 +71,9 @@ var (
 	ErrTooLarge = errors.New("message too large")
 	// ErrFenced: this member no longer owns what it writes about.
 	ErrFenced = errors.New("generation fenced")
+	// ErrGroupActive: a group has members, so that its offsets are not for others to
+	// commit.
+	ErrGroupActive = errors.New("the consumer group has members: stop every instance first")
 )
 
 // CorruptError names a batch that can't be read. It is an ErrCorrupt.
@@ -72,7 +88,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%s/%d at offset %d: %v: %s", e.Topic, e.Partition, e.Offset, ErrCorrupt, e.Reason)
+	return fmt.Sprintf("%s at offset %d: %v: %s", e.TopicPartition, e.Offset, ErrCorrupt, e.Reason)
 }
 
 // Unwrap returns ErrCorrupt.

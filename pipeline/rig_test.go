@@ -18,7 +18,10 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/archive"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/pipeline/route"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
@@ -36,13 +39,13 @@ type rig struct {
 	t          *testing.T
 	cluster    *pipelinetest.Cluster
 	kafka      pipeline.Log // what the roles read and write: the cluster, or a wrapper of it
-	outputs    []pipeline.Output
+	outputs    []detect.Output
 	warehouse  *pipelinetest.Warehouse
 	partitions int32
 	form       string // of the source
 	detectors  detector.Config
 	every      time.Duration // between checkpoints
-	whole      int64         // DetectConfig.WholeBelow
+	whole      int64         // detect.Config.WholeBelow
 	fresh      bool          // on lost state
 	log        *bytes.Buffer
 	logMu      sync.Mutex
@@ -57,7 +60,7 @@ func newRig(t *testing.T, partitions int32) *rig {
 		partitions: partitions, form: "activity", detectors: detector.DefaultConfig(), every: 20 * time.Millisecond, log: &bytes.Buffer{},
 	}
 	r.kafka = r.cluster
-	r.outputs = []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
+	r.outputs = []detect.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
 	r.cluster.SetFetch(5*time.Millisecond, 100)
 	for _, topic := range []string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows, pipeline.TopicBaselines, ocsfTopic} {
 		r.cluster.CreateTopic(topic, partitions)
@@ -100,6 +103,7 @@ func (r *rig) send(lines ...string) {
 // service is one running instance of some roles.
 type service struct {
 	metrics *pipeline.Metrics
+	detect  *detect.Metrics
 	health  map[string]*pipeline.Health
 	ended   func() error // waits until the roles end by themselves
 	stop    func() error
@@ -108,30 +112,29 @@ type service struct {
 func (r *rig) start(roles ...string) *service {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
-	m := pipeline.NewMetrics(prometheus.NewRegistry())
-	s := &service{metrics: m, health: make(map[string]*pipeline.Health)}
+	reg := prometheus.NewRegistry()
+	s := &service{metrics: pipeline.NewMetrics(reg), detect: detect.NewMetrics(reg), health: make(map[string]*pipeline.Health)}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	logger := zerolog.New(r).Level(zerolog.WarnLevel)
 	for _, name := range roles {
-		h := pipeline.NewHealth()
-		s.health[name] = h
+		role := pipeline.Role{Log: r.kafka, Metrics: s.metrics, Health: pipeline.NewHealth(), Logger: zerolog.New(r).Level(zerolog.WarnLevel)}
+		s.health[name] = role.Health
 		var run func(context.Context) error
 		var g *pipelinetest.Member
 		switch name {
 		case "route":
 			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
-			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return decode.New(r.form, nil) }}}
-			run = pipeline.NewRoute(r.kafka, g, sources, m, h, logger).Run
+			sources := []route.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return decode.New(r.form, nil) }}}
+			run = route.New(role, g, sources, route.NewMetrics(reg)).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
-			cfg := pipeline.DetectConfig{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, WholeBelow: r.whole, FreshOnLostState: r.fresh}
-			run = pipeline.NewDetect(r.kafka, g, cfg, m, h, logger).Run
+			cfg := detect.Config{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, WholeBelow: r.whole, FreshOnLostState: r.fresh}
+			run = detect.New(role, g, cfg, s.detect).Run
 		case "archive":
 			g = r.cluster.Group(pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
-			limits := pipeline.BatchLimits{Rows: 1000, Bytes: 1 << 20, Age: 10 * time.Millisecond}
-			run = pipeline.NewArchive(r.kafka, g, r.warehouse, limits, m, h, logger).Run
+			limits := archive.Limits{Rows: 1000, Bytes: 1 << 20, Age: 10 * time.Millisecond}
+			run = archive.New(role, g, r.warehouse, limits, archive.NewMetrics(reg)).Run
 		}
 		wg.Go(func() {
 			if err := run(ctx); err != nil {

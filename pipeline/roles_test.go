@@ -17,6 +17,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -75,10 +76,10 @@ func TestReplayGivesTheAlertsOfTheService(t *testing.T) {
 			require.NoError(t, s.stop())
 
 			var want bytes.Buffer
-			replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: partitions, Encoder: siem.JSON, Alerts: &want})
+			run, err := replay.New(replay.Config{Detector: r.detectors, Partitions: partitions, Encoder: siem.JSON, Alerts: &want})
 			require.NoError(t, err)
-			replayLines(t, replay, lines)
-			require.Equal(t, int64(len(lines)), replay.Summary().Events)
+			replayLines(t, run, lines)
+			require.Equal(t, int64(len(lines)), run.Summary().Events)
 
 			live := make(map[string]bool)
 			for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
@@ -116,7 +117,7 @@ func TestWhatACrashRepeatsIsStoredAndScoredOnce(t *testing.T) {
 
 	written := len(r.cluster.All(pipeline.TopicActivity))
 	require.Greater(t, written, 300, "route wrote again what it had not committed")
-	require.InDelta(t, written-300, testutil.ToFloat64(s.metrics.Repeated), 0, "detect recognises every repetition")
+	require.InDelta(t, written-300, testutil.ToFloat64(s.detect.Repeated), 0, "detect recognises every repetition")
 	require.Len(t, r.warehouse.Activity(), 300, "under the views each event stands once")
 }
 
@@ -212,12 +213,12 @@ func TestARebalanceKeepsTheBaselinesWarm(t *testing.T) {
 	r.send(lines[half:]...)
 	r.settled(allRoles...)
 	require.NoError(t, s.stop())
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 
 	var want bytes.Buffer
-	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: 2, Encoder: siem.JSON, Alerts: &want})
+	run, err := replay.New(replay.Config{Detector: r.detectors, Partitions: 2, Encoder: siem.JSON, Alerts: &want})
 	require.NoError(t, err)
-	replayLines(t, replay, lines)
+	replayLines(t, run, lines)
 	require.NotEmpty(t, want.String())
 	require.Len(t, r.cluster.All(pipeline.TopicAlerts), strings.Count(want.String(), "\n"))
 	for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
