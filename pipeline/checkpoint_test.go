@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,9 +106,7 @@ func TestARestartGoesOnAsIfNothingHadHappened(t *testing.T) {
 	const restarts = 5
 	for i := range restarts {
 		r.send(lines[i*len(lines)/restarts : (i+1)*len(lines)/restarts]...)
-		s := r.start(allRoles...)
-		r.settled(allRoles...)
-		require.NoError(t, s.stop())
+		s := r.run(allRoles...)
 		require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	}
 	require.Equal(t, r.replayed(lines), r.alerts())
@@ -123,7 +122,8 @@ func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
 	r.send(fleet(4)...)
 	s := r.start("route", "detect")
 	for range 20 {
-		got, at := r.state2()
+		require.Eventually(t, r.checkpointed, 10*time.Second, time.Millisecond)
+		got, at := r.state(0)
 		require.Equal(t, r.undisturbed(0, at), got, "checkpoint of offset %d", at)
 	}
 	r.settled("route", "detect")
@@ -131,49 +131,30 @@ func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
 	require.NoError(t, s.stop())
 	require.Greater(t, testutil.ToFloat64(s.detect.Checkpoints.WithLabelValues("confirmed")), 2., "the initial one, one at least on the way, the last one")
 	require.Zero(t, testutil.CollectAndCount(s.detect.ModelRatio), "whose partition it is reports them")
-	start, end, err := r.cluster.Bounds(t.Context(), pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
+	start, end, err := r.cluster.Bounds(t.Context(), baselines)
 	require.NoError(t, err)
 	require.Less(t, end-start, int64(10), "the log is trimmed as it rolls")
 }
 
-// state2 is state while the log may be trimmed under the reader's feet, and may
-// have no marker yet.
-func (r *rig) state2() (records, int64) {
-	r.t.Helper()
-	for range 1000 {
-		s, err := statelog.Read(r.t.Context(), r.cluster, 0)
-		if err == nil && s.Marker != nil {
-			return read(r.t, s), s.Marker.Offset
-		}
-		time.Sleep(time.Millisecond)
-	}
-	r.t.Fatal("no checkpoint")
-	return nil, 0
+// checkpointed reports whether there is a checkpoint.
+func (r *rig) checkpointed() bool {
+	s, err := statelog.Read(r.t.Context(), r.cluster, 0)
+	return err == nil && s.Marker != nil
 }
 
 func TestStateThatIsGoneIsRefusedUnlessTheConfigSaysFresh(t *testing.T) {
 	r := newRig(t, 1)
-	now := time.Now().Add(-time.Hour)
-	for i := range 100 {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	r.events(1, 100)
+	r.run(allRoles...)
 
 	r.cluster.CreateTopic(pipeline.TopicBaselines, 1) // deleted and created anew
-	for i := 100; i < 150; i++ {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	s = r.start(allRoles...)
-	err := s.ended()
+	r.events(1, 50)
+	err := r.start(allRoles...).ended()
 	require.ErrorIs(t, err, statelog.ErrLost)
 	require.ErrorContains(t, err, "on_lost_state: fresh")
 
 	r.fresh = true
-	s = r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	s := r.run(allRoles...)
 	require.Contains(t, r.logged(), "BASELINES START ANEW")
 	require.InDelta(t, 1, testutil.ToFloat64(s.detect.StateLost), 0)
 	require.Len(t, r.warehouse.Activity(), 150)
@@ -185,12 +166,8 @@ func TestStateThatIsGoneIsRefusedUnlessTheConfigSaysFresh(t *testing.T) {
 
 func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
 	r := newRig(t, 2)
-	for i := range 20 {
-		r.send(line("agent-"+strconv.Itoa(i), i, time.Now(), ""))
-	}
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	r.events(20, 20)
+	r.run(allRoles...)
 	r.cluster.AddPartitions(pipeline.TopicActivity, 3)
 	err := r.start("detect").ended()
 	require.ErrorContains(t, err, "plumbline.activity has 3 partitions and plumbline.baselines has 2")
@@ -209,10 +186,8 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 	seen := 0
 	for i := range 3 {
 		r.send(lines[i*300 : (i+1)*300]...)
-		s := r.start("route", "detect")
-		r.settled("route", "detect")
-		require.NoError(t, s.stop())
-		all := r.cluster.Records(pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
+		r.run("route", "detect")
+		all := r.cluster.Records(baselines)
 		var mine []pipeline.Record
 		for _, rec := range all {
 			if int(rec.Offset) >= seen {
@@ -239,13 +214,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 		"a chunk of a checkpoint that was never completed": {last(1), opened, last(2), last(2)[:1]},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := pipelinetest.NewCluster()
-			c.CreateTopic(pipeline.TopicBaselines, 1)
-			for _, records := range order {
-				_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, records...)
-				require.NoError(t, err)
-			}
-			s, err := statelog.Read(t.Context(), c, 0)
+			s, err := statelog.Read(t.Context(), logOf(t, slices.Concat(order...)...), 0)
 			require.NoError(t, err)
 			require.Equal(t, want, read(t, s))
 		})
@@ -261,11 +230,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 		"a marker that is no JSON": {[]pipeline.Record{{Key: []byte("marker"), Value: []byte(`{`)}}, "marker at offset 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := pipelinetest.NewCluster()
-			c.CreateTopic(pipeline.TopicBaselines, 1)
-			_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, bad.records...)
-			require.NoError(t, err)
-			_, err = statelog.Read(t.Context(), c, 0)
+			_, err := statelog.Read(t.Context(), logOf(t, bad.records...), 0)
 			require.ErrorContains(t, err, bad.says)
 		})
 	}
@@ -359,18 +324,15 @@ func (r *rig) records(partitions int32) map[string]string {
 func TestStateThatDoesNotDecodeIsRefusedWithWhatToDo(t *testing.T) {
 	r := newRig(t, 1)
 	r.send(fleet(3)...)
-	s := r.start("route", "detect")
-	r.settled("route", "detect")
-	require.NoError(t, s.stop())
-	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
-	records := r.cluster.Records(tp)
+	r.run("route", "detect")
+	records := r.cluster.Records(baselines)
 	r.cluster.CreateTopic(pipeline.TopicBaselines, 1)
 	for _, rec := range records {
 		if string(rec.Key) == "chunk" {
 			rec.Value = bytes.ReplaceAll(rec.Value, []byte("agent-1"), []byte("agent-2")) // one agent twice
 			rec.Value = bytes.Replace(rec.Value, []byte("\x07default"), []byte("\x07defaulx"), 1)
 		}
-		_, err := r.cluster.Put(tp, rec)
+		_, err := r.cluster.Put(baselines, rec)
 		require.NoError(t, err)
 	}
 	err := r.start("detect").ended()
@@ -381,36 +343,32 @@ func TestStateThatDoesNotDecodeIsRefusedWithWhatToDo(t *testing.T) {
 // FuzzAStateLogOfAnyBytesIsReadOrRefused puts a record of any bytes between those
 // of a real log.
 func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
-	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
 	sound := stateRecords(f, detector.DefaultConfig())
-	c := pipelinetest.NewCluster()
-	c.CreateTopic(pipeline.TopicBaselines, 1)
-	_, err := c.Put(tp, sound...)
+	s, err := statelog.Read(f.Context(), logOf(f, sound...), 0)
 	require.NoError(f, err)
-	s, err := statelog.Read(f.Context(), c, 0)
-	require.NoError(f, err)
-	require.Equal(f, 1, len(s.Agents), "the seed is a log")
+	require.Len(f, s.Agents, 1, "the seed is a log")
 	for _, rec := range sound {
 		f.Add(string(rec.Key), rec.Value)
 	}
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		other := pipeline.Record{Key: []byte(key), Value: value}
 		for at := range len(sound) + 1 {
-			c := pipelinetest.NewCluster()
-			c.CreateTopic(pipeline.TopicBaselines, 1)
-			for i, rec := range sound {
-				if i == at {
-					_, _ = c.Put(tp, pipeline.Record{Key: []byte(key), Value: value})
-				}
-				_, _ = c.Put(tp, rec)
+			s, err := statelog.Read(t.Context(), logOf(t, slices.Concat(sound[:at], []pipeline.Record{other}, sound[at:], []pipeline.Record{other})...), 0)
+			if err == nil {
+				_, _ = detect.Check(s)
 			}
-			_, _ = c.Put(tp, pipeline.Record{Key: []byte(key), Value: value})
-			s, err := statelog.Read(t.Context(), c, 0)
-			if err != nil {
-				continue
-			}
-			_, _ = detect.Check(s)
 		}
 	})
+}
+
+// logOf is a log of state with these records.
+func logOf(tb testing.TB, records ...pipeline.Record) *pipelinetest.Cluster {
+	tb.Helper()
+	c := pipelinetest.NewCluster()
+	c.CreateTopic(pipeline.TopicBaselines, 1)
+	_, err := c.Put(baselines, records...)
+	require.NoError(tb, err)
+	return c
 }
 
 // stateRecords are the records of a log with one small checkpoint.
@@ -443,11 +401,7 @@ func TestTheFingerprintTellsMetricsApart(t *testing.T) {
 	fingerprint := func(field string) string {
 		cfg := detector.DefaultConfig()
 		cfg.Metrics = []detector.Metric{{Name: "metric", Field: field, Take: "sum"}}
-		c := pipelinetest.NewCluster()
-		c.CreateTopic(pipeline.TopicBaselines, 1)
-		_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, stateRecords(t, cfg)...)
-		require.NoError(t, err)
-		s, err := statelog.Read(t.Context(), c, 0)
+		s, err := statelog.Read(t.Context(), logOf(t, stateRecords(t, cfg)...), 0)
 		require.NoError(t, err)
 		_, err = detect.Check(s)
 		require.NoError(t, err)
@@ -462,38 +416,42 @@ func TestTheFingerprintTellsMetricsApart(t *testing.T) {
 // by somebody else behind the claim's own open.
 func TestALogThatIsTrimmedWhileItIsClaimedIsReadAgain(t *testing.T) {
 	r := newRig(t, 1)
-	r.send(fleet(3)...)
-	s := r.start("route", "detect")
-	r.settled("route", "detect")
-	require.NoError(t, s.stop())
-	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
-	records := r.cluster.Records(tp)
+	lines := fleet(3)
+	half := len(lines) / 2
+	r.send(lines[:half]...)
+	r.run("route", "detect")
+	records := r.cluster.Records(baselines)
 	var before, after sync.Once
+	var claims atomic.Int32
 	r.cluster.SetHooks(pipelinetest.Hooks{
 		Produce: func(to pipeline.TopicPartition, _ []pipeline.Record) error {
-			if to == tp {
+			if to == baselines {
 				before.Do(func() { // another owner's checkpoint, right before the open
-					_, err := r.cluster.Put(tp, slices.Concat(records, records)...)
+					_, err := r.cluster.Put(baselines, slices.Concat(records, records)...)
 					assert.NoError(t, err)
 				})
 			}
 			return nil
 		},
-		Produced: func(to pipeline.TopicPartition, _ []pipeline.Record) error {
-			if to == tp {
+		Produced: func(to pipeline.TopicPartition, written []pipeline.Record) error {
+			if to == baselines {
 				after.Do(func() { // which trims the log
-					_, end, err := r.cluster.Bounds(t.Context(), tp)
+					_, end, err := r.cluster.Bounds(t.Context(), baselines)
 					assert.NoError(t, err)
-					assert.NoError(t, r.cluster.DeleteRecords(t.Context(), tp, end-3))
+					assert.NoError(t, r.cluster.DeleteRecords(t.Context(), baselines, end-3))
 				})
+				if string(written[0].Key) == "open" {
+					claims.Add(1)
+				}
 			}
 			return nil
 		},
 	})
-	s = r.start("detect")
-	require.Eventually(t, func() bool {
-		return testutil.ToFloat64(s.detect.Agents.WithLabelValues("0")) >= 0 && s.health["detect"].Ready() == nil
-	}, 10*time.Second, time.Millisecond)
-	time.Sleep(50 * time.Millisecond)
-	require.NoError(t, s.stop())
+	r.send(lines[half:]...)
+	s := r.run("route", "detect")
+	require.Equal(t, int32(2), claims.Load(), "what was read before the log was trimmed is not relied on")
+	require.Equal(t, uint64(1), observed(t, s.detect.RestoreSeconds))
+	got, at := r.state(0)
+	require.Equal(t, int64(len(lines)), at)
+	require.Equal(t, r.undisturbed(0, at), got)
 }

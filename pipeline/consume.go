@@ -172,7 +172,10 @@ func (c *Consumer) handle(readCtx, genCtx context.Context, gen Generation, a Ass
 	committed := a.Offset
 	lastCommit := time.Now()
 	refused := false // the last commit: the next one takes its time
-	retry := Retry{Logger: logger, Count: func() { c.Metrics.CommitErrors.WithLabelValues(c.Name).Inc() }}
+	retry := Retry{
+		Msg:   "offset commit refused; what follows it may be read again",
+		Count: func() { c.Metrics.CommitErrors.WithLabelValues(c.Name).Inc() },
+	}
 	commit := func() {
 		lastCommit = time.Now()
 		d := h.Done()
@@ -181,7 +184,8 @@ func (c *Consumer) handle(readCtx, genCtx context.Context, gen Generation, a Ass
 		}
 		err := gen.Commit(a.TopicPartition, d)
 		if refused = err != nil; refused {
-			retry.failed(err).Int64("offset", d).Msg("offset commit refused; what follows it may be read again")
+			retry.Logger = logger.With().Int64("offset", d).Logger()
+			retry.note(err)
 			return
 		}
 		retry.worked()
@@ -251,12 +255,12 @@ func (c *Consumer) drain(genCtx context.Context, h Handler, commit func(), logge
 func (c *Consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, logger zerolog.Logger) error {
 	offset := a.Offset
 	retry := Retry{
-		What: "read " + a.String(), Health: c.Health, Logger: logger,
+		What: "read " + a.String(), Msg: "read failed; retrying", Health: c.Health,
 		Count: func() { c.Metrics.FetchErrors.WithLabelValues(c.Name, a.Topic).Inc() },
 	}
 	failed := func(err error) {
-		retry.failed(err).Int64("offset", offset).Msg("read failed; retrying")
-		retry.wait(ctx)
+		retry.Logger = logger.With().Int64("offset", offset).Logger()
+		retry.failed(ctx, err)
 	}
 	tries := 0 // in a row that failed
 	for ctx.Err() == nil {

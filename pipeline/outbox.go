@@ -83,7 +83,7 @@ func (o *Outbox) Flush(ctx context.Context) error {
 // send works off one partition; only one goroutine does so at a time.
 func (o *Outbox) send(ctx context.Context, tp TopicPartition) {
 	retry := Retry{
-		What: "write " + tp.String(), Health: o.role.Health, Logger: o.role.Logger,
+		What: "write " + tp.String(), Msg: "write failed; retrying until acknowledged", Health: o.role.Health,
 		Count: func() { o.role.Metrics.ProduceErrors.WithLabelValues(tp.Topic).Inc() },
 	}
 	limit := maxChunk
@@ -110,8 +110,8 @@ func (o *Outbox) send(ctx context.Context, tp TopicPartition) {
 		case ctx.Err() != nil:
 			return
 		default:
-			retry.failed(err).Str("topic", tp.Topic).Int32("partition", tp.Partition).Msg("write failed; retrying until acknowledged")
-			retry.wait(ctx)
+			retry.Logger = o.role.Logger.With().Str("topic", tp.Topic).Int32("partition", tp.Partition).Logger()
+			retry.failed(ctx, err)
 		}
 	}
 }

@@ -1,9 +1,16 @@
 // Package pipeline moves events: from the source topics through detection to
-// the alert topics, and into the warehouse. Its three roles (route, detect,
-// archive) share no memory, only topics.
+// the alert topics, and into the warehouse. Its three roles (packages route, detect,
+// archive) share no memory, only topics. This package owns what they share: the
+// ports, the loop that consumes, and what retries.
 //
-// It imports detector and schemas; it never imports an adapter: what it needs of
-// Kafka and ClickHouse it states here as small interfaces.
+// Invariants:
+//  1. No offset is committed before everything that follows from the records below
+//     it is acknowledged (Consumer, Handler).
+//  2. Records for one partition never overtake each other (Outbox).
+//  3. What fails is counted and said once, then every ten seconds (Retry).
+//
+// It imports schemas. It never imports a role, the detector or an adapter: what
+// roles need of Kafka and ClickHouse it states here as small interfaces.
 package pipeline
 
 import (

@@ -37,26 +37,28 @@ func (r *Retry) Until(ctx context.Context, try func() error) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		r.failed(err).Msg(r.Msg)
-		r.wait(ctx)
+		r.failed(ctx, err)
 	}
 }
 
-// failed notes a failure, and returns the line to log, which is nil and says
-// nothing while the last one is not ten seconds old.
-func (r *Retry) failed(err error) *zerolog.Event {
+// failed notes a failure and waits until the next try.
+func (r *Retry) failed(ctx context.Context, err error) {
+	r.note(err)
+	r.delay = min(max(2*r.delay, 100*time.Millisecond), 5*time.Second)
+	sleep(ctx, r.delay)
+}
+
+func (r *Retry) note(err error) {
 	if r.Count != nil {
 		r.Count()
 	}
 	if r.Health != nil {
 		r.Health.failing(r.What, err)
 	}
-	now := time.Now()
-	if !r.said.IsZero() && now.Sub(r.said) < 10*time.Second {
-		return nil
+	if now := time.Now(); r.said.IsZero() || now.Sub(r.said) >= 10*time.Second {
+		r.said = now
+		r.Logger.Warn().Err(err).Msg(r.Msg)
 	}
-	r.said = now
-	return r.Logger.Warn().Err(err)
 }
 
 func (r *Retry) worked() {
@@ -67,11 +69,6 @@ func (r *Retry) worked() {
 }
 
 func (r *Retry) reset() { r.delay, r.said = 0, time.Time{} }
-
-func (r *Retry) wait(ctx context.Context) {
-	r.delay = min(max(2*r.delay, 100*time.Millisecond), 5*time.Second)
-	sleep(ctx, r.delay)
-}
 
 func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

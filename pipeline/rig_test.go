@@ -34,6 +34,12 @@ const (
 	ocsfTopic   = "siem.ocsf"
 )
 
+var (
+	source    = pipeline.TopicPartition{Topic: sourceTopic}
+	activity  = pipeline.TopicPartition{Topic: pipeline.TopicActivity}
+	baselines = pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
+)
+
 // rig is the pipeline over Kafka and a warehouse in memory.
 type rig struct {
 	t          *testing.T
@@ -160,6 +166,15 @@ func (r *rig) start(roles ...string) *service {
 
 var allRoles = []string{"route", "detect", "archive"}
 
+// run has a service work off everything that is there.
+func (r *rig) run(roles ...string) *service {
+	r.t.Helper()
+	s := r.start(roles...)
+	r.settled(roles...)
+	require.NoError(r.t, s.stop())
+	return s
+}
+
 // settled waits until the groups have committed everything that is in their
 // topics.
 func (r *rig) settled(roles ...string) {
@@ -189,6 +204,15 @@ func (r *rig) settled(roles ...string) {
 func line(agent string, n int, at time.Time, extra string) string {
 	return fmt.Sprintf(`{"event_id":"%s-%d","time":"%s","agent_id":"%s","session_id":"s","action":"tool_call","tool":"read_file","access":"read","resources":["file:a.txt"],"bytes_sent":100,"bytes_received":2000%s}`,
 		agent, n, at.UTC().Format(time.RFC3339Nano), agent, extra)
+}
+
+// events sends so many events of some agents in turn, a second apart.
+func (r *rig) events(agents, n int) {
+	r.t.Helper()
+	start := time.Now().Add(-time.Hour)
+	for i := range n {
+		r.send(line("agent-"+strconv.Itoa(i%agents), i, start.Add(time.Duration(i)*time.Second), ""))
+	}
 }
 
 // fleet is three weeks of honest work, and then one agent that sends everything

@@ -12,7 +12,7 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// Role is what every part of a role works with.
+// Role is what every part of a role works with. Its package sets the name.
 type Role struct {
 	Name    string
 	Log     Log
@@ -39,8 +39,7 @@ func ReadRange(ctx context.Context, log Log, tp TopicPartition, from, to int64, 
 		case retry == nil, errors.Is(err, ErrOffsetOutOfRange), errors.Is(err, ErrCorrupt) && retry.delay >= corruptDelay:
 			return from, err
 		default:
-			retry.failed(err).Msg(retry.Msg)
-			retry.wait(ctx)
+			retry.failed(ctx, err)
 			continue
 		}
 		if retry != nil {

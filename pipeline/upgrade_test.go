@@ -66,7 +66,7 @@ func TestSlicesOfTwoReleasesInOneLog(t *testing.T) {
 			}
 			r := newRig(t, 1)
 			r.every, r.whole = time.Hour, 1 // slices, and a checkpoint at each stop
-			_, err := r.cluster.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines},
+			_, err := r.cluster.Put(baselines,
 				pipeline.Record{Key: []byte("open"), Value: []byte(`{"format":1,"epoch":1,"nonce":"n"}`)},
 				pipeline.Record{Key: []byte("chunk"), Value: chunk},
 				pipeline.Record{Key: []byte("marker"), Value: fmt.Appendf(nil, `{"format":1,"epoch":1,"attempt":1,"counter":1,"offset":0,"partitions":1,`+
