@@ -45,7 +45,7 @@ func TestEveryEventIsRoutedOnceAndEveryRefusalIsKeptWithItsReason(t *testing.T) 
 		}
 	}
 	require.Len(t, seen, len(good))
-	require.Len(t, r.warehouse.Activity(), len(good))
+	require.Equal(t, len(good), r.warehouse.Stored("activity"))
 
 	reasons := make(map[string]string)
 	for _, rec := range r.cluster.All(pipeline.TopicDeadLetter) {
@@ -73,8 +73,8 @@ func TestReplayGivesTheAlertsOfTheService(t *testing.T) {
 			want := r.replayed(lines)
 			require.Equal(t, want, r.alerts())
 			require.Len(t, r.cluster.All(ocsfTopic), len(want), "each alert stands in the output too")
-			require.Len(t, r.warehouse.Alerts(), len(want))
-			require.NotEmpty(t, r.warehouse.Windows())
+			require.Equal(t, len(want), r.warehouse.Stored("alerts"))
+			require.Positive(t, r.warehouse.Stored("windows"))
 		})
 	}
 }
@@ -92,7 +92,7 @@ func TestWhatACrashRepeatsIsStoredAndScoredOnce(t *testing.T) {
 	written := len(r.cluster.All(pipeline.TopicActivity))
 	require.Greater(t, written, 300, "route wrote again what it had not committed")
 	require.InDelta(t, written-300, testutil.ToFloat64(s.detect.Repeated), 0, "detect recognises every repetition")
-	require.Len(t, r.warehouse.Activity(), 300, "under the views each event stands once")
+	require.Equal(t, 300, r.warehouse.Stored("activity"), "under the views each event stands once")
 }
 
 func TestAWriteThatFailsIsRepeatedAndNothingOvertakesIt(t *testing.T) {
@@ -138,7 +138,7 @@ func TestAlertsFlowWhileTheWarehouseIsDownAndItCatchesUp(t *testing.T) {
 	s := r.start(allRoles...)
 	r.settled("route", "detect")
 	require.NotEmpty(t, r.cluster.All(pipeline.TopicAlerts))
-	require.Empty(t, r.warehouse.Activity())
+	require.Zero(t, r.warehouse.Stored("activity"))
 	require.Eventually(t, func() bool { return s.health["archive"].Ready() != nil }, 5*time.Second, 5*time.Millisecond)
 	require.ErrorContains(t, s.health["archive"].Ready(), "connection refused")
 	require.NoError(t, s.health["detect"].Ready())
@@ -147,7 +147,7 @@ func TestAlertsFlowWhileTheWarehouseIsDownAndItCatchesUp(t *testing.T) {
 	r.settled(allRoles...)
 	require.NoError(t, s.health["archive"].Ready())
 	require.NoError(t, s.stop())
-	require.Len(t, r.warehouse.Activity(), len(lines))
+	require.Equal(t, len(lines), r.warehouse.Stored("activity"))
 }
 
 func TestALostAcknowledgementOfTheWarehouseDoublesNothing(t *testing.T) {
@@ -161,7 +161,7 @@ func TestALostAcknowledgementOfTheWarehouseDoublesNothing(t *testing.T) {
 	})
 	r.events(1, 200)
 	r.run(allRoles...)
-	require.Len(t, r.warehouse.Activity(), 200)
+	require.Equal(t, 200, r.warehouse.Stored("activity"))
 	require.Greater(t, r.warehouse.Inserted("activity"), 200)
 }
 
@@ -272,7 +272,7 @@ func TestARecordThatRouteDidNotWriteIsSetAside(t *testing.T) {
 	require.Contains(t, string(dead[0].Value), "forged")
 	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.Refused.WithLabelValues(pipeline.TopicActivity, "no_origin")), 0,
 		"detect and archive read it, and one dead letter is counted once")
-	require.Len(t, r.warehouse.Activity(), 1)
+	require.Equal(t, 1, r.warehouse.Stored("activity"))
 }
 
 func TestAStopDrainsWhatWasRead(t *testing.T) {
@@ -287,7 +287,7 @@ func TestAStopDrainsWhatWasRead(t *testing.T) {
 	committed, _ := r.cluster.Committed(pipeline.GroupRoute, source)
 	require.Len(t, r.cluster.All(pipeline.TopicActivity), int(committed), "what was routed is committed, no more and no less")
 	archived, _ := r.cluster.Committed(pipeline.GroupArchive, activity)
-	require.Len(t, r.warehouse.Activity(), int(archived), "what was read is stored and committed")
+	require.Equal(t, int(archived), r.warehouse.Stored("activity"), "what was read is stored and committed")
 }
 
 func TestAnOutputGetsWhatItsFilterWantsAndTheAlertTopicEverything(t *testing.T) {

@@ -59,11 +59,14 @@ func (a *Archive) open(ctx context.Context, _ pipeline.Generation, as pipeline.A
 	h := &handler{role: a, tp: as.TopicPartition, out: pipeline.NewOutbox(&a.Role), next: start, ok: start}
 	switch as.Topic {
 	case pipeline.TopicActivity:
-		h.table = &activityTable{decoder: decode.NewCanonical(), wh: a.wh, partition: as.Partition}
+		h.table = &activityTable{
+			batch:   batch[pipeline.ActivityRow]{table: "activity", store: a.wh.InsertActivity},
+			decoder: decode.NewCanonical(), partition: as.Partition,
+		}
 	case pipeline.TopicAlerts:
-		h.table = &alertTable{wh: a.wh}
+		h.table = &batch[pipeline.AlertRow]{table: "alerts", read: readAlert, store: a.wh.InsertAlerts}
 	case pipeline.TopicWindows:
-		h.table = &windowTable{wh: a.wh}
+		h.table = &batch[pipeline.WindowRow]{table: "windows", read: readWindow, store: a.wh.InsertWindows}
 	default:
 		return nil, 0, fmt.Errorf("archive does not know topic %q", as.Topic)
 	}
@@ -73,10 +76,36 @@ func (a *Archive) open(ctx context.Context, _ pipeline.Generation, as pipeline.A
 // table collects the rows of one table.
 type table interface {
 	name() string
-	add(rec *pipeline.Record) *decode.Refusal
 	rows() int
+	add(rec *pipeline.Record) *decode.Refusal
 	insert(ctx context.Context) error
 	reset()
+}
+
+// batch is a table.
+type batch[Row any] struct {
+	table string
+	read  func(rec *pipeline.Record, row *Row) *decode.Refusal
+	store func(ctx context.Context, rows []Row) error
+	held  []Row
+}
+
+func (b *batch[Row]) name() string                     { return b.table }
+func (b *batch[Row]) rows() int                        { return len(b.held) }
+func (b *batch[Row]) insert(ctx context.Context) error { return b.store(ctx, b.held) }
+
+func (b *batch[Row]) add(rec *pipeline.Record) *decode.Refusal {
+	var row Row
+	refusal := b.read(rec, &row)
+	if refusal == nil {
+		b.held = append(b.held, row)
+	}
+	return refusal
+}
+
+func (b *batch[Row]) reset() {
+	clear(b.held)
+	b.held = b.held[:0]
 }
 
 // handler stores one partition of one topic.
@@ -184,16 +213,12 @@ func (h *handler) Close()                           {}
 const rowVersion = 1
 
 type activityTable struct {
-	wh        pipeline.Warehouse
+	batch[pipeline.ActivityRow]
 	decoder   decode.Decoder
 	partition int32
-	batch     []pipeline.ActivityRow
 	strings   []string            // slab of the rows' resources and invalid fields
 	attrs     []schemas.Attribute // slab of the rows' attributes
 }
-
-func (t *activityTable) name() string { return "activity" }
-func (t *activityTable) rows() int    { return len(t.batch) }
 
 func (t *activityTable) add(rec *pipeline.Record) (refused *decode.Refusal) {
 	origin, err := schemas.ParseOrigin(rec.Header(schemas.OriginHeader))
@@ -212,7 +237,7 @@ func (t *activityTable) add(rec *pipeline.Record) (refused *decode.Refusal) {
 		start := len(t.attrs)
 		t.attrs = append(t.attrs, ev.Attributes...)
 		row.Event.Attributes = t.attrs[start:len(t.attrs):len(t.attrs)]
-		t.batch = append(t.batch, row)
+		t.held = append(t.held, row)
 	})
 	return refused
 }
@@ -225,67 +250,33 @@ func (t *activityTable) keep(list []string) []string {
 	return t.strings[start:len(t.strings):len(t.strings)]
 }
 
-func (t *activityTable) insert(ctx context.Context) error { return t.wh.InsertActivity(ctx, t.batch) }
-
 func (t *activityTable) reset() {
-	clear(t.batch)
+	t.batch.reset()
 	clear(t.strings)
 	clear(t.attrs)
-	t.batch, t.strings, t.attrs = t.batch[:0], t.strings[:0], t.attrs[:0]
+	t.strings, t.attrs = t.strings[:0], t.attrs[:0]
 }
 
-type alertTable struct {
-	wh    pipeline.Warehouse
-	batch []pipeline.AlertRow
-}
-
-func (t *alertTable) name() string { return "alerts" }
-func (t *alertTable) rows() int    { return len(t.batch) }
-
-func (t *alertTable) add(rec *pipeline.Record) *decode.Refusal {
-	row := pipeline.AlertRow{JSON: rec.Value, RecordedAt: rec.Time}
+func readAlert(rec *pipeline.Record, row *pipeline.AlertRow) *decode.Refusal {
+	row.JSON, row.RecordedAt = rec.Value, rec.Time
 	if err := json.Unmarshal(rec.Value, &row.Alert); err != nil {
 		return &decode.Refusal{Reason: decode.ReasonNotJSON, Detail: err.Error()}
 	}
 	if row.Alert.AlertID == "" {
 		return &decode.Refusal{Reason: "no_alert_id", Field: "alert_id"}
 	}
-	t.batch = append(t.batch, row)
 	return nil
 }
 
-func (t *alertTable) insert(ctx context.Context) error { return t.wh.InsertAlerts(ctx, t.batch) }
-
-func (t *alertTable) reset() {
-	clear(t.batch)
-	t.batch = t.batch[:0]
-}
-
-type windowTable struct {
-	wh    pipeline.Warehouse
-	batch []pipeline.WindowRow
-}
-
-func (t *windowTable) name() string { return "windows" }
-func (t *windowTable) rows() int    { return len(t.batch) }
-
-func (t *windowTable) add(rec *pipeline.Record) *decode.Refusal {
-	row := pipeline.WindowRow{RecordedAt: rec.Time}
+func readWindow(rec *pipeline.Record, row *pipeline.WindowRow) *decode.Refusal {
+	row.RecordedAt = rec.Time
 	if err := json.Unmarshal(rec.Value, &row.Window); err != nil {
 		return &decode.Refusal{Reason: decode.ReasonNotJSON, Detail: err.Error()}
 	}
 	if row.Window.AgentID == "" || row.Window.Seconds <= 0 {
 		return &decode.Refusal{Reason: decode.ReasonNoAgentID, Field: "agent_id", Detail: "a window needs an agent_id and its seconds"}
 	}
-	t.batch = append(t.batch, row)
 	return nil
-}
-
-func (t *windowTable) insert(ctx context.Context) error { return t.wh.InsertWindows(ctx, t.batch) }
-
-func (t *windowTable) reset() {
-	clear(t.batch)
-	t.batch = t.batch[:0]
 }
 
 // Metrics are what the role counts.
