@@ -60,18 +60,15 @@ func (h *Health) Alive() error {
 	defer h.mu.Unlock()
 	var errs []error
 	for tp, at := range h.beats {
-		if last := latest(at, h.reported); time.Since(last) > stuckAfter {
-			errs = append(errs, fmt.Errorf("%s/%d: stuck since %s", tp.Topic, tp.Partition, last.UTC().Format(time.RFC3339)))
+		last := at
+		if h.reported.After(at) {
+			last = h.reported
+		}
+		if time.Since(last) > stuckAfter {
+			errs = append(errs, fmt.Errorf("%s: stuck since %s", tp, last.UTC().Format(time.RFC3339)))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func (h *Health) beat(tp TopicPartition) {

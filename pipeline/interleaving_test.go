@@ -56,6 +56,12 @@ func (s *service) read(t *testing.T, role, topic string, n int) {
 	}, 20*time.Second, time.Millisecond)
 }
 
+// rejoined waits until a role has joined its group a second time.
+func (s *service) rejoined(t *testing.T, role string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return testutil.ToFloat64(s.metrics.Generations.WithLabelValues(role)) >= 2 }, 20*time.Second, time.Millisecond)
+}
+
 func TestBaselinesSurviveCommitsThatAreRefused(t *testing.T) {
 	r := newRig(t, 1)
 	lines := fleet(8)
@@ -75,7 +81,7 @@ func TestBaselinesSurviveCommitsThatAreRefused(t *testing.T) {
 	r.settled("route")
 	s.read(t, "detect", pipeline.TopicActivity, 2*third)
 	r.cluster.Rebalance(pipeline.GroupDetect)
-	require.Eventually(t, func() bool { return testutil.ToFloat64(s.metrics.Generations.WithLabelValues("detect")) >= 2 }, 10*time.Second, time.Millisecond)
+	s.rejoined(t, "detect")
 	r.cluster.SetHooks(pipelinetest.Hooks{})
 	r.send(lines[2*third:]...)
 	r.settled("route", "detect")
@@ -104,7 +110,7 @@ func TestBaselinesAndAlertsSurviveBrokersThatAreAwayForLongerThanADrain(t *testi
 	r.send(lines[half:]...)
 	require.Eventually(t, func() bool { return refused.Load() > 0 }, 10*time.Second, time.Millisecond)
 	r.cluster.Rebalance(pipeline.GroupDetect)
-	require.Eventually(t, func() bool { return testutil.ToFloat64(s.metrics.Generations.WithLabelValues("detect")) >= 2 }, 20*time.Second, time.Millisecond)
+	s.rejoined(t, "detect")
 	require.Contains(t, r.logged(), "not everything was acknowledged")
 	r.cluster.SetHooks(pipelinetest.Hooks{})
 	r.settled("route", "detect")

@@ -156,10 +156,8 @@ const lingerTime = 2 * time.Second
 func linger(ctx context.Context) (_ context.Context, stop func()) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	disarm := context.AfterFunc(ctx, func() {
-		t := time.NewTimer(lingerTime)
-		defer t.Stop()
 		select {
-		case <-t.C:
+		case <-time.After(lingerTime):
 			cancel()
 		case <-longer.Done():
 		}

@@ -71,10 +71,8 @@ func (r *Retry) worked() {
 func (r *Retry) reset() { r.delay, r.said = 0, time.Time{} }
 
 func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }

@@ -188,14 +188,11 @@ func (c *Checkpoint) Complete(ctx context.Context) error {
 		if !c.cut {
 			wait = time.Millisecond
 		}
-		t := time.NewTimer(wait)
 		select {
 		case err := <-c.result:
-			t.Stop()
 			return c.ended(err)
-		case <-t.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
-			t.Stop()
 			if err := c.Abandon(); !errors.Is(err, context.Canceled) {
 				return err
 			}
