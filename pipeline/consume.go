@@ -329,7 +329,6 @@ func (c *Consumer) stepOver(offset *int64, err error, logger zerolog.Logger) boo
 	}
 	lost := corrupt.Next - *offset
 	c.Metrics.LostRecords.WithLabelValues(c.Name, corrupt.Topic).Add(float64(lost))
-	c.Health.lost(fmt.Sprintf("%s: %d records from offset %d could not be read: %s", corrupt.TopicPartition, lost, *offset, corrupt.Reason))
 	logger.Error().Err(err).Int64("offset", *offset).Int64("next", corrupt.Next).Int64("lost", lost).
 		Msg("DATA LOST: a batch that can't be read is stepped over; look at the topic's log with kafka-dump-log, and at who wrote it")
 	*offset = corrupt.Next

@@ -13,7 +13,6 @@ type Health struct {
 	mu       sync.Mutex
 	isJoined bool
 	failures map[string]failure
-	losses   []string
 	beats    map[TopicPartition]time.Time
 	reported time.Time // the last failure: who reports one is alive
 }
@@ -40,13 +39,6 @@ func (h *Health) Ready() error {
 		errs = append(errs, errors.New(what+" fails since "+f.since.UTC().Format(time.RFC3339)+": "+f.err.Error()))
 	}
 	return errors.Join(errs...)
-}
-
-// Losses returns what was lost for good since the start, for people to read.
-func (h *Health) Losses() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]string(nil), h.losses...)
 }
 
 // stuckAfter is how long the handling of one batch may take without a failure
@@ -112,12 +104,4 @@ func (h *Health) working(what string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.failures, what)
-}
-
-func (h *Health) lost(what string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.losses) < 100 {
-		h.losses = append(h.losses, what)
-	}
 }

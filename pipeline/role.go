@@ -87,7 +87,6 @@ func (r *Role) within(tp TopicPartition, offset, start, end int64, logger zerolo
 	switch {
 	case offset < start:
 		r.Metrics.LostRecords.WithLabelValues(r.Name, tp.Topic).Add(float64(start - offset))
-		r.Health.lost(fmt.Sprintf("%s: %d records were removed by retention before %s read them", tp, start-offset, r.Name))
 		logger.Error().Int64("offset", offset).Int64("log_start", start).Int64("lost", start-offset).
 			Msg("DATA LOST: retention removed records before they were read; raise the topic's retention or add capacity")
 		return start, nil

@@ -198,7 +198,6 @@ func TestRecordsLostToRetentionAreCountedAndReadingGoesOn(t *testing.T) {
 	require.InDelta(t, 30, testutil.ToFloat64(s.metrics.LostRecords.WithLabelValues("route", sourceTopic)), 0)
 	require.Contains(t, r.logged(), "DATA LOST")
 	require.Len(t, r.cluster.All(pipeline.TopicActivity), 50)
-	require.Len(t, s.health["route"].Losses(), 1)
 }
 
 func TestABatchThatCantBeReadIsSteppedOverLoudly(t *testing.T) {

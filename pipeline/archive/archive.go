@@ -168,7 +168,7 @@ func (h *handler) flush(ctx context.Context) error {
 		What: "insert into " + name + " of partition " + strconv.Itoa(int(h.tp.Partition)),
 		Msg:  "insert failed; the rows are kept and inserted again, detection goes on", Health: h.role.Health,
 		Logger: h.role.Logger.With().Str("table", name).Int("rows", rows).Logger(),
-		Count:  func() { m.InsertErrors.WithLabelValues(name).Inc() },
+		Count:  func() { m.insertErrors.WithLabelValues(name).Inc() },
 	}
 	var start time.Time
 	var err error // of the last try
@@ -181,9 +181,9 @@ func (h *handler) flush(ctx context.Context) error {
 		return fmt.Errorf("insert into %s: %w", name, err)
 	}
 	failpoint.Hit(failpoint.ArchiveDone)
-	m.InsertedRows.WithLabelValues(name).Add(float64(rows))
-	m.InsertRows.WithLabelValues(name).Observe(float64(rows))
-	m.InsertSeconds.WithLabelValues(name).Observe(time.Since(start).Seconds())
+	m.insertedRows.WithLabelValues(name).Add(float64(rows))
+	m.insertRows.WithLabelValues(name).Observe(float64(rows))
+	m.insertSeconds.WithLabelValues(name).Observe(time.Since(start).Seconds())
 	h.table.reset()
 	h.acknowledged()
 	return nil
@@ -281,19 +281,19 @@ func readWindow(rec *pipeline.Record, row *pipeline.WindowRow) *decode.Refusal {
 
 // Metrics are what the role counts.
 type Metrics struct {
-	InsertedRows  *prometheus.CounterVec   // table
-	InsertErrors  *prometheus.CounterVec   // table
-	InsertRows    *prometheus.HistogramVec // table
-	InsertSeconds *prometheus.HistogramVec // table
+	insertedRows  *prometheus.CounterVec   // table
+	insertErrors  *prometheus.CounterVec   // table
+	insertRows    *prometheus.HistogramVec // table
+	insertSeconds *prometheus.HistogramVec // table
 }
 
 // NewMetrics registers the role's metrics.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	r := pipeline.Registrar{Registerer: reg}
 	return &Metrics{
-		InsertedRows:  r.Counter("inserted_rows_total", "Rows acknowledged by ClickHouse.", "table"),
-		InsertErrors:  r.Counter("insert_errors_total", "Failed inserts; each is retried.", "table"),
-		InsertRows:    r.Histogram("insert_rows", "Rows per insert.", pipeline.Sizes, "table"),
-		InsertSeconds: r.Histogram("insert_seconds", "Time until ClickHouse acknowledged an insert.", pipeline.Latencies, "table"),
+		insertedRows:  r.Counter("inserted_rows_total", "Rows acknowledged by ClickHouse.", "table"),
+		insertErrors:  r.Counter("insert_errors_total", "Failed inserts; each is retried.", "table"),
+		insertRows:    r.Histogram("insert_rows", "Rows per insert.", pipeline.Sizes, "table"),
+		insertSeconds: r.Histogram("insert_seconds", "Time until ClickHouse acknowledged an insert.", pipeline.Latencies, "table"),
 	}
 }

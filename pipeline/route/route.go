@@ -73,8 +73,8 @@ func (r *Route) open(ctx context.Context, _ pipeline.Generation, a pipeline.Assi
 	return &handler{
 		role: r, src: src, partition: a.Partition, to: to, next: start,
 		decoder: decoder, out: pipeline.NewOutbox(&r.Role),
-		events:  r.metrics.Events.WithLabelValues(src.Name),
-		skipped: r.metrics.Skipped.WithLabelValues(src.Name),
+		events:  r.metrics.events.WithLabelValues(src.Name),
+		skipped: r.metrics.skipped.WithLabelValues(src.Name),
 	}, start, nil
 }
 
@@ -207,25 +207,25 @@ func (w *writer) cut(appendTo func([]byte) []byte) []byte {
 
 // Metrics are what the role counts.
 type Metrics struct {
-	Events  *prometheus.CounterVec // source
-	Skipped *prometheus.CounterVec // source
-	Flagged *prometheus.CounterVec // flag
+	events  *prometheus.CounterVec // source
+	skipped *prometheus.CounterVec // source
+	flagged *prometheus.CounterVec // flag
 }
 
 // NewMetrics registers the role's metrics.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	r := pipeline.Registrar{Registerer: reg}
 	return &Metrics{
-		Events:  r.Counter("events_total", "Events routed.", "source"),
-		Skipped: r.Counter("skipped_entries_total", "Entries of a source's records that are no agent activity, such as the spans of a web server.", "source"),
-		Flagged: r.Counter("flagged_events_total", "Events kept with something cut, replaced or clamped.", "flag"),
+		events:  r.Counter("events_total", "Events routed.", "source"),
+		skipped: r.Counter("skipped_entries_total", "Entries of a source's records that are no agent activity, such as the spans of a web server.", "source"),
+		flagged: r.Counter("flagged_events_total", "Events kept with something cut, replaced or clamped.", "flag"),
 	}
 }
 
 func (m *Metrics) count(f *schemas.Flags) {
 	count := func(is bool, name string) {
 		if is {
-			m.Flagged.WithLabelValues(name).Inc()
+			m.flagged.WithLabelValues(name).Inc()
 		}
 	}
 	count(f.TimeClamped, "time_clamped")
