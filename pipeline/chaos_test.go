@@ -298,15 +298,16 @@ func (c *chaos) run(records []pipeline.Record, want map[string]int, total int) (
 	}
 	require.NoError(c.t, last.stop())
 	time.Sleep(time.Minute) // the dead give up their drains
+	log := c.logged()
 	got, at := c.state(0)
-	require.Equal(c.t, int64(total), at, "log:\n%s", c.logged())
-	require.True(c.t, maps.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", c.logged())
+	require.Equal(c.t, int64(total), at, "log:\n%s", log)
+	require.True(c.t, maps.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", log)
 	alerts := c.alerts()
 	for alert, n := range alerts {
-		require.Contains(c.t, want, alert, "log:\n%s", c.logged())
+		require.Contains(c.t, want, alert, "log:\n%s", log)
 		doubles += n - 1
 	}
-	require.Len(c.t, alerts, len(want), "log:\n%s", c.logged())
+	require.Len(c.t, alerts, len(want), "log:\n%s", log)
 	require.Len(c.t, distinct(c.cluster.All(ocsfTopic)), len(want))
 	return doubles
 }
