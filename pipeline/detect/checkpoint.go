@@ -42,7 +42,7 @@ func (h *handler) begin(ctx context.Context) error {
 	}
 	h.run, h.begun = s.owner.Begin(ctx, s.detector, statelog.Marker{
 		Offset: s.next, Slices: parts, Outputs: outputs, ConfigHash: d.cfg.Detector.Hash, DetectorVersion: d.cfg.Detector.Version,
-	}, appendRouted(nil, s.routed)), start
+	}, appendRouted(nil, s.routed), d.metrics.CheckpointPause), start
 	d.metrics.CheckpointPause.Observe(time.Since(start).Seconds())
 	return nil
 }
@@ -55,12 +55,9 @@ func (h *handler) advance(ctx context.Context) error {
 		}
 		return h.begin(ctx)
 	}
-	start := time.Now()
-	ended, err := h.run.Advance()
-	if ended {
+	if ended, err := h.run.Advance(); ended {
 		return h.ended(err)
 	}
-	h.role.metrics.CheckpointPause.Observe(time.Since(start).Seconds())
 	return nil
 }
 

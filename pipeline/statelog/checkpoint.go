@@ -8,6 +8,8 @@ import (
 	"hash/fnv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
@@ -45,6 +47,7 @@ type Checkpoint struct {
 
 	owner *Owner
 	state State
+	pause prometheus.Observer
 
 	chunk  []byte   // that is being filled
 	index  int      // its number
@@ -63,13 +66,13 @@ type Checkpoint struct {
 
 // Begin starts a checkpoint of a state as it is (rule 7). All that followed from the
 // records before the marker's offset is acknowledged. input is what the role knows
-// of its input.
-func (o *Owner) Begin(ctx context.Context, s State, m Marker, input []byte) *Checkpoint {
+// of its input; pause is told, in seconds, how long each step held it up.
+func (o *Owner) Begin(ctx context.Context, s State, m Marker, input []byte, pause prometheus.Observer) *Checkpoint {
 	m.Partitions = o.partitions
 	full := m.Slices == 1 || s.CutWhole() || len(o.window) == 0
 	c := o.begin(m, full)
 	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c.state, c.chunks, c.result, c.cancel = s, make(chan []byte, readyChunks), make(chan error, 1), cancel
+	c.state, c.pause, c.chunks, c.result, c.cancel = s, pause, make(chan []byte, readyChunks), make(chan error, 1), cancel
 	go c.write(writing) // ends with the last chunk or by Abandon, which waits for it
 	s.BeginCut(c, func(tenantID, agentID string) bool {
 		return full || sliceOf(tenantID, agentID, m.Slices) == int(c.Marker.Counter%uint64(m.Slices))
@@ -148,6 +151,7 @@ func (c *Checkpoint) Advance() (ended bool, err error) {
 			c.full()
 		}
 	}
+	c.pause.Observe(time.Since(start).Seconds())
 	for len(c.ready) > 0 {
 		select {
 		case c.chunks <- c.ready[0]:
