@@ -11,7 +11,7 @@ import (
 )
 
 // The state of a detector is a record of the partition and one of every agent. Each
-// stands for itself in the log of checkpoints (cut.go, pipeline/statelog.go).
+// stands for itself in the log of checkpoints (cut.go, pipeline/statelog).
 //
 // Integers are varints, floats IEEE 754 bits in little-endian order, strings and
 // lists stand behind their length (package wire). The partition record holds what

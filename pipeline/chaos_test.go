@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -34,13 +35,11 @@ import (
 // zombie or a late write to the alert topic itself can explain it.
 type chaos struct {
 	*rig
-	rng      *rand.Rand
-	mu       sync.Mutex // guards rng
-	clean    bool       // no fault that may double alerts
-	whole    int64      // DetectConfig.WholeBelow
-	quiet    bool       // faults are over
-	actions  map[string]int
-	activity pipeline.TopicPartition
+	rng     *rand.Rand
+	mu      sync.Mutex // guards rng
+	clean   bool       // no fault that may double alerts
+	quiet   bool       // faults are over
+	actions map[string]int
 }
 
 func (c *chaos) roll(n int) int {
@@ -202,9 +201,9 @@ func (c *chaos) spawn() *owner {
 func (c *chaos) spawnWith(every time.Duration) *owner {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &owner{c: c, member: c.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)}
-	log := &chaosLog{c.cluster, o}
-	cfg := pipeline.DetectConfig{Detector: c.detectors, Outputs: c.outputs, CheckpointEvery: every, WholeBelow: c.whole}
-	detect := pipeline.NewDetect(log, &chaosGroup{o.member, o}, cfg, pipeline.NewMetrics(prometheus.NewRegistry()), pipeline.NewHealth(), zerolog.New(c.rig))
+	cfg := detect.Config{Detector: c.detectors, Outputs: c.outputs, CheckpointEvery: every, WholeBelow: c.whole}
+	role := pipeline.Role{Log: &chaosLog{c.cluster, o}, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Health: pipeline.NewHealth(), Logger: zerolog.New(c.rig)}
+	detect := detect.New(role, &chaosGroup{o.member, o}, cfg, detect.NewMetrics(prometheus.NewRegistry()))
 	ended := make(chan error, 1)
 	go func() {
 		err := detect.Run(ctx)
@@ -274,7 +273,7 @@ func (c *chaos) run(records []pipeline.Record, want map[string]int, total int) (
 	owners := []*owner{c.spawn()}
 	for rest := records; len(rest) > 0; {
 		n := min(len(rest), 1+c.roll(200))
-		_, err := c.cluster.Put(c.activity, rest[:n]...)
+		_, err := c.cluster.Put(activity, rest[:n]...)
 		require.NoError(c.t, err)
 		rest = rest[n:]
 		time.Sleep(time.Duration(c.roll(4000)) * time.Millisecond)
@@ -292,22 +291,23 @@ func (c *chaos) run(records []pipeline.Record, want map[string]int, total int) (
 	time.Sleep(3 * time.Minute) // late writes land
 	last := c.spawn()
 	for range 10_000 {
-		if at, _ := c.cluster.Committed(pipeline.GroupDetect, c.activity); at == int64(total) {
+		if at, _ := c.cluster.Committed(pipeline.GroupDetect, activity); at == int64(total) {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	require.NoError(c.t, last.stop())
 	time.Sleep(time.Minute) // the dead give up their drains
+	log := c.logged()
 	got, at := c.state(0)
-	require.Equal(c.t, int64(total), at, "log:\n%s", c.logged())
-	require.True(c.t, maps.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", c.logged())
+	require.Equal(c.t, int64(total), at, "log:\n%s", log)
+	require.True(c.t, maps.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", log)
 	alerts := c.alerts()
 	for alert, n := range alerts {
-		require.Contains(c.t, want, alert, "log:\n%s", c.logged())
+		require.Contains(c.t, want, alert, "log:\n%s", log)
 		doubles += n - 1
 	}
-	require.Len(c.t, alerts, len(want), "log:\n%s", c.logged())
+	require.Len(c.t, alerts, len(want), "log:\n%s", log)
 	require.Len(c.t, distinct(c.cluster.All(ocsfTopic)), len(want))
 	return doubles
 }
@@ -328,7 +328,7 @@ func chaosInput(t *testing.T) ([]pipeline.Record, map[string]int, *rig) {
 	r.detectors.AlertsPerAgentDay = 5
 	r.detectors.QuietTime = time.Hour
 	r.detectors.MaxAgents = 25 // evictions too
-	r.outputs = []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
+	r.outputs = []detect.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
 	rng := rand.New(rand.NewPCG(7, 7))
 	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	for i := range 4000 {
@@ -339,9 +339,7 @@ func chaosInput(t *testing.T) ([]pipeline.Record, map[string]int, *rig) {
 		}
 		r.send(line("agent-"+strconv.Itoa(agent), i, at, fmt.Sprintf(`,"access":"send","resources":["host:h%d.example"]`, rng.IntN(5+i/20))))
 	}
-	s := r.start("route", "detect")
-	r.settled("route", "detect")
-	require.NoError(t, s.stop())
+	r.run("route", "detect")
 	want := r.alerts()
 	require.Greater(t, len(want), 50)
 	return r.cluster.All(pipeline.TopicActivity), want, r
@@ -372,9 +370,9 @@ func TestWhateverHappensToItsOwnersThePartitionsAlertsAndStateAreThoseOfAnUndist
 				r.detectors, r.outputs = base.detectors, base.outputs
 				r.cluster.SetFetch(5*time.Millisecond, 20)
 				r.cluster.SetRebalanceTimeout(30 * time.Second)
+				r.whole = []int64{1, 0}[seed/2%2]
 				c := &chaos{
-					rig: r, rng: rand.New(rand.NewPCG(seed, 3)), clean: seed%2 == 0, whole: []int64{1, 0}[seed/2%2], actions: actions,
-					activity: pipeline.TopicPartition{Topic: pipeline.TopicActivity},
+					rig: r, rng: rand.New(rand.NewPCG(seed, 3)), clean: seed%2 == 0, actions: actions,
 				}
 				doubles := c.run(records, want, len(records))
 				if c.clean {
@@ -395,9 +393,8 @@ func TestACheckpointWhileCatchingUpRemembersWhereTheAlertsOfTheDeadOwnerStand(t 
 		r.cluster.SetFetch(5*time.Millisecond, 20)
 		c := &chaos{
 			rig: r, rng: rand.New(rand.NewPCG(1, 3)), clean: true, quiet: true, actions: map[string]int{},
-			activity: pipeline.TopicPartition{Topic: pipeline.TopicActivity},
 		}
-		_, err := c.cluster.Put(c.activity, records...)
+		_, err := c.cluster.Put(activity, records...)
 		require.NoError(t, err)
 		first := c.spawnWith(time.Hour) // sends every alert and has only its initial checkpoint
 		for len(c.cluster.All(ocsfTopic)) < len(want) {
@@ -410,7 +407,7 @@ func TestACheckpointWhileCatchingUpRemembersWhereTheAlertsOfTheDeadOwnerStand(t 
 			next := c.spawnWith(0)
 			for from := at; at < from+40; {
 				time.Sleep(10 * time.Millisecond)
-				at, _ = c.cluster.Committed(pipeline.GroupDetect, c.activity)
+				at, _ = c.cluster.Committed(pipeline.GroupDetect, activity)
 			}
 			next.kill()
 			go next.stop() //nolint:errcheck // a dead process says nothing

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,9 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
@@ -50,12 +53,12 @@ func cut(d *detector.Detector) records {
 }
 
 // read returns the records that a log comes to. They can be restored.
-func read(t *testing.T, s *pipeline.State) records {
+func read(t *testing.T, s *statelog.Content) records {
 	t.Helper()
-	_, err := s.Check()
+	_, err := detect.Check(s)
 	require.NoError(t, err)
-	r := records{"": string(s.Partition())}
-	for key, record := range s.Records() {
+	r := records{"": string(s.Partition)}
+	for key, record := range s.Agents {
 		r[key] = string(record)
 	}
 	return r
@@ -65,7 +68,7 @@ func read(t *testing.T, s *pipeline.State) records {
 // the offset that it is of.
 func (r *rig) state(partition int32) (records, int64) {
 	r.t.Helper()
-	s, err := pipeline.ReadState(r.t.Context(), r.cluster, partition)
+	s, err := statelog.Read(r.t.Context(), r.cluster, partition)
 	require.NoError(r.t, err)
 	require.NotNil(r.t, s.Marker)
 	return read(r.t, s), s.Marker.Offset
@@ -103,10 +106,8 @@ func TestARestartGoesOnAsIfNothingHadHappened(t *testing.T) {
 	const restarts = 5
 	for i := range restarts {
 		r.send(lines[i*len(lines)/restarts : (i+1)*len(lines)/restarts]...)
-		s := r.start(allRoles...)
-		r.settled(allRoles...)
-		require.NoError(t, s.stop())
-		require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+		s := r.run(allRoles...)
+		require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	}
 	require.Equal(t, r.replayed(lines), r.alerts())
 	for p := range int32(2) {
@@ -121,74 +122,52 @@ func TestEveryCheckpointHoldsTheStateAtItsOffset(t *testing.T) {
 	r.send(fleet(4)...)
 	s := r.start("route", "detect")
 	for range 20 {
-		got, at := r.state2()
+		require.Eventually(t, r.checkpointed, 10*time.Second, time.Millisecond)
+		got, at := r.state(0)
 		require.Equal(t, r.undisturbed(0, at), got, "checkpoint of offset %d", at)
 	}
 	r.settled("route", "detect")
-	require.Positive(t, testutil.CollectAndCount(s.metrics.ModelRatio))
+	require.Positive(t, testutil.CollectAndCount(s.detect.ModelRatio))
 	require.NoError(t, s.stop())
-	require.Greater(t, testutil.ToFloat64(s.metrics.Checkpoints.WithLabelValues("confirmed")), 2., "the initial one, one at least on the way, the last one")
-	require.Zero(t, testutil.CollectAndCount(s.metrics.ModelRatio), "whose partition it is reports them")
-	start, end, err := r.cluster.Bounds(t.Context(), pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
+	require.Greater(t, testutil.ToFloat64(s.detect.Checkpoints.WithLabelValues("confirmed")), 2., "the initial one, one at least on the way, the last one")
+	require.Zero(t, testutil.CollectAndCount(s.detect.ModelRatio), "whose partition it is reports them")
+	start, end, err := r.cluster.Bounds(t.Context(), baselines)
 	require.NoError(t, err)
 	require.Less(t, end-start, int64(10), "the log is trimmed as it rolls")
 }
 
-// state2 is state while the log may be trimmed under the reader's feet, and may
-// have no marker yet.
-func (r *rig) state2() (records, int64) {
-	r.t.Helper()
-	for range 1000 {
-		s, err := pipeline.ReadState(r.t.Context(), r.cluster, 0)
-		if err == nil && s.Marker != nil {
-			return read(r.t, s), s.Marker.Offset
-		}
-		time.Sleep(time.Millisecond)
-	}
-	r.t.Fatal("no checkpoint")
-	return nil, 0
+// checkpointed reports whether there is a checkpoint.
+func (r *rig) checkpointed() bool {
+	s, err := statelog.Read(r.t.Context(), r.cluster, 0)
+	return err == nil && s.Marker != nil
 }
 
 func TestStateThatIsGoneIsRefusedUnlessTheConfigSaysFresh(t *testing.T) {
 	r := newRig(t, 1)
-	now := time.Now().Add(-time.Hour)
-	for i := range 100 {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	r.events(1, 100)
+	r.run(allRoles...)
 
 	r.cluster.CreateTopic(pipeline.TopicBaselines, 1) // deleted and created anew
-	for i := 100; i < 150; i++ {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	s = r.start(allRoles...)
-	err := s.ended()
-	require.ErrorIs(t, err, pipeline.ErrStateLost)
+	r.events(1, 50)
+	err := r.start(allRoles...).ended()
+	require.ErrorIs(t, err, statelog.ErrLost)
 	require.ErrorContains(t, err, "on_lost_state: fresh")
 
 	r.fresh = true
-	s = r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	s := r.run(allRoles...)
 	require.Contains(t, r.logged(), "BASELINES START ANEW")
-	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.StateLost), 0)
-	require.Len(t, r.warehouse.Activity(), 150)
+	require.InDelta(t, 1, testutil.ToFloat64(s.detect.StateLost), 0)
+	require.Equal(t, 150, r.warehouse.Stored("activity"))
 	s = r.start(allRoles...) // and from then on there is state again
 	r.settled(allRoles...)
 	require.NoError(t, s.stop())
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 }
 
 func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
 	r := newRig(t, 2)
-	for i := range 20 {
-		r.send(line("agent-"+strconv.Itoa(i), i, time.Now(), ""))
-	}
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	r.events(20, 20)
+	r.run(allRoles...)
 	r.cluster.AddPartitions(pipeline.TopicActivity, 3)
 	err := r.start("detect").ended()
 	require.ErrorContains(t, err, "plumbline.activity has 3 partitions and plumbline.baselines has 2")
@@ -207,10 +186,8 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 	seen := 0
 	for i := range 3 {
 		r.send(lines[i*300 : (i+1)*300]...)
-		s := r.start("route", "detect")
-		r.settled("route", "detect")
-		require.NoError(t, s.stop())
-		all := r.cluster.Records(pipeline.TopicPartition{Topic: pipeline.TopicBaselines})
+		r.run("route", "detect")
+		all := r.cluster.Records(baselines)
 		var mine []pipeline.Record
 		for _, rec := range all {
 			if int(rec.Offset) >= seen {
@@ -237,13 +214,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 		"a chunk of a checkpoint that was never completed": {last(1), opened, last(2), last(2)[:1]},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := pipelinetest.NewCluster()
-			c.CreateTopic(pipeline.TopicBaselines, 1)
-			for _, records := range order {
-				_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, records...)
-				require.NoError(t, err)
-			}
-			s, err := pipeline.ReadState(t.Context(), c, 0)
+			s, err := statelog.Read(t.Context(), logOf(t, slices.Concat(order...)...), 0)
 			require.NoError(t, err)
 			require.Equal(t, want, read(t, s))
 		})
@@ -259,11 +230,7 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 		"a marker that is no JSON": {[]pipeline.Record{{Key: []byte("marker"), Value: []byte(`{`)}}, "marker at offset 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := pipelinetest.NewCluster()
-			c.CreateTopic(pipeline.TopicBaselines, 1)
-			_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, bad.records...)
-			require.NoError(t, err)
-			_, err = pipeline.ReadState(t.Context(), c, 0)
+			_, err := statelog.Read(t.Context(), logOf(t, bad.records...), 0)
 			require.ErrorContains(t, err, bad.says)
 		})
 	}
@@ -281,7 +248,7 @@ func TestStateMovesToMorePartitionsWithEveryAgent(t *testing.T) {
 	r.send(lines[:half]...)
 	s := r.start("route", "detect")
 	r.settled("route", "detect")
-	split := pipeline.StateSplit{
+	split := statelog.Split{
 		Log: r.cluster, Alerts: []string{pipeline.TopicAlerts, ocsfTopic}, Logger: zerolog.Nop(),
 		Commit: func(_ context.Context, tp pipeline.TopicPartition, offset int64) error {
 			r.cluster.SetCommitted(pipeline.GroupDetect, tp, offset)
@@ -324,6 +291,7 @@ func TestStateMovesToMorePartitionsWithEveryAgent(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int32{2, 6}, []int32{from, to})
 	require.Equal(t, before, r.records(6), "every agent is where its key says, unchanged")
+	require.Equal(t, 0+1+2+3+4+5+3, written, "only what is not split yet is written again")
 
 	r.send(lines[half:]...)
 	s = r.start("route", "detect")
@@ -331,7 +299,7 @@ func TestStateMovesToMorePartitionsWithEveryAgent(t *testing.T) {
 		return len(r.cluster.All(pipeline.TopicActivity)) == len(lines) && testutil.ToFloat64(s.metrics.Records.WithLabelValues("detect", pipeline.TopicActivity)) >= float64(len(lines)-half)
 	}, 20*time.Second, 5*time.Millisecond, r.logged())
 	require.NoError(t, s.stop())
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	require.Len(t, r.records(6), 20)
 	require.NotEmpty(t, r.cluster.All(pipeline.TopicAlerts))
 }
@@ -342,7 +310,7 @@ func (r *rig) records(partitions int32) map[string]string {
 	r.t.Helper()
 	out := make(map[string]string)
 	for p := range partitions {
-		s, err := pipeline.ReadState(r.t.Context(), r.cluster, p)
+		s, err := statelog.Read(r.t.Context(), r.cluster, p)
 		require.NoError(r.t, err)
 		for key, record := range read(r.t, s) {
 			if key != "" {
@@ -357,58 +325,51 @@ func (r *rig) records(partitions int32) map[string]string {
 func TestStateThatDoesNotDecodeIsRefusedWithWhatToDo(t *testing.T) {
 	r := newRig(t, 1)
 	r.send(fleet(3)...)
-	s := r.start("route", "detect")
-	r.settled("route", "detect")
-	require.NoError(t, s.stop())
-	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
-	records := r.cluster.Records(tp)
+	r.run("route", "detect")
+	records := r.cluster.Records(baselines)
 	r.cluster.CreateTopic(pipeline.TopicBaselines, 1)
 	for _, rec := range records {
 		if string(rec.Key) == "chunk" {
 			rec.Value = bytes.ReplaceAll(rec.Value, []byte("agent-1"), []byte("agent-2")) // one agent twice
 			rec.Value = bytes.Replace(rec.Value, []byte("\x07default"), []byte("\x07defaulx"), 1)
 		}
-		_, err := r.cluster.Put(tp, rec)
+		_, err := r.cluster.Put(baselines, rec)
 		require.NoError(t, err)
 	}
 	err := r.start("detect").ended()
-	require.ErrorIs(t, err, pipeline.ErrStateLost)
+	require.ErrorIs(t, err, statelog.ErrLost)
 	require.ErrorContains(t, err, "on_lost_state: fresh")
 }
 
 // FuzzAStateLogOfAnyBytesIsReadOrRefused puts a record of any bytes between those
 // of a real log.
 func FuzzAStateLogOfAnyBytesIsReadOrRefused(f *testing.F) {
-	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
 	sound := stateRecords(f, detector.DefaultConfig())
-	c := pipelinetest.NewCluster()
-	c.CreateTopic(pipeline.TopicBaselines, 1)
-	_, err := c.Put(tp, sound...)
+	s, err := statelog.Read(f.Context(), logOf(f, sound...), 0)
 	require.NoError(f, err)
-	s, err := pipeline.ReadState(f.Context(), c, 0)
-	require.NoError(f, err)
-	require.Equal(f, 1, s.Agents, "the seed is a log")
+	require.Len(f, s.Agents, 1, "the seed is a log")
 	for _, rec := range sound {
 		f.Add(string(rec.Key), rec.Value)
 	}
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		other := pipeline.Record{Key: []byte(key), Value: value}
 		for at := range len(sound) + 1 {
-			c := pipelinetest.NewCluster()
-			c.CreateTopic(pipeline.TopicBaselines, 1)
-			for i, rec := range sound {
-				if i == at {
-					_, _ = c.Put(tp, pipeline.Record{Key: []byte(key), Value: value})
-				}
-				_, _ = c.Put(tp, rec)
+			s, err := statelog.Read(t.Context(), logOf(t, slices.Concat(sound[:at], []pipeline.Record{other}, sound[at:], []pipeline.Record{other})...), 0)
+			if err == nil {
+				_, _ = detect.Check(s)
 			}
-			_, _ = c.Put(tp, pipeline.Record{Key: []byte(key), Value: value})
-			s, err := pipeline.ReadState(t.Context(), c, 0)
-			if err != nil {
-				continue
-			}
-			_, _ = s.Check()
 		}
 	})
+}
+
+// logOf is a log of state with these records.
+func logOf(tb testing.TB, records ...pipeline.Record) *pipelinetest.Cluster {
+	tb.Helper()
+	c := pipelinetest.NewCluster()
+	c.CreateTopic(pipeline.TopicBaselines, 1)
+	_, err := c.Put(baselines, records...)
+	require.NoError(tb, err)
+	return c
 }
 
 // stateRecords are the records of a log with one small checkpoint.
@@ -441,13 +402,9 @@ func TestTheFingerprintTellsMetricsApart(t *testing.T) {
 	fingerprint := func(field string) string {
 		cfg := detector.DefaultConfig()
 		cfg.Metrics = []detector.Metric{{Name: "metric", Field: field, Take: "sum"}}
-		c := pipelinetest.NewCluster()
-		c.CreateTopic(pipeline.TopicBaselines, 1)
-		_, err := c.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines}, stateRecords(t, cfg)...)
+		s, err := statelog.Read(t.Context(), logOf(t, stateRecords(t, cfg)...), 0)
 		require.NoError(t, err)
-		s, err := pipeline.ReadState(t.Context(), c, 0)
-		require.NoError(t, err)
-		_, err = s.Check()
+		_, err = detect.Check(s)
 		require.NoError(t, err)
 		return s.Fingerprint()
 	}
@@ -460,38 +417,42 @@ func TestTheFingerprintTellsMetricsApart(t *testing.T) {
 // by somebody else behind the claim's own open.
 func TestALogThatIsTrimmedWhileItIsClaimedIsReadAgain(t *testing.T) {
 	r := newRig(t, 1)
-	r.send(fleet(3)...)
-	s := r.start("route", "detect")
-	r.settled("route", "detect")
-	require.NoError(t, s.stop())
-	tp := pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
-	records := r.cluster.Records(tp)
+	lines := fleet(3)
+	half := len(lines) / 2
+	r.send(lines[:half]...)
+	r.run("route", "detect")
+	records := r.cluster.Records(baselines)
 	var before, after sync.Once
+	var claims atomic.Int32
 	r.cluster.SetHooks(pipelinetest.Hooks{
 		Produce: func(to pipeline.TopicPartition, _ []pipeline.Record) error {
-			if to == tp {
+			if to == baselines {
 				before.Do(func() { // another owner's checkpoint, right before the open
-					_, err := r.cluster.Put(tp, slices.Concat(records, records)...)
+					_, err := r.cluster.Put(baselines, slices.Concat(records, records)...)
 					assert.NoError(t, err)
 				})
 			}
 			return nil
 		},
-		Produced: func(to pipeline.TopicPartition, _ []pipeline.Record) error {
-			if to == tp {
+		Produced: func(to pipeline.TopicPartition, written []pipeline.Record) error {
+			if to == baselines {
 				after.Do(func() { // which trims the log
-					_, end, err := r.cluster.Bounds(t.Context(), tp)
+					_, end, err := r.cluster.Bounds(t.Context(), baselines)
 					assert.NoError(t, err)
-					assert.NoError(t, r.cluster.DeleteRecords(t.Context(), tp, end-3))
+					assert.NoError(t, r.cluster.DeleteRecords(t.Context(), baselines, end-3))
 				})
+				if string(written[0].Key) == "open" {
+					claims.Add(1)
+				}
 			}
 			return nil
 		},
 	})
-	s = r.start("detect")
-	require.Eventually(t, func() bool {
-		return testutil.ToFloat64(s.metrics.Agents.WithLabelValues("0")) >= 0 && s.health["detect"].Ready() == nil
-	}, 10*time.Second, time.Millisecond)
-	time.Sleep(50 * time.Millisecond)
-	require.NoError(t, s.stop())
+	r.send(lines[half:]...)
+	s := r.run("route", "detect")
+	require.Equal(t, int32(2), claims.Load(), "what was read before the log was trimmed is not relied on")
+	require.Equal(t, uint64(1), observed(t, s.detect.RestoreSeconds))
+	got, at := r.state(0)
+	require.Equal(t, int64(len(lines)), at)
+	require.Equal(t, r.undisturbed(0, at), got)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,42 +19,34 @@ const (
 	commitIdle  = 100 * time.Millisecond
 )
 
-// A worker handles the partitions of one role, one goroutine per partition.
-type worker interface {
-	// open prepares for one partition and returns the handler of its records, and
-	// the offset from which it wants them.
-	open(ctx context.Context, gen Generation, a Assignment, logger zerolog.Logger) (handler, int64, error)
-}
-
-// A handler takes the records of one partition in order.
+// Handler takes the records of one partition in order.
 //
-// take may keep what it gets in memory; done is the offset up to which all
+// Take may keep what it gets in memory; Done is the offset up to which all
 // effects are acknowledged, and only that is ever committed. An error that is
 // ErrFenced says that the partition is somebody else's: it is given up and the
 // group joined again.
-type handler interface {
-	take(ctx context.Context, f Fetched) error
-	// done is the offset to commit; a handler that commits by itself says 0.
-	done() int64
-	// due says when tick must be called even if no record comes; zero: no need.
-	due() time.Time
-	tick(ctx context.Context) error
-	// finish makes everything acknowledged, before ownership ends.
-	finish(ctx context.Context) error
-	close()
+type Handler interface {
+	Take(ctx context.Context, f Fetched) error
+	// Done is the offset to commit; a handler that commits by itself says 0.
+	Done() int64
+	// Due says when Tick must be called even if no record comes; zero: no need.
+	Due() time.Time
+	Tick(ctx context.Context) error
+	// Finish makes everything acknowledged, before ownership ends.
+	Finish(ctx context.Context) error
+	Close()
 }
 
-// consumer runs a worker over the generations of a group.
-type consumer struct {
-	role    string
-	log     Log
-	group   Group
-	metrics *Metrics
-	logger  zerolog.Logger
-	health  *Health
-	worker  worker
-	// joined, where set, is told what a generation has assigned.
-	joined func([]Assignment)
+// Consumer is the loop of a role: it runs handlers over the generations of its
+// group, one goroutine per partition.
+type Consumer struct {
+	Role
+	Group Group
+	// Open prepares for one partition and returns the handler of its records, and
+	// the offset from which it wants them.
+	Open func(ctx context.Context, gen Generation, a Assignment, logger zerolog.Logger) (Handler, int64, error)
+	// Joined, where set, is told what a generation has assigned.
+	Joined func([]Assignment)
 }
 
 // drainTimeout bounds what a stopping handler may take to get its effects
@@ -61,20 +54,20 @@ type consumer struct {
 // for requests that linger, a commit and leaving the group.
 const drainTimeout = 10 * time.Second
 
-// run consumes until ctx ends (returns nil after draining) or a worker meets
-// something that no retry heals.
-func (c *consumer) run(ctx context.Context) error {
+// Run consumes until ctx ends, and returns nil when what was read is acknowledged
+// and committed, or until it meets something that no retry heals.
+func (c *Consumer) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		gen, err := c.group.Next(ctx)
+		gen, err := c.Group.Next(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("%s: join consumer group: %w", c.role, err)
+			return fmt.Errorf("%s: join consumer group: %w", c.Name, err)
 		}
-		c.metrics.Generations.WithLabelValues(c.role).Inc()
+		c.Metrics.Generations.WithLabelValues(c.Name).Inc()
 		if err := c.generation(ctx, gen); err != nil {
-			return fmt.Errorf("%s: %w", c.role, err)
+			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 	}
 	return nil //nolint:nilerr // being asked to stop is no failure
@@ -82,13 +75,13 @@ func (c *consumer) run(ctx context.Context) error {
 
 // generation runs one goroutine per assigned partition until the generation or
 // ctx ends, and returns the first error that no retry heals.
-func (c *consumer) generation(ctx context.Context, gen Generation) error {
+func (c *Consumer) generation(ctx context.Context, gen Generation) error {
 	assigned := gen.Assignments()
-	c.logger.Info().Int("partitions", len(assigned)).Msg("joined generation")
-	c.health.joined()
-	defer c.health.left()
-	if c.joined != nil {
-		c.joined(assigned)
+	c.Logger.Info().Int("partitions", len(assigned)).Msg("joined generation")
+	c.Health.joined()
+	defer c.Health.left()
+	if c.Joined != nil {
+		c.Joined(assigned)
 	}
 	if len(assigned) == 0 {
 		// More members than partitions: wait for the next generation.
@@ -127,13 +120,13 @@ func (c *consumer) generation(ctx context.Context, gen Generation) error {
 
 // partition consumes one partition until ctx (the service stops) or genCtx (the
 // generation ends) is done.
-func (c *consumer) partition(ctx, genCtx context.Context, gen Generation, a Assignment) error {
+func (c *Consumer) partition(ctx, genCtx context.Context, gen Generation, a Assignment) error {
 	readCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(genCtx, stop)()
 
-	logger := c.logger.With().Str("topic", a.Topic).Int32("partition", a.Partition).Logger()
-	h, start, err := c.worker.open(readCtx, gen, a, logger)
+	logger := c.Logger.With().Str("topic", a.Topic).Int32("partition", a.Partition).Logger()
+	h, start, err := c.Open(readCtx, gen, a, logger)
 	switch {
 	case err != nil && readCtx.Err() != nil:
 		return nil
@@ -141,9 +134,9 @@ func (c *consumer) partition(ctx, genCtx context.Context, gen Generation, a Assi
 		c.fenced(readCtx, err, logger)
 		return nil
 	case err != nil:
-		return fmt.Errorf("%s/%d: %w", a.Topic, a.Partition, err)
+		return fmt.Errorf("%s: %w", a.TopicPartition, err)
 	}
-	defer h.close()
+	defer h.Close()
 	a.Offset = start
 
 	batches := make(chan Fetched, 1)
@@ -168,51 +161,47 @@ func (c *consumer) partition(ctx, genCtx context.Context, gen Generation, a Assi
 // fenced says that a partition is given up. Its function returns, so that the
 // generation ends and the group is joined again, after a pause: two owners who
 // take it from each other should not do so in a hurry.
-func (c *consumer) fenced(ctx context.Context, err error, logger zerolog.Logger) {
-	c.metrics.Fenced.WithLabelValues(c.role).Inc()
+func (c *Consumer) fenced(ctx context.Context, err error, logger zerolog.Logger) {
+	c.Metrics.Fenced.WithLabelValues(c.Name).Inc()
 	logger.Warn().Err(err).Msg("partition given up to another owner; joining the group again. If this goes on, two services use one group by mistake")
-	t := time.NewTimer(time.Second)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	sleep(ctx, time.Second)
 }
 
 // handle feeds the handler and commits what it has done.
-func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Assignment, h handler, batches <-chan Fetched, logger zerolog.Logger) error {
+func (c *Consumer) handle(readCtx, genCtx context.Context, gen Generation, a Assignment, h Handler, batches <-chan Fetched, logger zerolog.Logger) error {
 	committed := a.Offset
 	lastCommit := time.Now()
 	refused := false // the last commit: the next one takes its time
-	retry := newBackoff()
+	retry := Retry{
+		Msg:   "offset commit refused; what follows it may be read again",
+		Count: func() { c.Metrics.CommitErrors.WithLabelValues(c.Name).Inc() },
+	}
 	commit := func() {
 		lastCommit = time.Now()
-		d := h.done()
+		d := h.Done()
 		if d <= committed {
 			return
 		}
 		err := gen.Commit(a.TopicPartition, d)
 		if refused = err != nil; refused {
-			c.metrics.CommitErrors.WithLabelValues(c.role).Inc()
-			if retry.worthSaying() {
-				logger.Warn().Err(err).Int64("offset", d).Msg("offset commit refused; what follows it may be read again")
-			}
+			retry.Logger = logger.With().Int64("offset", d).Logger()
+			retry.note(err)
 			return
 		}
-		retry.reset()
+		retry.worked()
 		committed = d
 	}
 	timer := time.NewTimer(commitEvery)
 	defer timer.Stop()
-	defer c.health.ended(a.TopicPartition)
-	defer c.metrics.Lag.DeleteLabelValues(c.role, a.Topic, label(a.Partition))
+	defer c.Health.ended(a.TopicPartition)
+	defer c.Metrics.Lag.DeleteLabelValues(c.Name, a.Topic, strconv.Itoa(int(a.Partition)))
 	for {
-		c.health.beat(a.TopicPartition)
+		c.Health.beat(a.TopicPartition)
 		wait := commitEvery
-		if h.done() > committed && !refused {
+		if h.Done() > committed && !refused {
 			wait = commitIdle
 		}
-		if due := h.due(); !due.IsZero() {
+		if due := h.Due(); !due.IsZero() {
 			wait = min(wait, max(0, time.Until(due)))
 		}
 		timer.Reset(wait)
@@ -223,11 +212,11 @@ func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Ass
 			if !ok {
 				return c.drain(genCtx, h, commit, logger)
 			}
-			err = h.take(readCtx, f)
-			c.metrics.Lag.WithLabelValues(c.role, a.Topic, label(a.Partition)).Set(float64(max(0, f.HighWatermark-f.Next)))
+			err = h.Take(readCtx, f)
+			c.Metrics.Lag.WithLabelValues(c.Name, a.Topic, strconv.Itoa(int(a.Partition))).Set(float64(max(0, f.HighWatermark-f.Next)))
 		case <-timer.C:
-			if due := h.due(); !due.IsZero() && !time.Now().Before(due) {
-				err = h.tick(readCtx)
+			if due := h.Due(); !due.IsZero() && !time.Now().Before(due) {
+				err = h.Tick(readCtx)
 			}
 			idle = true
 		}
@@ -236,7 +225,7 @@ func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Ass
 				return c.drain(genCtx, h, commit, logger)
 			}
 			commit()
-			return fmt.Errorf("%s/%d: %w", a.Topic, a.Partition, err)
+			return fmt.Errorf("%s: %w", a.TopicPartition, err)
 		}
 		if idle || time.Since(lastCommit) >= commitEvery {
 			commit()
@@ -247,7 +236,7 @@ func (c *consumer) handle(readCtx, genCtx context.Context, gen Generation, a Ass
 // drain gets acknowledged what the handler still holds, within a bound, and
 // commits it. While functions of a generation still run, the group waits for
 // them, so the commit is accepted even when the generation is ending.
-func (c *consumer) drain(genCtx context.Context, h handler, commit func(), logger zerolog.Logger) error {
+func (c *Consumer) drain(genCtx context.Context, h Handler, commit func(), logger zerolog.Logger) error {
 	limit := drainTimeout
 	if genCtx.Err() != nil {
 		// A rebalance waits for us: what is not done quickly is done by the next owner.
@@ -255,7 +244,7 @@ func (c *consumer) drain(genCtx context.Context, h handler, commit func(), logge
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(genCtx), limit)
 	defer cancel()
-	if err := h.finish(ctx); err != nil {
+	if err := h.Finish(ctx); err != nil {
 		logger.Warn().Err(err).Msg("not everything was acknowledged before the stop; it is read again later")
 	}
 	commit()
@@ -263,13 +252,19 @@ func (c *consumer) drain(genCtx context.Context, h handler, commit func(), logge
 }
 
 // fetch reads ahead by one batch.
-func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, logger zerolog.Logger) error {
+func (c *Consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, logger zerolog.Logger) error {
 	offset := a.Offset
-	what := "read " + a.Topic + "/" + label(a.Partition)
-	retry := newBackoff()
+	retry := Retry{
+		What: "read " + a.String(), Msg: "read failed; retrying", Health: c.Health,
+		Count: func() { c.Metrics.FetchErrors.WithLabelValues(c.Name, a.Topic).Inc() },
+	}
+	failed := func(err error) {
+		retry.Logger = logger.With().Int64("offset", offset).Logger()
+		retry.failed(ctx, err)
+	}
 	tries := 0 // in a row that failed
 	for ctx.Err() == nil {
-		f, err := c.log.Fetch(ctx, a.TopicPartition, offset)
+		f, err := c.Log.Fetch(ctx, a.TopicPartition, offset)
 		if ctx.Err() != nil {
 			break
 		}
@@ -281,7 +276,7 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 			}
 			if at == offset {
 				// Two brokers see the log differently, as after a change of leader.
-				c.fetchFailed(ctx, a.Topic, what, offset, err, retry, logger)
+				failed(err)
 			}
 			offset = at
 			continue
@@ -292,17 +287,16 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 			continue
 		case err != nil:
 			tries++
-			c.fetchFailed(ctx, a.Topic, what, offset, err, retry, logger)
+			failed(err)
 			continue
 		}
-		retry.reset()
+		retry.worked()
 		tries = 0
-		c.health.working(what)
 		if len(f.Records) == 0 && f.Next <= offset {
 			continue
 		}
-		c.metrics.Records.WithLabelValues(c.role, a.Topic).Add(float64(len(f.Records)))
-		c.metrics.BatchRecords.WithLabelValues(c.role, a.Topic).Observe(float64(len(f.Records)))
+		c.Metrics.Records.WithLabelValues(c.Name, a.Topic).Add(float64(len(f.Records)))
+		c.Metrics.BatchRecords.WithLabelValues(c.Name, a.Topic).Observe(float64(len(f.Records)))
 		offset = f.Next
 		select {
 		case out <- f:
@@ -311,16 +305,6 @@ func (c *consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 		}
 	}
 	return nil //nolint:nilerr // being asked to stop is no failure
-}
-
-// fetchFailed counts a failed read, says so, and waits.
-func (c *consumer) fetchFailed(ctx context.Context, topic, what string, offset int64, err error, retry *backoff, logger zerolog.Logger) {
-	c.metrics.FetchErrors.WithLabelValues(c.role, topic).Inc()
-	c.health.failing(what, err)
-	if retry.worthSaying() {
-		logger.Warn().Err(err).Int64("offset", offset).Msg("read failed; retrying")
-	}
-	retry.wait(ctx)
 }
 
 // corruptTries is how often a batch that can't be read is fetched before it is
@@ -338,122 +322,23 @@ func intact(err error) bool {
 // stepOver gives up a corrupt batch: a bad checksum that stays, or an attacker's
 // compression bomb. To stop at it for ever would be worse. It reports whether err
 // is about such a batch and its end is known.
-func (c *consumer) stepOver(offset *int64, err error, logger zerolog.Logger) bool {
+func (c *Consumer) stepOver(offset *int64, err error, logger zerolog.Logger) bool {
 	var corrupt *CorruptError
 	if !errors.As(err, &corrupt) || corrupt.Next <= *offset {
 		return false
 	}
 	lost := corrupt.Next - *offset
-	c.metrics.LostRecords.WithLabelValues(c.role, corrupt.Topic).Add(float64(lost))
-	c.health.lost(fmt.Sprintf("%s/%d: %d records from offset %d could not be read: %s", corrupt.Topic, corrupt.Partition, lost, *offset, corrupt.Reason))
+	c.Metrics.LostRecords.WithLabelValues(c.Name, corrupt.Topic).Add(float64(lost))
 	logger.Error().Err(err).Int64("offset", *offset).Int64("next", corrupt.Next).Int64("lost", lost).
 		Msg("DATA LOST: a batch that can't be read is stepped over; look at the topic's log with kafka-dump-log, and at who wrote it")
 	*offset = corrupt.Next
 	return true
 }
 
-// startOffset checks an offset against the log before the first read.
-func (c *consumer) startOffset(ctx context.Context, a Assignment, logger zerolog.Logger) (int64, error) {
-	what := "look up offsets of " + a.Topic + "/" + label(a.Partition)
-	retry := newBackoff()
-	for {
-		start, end, err := c.log.Bounds(ctx, a.TopicPartition)
-		if err == nil {
-			c.health.working(what)
-			if !a.Committed {
-				return start, nil
-			}
-			return c.within(a.TopicPartition, a.Offset, start, end, logger)
-		}
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		c.health.failing(what, err)
-		if retry.worthSaying() {
-			logger.Warn().Err(err).Msg("looking up offsets failed; retrying")
-		}
-		retry.wait(ctx)
-	}
-}
-
-// partitionsOf asks how many partitions a topic has that the role writes to, until
-// it gets an answer.
-func (c *consumer) partitionsOf(ctx context.Context, topic string) (int32, error) {
-	what := "look up topic " + topic
-	retry := newBackoff()
-	for {
-		n, err := c.log.Partitions(ctx, topic)
-		if err == nil && n > 0 {
-			c.health.working(what)
-			return n, nil
-		}
-		if ctx.Err() != nil {
-			return 0, errors.Join(ctx.Err(), err)
-		}
-		if err == nil {
-			err = errors.New("it has no partitions")
-		}
-		c.health.failing(what, err)
-		if retry.worthSaying() {
-			c.logger.Warn().Err(err).Str("topic", topic).Msg("looking up a topic that is written to failed; nothing is read until it is there")
-		}
-		retry.wait(ctx)
-	}
-}
-
-func (c *consumer) resolveRange(ctx context.Context, tp TopicPartition, offset int64, logger zerolog.Logger) (int64, error) {
-	start, end, err := c.log.Bounds(ctx, tp)
+func (c *Consumer) resolveRange(ctx context.Context, tp TopicPartition, offset int64, logger zerolog.Logger) (int64, error) {
+	start, end, err := c.Log.Bounds(ctx, tp)
 	if err != nil {
 		return offset, nil //nolint:nilerr // the next fetch brings us here again
 	}
 	return c.within(tp, offset, start, end, logger)
-}
-
-// within returns where to read on. Below the log's start, records were removed
-// before we read them: that is said and counted, and reading goes on, because
-// stopping would lose more. Beyond its end, the topic is another one than the
-// offset belongs to: going on would mix two histories, so it is refused.
-func (c *consumer) within(tp TopicPartition, offset, start, end int64, logger zerolog.Logger) (int64, error) {
-	switch {
-	case offset < start:
-		c.metrics.LostRecords.WithLabelValues(c.role, tp.Topic).Add(float64(start - offset))
-		c.health.lost(fmt.Sprintf("%s/%d: %d records were removed by retention before %s read them", tp.Topic, tp.Partition, start-offset, c.role))
-		logger.Error().Int64("offset", offset).Int64("log_start", start).Int64("lost", start-offset).
-			Msg("DATA LOST: retention removed records before they were read; raise the topic's retention or add capacity")
-		return start, nil
-	case offset > end:
-		return 0, fmt.Errorf("%s/%d: the committed offset %d lies beyond the log's end %d: the topic was deleted and created anew; "+
-			"raise `incarnation` of its source in the config and reset the group's offsets (kafka-consumer-groups --group plumbline-%s --topic %s --reset-offsets --to-earliest --execute)",
-			tp.Topic, tp.Partition, offset, end, c.role, tp.Topic)
-	}
-	return offset, nil
-}
-
-// backoff waits longer after each failure, and says only some of them.
-type backoff struct {
-	delay time.Duration
-	said  time.Time
-}
-
-func newBackoff() *backoff { return &backoff{} }
-
-func (b *backoff) reset() { b.delay = 0; b.said = time.Time{} }
-
-// worthSaying is true for the first failure and then every ten seconds.
-func (b *backoff) worthSaying() bool {
-	if now := time.Now(); b.said.IsZero() || now.Sub(b.said) >= 10*time.Second {
-		b.said = now
-		return true
-	}
-	return false
-}
-
-func (b *backoff) wait(ctx context.Context) {
-	b.delay = min(max(2*b.delay, 100*time.Millisecond), 5*time.Second)
-	t := time.NewTimer(b.delay)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

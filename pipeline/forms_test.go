@@ -22,9 +22,7 @@ func TestARecordOfManyEventsIsOneDeadLetterAndEveryGoodEventIsRouted(t *testing.
 		events = append(events, fmt.Sprintf(`{"eventID":"e%d","eventTime":"2024-06-03T08:00:00Z","eventSource":"s3.amazonaws.com","eventName":"GetObject","userIdentity":{"arn":"agent-%d"}}`, i, i%3), `{}`)
 	}
 	r.send(`{"Records":[`+strings.Join(events, ",")+`]}`, `{"Records":[{}]}`)
-	s := r.start("route")
-	r.settled("route")
-	require.NoError(t, s.stop())
+	s := r.run("route")
 
 	last := map[string]int32{}
 	routed := 0

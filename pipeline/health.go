@@ -13,7 +13,6 @@ type Health struct {
 	mu       sync.Mutex
 	isJoined bool
 	failures map[string]failure
-	losses   []string
 	beats    map[TopicPartition]time.Time
 	reported time.Time // the last failure: who reports one is alive
 }
@@ -42,13 +41,6 @@ func (h *Health) Ready() error {
 	return errors.Join(errs...)
 }
 
-// Losses returns what was lost for good since the start, for people to read.
-func (h *Health) Losses() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]string(nil), h.losses...)
-}
-
 // stuckAfter is how long the handling of one batch may take without a failure
 // being reported. The largest batches take seconds.
 const stuckAfter = 2 * time.Minute
@@ -60,18 +52,15 @@ func (h *Health) Alive() error {
 	defer h.mu.Unlock()
 	var errs []error
 	for tp, at := range h.beats {
-		if last := latest(at, h.reported); time.Since(last) > stuckAfter {
-			errs = append(errs, fmt.Errorf("%s/%d: stuck since %s", tp.Topic, tp.Partition, last.UTC().Format(time.RFC3339)))
+		last := at
+		if h.reported.After(at) {
+			last = h.reported
+		}
+		if time.Since(last) > stuckAfter {
+			errs = append(errs, fmt.Errorf("%s: stuck since %s", tp, last.UTC().Format(time.RFC3339)))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func (h *Health) beat(tp TopicPartition) {
@@ -115,12 +104,4 @@ func (h *Health) working(what string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.failures, what)
-}
-
-func (h *Health) lost(what string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.losses) < 100 {
-		h.losses = append(h.losses, what)
-	}
 }

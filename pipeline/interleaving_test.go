@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -16,26 +16,21 @@ import (
 
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
-
-// replayLines replays lines as one file.
-func replayLines(t *testing.T, replay *pipeline.Replay, lines []string) {
-	t.Helper()
-	for _, l := range lines {
-		require.NoError(t, replay.Record([]byte(l)))
-	}
-	require.NoError(t, replay.Flush())
-}
 
 // replayed returns the alerts that a replay of the lines gives, one a string.
 func (r *rig) replayed(lines []string) map[string]int {
 	r.t.Helper()
 	var out bytes.Buffer
-	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: r.partitions, Encoder: siem.JSON, Alerts: &out})
+	run, err := replay.New(replay.Config{Detector: r.detectors, Partitions: r.partitions, Encoder: siem.JSON, Alerts: &out})
 	require.NoError(r.t, err)
-	replayLines(r.t, replay, lines)
+	for _, l := range lines {
+		require.NoError(r.t, run.Record([]byte(l)))
+	}
+	require.NoError(r.t, run.Flush())
 	alerts := make(map[string]int)
 	for l := range strings.Lines(out.String()) {
 		alerts[strings.TrimSuffix(l, "\n")]++
@@ -61,6 +56,12 @@ func (s *service) read(t *testing.T, role, topic string, n int) {
 	}, 20*time.Second, time.Millisecond)
 }
 
+// rejoined waits until a role has joined its group a second time.
+func (s *service) rejoined(t *testing.T, role string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return testutil.ToFloat64(s.metrics.Generations.WithLabelValues(role)) >= 2 }, 20*time.Second, time.Millisecond)
+}
+
 func TestBaselinesSurviveCommitsThatAreRefused(t *testing.T) {
 	r := newRig(t, 1)
 	lines := fleet(8)
@@ -80,13 +81,13 @@ func TestBaselinesSurviveCommitsThatAreRefused(t *testing.T) {
 	r.settled("route")
 	s.read(t, "detect", pipeline.TopicActivity, 2*third)
 	r.cluster.Rebalance(pipeline.GroupDetect)
-	require.Eventually(t, func() bool { return testutil.ToFloat64(s.metrics.Generations.WithLabelValues("detect")) >= 2 }, 10*time.Second, time.Millisecond)
+	s.rejoined(t, "detect")
 	r.cluster.SetHooks(pipelinetest.Hooks{})
 	r.send(lines[2*third:]...)
 	r.settled("route", "detect")
 	require.NoError(t, s.stop())
 	require.Positive(t, testutil.ToFloat64(s.metrics.CommitErrors.WithLabelValues("detect")))
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	require.Equal(t, r.replayed(lines), r.alerts(), "nothing is scored twice, and nothing with fresh baselines")
 }
 
@@ -109,12 +110,12 @@ func TestBaselinesAndAlertsSurviveBrokersThatAreAwayForLongerThanADrain(t *testi
 	r.send(lines[half:]...)
 	require.Eventually(t, func() bool { return refused.Load() > 0 }, 10*time.Second, time.Millisecond)
 	r.cluster.Rebalance(pipeline.GroupDetect)
-	require.Eventually(t, func() bool { return testutil.ToFloat64(s.metrics.Generations.WithLabelValues("detect")) >= 2 }, 20*time.Second, time.Millisecond)
+	s.rejoined(t, "detect")
 	require.Contains(t, r.logged(), "not everything was acknowledged")
 	r.cluster.SetHooks(pipelinetest.Hooks{})
 	r.settled("route", "detect")
 	require.NoError(t, s.stop())
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 	require.Equal(t, r.replayed(lines), r.alerts())
 }
 
@@ -148,10 +149,7 @@ func TestAWriteThatIsInFlightWhenTheGenerationEndsIsNotWrittenTwice(t *testing.T
 			r := newRig(t, 1)
 			slow := &slowLog{Log: r.cluster, written: make(chan string)}
 			r.kafka = slow
-			now := time.Now().Add(-time.Hour)
-			for i := range 300 {
-				r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-			}
+			r.events(1, 300)
 			s := r.start("route")
 			require.Equal(t, pipeline.TopicActivity, <-slow.written)
 			if end == "by a stop" {
@@ -190,59 +188,60 @@ func TestATopicThatIsMissingAmongTheOutputsIsSaidAndMakesTheRoleUnready(t *testi
 }
 
 func TestBrokersThatDisagreeAboutTheLogAreNotAskedWithoutAPause(t *testing.T) {
-	r := newRig(t, 1)
-	r.send(line("agent", 1, time.Now(), ""))
-	var asked atomic.Int32
-	r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, _ int64) error {
-		if tp.Topic == sourceTopic && asked.Add(1) < 1000 {
-			return pipeline.ErrOffsetOutOfRange
-		}
-		return nil
-	}})
-	s := r.start("route")
-	require.Eventually(t, func() bool { return asked.Load() > 0 }, 5*time.Second, time.Millisecond)
-	time.Sleep(500 * time.Millisecond)
-	require.Less(t, asked.Load(), int32(20))
-	require.ErrorContains(t, s.health["route"].Ready(), "out of range")
-	r.cluster.SetHooks(pipelinetest.Hooks{})
-	r.settled("route")
-	require.NoError(t, s.stop())
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.send(line("agent", 1, time.Now(), ""))
+		var asked atomic.Int32
+		r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, _ int64) error {
+			if tp.Topic == sourceTopic && asked.Add(1) < 1000 {
+				return pipeline.ErrOffsetOutOfRange
+			}
+			return nil
+		}})
+		s := r.start("route")
+		require.Eventually(t, func() bool { return asked.Load() > 0 }, 5*time.Second, time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
+		require.Less(t, asked.Load(), int32(20))
+		require.ErrorContains(t, s.health["route"].Ready(), "out of range")
+		r.cluster.SetHooks(pipelinetest.Hooks{})
+		r.settled("route")
+		require.NoError(t, s.stop())
+	})
 }
 
 func TestAPartitionThatFailsIsNotHiddenByOneThatWorks(t *testing.T) {
-	r := newRig(t, 2)
-	r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, _ int64) error {
-		if tp.Topic == sourceTopic && tp.Partition == 0 {
-			return errors.New("no leader")
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2)
+		r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, _ int64) error {
+			if tp.Topic == sourceTopic && tp.Partition == 0 {
+				return errors.New("no leader")
+			}
+			return nil
+		}})
+		s := r.start("route")
+		require.Eventually(t, func() bool {
+			return s.health["route"].Ready() != nil && strings.Contains(s.health["route"].Ready().Error(), "no leader")
+		}, 5*time.Second, time.Millisecond)
+		for range 100 {
+			require.ErrorContains(t, s.health["route"].Ready(), sourceTopic+"/0")
+			time.Sleep(time.Millisecond)
 		}
-		return nil
-	}})
-	s := r.start("route")
-	require.Eventually(t, func() bool {
-		return s.health["route"].Ready() != nil && strings.Contains(s.health["route"].Ready().Error(), "no leader")
-	}, 5*time.Second, time.Millisecond)
-	for range 100 {
-		require.ErrorContains(t, s.health["route"].Ready(), sourceTopic+"/0")
-		time.Sleep(time.Millisecond)
-	}
-	require.NoError(t, s.stop())
+		require.NoError(t, s.stop())
+	})
 }
 
 func TestWhatARoleNoLongerOwnsIsNeitherMeasuredNorReady(t *testing.T) {
 	r := newRig(t, 1)
-	now := time.Now().Add(-time.Hour)
-	for i := range 50 {
-		r.send(line("agent-"+strconv.Itoa(i%3), i, now.Add(time.Duration(i)*time.Second), ""))
-	}
+	r.events(3, 50)
 	s := r.start("route", "detect")
 	r.settled("route", "detect")
 	spare := r.start("route") // more members than partitions
 	require.Eventually(t, func() bool { return spare.health["route"].Ready() == nil }, 5*time.Second, time.Millisecond)
-	require.InDelta(t, 3, testutil.ToFloat64(s.metrics.Agents.WithLabelValues("0")), 0)
+	require.InDelta(t, 3, testutil.ToFloat64(s.detect.Agents.WithLabelValues("0")), 0)
 	require.NoError(t, s.stop())
 	require.NoError(t, spare.stop())
 	require.Equal(t, 0, testutil.CollectAndCount(s.metrics.Lag))
-	require.Equal(t, 0, testutil.CollectAndCount(s.metrics.Agents))
+	require.Equal(t, 0, testutil.CollectAndCount(s.detect.Agents))
 	for name, h := range s.health {
 		require.Error(t, h.Ready(), name)
 	}
@@ -250,25 +249,27 @@ func TestWhatARoleNoLongerOwnsIsNeitherMeasuredNorReady(t *testing.T) {
 }
 
 func TestARefusedCommitIsTriedAgainWithoutHaste(t *testing.T) {
-	r := newRig(t, 1)
-	r.send(line("agent", 1, time.Now(), ""))
-	var tried atomic.Int32
-	var once sync.Once
-	first := make(chan struct{})
-	r.cluster.SetHooks(pipelinetest.Hooks{Commit: func(string, pipeline.TopicPartition, int64) error {
-		tried.Add(1)
-		once.Do(func() { close(first) })
-		return errors.New("coordinator is loading")
-	}})
-	s := r.start("route")
-	<-first
-	time.Sleep(1500 * time.Millisecond)
-	require.LessOrEqual(t, tried.Load(), int32(3))
-	require.Equal(t, 1, strings.Count(r.logged(), "offset commit refused"), "it is said once")
-	r.cluster.SetHooks(pipelinetest.Hooks{})
-	r.settled("route")
-	require.NoError(t, s.stop())
-	committed, _ := r.cluster.Committed(pipeline.GroupRoute, pipeline.TopicPartition{Topic: sourceTopic})
-	require.Equal(t, int64(1), committed)
-	require.Equal(t, schemas.DefaultTenant+"/agent", string(r.cluster.All(pipeline.TopicActivity)[0].Key))
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.send(line("agent", 1, time.Now(), ""))
+		var tried atomic.Int32
+		var once sync.Once
+		first := make(chan struct{})
+		r.cluster.SetHooks(pipelinetest.Hooks{Commit: func(string, pipeline.TopicPartition, int64) error {
+			tried.Add(1)
+			once.Do(func() { close(first) })
+			return errors.New("coordinator is loading")
+		}})
+		s := r.start("route")
+		<-first
+		time.Sleep(1500 * time.Millisecond)
+		require.LessOrEqual(t, tried.Load(), int32(3))
+		require.Equal(t, 1, strings.Count(r.logged(), "offset commit refused"), "it is said once")
+		r.cluster.SetHooks(pipelinetest.Hooks{})
+		r.settled("route")
+		require.NoError(t, s.stop())
+		committed, _ := r.cluster.Committed(pipeline.GroupRoute, source)
+		require.Equal(t, int64(1), committed)
+		require.Equal(t, schemas.DefaultTenant+"/agent", string(r.cluster.All(pipeline.TopicActivity)[0].Key))
+	})
 }

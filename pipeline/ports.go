@@ -1,15 +1,23 @@
 // Package pipeline moves events: from the source topics through detection to
-// the alert topics, and into the warehouse. Its three roles (route, detect,
-// archive) share no memory, only topics.
+// the alert topics, and into the warehouse. Its three roles (packages route, detect,
+// archive) share no memory, only topics. This package owns what they share: the
+// ports, the loop that consumes, and what retries.
 //
-// It imports detector and schemas; it never imports an adapter: what it needs of
-// Kafka and ClickHouse it states here as small interfaces.
+// Invariants:
+//  1. No offset is committed before everything that follows from the records below
+//     it is acknowledged (Consumer, Handler).
+//  2. Records for one partition never overtake each other (Outbox).
+//  3. What fails is counted and said once, then every ten seconds (Retry).
+//
+// It imports schemas. It never imports a role, the detector or an adapter: what
+// roles need of Kafka and ClickHouse it states here as small interfaces.
 package pipeline
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -30,11 +38,23 @@ type Record struct {
 	Headers []Header
 }
 
+// Header returns the value of a header, nil where there is none.
+func (r *Record) Header(key string) []byte {
+	for i := range r.Headers {
+		if r.Headers[i].Key == key {
+			return r.Headers[i].Value
+		}
+	}
+	return nil
+}
+
 // TopicPartition names a partition.
 type TopicPartition struct {
 	Topic     string
 	Partition int32
 }
+
+func (tp TopicPartition) String() string { return tp.Topic + "/" + strconv.Itoa(int(tp.Partition)) }
 
 // Fetched is what one fetch returned.
 type Fetched struct {
@@ -58,6 +78,9 @@ var (
 	ErrTooLarge = errors.New("message too large")
 	// ErrFenced: this member no longer owns what it writes about.
 	ErrFenced = errors.New("generation fenced")
+	// ErrGroupActive: a group has members, so that its offsets are not for others to
+	// commit.
+	ErrGroupActive = errors.New("the consumer group has members: stop every instance first")
 )
 
 // CorruptError names a batch that can't be read. It is an ErrCorrupt.
@@ -72,7 +95,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%s/%d at offset %d: %v: %s", e.Topic, e.Partition, e.Offset, ErrCorrupt, e.Reason)
+	return fmt.Sprintf("%s at offset %d: %v: %s", e.TopicPartition, e.Offset, ErrCorrupt, e.Reason)
 }
 
 // Unwrap returns ErrCorrupt.

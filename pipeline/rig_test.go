@@ -18,7 +18,10 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/archive"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/pipeline/route"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
@@ -32,18 +35,24 @@ const (
 	ocsfTopic   = "siem.ocsf"
 )
 
+var (
+	source    = pipeline.TopicPartition{Topic: sourceTopic}
+	activity  = pipeline.TopicPartition{Topic: pipeline.TopicActivity}
+	baselines = pipeline.TopicPartition{Topic: pipeline.TopicBaselines}
+)
+
 // rig is the pipeline over Kafka and a warehouse in memory.
 type rig struct {
 	t          *testing.T
 	cluster    *pipelinetest.Cluster
 	kafka      pipeline.Log // what the roles read and write: the cluster, or a wrapper of it
-	outputs    []pipeline.Output
+	outputs    []detect.Output
 	warehouse  *pipelinetest.Warehouse
 	partitions int32
 	form       string // of the source
 	detectors  detector.Config
 	every      time.Duration // between checkpoints
-	whole      int64         // DetectConfig.WholeBelow
+	whole      int64         // detect.Config.WholeBelow
 	fresh      bool          // on lost state
 	log        *bytes.Buffer
 	logMu      sync.Mutex
@@ -58,7 +67,7 @@ func newRig(t *testing.T, partitions int32) *rig {
 		partitions: partitions, form: "activity", detectors: detector.DefaultConfig(), every: 20 * time.Millisecond, log: &bytes.Buffer{},
 	}
 	r.kafka = r.cluster
-	r.outputs = []pipeline.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
+	r.outputs = []detect.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
 	r.cluster.SetFetch(5*time.Millisecond, 100)
 	for _, topic := range []string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows, pipeline.TopicBaselines, ocsfTopic} {
 		r.cluster.CreateTopic(topic, partitions)
@@ -101,6 +110,7 @@ func (r *rig) send(lines ...string) {
 // service is one running instance of some roles.
 type service struct {
 	metrics *pipeline.Metrics
+	detect  *detect.Metrics
 	health  map[string]*pipeline.Health
 	ended   func() error // waits until the roles end by themselves
 	stop    func() error
@@ -109,30 +119,29 @@ type service struct {
 func (r *rig) start(roles ...string) *service {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
-	m := pipeline.NewMetrics(prometheus.NewRegistry())
-	s := &service{metrics: m, health: make(map[string]*pipeline.Health)}
+	reg := prometheus.NewRegistry()
+	s := &service{metrics: pipeline.NewMetrics(reg), detect: detect.NewMetrics(reg), health: make(map[string]*pipeline.Health)}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	logger := zerolog.New(r).Level(zerolog.WarnLevel)
 	for _, name := range roles {
-		h := pipeline.NewHealth()
-		s.health[name] = h
+		role := pipeline.Role{Log: r.kafka, Metrics: s.metrics, Health: pipeline.NewHealth(), Logger: zerolog.New(r).Level(zerolog.WarnLevel)}
+		s.health[name] = role.Health
 		var run func(context.Context) error
 		var g *pipelinetest.Member
 		switch name {
 		case "route":
 			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
-			sources := []pipeline.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New(r.form, nil) }}}
-			run = pipeline.NewRoute(r.kafka, g, sources, m, h, logger).Run
+			sources := []route.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New(r.form, nil) }}}
+			run = route.New(role, g, sources, route.NewMetrics(reg)).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
-			cfg := pipeline.DetectConfig{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, WholeBelow: r.whole, FreshOnLostState: r.fresh}
-			run = pipeline.NewDetect(r.kafka, g, cfg, m, h, logger).Run
+			cfg := detect.Config{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, WholeBelow: r.whole, FreshOnLostState: r.fresh}
+			run = detect.New(role, g, cfg, s.detect).Run
 		case "archive":
 			g = r.cluster.Group(pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
-			limits := pipeline.BatchLimits{Rows: 1000, Bytes: 1 << 20, Age: 10 * time.Millisecond}
-			run = pipeline.NewArchive(r.kafka, g, r.warehouse, limits, m, h, logger).Run
+			limits := archive.Limits{Rows: 1000, Bytes: 1 << 20, Age: 10 * time.Millisecond}
+			run = archive.New(role, g, r.warehouse, limits, archive.NewMetrics(reg)).Run
 		}
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
@@ -157,6 +166,15 @@ func (r *rig) start(roles ...string) *service {
 }
 
 var allRoles = []string{"route", "detect", "archive"}
+
+// run has a service work off everything that is there.
+func (r *rig) run(roles ...string) *service {
+	r.t.Helper()
+	s := r.start(roles...)
+	r.settled(roles...)
+	require.NoError(r.t, s.stop())
+	return s
+}
 
 // settled waits until the groups have committed everything that is in their
 // topics.
@@ -187,6 +205,15 @@ func (r *rig) settled(roles ...string) {
 func line(agent string, n int, at time.Time, extra string) string {
 	return fmt.Sprintf(`{"event_id":"%s-%d","time":"%s","agent_id":"%s","session_id":"s","action":"tool_call","tool":"read_file","access":"read","resources":["file:a.txt"],"bytes_sent":100,"bytes_received":2000%s}`,
 		agent, n, at.UTC().Format(time.RFC3339Nano), agent, extra)
+}
+
+// events sends so many events of some agents in turn, a second apart.
+func (r *rig) events(agents, n int) {
+	r.t.Helper()
+	start := time.Now().Add(-time.Hour)
+	for i := range n {
+		r.send(line("agent-"+strconv.Itoa(i%agents), i, start.Add(time.Duration(i)*time.Second), ""))
+	}
 }
 
 // fleet is three weeks of honest work, and then one agent that sends everything

@@ -1,7 +1,6 @@
 package pipeline_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
@@ -31,9 +32,7 @@ func TestEveryEventIsRoutedOnceAndEveryRefusalIsKeptWithItsReason(t *testing.T) 
 	bad := []string{`not json`, `{"tool":"x"}`, `{"agent_id":7}`, `{"agent_id":"a","x":` + strings.Repeat("[", 10_000), `{"agent_id":"a","agent_id":"b"}`}
 	r.send(good...)
 	r.send(bad...)
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	s := r.run(allRoles...)
 
 	seen := make(map[string]bool)
 	for p := range int32(4) {
@@ -46,7 +45,7 @@ func TestEveryEventIsRoutedOnceAndEveryRefusalIsKeptWithItsReason(t *testing.T) 
 		}
 	}
 	require.Len(t, seen, len(good))
-	require.Len(t, r.warehouse.Activity(), len(good))
+	require.Equal(t, len(good), r.warehouse.Stored("activity"))
 
 	reasons := make(map[string]string)
 	for _, rec := range r.cluster.All(pipeline.TopicDeadLetter) {
@@ -70,60 +69,35 @@ func TestReplayGivesTheAlertsOfTheService(t *testing.T) {
 			r := newRig(t, partitions)
 			lines := fleet(12)
 			r.send(lines...)
-			s := r.start(allRoles...)
-			r.settled(allRoles...)
-			require.NoError(t, s.stop())
-
-			var want bytes.Buffer
-			replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: partitions, Encoder: siem.JSON, Alerts: &want})
-			require.NoError(t, err)
-			replayLines(t, replay, lines)
-			require.Equal(t, int64(len(lines)), replay.Summary().Events)
-
-			live := make(map[string]bool)
-			for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
-				live[string(rec.Value)] = true
-			}
-			replayed := make(map[string]bool)
-			for l := range strings.Lines(want.String()) {
-				replayed[strings.TrimSuffix(l, "\n")] = true
-			}
-			require.NotEmpty(t, replayed, "an agent that sends 400 files to strangers raises an alert")
-			require.Equal(t, replayed, live)
-			require.Len(t, r.cluster.All(ocsfTopic), len(live), "each alert stands in the output too")
-			require.Len(t, r.warehouse.Alerts(), len(live))
-			require.NotEmpty(t, r.warehouse.Windows())
+			r.run(allRoles...)
+			want := r.replayed(lines)
+			require.Equal(t, want, r.alerts())
+			require.Len(t, r.cluster.All(ocsfTopic), len(want), "each alert stands in the output too")
+			require.Equal(t, len(want), r.warehouse.Stored("alerts"))
+			require.Positive(t, r.warehouse.Stored("windows"))
 		})
 	}
 }
 
 func TestWhatACrashRepeatsIsStoredAndScoredOnce(t *testing.T) {
 	r := newRig(t, 2)
-	now := time.Now().Add(-time.Hour)
-	for i := range 300 {
-		r.send(line("agent-"+strconv.Itoa(i%5), i, now.Add(time.Duration(i)*time.Second), ""))
-	}
+	r.events(5, 300)
 	// A crash between the acknowledged write and the commit of the source offset.
-	first := r.start("route")
-	r.settled("route")
-	require.NoError(t, first.stop())
+	r.run("route")
 	for p := range int32(2) {
 		r.cluster.SetCommitted(pipeline.GroupRoute, pipeline.TopicPartition{Topic: sourceTopic, Partition: p}, 10)
 	}
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	s := r.run(allRoles...)
 
 	written := len(r.cluster.All(pipeline.TopicActivity))
 	require.Greater(t, written, 300, "route wrote again what it had not committed")
-	require.InDelta(t, written-300, testutil.ToFloat64(s.metrics.Repeated), 0, "detect recognises every repetition")
-	require.Len(t, r.warehouse.Activity(), 300, "under the views each event stands once")
+	require.InDelta(t, written-300, testutil.ToFloat64(s.detect.Repeated), 0, "detect recognises every repetition")
+	require.Equal(t, 300, r.warehouse.Stored("activity"), "under the views each event stands once")
 }
 
 func TestAWriteThatFailsIsRepeatedAndNothingOvertakesIt(t *testing.T) {
 	r := newRig(t, 1)
 	var failures atomic.Int32
-	var committed atomic.Int64
 	r.cluster.SetHooks(pipelinetest.Hooks{
 		Produce: func(tp pipeline.TopicPartition, _ []pipeline.Record) error {
 			if tp.Topic == pipeline.TopicActivity && failures.Add(1) <= 4 {
@@ -132,25 +106,20 @@ func TestAWriteThatFailsIsRepeatedAndNothingOvertakesIt(t *testing.T) {
 			return nil
 		},
 		Commit: func(group string, _ pipeline.TopicPartition, offset int64) error {
-			if group == pipeline.GroupRoute {
-				committed.Store(offset)
-				if have := int64(len(r.cluster.All(pipeline.TopicActivity))); have < offset {
-					return fmt.Errorf("committed %d with only %d written", offset, have)
-				}
+			if have := int64(len(r.cluster.All(pipeline.TopicActivity))); group == pipeline.GroupRoute && have < offset {
+				return fmt.Errorf("committed %d with only %d written", offset, have)
 			}
 			return nil
 		},
 	})
-	now := time.Now().Add(-time.Hour)
-	for i := range 250 {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	s := r.start("route")
-	r.settled("route")
-	require.NoError(t, s.stop())
+	r.events(1, 250)
+	s := r.run("route")
+	require.InDelta(t, 4, testutil.ToFloat64(s.metrics.ProduceErrors.WithLabelValues(pipeline.TopicActivity)), 0)
 	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.CommitErrors.WithLabelValues("route")), 0, r.logged())
-	for i, rec := range r.cluster.All(pipeline.TopicActivity) {
-		require.Contains(t, string(rec.Value), fmt.Sprintf(`"agent-%d"`, i), "order is kept")
+	written := r.cluster.All(pipeline.TopicActivity)
+	require.Len(t, written, 250)
+	for i, rec := range written {
+		require.Contains(t, string(rec.Value), fmt.Sprintf(`"agent-0-%d"`, i), "order is kept")
 	}
 }
 
@@ -169,7 +138,7 @@ func TestAlertsFlowWhileTheWarehouseIsDownAndItCatchesUp(t *testing.T) {
 	s := r.start(allRoles...)
 	r.settled("route", "detect")
 	require.NotEmpty(t, r.cluster.All(pipeline.TopicAlerts))
-	require.Empty(t, r.warehouse.Activity())
+	require.Zero(t, r.warehouse.Stored("activity"))
 	require.Eventually(t, func() bool { return s.health["archive"].Ready() != nil }, 5*time.Second, 5*time.Millisecond)
 	require.ErrorContains(t, s.health["archive"].Ready(), "connection refused")
 	require.NoError(t, s.health["detect"].Ready())
@@ -178,7 +147,7 @@ func TestAlertsFlowWhileTheWarehouseIsDownAndItCatchesUp(t *testing.T) {
 	r.settled(allRoles...)
 	require.NoError(t, s.health["archive"].Ready())
 	require.NoError(t, s.stop())
-	require.Len(t, r.warehouse.Activity(), len(lines))
+	require.Equal(t, len(lines), r.warehouse.Stored("activity"))
 }
 
 func TestALostAcknowledgementOfTheWarehouseDoublesNothing(t *testing.T) {
@@ -190,14 +159,9 @@ func TestALostAcknowledgementOfTheWarehouseDoublesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	now := time.Now().Add(-time.Hour)
-	for i := range 200 {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
-	require.Len(t, r.warehouse.Activity(), 200)
+	r.events(1, 200)
+	r.run(allRoles...)
+	require.Equal(t, 200, r.warehouse.Stored("activity"))
 	require.Greater(t, r.warehouse.Inserted("activity"), 200)
 }
 
@@ -212,43 +176,33 @@ func TestARebalanceKeepsTheBaselinesWarm(t *testing.T) {
 	r.send(lines[half:]...)
 	r.settled(allRoles...)
 	require.NoError(t, s.stop())
-	require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+	require.GreaterOrEqual(t, testutil.ToFloat64(s.metrics.Generations.WithLabelValues("detect")), 2.)
+	require.Zero(t, observed(t, s.detect.RestoreSeconds), "they are not read back")
+	require.Equal(t, r.replayed(lines), r.alerts())
+}
 
-	var want bytes.Buffer
-	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: r.detectors, Partitions: 2, Encoder: siem.JSON, Alerts: &want})
-	require.NoError(t, err)
-	replayLines(t, replay, lines)
-	require.NotEmpty(t, want.String())
-	require.Len(t, r.cluster.All(pipeline.TopicAlerts), strings.Count(want.String(), "\n"))
-	for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
-		require.Contains(t, want.String(), string(rec.Value))
-	}
+// observed returns how often a histogram was.
+func observed(t *testing.T, h prometheus.Histogram) uint64 {
+	t.Helper()
+	var m dto.Metric
+	require.NoError(t, h.Write(&m))
+	return m.GetHistogram().GetSampleCount()
 }
 
 func TestRecordsLostToRetentionAreCountedAndReadingGoesOn(t *testing.T) {
 	r := newRig(t, 1)
-	now := time.Now().Add(-time.Hour)
-	for i := range 100 {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
-	tp := pipeline.TopicPartition{Topic: sourceTopic}
-	r.cluster.SetCommitted(pipeline.GroupRoute, tp, 20)
-	require.NoError(t, r.cluster.DeleteRecords(t.Context(), tp, 50))
-	s := r.start("route")
-	r.settled("route")
-	require.NoError(t, s.stop())
+	r.events(1, 100)
+	r.cluster.SetCommitted(pipeline.GroupRoute, source, 20)
+	require.NoError(t, r.cluster.DeleteRecords(t.Context(), source, 50))
+	s := r.run("route")
 	require.InDelta(t, 30, testutil.ToFloat64(s.metrics.LostRecords.WithLabelValues("route", sourceTopic)), 0)
 	require.Contains(t, r.logged(), "DATA LOST")
 	require.Len(t, r.cluster.All(pipeline.TopicActivity), 50)
-	require.Len(t, s.health["route"].Losses(), 1)
 }
 
 func TestABatchThatCantBeReadIsSteppedOverLoudly(t *testing.T) {
 	r := newRig(t, 1)
-	now := time.Now().Add(-time.Hour)
-	for i := range 30 {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
+	r.events(1, 30)
 	r.cluster.SetFetch(5*time.Millisecond, 10)
 	r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, offset int64) error {
 		if tp.Topic == sourceTopic && offset == 10 {
@@ -256,9 +210,7 @@ func TestABatchThatCantBeReadIsSteppedOverLoudly(t *testing.T) {
 		}
 		return nil
 	}})
-	s := r.start("route")
-	r.settled("route")
-	require.NoError(t, s.stop())
+	s := r.run("route")
 	require.Len(t, r.cluster.All(pipeline.TopicActivity), 20, "what stands before and behind it is routed")
 	require.InDelta(t, 10, testutil.ToFloat64(s.metrics.LostRecords.WithLabelValues("route", sourceTopic)), 0)
 	require.Contains(t, r.logged(), "DATA LOST")
@@ -266,10 +218,7 @@ func TestABatchThatCantBeReadIsSteppedOverLoudly(t *testing.T) {
 
 func TestABatchThatItsProducerMadeUnreadableIsReadOnce(t *testing.T) {
 	r := newRig(t, 1)
-	now := time.Now().Add(-time.Hour)
-	for i := range 30 {
-		r.send(line("agent", i, now.Add(time.Duration(i)*time.Second), ""))
-	}
+	r.events(1, 30)
 	r.cluster.SetFetch(5*time.Millisecond, 10)
 	var reads atomic.Int64
 	r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, offset int64) error {
@@ -291,7 +240,7 @@ func TestABatchThatItsProducerMadeUnreadableIsReadOnce(t *testing.T) {
 func TestARecreatedTopicIsRefusedWithWhatToDo(t *testing.T) {
 	r := newRig(t, 1)
 	r.send(line("agent", 1, time.Now(), ""))
-	r.cluster.SetCommitted(pipeline.GroupRoute, pipeline.TopicPartition{Topic: sourceTopic}, 1000)
+	r.cluster.SetCommitted(pipeline.GroupRoute, source, 1000)
 	require.ErrorContains(t, r.start("route").ended(), "raise `incarnation`")
 }
 
@@ -302,9 +251,7 @@ func TestARecordThatTheBrokerRefusesForItsSizeBecomesADeadLetterAndBlocksNobody(
 	r.cluster.CreateTopic(pipeline.TopicDeadLetter, 1, pipelinetest.MaxMessage(3000))
 	now := time.Now().Add(-time.Hour)
 	r.send(line("agent", 1, now, ""), line("agent", 2, now, `,"model":"`+strings.Repeat("m", 3900)+`"`), line("agent", 3, now, ""))
-	s := r.start("route")
-	r.settled("route")
-	require.NoError(t, s.stop())
+	r.run("route")
 	require.Len(t, r.cluster.All(pipeline.TopicActivity), 2)
 	dead := r.cluster.All(pipeline.TopicDeadLetter)
 	require.Len(t, dead, 1)
@@ -315,19 +262,16 @@ func TestARecordThatTheBrokerRefusesForItsSizeBecomesADeadLetterAndBlocksNobody(
 func TestARecordThatRouteDidNotWriteIsSetAside(t *testing.T) {
 	r := newRig(t, 1)
 	now := time.Now().Add(-time.Hour)
-	tp := pipeline.TopicPartition{Topic: pipeline.TopicActivity}
-	_, err := r.cluster.Put(tp, pipeline.Record{Key: []byte("default/x"), Value: []byte(`{"agent_id":"forged"}`)})
+	_, err := r.cluster.Put(activity, pipeline.Record{Key: []byte("default/x"), Value: []byte(`{"agent_id":"forged"}`)})
 	require.NoError(t, err)
 	r.send(line("agent", 1, now, ""))
-	s := r.start(allRoles...)
-	r.settled(allRoles...)
-	require.NoError(t, s.stop())
+	s := r.run(allRoles...)
 	dead := r.cluster.All(pipeline.TopicDeadLetter)
 	require.Len(t, dead, 1)
 	require.Contains(t, string(dead[0].Value), "forged")
 	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.Refused.WithLabelValues(pipeline.TopicActivity, "no_origin")), 0,
 		"detect and archive read it, and one dead letter is counted once")
-	require.Len(t, r.warehouse.Activity(), 1)
+	require.Equal(t, 1, r.warehouse.Stored("activity"))
 }
 
 func TestAStopDrainsWhatWasRead(t *testing.T) {
@@ -339,19 +283,17 @@ func TestAStopDrainsWhatWasRead(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return len(r.cluster.All(pipeline.TopicActivity)) > 100 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, s.stop())
-	committed, _ := r.cluster.Committed(pipeline.GroupRoute, pipeline.TopicPartition{Topic: sourceTopic})
+	committed, _ := r.cluster.Committed(pipeline.GroupRoute, source)
 	require.Len(t, r.cluster.All(pipeline.TopicActivity), int(committed), "what was routed is committed, no more and no less")
-	archived, _ := r.cluster.Committed(pipeline.GroupArchive, pipeline.TopicPartition{Topic: pipeline.TopicActivity})
-	require.Len(t, r.warehouse.Activity(), int(archived), "what was read is stored and committed")
+	archived, _ := r.cluster.Committed(pipeline.GroupArchive, activity)
+	require.Equal(t, int(archived), r.warehouse.Stored("activity"), "what was read is stored and committed")
 }
 
 func TestAnOutputGetsWhatItsFilterWantsAndTheAlertTopicEverything(t *testing.T) {
 	r := newRig(t, 1)
 	r.outputs[0].Filter = siem.Filter{Statuses: []string{schemas.StatusOpen}}
 	r.send(fleet(8)...)
-	s := r.start("route", "detect")
-	r.settled("route", "detect")
-	require.NoError(t, s.stop())
+	r.run("route", "detect")
 	opened := 0
 	for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
 		var a schemas.Alert

@@ -6,7 +6,7 @@ const (
 	TopicActivity   = "plumbline.activity"
 	TopicAlerts     = "plumbline.alerts"
 	TopicWindows    = "plumbline.windows"
-	TopicBaselines  = "plumbline.baselines" // detector state: see statelog.go
+	TopicBaselines  = "plumbline.baselines" // detector state: see package statelog
 	TopicDeadLetter = "plumbline.deadletter"
 )
 

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
+	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -34,10 +36,10 @@ func released(t *testing.T, format int) [][]byte {
 // formats counts the agents of each format that a log comes to.
 func (r *rig) formats() map[int]int {
 	r.t.Helper()
-	s, err := pipeline.ReadState(r.t.Context(), r.cluster, 0)
+	s, err := statelog.Read(r.t.Context(), r.cluster, 0)
 	require.NoError(r.t, err)
 	n := map[int]int{}
-	for _, record := range s.Records() {
+	for _, record := range s.Agents {
 		if record[0] == 0 {
 			n[int(record[1])]++
 		} else {
@@ -64,7 +66,7 @@ func TestSlicesOfTwoReleasesInOneLog(t *testing.T) {
 			}
 			r := newRig(t, 1)
 			r.every, r.whole = time.Hour, 1 // slices, and a checkpoint at each stop
-			_, err := r.cluster.Put(pipeline.TopicPartition{Topic: pipeline.TopicBaselines},
+			_, err := r.cluster.Put(baselines,
 				pipeline.Record{Key: []byte("open"), Value: []byte(`{"format":1,"epoch":1,"nonce":"n"}`)},
 				pipeline.Record{Key: []byte("chunk"), Value: chunk},
 				pipeline.Record{Key: []byte("marker"), Value: fmt.Appendf(nil, `{"format":1,"epoch":1,"attempt":1,"counter":1,"offset":0,"partitions":1,`+
@@ -73,9 +75,9 @@ func TestSlicesOfTwoReleasesInOneLog(t *testing.T) {
 			require.Equal(t, map[int]int{format: len(old) - 1}, r.formats())
 
 			mixed, sent := 0, 0
-			s, err := pipeline.ReadState(t.Context(), r.cluster, 0)
+			s, err := statelog.Read(t.Context(), r.cluster, 0)
 			require.NoError(t, err)
-			clock, err := s.Check()
+			clock, err := detect.Check(s)
 			require.NoError(t, err)
 			at := time.UnixMilli(int64(clock)) // no hour closes: only who acts changes
 			for range 12 {
@@ -88,7 +90,7 @@ func TestSlicesOfTwoReleasesInOneLog(t *testing.T) {
 					return testutil.ToFloat64(s.metrics.Records.WithLabelValues("detect", pipeline.TopicActivity)) >= 3
 				}, 10*time.Second, time.Millisecond, r.logged())
 				require.NoError(t, s.stop())
-				require.InDelta(t, 0, testutil.ToFloat64(s.metrics.StateLost), 0)
+				require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 				n := r.formats()
 				require.Equal(t, len(old)-1, n[format]+n[3], "%v", n)
 				if n[format] > 0 && n[3] > 0 {

@@ -164,17 +164,14 @@ func (w *world) read(ctx context.Context, tp pipeline.TopicPartition, f func(*pi
 		}
 	}
 	for failed := 0; err == nil && at < end; {
-		got, ferr := w.client.Fetch(ctx, tp, at)
-		if ferr != nil {
-			if failed++; failed > tries || !pause(ctx, 100*time.Millisecond) {
-				err = ferr
-			}
-			continue
+		var ferr error
+		at, ferr = pipeline.ReadRange(ctx, w.client, tp, at, end, nil, func(rec *pipeline.Record) error { f(rec); return nil })
+		if ferr == nil {
+			break
 		}
-		for i := range got.Records {
-			f(&got.Records[i])
+		if failed++; failed > tries || !pause(ctx, 100*time.Millisecond) {
+			err = ferr
 		}
-		at = got.Next
 	}
 	return err
 }

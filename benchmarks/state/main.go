@@ -27,7 +27,9 @@ import (
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/embedded/broker"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -97,11 +99,11 @@ func run(ctx context.Context) (err error) {
 	if err := first.stop(); err != nil {
 		return err
 	}
-	state, err := pipeline.ReadState(ctx, client, 0)
+	state, err := statelog.Read(ctx, client, 0)
 	if err != nil {
 		return err
 	}
-	size, chunks := state.Bytes, state.End-state.Start
+	size, chunks := state.Bytes(), state.End-state.Start
 	state = nil //nolint:wastedassign // gigabytes, before memory is measured
 	runtime.GC()
 
@@ -185,20 +187,24 @@ func (m *machine) load(ctx context.Context, hour, n, rate int) error {
 
 // owner is the detect role at work.
 type owner struct {
-	m       *pipeline.Metrics
+	m       *detect.Metrics
 	machine *machine
 	stop    func() error
 }
 
 func (m *machine) start(ctx context.Context) *owner {
 	ctx, cancel := context.WithCancel(ctx)
-	o := &owner{m: pipeline.NewMetrics(prometheus.NewRegistry()), machine: m}
+	o := &owner{m: detect.NewMetrics(prometheus.NewRegistry()), machine: m}
 	ended := make(chan error, 1)
 	go func() {
 		group, err := m.client.Group(kafka.GroupConfig{ID: pipeline.GroupDetect, Topics: []string{pipeline.TopicActivity}})
 		if err == nil {
-			cfg := pipeline.DetectConfig{Detector: detector.DefaultConfig(), CheckpointEvery: m.every}
-			err = errors.Join(pipeline.NewDetect(m.client, group, cfg, o.m, pipeline.NewHealth(), zerolog.New(os.Stderr).Level(zerolog.WarnLevel)).Run(ctx), group.Close())
+			role := pipeline.Role{
+				Log: m.client, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Health: pipeline.NewHealth(),
+				Logger: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
+			}
+			cfg := detect.Config{Detector: detector.DefaultConfig(), CheckpointEvery: m.every}
+			err = errors.Join(detect.New(role, group, cfg, o.m).Run(ctx), group.Close())
 		}
 		ended <- err
 	}()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -198,7 +197,7 @@ func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64)
 		return err
 	}
 	err = scan(ctx, client, pipeline.TopicActivity, from[1], func(r *pipeline.Record) error {
-		o, err := schemas.ParseOrigin(headerOf(r, schemas.OriginHeader))
+		o, err := schemas.ParseOrigin(r.Header(schemas.OriginHeader))
 		activity, origin = append(activity, int64(r.Time)), append(origin, o.Offset)
 		return err
 	})
@@ -207,7 +206,7 @@ func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64)
 	}
 	var fromSource, fromActivity []float64
 	err = scan(ctx, client, pipeline.TopicAlerts, from[2], func(r *pipeline.Record) error {
-		_, text, _ := strings.Cut(string(headerOf(r, pipeline.HeaderSource)), "/")
+		_, text, _ := strings.Cut(string(r.Header(pipeline.HeaderSource)), "/")
 		offset, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return fmt.Errorf("header %s: %w", pipeline.HeaderSource, err)
@@ -231,28 +230,13 @@ func scan(ctx context.Context, client *kafka.Client, topic string, from int64, f
 	if err != nil {
 		return err
 	}
-	for from < end {
-		got, err := client.Fetch(ctx, tp, from)
-		if err != nil {
-			return err
+	_, err = pipeline.ReadRange(ctx, client, tp, from, end, nil, func(rec *pipeline.Record) error {
+		if err := f(rec); err != nil {
+			return fmt.Errorf("%s at %d: %w", topic, rec.Offset, err)
 		}
-		for i := range got.Records {
-			if err := f(&got.Records[i]); err != nil {
-				return fmt.Errorf("%s at %d: %w", topic, got.Records[i].Offset, err)
-			}
-		}
-		from = got.Next
-	}
-	return nil
-}
-
-func headerOf(r *pipeline.Record, key string) []byte {
-	for i := range r.Headers {
-		if r.Headers[i].Key == key {
-			return bytes.Clone(r.Headers[i].Value)
-		}
-	}
-	return nil
+		return nil
+	})
+	return err
 }
 
 // p99Of returns the upper bound of the bucket that holds the 99th percentile of what

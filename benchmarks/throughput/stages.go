@@ -14,7 +14,10 @@ import (
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/archive"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
+	"github.com/plumbline-sec/plumbline/pipeline/route"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
@@ -104,7 +107,7 @@ type stage struct {
 	name, what string
 	topic      string // of its input
 	fresh      bool   // every round needs events that the role has not seen
-	build      func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error)
+	build      func(role pipeline.Role, group pipeline.Group) runner
 	check      func(log *memoryLog, events int) error
 }
 
@@ -125,10 +128,9 @@ func (b *bench) measureRole(ctx context.Context, s stage) error {
 		return err
 	}
 	log := newMemoryLog(s.topic)
-	role, err := s.build(log, &soleMember{log: log}, pipeline.NewMetrics(prometheus.NewRegistry()))
-	if err != nil {
-		return err
-	}
+	role := s.build(pipeline.Role{
+		Log: log, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Health: pipeline.NewHealth(), Logger: zerolog.Nop(),
+	}, &soleMember{log: log})
 	return onOneCore(func() error {
 		ctx, cancel := context.WithCancel(ctx)
 		ended := make(chan struct{})
@@ -182,12 +184,12 @@ func (b *bench) route(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "route", what: "the role: decode, canonical encode, key and partition, origin, one flush a batch; Kafka itself not counted",
 		topic: sourceTopic,
-		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error) {
-			sources := []pipeline.Source{{
+		build: func(role pipeline.Role, group pipeline.Group) runner {
+			sources := []route.Source{{
 				Name: "default", Topic: sourceTopic, Incarnation: 1,
 				NewDecoder: func() (decode.Decoder, error) { return decode.NewActivity(), nil },
 			}}
-			return pipeline.NewRoute(log, group, sources, m, pipeline.NewHealth(), zerolog.Nop()), nil
+			return route.New(role, group, sources, route.NewMetrics(prometheus.NewRegistry()))
 		},
 		check: func(log *memoryLog, events int) error {
 			if n := log.count(pipeline.TopicActivity); n != events {
@@ -204,9 +206,10 @@ func (b *bench) detectRole(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "detect (role)", what: "the role with 10,000 agents: decode, detect, windows and alerts encoded, a checkpoint every 5 s; Kafka itself not counted; young baselines",
 		topic: pipeline.TopicActivity, fresh: true,
-		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error) {
-			outputs := []pipeline.Output{{Topic: "siem.ocsf", Encoder: siem.OCSF}}
-			return pipeline.NewDetect(log, group, pipeline.DetectConfig{Detector: detector.DefaultConfig(), Outputs: outputs, CheckpointEvery: 5 * time.Second}, m, pipeline.NewHealth(), zerolog.Nop()), nil
+		build: func(role pipeline.Role, group pipeline.Group) runner {
+			outputs := []detect.Output{{Topic: "siem.ocsf", Encoder: siem.OCSF}}
+			cfg := detect.Config{Detector: detector.DefaultConfig(), Outputs: outputs, CheckpointEvery: 5 * time.Second}
+			return detect.New(role, group, cfg, detect.NewMetrics(prometheus.NewRegistry()))
 		},
 		check: func(log *memoryLog, _ int) error {
 			if log.count(pipeline.TopicDeadLetter) > 0 {
@@ -233,9 +236,9 @@ func (b *bench) archive(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "archive", what: "the role and the ClickHouse client: decode, columns, LZ4, HTTP; batches of 50,000 rows; server not counted, Kafka neither",
 		topic: pipeline.TopicActivity,
-		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error) {
-			limits := pipeline.BatchLimits{Rows: 50_000, Bytes: 64 << 20, Age: 100 * time.Millisecond}
-			return pipeline.NewArchive(log, group, db, limits, m, pipeline.NewHealth(), zerolog.Nop()), nil
+		build: func(role pipeline.Role, group pipeline.Group) runner {
+			limits := archive.Limits{Rows: 50_000, Bytes: 64 << 20, Age: 100 * time.Millisecond}
+			return archive.New(role, group, db, limits, archive.NewMetrics(prometheus.NewRegistry()))
 		},
 		check: func(_ *memoryLog, rows int) error {
 			n, err := sinkBytes(ctx, addr)

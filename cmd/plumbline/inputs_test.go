@@ -19,6 +19,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/replay"
 )
 
 func gzipped(t *testing.T, text string) string {
@@ -96,7 +97,7 @@ func TestEveryCommandTakesAndRefusesTheSameOfAFile(t *testing.T) {
 
 				code, out, stderr := fed(t, stdin, "replay", "--input", from, "--output", "json")
 				require.Equal(t, want, code, stderr)
-				var replayed pipeline.ReplaySummary
+				var replayed replay.Summary
 				if out != "" {
 					require.NoError(t, json.Unmarshal([]byte(out), &replayed))
 				}

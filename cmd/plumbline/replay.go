@@ -16,7 +16,8 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/input"
-	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
+	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
@@ -84,7 +85,7 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	defer func() { err = errors.Join(err, closeScores()) }()
 
 	var explainErr error
-	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{
+	run, err := replay.New(replay.Config{
 		Detector: app.DetectorConfig(cfg, Version()), Partitions: cfg.Kafka.Partitions,
 		Decoder: t, Encoder: to.Encoder, Filter: to.Filter, Alerts: alerts, Scores: scores,
 		Explain: c.Explain, Explained: func(l *detector.Ladder) { explainErr = errors.Join(explainErr, c.explain(g, l)) },
@@ -95,20 +96,20 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	for _, file := range in.names {
 		err = in.one(ctx, file, form.options, t, func(rec input.Record) error {
 			if rec.TooLong {
-				replay.TooLarge()
+				run.TooLarge()
 				return nil
 			}
-			return replay.Record(rec.Data)
+			return run.Record(rec.Data)
 		})
 		// What stood before an error was taken: its alerts count.
-		if err = errors.Join(err, replay.Flush()); err != nil {
+		if err = errors.Join(err, run.Flush()); err != nil {
 			break
 		}
 	}
-	if sum := replay.Summary(); err == nil || sum.Events > 0 || sum.DeadLetters > 0 {
+	if sum := run.Summary(); err == nil || sum.Events > 0 || sum.DeadLetters > 0 {
 		err = errors.Join(err, c.print(g, sum))
 	}
-	return errors.Join(err, explainErr, c.missing(g, replay))
+	return errors.Join(err, explainErr, c.missing(g, run))
 }
 
 // oneOutput refuses two things on standard output.
@@ -132,31 +133,31 @@ func (c *replayCmd) oneOutput() error {
 }
 
 // output says in which form alerts are written, and which.
-func (c *replayCmd) output(cfg *config.Config) (pipeline.Output, error) {
+func (c *replayCmd) output(cfg *config.Config) (detect.Output, error) {
 	switch {
 	case c.AlertsFor != "" && c.AlertsFormat != "":
-		return pipeline.Output{}, errors.New("--alerts-for and --alerts-format can't both name the form")
+		return detect.Output{}, errors.New("--alerts-for and --alerts-format can't both name the form")
 	case c.AlertsFor != "":
 		outputs, err := app.Outputs(cfg)
 		if err != nil {
-			return pipeline.Output{}, err
+			return detect.Output{}, err
 		}
-		i := slices.IndexFunc(outputs, func(o pipeline.Output) bool { return o.Topic == c.AlertsFor })
+		i := slices.IndexFunc(outputs, func(o detect.Output) bool { return o.Topic == c.AlertsFor })
 		if i < 0 {
 			topics := make([]string, len(outputs))
 			for i, o := range outputs {
 				topics[i] = o.Topic
 			}
-			return pipeline.Output{}, fmt.Errorf("--alerts-for: the config has no output %q; it has %s", c.AlertsFor, cmp.Or(strings.Join(topics, ", "), "none"))
+			return detect.Output{}, fmt.Errorf("--alerts-for: the config has no output %q; it has %s", c.AlertsFor, cmp.Or(strings.Join(topics, ", "), "none"))
 		}
 		return outputs[i], nil
 	}
 	name := cmp.Or(c.AlertsFormat, siem.JSON.Name())
 	enc, ok := siem.Lookup(name)
 	if !ok {
-		return pipeline.Output{}, fmt.Errorf("--alerts-format: there is no form %q; the forms are %s", name, strings.Join(app.Forms().Formats, ", "))
+		return detect.Output{}, fmt.Errorf("--alerts-format: there is no form %q; the forms are %s", name, strings.Join(app.Forms().Formats, ", "))
 	}
-	return pipeline.Output{Encoder: enc}, nil
+	return detect.Output{Encoder: enc}, nil
 }
 
 // distinct refuses to write over what is to be read, or twice to the same file.
@@ -206,7 +207,7 @@ func (g *Globals) create(name string) (w io.Writer, closeFile func() error, err 
 
 // print prints the summary; beside anything else on standard output it goes to standard
 // error.
-func (c *replayCmd) print(g *Globals, s pipeline.ReplaySummary) error {
+func (c *replayCmd) print(g *Globals, s replay.Summary) error {
 	out := g.Stdout
 	if c.Alerts == "-" || c.Scores == "-" || len(c.Explain) > 0 {
 		out = g.Stderr

@@ -13,7 +13,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/detector/signal"
-	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -36,14 +36,14 @@ func (c *replayCmd) explain(g *Globals, l *detector.Ladder) error {
 
 // missing says which events were asked about and were not there, and of which there were
 // too many.
-func (c *replayCmd) missing(g *Globals, replay *pipeline.Replay) error {
+func (c *replayCmd) missing(g *Globals, run *replay.Replay) error {
 	var gone []string
 	for _, id := range c.Explain {
-		switch n := replay.EventsOf(id); {
+		switch n := run.EventsOf(id); {
 		case n == 0:
 			gone = append(gone, strconv.Quote(id))
-		case n > pipeline.MostExplained:
-			fmt.Fprintf(g.Stderr, "plumbline: --explain: %d events have the id %s; the first %d are explained\n", n, escaped(strconv.Quote(id)), pipeline.MostExplained)
+		case n > replay.MostExplained:
+			fmt.Fprintf(g.Stderr, "plumbline: --explain: %d events have the id %s; the first %d are explained\n", n, escaped(strconv.Quote(id)), replay.MostExplained)
 		}
 	}
 	if len(gone) == 0 {

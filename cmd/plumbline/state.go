@@ -11,7 +11,9 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -98,13 +100,14 @@ func (c *stateShowCmd) agent(ctx context.Context, g *Globals, client *kafka.Clie
 	if c.Output == OutputJSON {
 		return usageError{errors.New("--agent prints text: leave --output json away")}
 	}
-	p := schemas.Partition(schemas.AppendKey(nil, c.Tenant, c.Agent), partitions)
-	s, err := readState(ctx, client, p)
+	key := schemas.AppendKey(nil, c.Tenant, c.Agent)
+	p := schemas.Partition(key, partitions)
+	s, err := statelog.Read(ctx, client, p)
 	if err != nil {
 		return err
 	}
-	record := s.Agent(c.Tenant, c.Agent)
-	if record == nil {
+	record, known := s.Agents[string(key)]
+	if !known {
 		return fmt.Errorf("the newest checkpoint of partition %d holds no agent %q of tenant %q", p, c.Agent, c.Tenant)
 	}
 	text, err := detector.DumpAgent(record)
@@ -117,19 +120,9 @@ func (c *stateShowCmd) agent(ctx context.Context, g *Globals, client *kafka.Clie
 	})
 }
 
-// readState reads the state of a partition. The log may be trimmed while it is read.
-func readState(ctx context.Context, client *kafka.Client, partition int32) (s *pipeline.State, err error) {
-	for range 5 {
-		if s, err = pipeline.ReadState(ctx, client, partition); !errors.Is(err, pipeline.ErrOffsetOutOfRange) {
-			break
-		}
-	}
-	return s, err
-}
-
 // read fills the row.
 func (r *partitionState) read(ctx context.Context, client *kafka.Client) error {
-	s, err := readState(ctx, client, r.Partition)
+	s, err := statelog.Read(ctx, client, r.Partition)
 	if err != nil {
 		return err
 	}
@@ -138,14 +131,14 @@ func (r *partitionState) read(ctx context.Context, client *kafka.Client) error {
 		return errors.New("no checkpoint")
 	}
 	m := s.Marker
-	r.Checkpoints, r.Offset, r.Agents, r.Bytes = m.Counter, m.Offset, s.Agents, s.Bytes
+	r.Checkpoints, r.Offset, r.Agents, r.Bytes = m.Counter, m.Offset, len(s.Agents), s.Bytes()
 	r.DetectorVersion, r.ConfigHash = m.DetectorVersion, m.ConfigHash
 	_, end, err := client.Bounds(ctx, pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: r.Partition})
 	if err != nil {
 		return err
 	}
 	r.Behind = end - m.Offset
-	w, err := s.Check()
+	w, err := detect.Check(s)
 	if err != nil {
 		return err
 	}

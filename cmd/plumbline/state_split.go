@@ -8,6 +8,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 )
 
 type stateSplitCmd struct {
@@ -55,7 +56,7 @@ func (c *stateSplitCmd) Run(ctx context.Context, g *Globals) error {
 	}
 	defer client.Close() //nolint:errcheck // everything is acknowledged, or reported
 	done := splitResult{Partitions: []splitPartition{}}
-	split := pipeline.StateSplit{
+	split := statelog.Split{
 		Log: client, Alerts: []string{pipeline.TopicAlerts}, Logger: zerolog.Nop(),
 		Commit: func(ctx context.Context, tp pipeline.TopicPartition, offset int64) error {
 			return client.CommitOffset(ctx, pipeline.GroupDetect, tp, offset)

@@ -25,6 +25,9 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/archive"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
+	"github.com/plumbline-sec/plumbline/pipeline/route"
 )
 
 // The roles that a service may have.
@@ -58,10 +61,22 @@ type App struct {
 	opts    Options
 	logger  zerolog.Logger
 	reg     *prometheus.Registry
-	metrics *pipeline.Metrics
+	metrics metrics
 
 	// stops undo what was started, last first.
 	stops []func(context.Context)
+}
+
+// metrics are those of all roles: a service shows them whichever it has.
+type metrics struct {
+	*pipeline.Metrics
+	route   *route.Metrics
+	detect  *detect.Metrics
+	archive *archive.Metrics
+}
+
+func newMetrics(reg prometheus.Registerer) metrics {
+	return metrics{pipeline.NewMetrics(reg), route.NewMetrics(reg), detect.NewMetrics(reg), archive.NewMetrics(reg)}
 }
 
 // New checks the options; it starts nothing.
@@ -75,7 +90,7 @@ func New(cfg *config.Config, opts Options, logger zerolog.Logger) (*App, error) 
 		}
 	}
 	reg := telemetry.NewRegistry()
-	return &App{cfg: cfg, opts: opts, logger: logger, reg: reg, metrics: pipeline.NewMetrics(reg)}, nil
+	return &App{cfg: cfg, opts: opts, logger: logger, reg: reg, metrics: newMetrics(reg)}, nil
 }
 
 func (a *App) has(role string) bool { return slices.Contains(a.opts.Roles, role) }

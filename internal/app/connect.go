@@ -11,8 +11,8 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/config"
-	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
@@ -146,8 +146,8 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 
 // Outputs are the topics of alerts that the config asks for, beside
 // pipeline.TopicAlerts.
-func Outputs(cfg *config.Config) ([]pipeline.Output, error) {
-	outputs := make([]pipeline.Output, 0, len(cfg.Outputs))
+func Outputs(cfg *config.Config) ([]detect.Output, error) {
+	outputs := make([]detect.Output, 0, len(cfg.Outputs))
 	for _, o := range cfg.Outputs {
 		enc, ok := siem.Lookup(o.Format)
 		if !ok {
@@ -156,7 +156,7 @@ func Outputs(cfg *config.Config) ([]pipeline.Output, error) {
 		if o.Syslog {
 			enc = siem.Syslog(enc)
 		}
-		outputs = append(outputs, pipeline.Output{Topic: o.Topic, Encoder: enc, Filter: siem.Filter{
+		outputs = append(outputs, detect.Output{Topic: o.Topic, Encoder: enc, Filter: siem.Filter{
 			MinSeverity: o.MinSeverity, Statuses: o.Status, Kinds: o.Kinds, Tenants: o.Tenants, PeerGroups: o.PeerGroups,
 		}})
 	}

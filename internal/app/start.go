@@ -16,8 +16,11 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/archive"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/route"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 )
@@ -175,23 +178,27 @@ func (a *App) roleLogger(name string) zerolog.Logger {
 	return a.logger.With().Str("component", name).Logger()
 }
 
+func (a *App) role(client *kafka.Client, name string) pipeline.Role {
+	return pipeline.Role{Log: client, Metrics: a.metrics.Metrics, Health: pipeline.NewHealth(), Logger: a.roleLogger(name)}
+}
+
 func (a *App) route(client *kafka.Client) (role, error) {
-	var sources []pipeline.Source
+	var sources []route.Source
 	var topics []string
 	for _, s := range a.cfg.Sources {
 		newDecoder := func() (decode.Decoder, error) { return forms.New(s.Decoder, s.Options) }
 		if _, err := newDecoder(); err != nil {
 			return role{}, fmt.Errorf("source %s: %w", s.Name, err)
 		}
-		sources = append(sources, pipeline.Source{Name: s.Name, Topic: s.Topic, Incarnation: s.Incarnation, NewDecoder: newDecoder})
+		sources = append(sources, route.Source{Name: s.Name, Topic: s.Topic, Incarnation: s.Incarnation, NewDecoder: newDecoder})
 		topics = append(topics, s.Topic)
 	}
 	group, leave, err := a.member(client, pipeline.GroupRoute, topics...)
 	if err != nil {
 		return role{}, err
 	}
-	health := pipeline.NewHealth()
-	return role{health: health, leave: leave, run: pipeline.NewRoute(client, group, sources, a.metrics, health, a.roleLogger(RoleRoute)).Run}, nil
+	r := route.New(a.role(client, RoleRoute), group, sources, a.metrics.route)
+	return role{health: r.Health, leave: leave, run: r.Run}, nil
 }
 
 func (a *App) detect(client *kafka.Client) (role, error) {
@@ -203,13 +210,11 @@ func (a *App) detect(client *kafka.Client) (role, error) {
 	if err != nil {
 		return role{}, err
 	}
-	health := pipeline.NewHealth()
-	cfg := pipeline.DetectConfig{
+	d := detect.New(a.role(client, RoleDetect), group, detect.Config{
 		Detector: DetectorConfig(a.cfg, a.opts.Version), Outputs: outputs,
 		CheckpointEvery: a.cfg.Detector.CheckpointEvery.Std(), FreshOnLostState: a.cfg.Detector.OnLostState == config.LostStateFresh,
-	}
-	detect := pipeline.NewDetect(client, group, cfg, a.metrics, health, a.roleLogger(RoleDetect))
-	return role{health: health, leave: leave, run: detect.Run}, nil
+	}, a.metrics.detect)
+	return role{health: d.Health, leave: leave, run: d.Run}, nil
 }
 
 func (a *App) archive(client *kafka.Client, wh *warehouse) (role, error) {
@@ -217,10 +222,9 @@ func (a *App) archive(client *kafka.Client, wh *warehouse) (role, error) {
 	if err != nil {
 		return role{}, err
 	}
-	health := pipeline.NewHealth()
-	limits := pipeline.BatchLimits{Rows: a.cfg.Archive.MaxRows, Bytes: int(a.cfg.Archive.MaxBytes), Age: a.cfg.Archive.MaxAge.Std()}
-	archive := pipeline.NewArchive(client, group, wh.db, limits, a.metrics, health, a.roleLogger(RoleArchive))
-	return role{health: health, leave: leave, run: func(ctx context.Context) error {
+	limits := archive.Limits{Rows: a.cfg.Archive.MaxRows, Bytes: int(a.cfg.Archive.MaxBytes), Age: a.cfg.Archive.MaxAge.Std()}
+	archive := archive.New(a.role(client, RoleArchive), group, wh.db, limits, a.metrics.archive)
+	return role{health: archive.Health, leave: leave, run: func(ctx context.Context) error {
 		if err := a.migrate(ctx, wh); err != nil || ctx.Err() != nil {
 			return err
 		}

@@ -25,10 +25,7 @@ type Hooks struct {
 	Produce func(tp pipeline.TopicPartition, records []pipeline.Record) error // before the append
 	// Produced comes after the append: its error is that of a lost acknowledgement.
 	Produced func(tp pipeline.TopicPartition, records []pipeline.Record) error
-	Bounds   func(tp pipeline.TopicPartition) error
-	Commit   func(group string, tp pipeline.TopicPartition, offset int64) error // before
-	// Committed comes after: its error is that of a lost acknowledgement.
-	Committed func(group string, tp pipeline.TopicPartition, offset int64) error
+	Commit   func(group string, tp pipeline.TopicPartition, offset int64) error
 }
 
 // Cluster is Kafka in memory: a pipeline.Log, and groups over it.
@@ -38,7 +35,6 @@ type Cluster struct {
 	topics    map[string]*memTopic
 	groups    map[string]*coordinator
 	hooks     Hooks
-	clock     func() schemas.Millis
 	fetchWait time.Duration
 	fetchMax  int
 	rebalance time.Duration
@@ -53,9 +49,8 @@ type memTopic struct {
 }
 
 type memPartition struct {
-	start    int64
-	records  []pipeline.Record // the first has offset start
-	produced int
+	start   int64
+	records []pipeline.Record // the first has offset start
 }
 
 func (p *memPartition) end() int64 { return p.start + int64(len(p.records)) }
@@ -66,7 +61,6 @@ func NewCluster() *Cluster {
 		changed:   make(chan struct{}),
 		topics:    make(map[string]*memTopic),
 		groups:    make(map[string]*coordinator),
-		clock:     func() schemas.Millis { return schemas.Millis(time.Now().UnixMilli()) },
 		fetchWait: 20 * time.Millisecond,
 		fetchMax:  1000,
 		rebalance: 2 * time.Second,
@@ -125,13 +119,6 @@ func (c *Cluster) SetHooks(h Hooks) {
 	c.hooks = h
 }
 
-// SetClock replaces the cluster's clock.
-func (c *Cluster) SetClock(now func() schemas.Millis) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.clock = now
-}
-
 // SetFetch sets how long a fetch waits for data and how many records it returns at
 // most.
 func (c *Cluster) SetFetch(wait time.Duration, most int) {
@@ -157,7 +144,7 @@ func (c *Cluster) currentHooks() Hooks {
 func (c *Cluster) partition(tp pipeline.TopicPartition) (*memTopic, *memPartition, error) {
 	t, ok := c.topics[tp.Topic]
 	if !ok || tp.Partition < 0 || int(tp.Partition) >= len(t.partitions) {
-		return nil, nil, fmt.Errorf("%s/%d: %w", tp.Topic, tp.Partition, ErrUnknownTopic)
+		return nil, nil, fmt.Errorf("%s: %w", tp, ErrUnknownTopic)
 	}
 	return t, t.partitions[tp.Partition], nil
 }
@@ -254,10 +241,10 @@ func (c *Cluster) Put(tp pipeline.TopicPartition, records ...pipeline.Record) (i
 	first := p.end()
 	for i := range records {
 		if n := len(records[i].Key) + len(records[i].Value); n > t.maxMessage {
-			return 0, fmt.Errorf("%s/%d: record of %d bytes: %w", tp.Topic, tp.Partition, n, pipeline.ErrTooLarge)
+			return 0, fmt.Errorf("%s: record of %d bytes: %w", tp, n, pipeline.ErrTooLarge)
 		}
 	}
-	now := c.clock()
+	now := schemas.Millis(time.Now().UnixMilli())
 	for _, r := range records {
 		r.Offset = p.end()
 		if t.appendTime || r.Time == 0 {
@@ -269,7 +256,6 @@ func (c *Cluster) Put(tp pipeline.TopicPartition, records ...pipeline.Record) (i
 		}
 		p.records = append(p.records, r)
 	}
-	p.produced++
 	close(c.changed)
 	c.changed = make(chan struct{})
 	return first, nil
@@ -279,11 +265,6 @@ func (c *Cluster) Put(tp pipeline.TopicPartition, records ...pipeline.Record) (i
 func (c *Cluster) Bounds(ctx context.Context, tp pipeline.TopicPartition) (start, end int64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, 0, err
-	}
-	if h := c.currentHooks().Bounds; h != nil {
-		if err := h(tp); err != nil {
-			return 0, 0, err
-		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -317,7 +298,7 @@ func (c *Cluster) DeleteRecords(_ context.Context, tp pipeline.TopicPartition, b
 		return err
 	}
 	if before > p.end() {
-		return fmt.Errorf("%s/%d below %d: %w", tp.Topic, tp.Partition, before, pipeline.ErrOffsetOutOfRange)
+		return fmt.Errorf("%s below %d: %w", tp, before, pipeline.ErrOffsetOutOfRange)
 	}
 	if before > p.start {
 		p.records = slices.Clone(p.records[before-p.start:])
@@ -348,17 +329,4 @@ func (c *Cluster) All(topic string) []pipeline.Record {
 		out = append(out, c.Records(pipeline.TopicPartition{Topic: topic, Partition: p})...)
 	}
 	return out
-}
-
-// ProduceCount returns how many produce requests a topic has taken.
-func (c *Cluster) ProduceCount(topic string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	if t, ok := c.topics[topic]; ok {
-		for _, p := range t.partitions {
-			n += p.produced
-		}
-	}
-	return n
 }

@@ -73,15 +73,6 @@ func (c *Cluster) SetCommitted(group string, tp pipeline.TopicPartition, offset 
 	c.coordinator(group).committed[tp] = offset
 }
 
-// DeleteGroup forgets the commits and the generation number of a group.
-func (c *Cluster) DeleteGroup(group string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	g := c.coordinator(group)
-	clear(g.committed)
-	g.generation = 0
-}
-
 // Rebalance ends the current generation of a group and starts the next one.
 func (c *Cluster) Rebalance(group string) {
 	c.mu.Lock()
@@ -299,9 +290,8 @@ func (g *memGeneration) Start(fn func(ctx context.Context)) {
 // Commit implements pipeline.Generation.
 func (g *memGeneration) Commit(tp pipeline.TopicPartition, offset int64) error {
 	c := g.member.cluster
-	hooks := c.currentHooks()
-	if hooks.Commit != nil {
-		if err := hooks.Commit(g.member.coord.id, tp, offset); err != nil {
+	if h := c.currentHooks().Commit; h != nil {
+		if err := h(g.member.coord.id, tp, offset); err != nil {
 			return err
 		}
 	}
@@ -314,10 +304,7 @@ func (g *memGeneration) Commit(tp pipeline.TopicPartition, offset int64) error {
 	c.mu.Unlock()
 	if !owner {
 		g.cancel()
-		return fmt.Errorf("commit %s/%d at %d: %w", tp.Topic, tp.Partition, offset, pipeline.ErrFenced)
-	}
-	if hooks.Committed != nil {
-		return hooks.Committed(coord.id, tp, offset)
+		return fmt.Errorf("commit %s at %d: %w", tp, offset, pipeline.ErrFenced)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
-	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
@@ -51,7 +51,7 @@ func realAlerts(tb testing.TB, alerts map[string]*schemas.Alert) map[string]*sch
 		cfg.AlertsPerAgentDay = 100
 		decoder, err := forms.New(form, nil)
 		require.NoError(tb, err)
-		replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: cfg, Partitions: 1, Decoder: decoder, Encoder: k, Alerts: io.Discard})
+		run, err := replay.New(replay.Config{Detector: cfg, Partitions: 1, Decoder: decoder, Encoder: k, Alerts: io.Discard})
 		require.NoError(tb, err)
 		for _, pattern := range patterns {
 			files, err := filepath.Glob(filepath.Join(data, pattern))
@@ -61,16 +61,16 @@ func realAlerts(tb testing.TB, alerts map[string]*schemas.Alert) map[string]*sch
 				text, err := os.ReadFile(name)
 				require.NoError(tb, err)
 				if form == "cloudtrail" {
-					require.NoError(tb, replay.Record(text))
+					require.NoError(tb, run.Record(text))
 					continue
 				}
 				for line := range bytes.Lines(text) {
-					require.NoError(tb, replay.Record(line))
+					require.NoError(tb, run.Record(line))
 				}
-				require.NoError(tb, replay.Flush())
+				require.NoError(tb, run.Flush())
 			}
 		}
-		require.Zero(tb, replay.Summary().DeadLetters)
+		require.Zero(tb, run.Summary().DeadLetters)
 		require.Greater(tb, len(k.alerts), 5, form)
 		for i, a := range k.alerts {
 			alerts["real: "+form+" "+strconv.Itoa(i)] = a

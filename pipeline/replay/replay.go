@@ -1,4 +1,14 @@
-package pipeline
+// Package replay runs records of files through the very same decoder and detector as
+// the service, with neither Kafka nor ClickHouse.
+//
+// Invariants:
+//  1. The same records in the same order give the service's alerts, ids included: the
+//     input is sharded as the topic would be.
+//  2. Memory is bounded: a time is judged by at most so many events behind it (see
+//     lookahead).
+//
+// It imports the detector and schemas, never a role or an adapter.
+package replay
 
 import (
 	"bufio"
@@ -17,10 +27,7 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
-// Replay runs records through the very same decoder and detector as the
-// service, with neither Kafka nor ClickHouse. It shards its input as the topic
-// would, so that it gives the service's alerts, ids included, for the same
-// records in the same order.
+// Replay is one run.
 type Replay struct {
 	shards  []*detector.Detector
 	decoder decode.Decoder
@@ -39,12 +46,12 @@ type Replay struct {
 	err     error
 	days    map[uint64]struct{}
 	agents  map[uint64]struct{}
-	summary ReplaySummary
+	summary Summary
 	started time.Time
 }
 
-// ReplaySummary says what a replay saw.
-type ReplaySummary struct {
+// Summary says what a replay saw.
+type Summary struct {
 	Events            int64            `json:"events"`
 	Agents            int64            `json:"agents"`
 	AgentDays         int64            `json:"agent_days"` // distinct pairs of agent and UTC day
@@ -58,8 +65,8 @@ type ReplaySummary struct {
 	EventsPerSecond   float64          `json:"events_per_second"`
 }
 
-// ReplayConfig says what to replay with, and what to write.
-type ReplayConfig struct {
+// Config says what to replay with, and what to write.
+type Config struct {
 	Detector   detector.Config
 	Partitions int32          // of TopicActivity
 	Decoder    decode.Decoder // of the input; nil: activity events
@@ -78,15 +85,15 @@ type ReplayConfig struct {
 // choose.
 const MostExplained = 10
 
-// NewReplay returns a replay that has read nothing yet.
-func NewReplay(cfg ReplayConfig) (*Replay, error) {
+// New returns a replay that has read nothing yet.
+func New(cfg Config) (*Replay, error) {
 	if cfg.Partitions < 1 {
 		return nil, fmt.Errorf("replay: %d partitions", cfg.Partitions)
 	}
 	r := &Replay{
 		decoder: cfg.Decoder, encoder: cfg.Encoder, filter: cfg.Filter,
 		days: make(map[uint64]struct{}), agents: make(map[uint64]struct{}),
-		summary: ReplaySummary{Reasons: make(map[string]int64)},
+		summary: Summary{Reasons: make(map[string]int64)},
 		started: time.Now(),
 	}
 	if r.decoder == nil {
@@ -283,7 +290,7 @@ func (r *Replay) Flush() error {
 }
 
 // Summary returns what was seen so far.
-func (r *Replay) Summary() ReplaySummary {
+func (r *Replay) Summary() Summary {
 	s := r.summary
 	s.Agents, s.AgentDays = int64(len(r.agents)), int64(len(r.days))
 	if s.AgentDays > 0 {

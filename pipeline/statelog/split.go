@@ -1,28 +1,29 @@
-package pipeline
+package statelog
 
 import (
 	"context"
 	"errors"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// StateSplit moves the detector's state to more partitions while nothing runs.
+// Split moves the detector's state to more partitions while nothing runs.
 //
 // The new number must be a multiple of the old one: then the agents of an old
 // partition go to it and to new ones only, each with what its peers have taught,
 // and every partition is a piece of one. New partitions are written before the old
 // one whose agents they get, so that it can be run again wherever it was
 // interrupted.
-type StateSplit struct {
-	Log Log
+type Split struct {
+	Log pipeline.Log
 	// Commit commits an offset of the detect group, and fails while the group has
 	// members.
-	Commit func(ctx context.Context, tp TopicPartition, offset int64) error
+	Commit func(ctx context.Context, tp pipeline.TopicPartition, offset int64) error
 	// Alerts are the topics that alerts go to, outputs included.
 	Alerts []string
 	// Progress, if set, is called when a partition is written.
@@ -32,16 +33,16 @@ type StateSplit struct {
 
 // Run moves the state to as many partitions as TopicActivity has. It returns the
 // old number and the new one; they are equal where there was nothing to do.
-func (s *StateSplit) Run(ctx context.Context) (from, to int32, err error) {
-	if to, err = s.Log.Partitions(ctx, TopicActivity); err != nil {
+func (s *Split) Run(ctx context.Context) (from, to int32, err error) {
+	if to, err = s.Log.Partitions(ctx, pipeline.TopicActivity); err != nil {
 		return 0, 0, fmt.Errorf("split state: %w", err)
 	}
-	n, err := s.Log.Partitions(ctx, TopicBaselines)
+	n, err := s.Log.Partitions(ctx, pipeline.TopicBaselines)
 	if err != nil {
 		return 0, 0, fmt.Errorf("split state: %w", err)
 	}
 	if n != to {
-		return 0, 0, fmt.Errorf("split state: %s has %d partitions and %s has %d: give both the same number first", TopicActivity, to, TopicBaselines, n)
+		return 0, 0, fmt.Errorf("split state: %s has %d partitions and %s has %d: give both the same number first", pipeline.TopicActivity, to, pipeline.TopicBaselines, n)
 	}
 	states, from, err := s.read(ctx, to)
 	if err != nil || from == to {
@@ -67,18 +68,18 @@ func (s *StateSplit) Run(ctx context.Context) (from, to int32, err error) {
 }
 
 // read reads the old partitions and checks that they may be split.
-func (s *StateSplit) read(ctx context.Context, to int32) (states []*State, from int32, err error) {
-	first, err := ReadState(ctx, s.Log, 0)
+func (s *Split) read(ctx context.Context, to int32) (states []*Content, from int32, err error) {
+	first, err := Read(ctx, s.Log, 0)
 	if err != nil {
 		return nil, 0, err
 	}
 	if first.Marker == nil {
-		return nil, 0, fmt.Errorf("split state: partition 0: %w", ErrStateLost)
+		return nil, 0, fmt.Errorf("split state: partition 0: %w", ErrLost)
 	}
 	// The last of the old partitions is written last: it knows the old number.
 	from = first.Marker.Partitions
 	for p := range to {
-		st, err := ReadState(ctx, s.Log, p)
+		st, err := Read(ctx, s.Log, p)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -99,19 +100,19 @@ func (s *StateSplit) read(ctx context.Context, to int32) (states []*State, from 
 }
 
 // ready checks one partition.
-func (s *StateSplit) ready(ctx context.Context, p, from int32, st *State) error {
-	tp := TopicPartition{TopicActivity, p}
+func (s *Split) ready(ctx context.Context, p, from int32, st *Content) error {
+	tp := pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: p}
 	_, end, err := s.Log.Bounds(ctx, tp)
 	switch {
 	case err != nil:
 		return err
 	case p >= from && end > 0:
-		return fmt.Errorf("%s/%d holds %d events already: events of one agent stand in two partitions; "+
-			"route must not run between adding partitions and splitting the state", tp.Topic, tp.Partition, end)
+		return fmt.Errorf("%s holds %d events already: events of one agent stand in two partitions; "+
+			"route must not run between adding partitions and splitting the state", tp, end)
 	case p >= from:
 		return nil
 	case st.Marker == nil:
-		return ErrStateLost
+		return ErrLost
 	case st.Marker.Offset != end:
 		return fmt.Errorf("detect is %d records behind: let it catch up and stop it (plumbline state show)", end-st.Marker.Offset)
 	}
@@ -119,56 +120,60 @@ func (s *StateSplit) ready(ctx context.Context, p, from int32, st *State) error 
 }
 
 // write makes a checkpoint of partition p from its part of an old one's agents.
-func (s *StateSplit) write(ctx context.Context, p, to int32, old *State) error {
+func (s *Split) write(ctx context.Context, p, to int32, old *Content) error {
 	fail := func(err error) error { return fmt.Errorf("split state: partition %d: %w", p, err) }
-	input := TopicPartition{TopicActivity, p}
+	input := pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: p}
 	_, end, err := s.Log.Bounds(ctx, input)
 	if err != nil {
 		return fail(err)
 	}
-	owner := &stateOwner{
-		log: s.Log, input: input, tp: TopicPartition{TopicBaselines, p},
-		commit: func(offset int64) error {
-			err := s.Commit(ctx, input, offset)
-			if errors.Is(err, ErrGroupActive) {
-				return fmt.Errorf("%w: %w", ErrFenced, err)
-			}
-			return err
-		},
-		health: NewHealth(), metrics: newUnregistered(), logger: s.Logger,
-	}
+	role := &pipeline.Role{Name: "detect", Log: s.Log, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Health: pipeline.NewHealth(), Logger: s.Logger}
+	owner := NewOwner(role, input, func(offset int64) error {
+		err := s.Commit(ctx, input, offset)
+		if errors.Is(err, pipeline.ErrGroupActive) {
+			return fmt.Errorf("%w: %w", pipeline.ErrFenced, err)
+		}
+		return err
+	}, s.Logger)
 	if err := owner.commit(end); err != nil { // also says whether somebody works on it
 		return fail(err)
 	}
 	if _, err := owner.claim(ctx, nil); err != nil {
 		return fail(err)
 	}
-	outputs, err := s.outputs(ctx)
+	topics := make([]pipeline.Topic, len(s.Alerts))
+	for i, name := range s.Alerts {
+		n, err := s.Log.Partitions(ctx, name)
+		if err != nil {
+			return fail(err)
+		}
+		topics[i] = pipeline.Topic{Name: name, Partitions: n}
+	}
+	outputs, err := Ends(ctx, role, topics, s.Logger)
 	if err != nil {
 		return fail(err)
 	}
 	m := old.Marker
-	cp := owner.begin(StateMarker{
+	c := owner.begin(Marker{
 		Offset: end, Partitions: to, Slices: 1, Outputs: outputs,
-		ConfigHash: m.ConfigHash, DetectorVersion: m.DetectorVersion, Snapshot: detector.RecordFormat,
+		ConfigHash: m.ConfigHash, DetectorVersion: m.DetectorVersion,
 	}, true)
-	r := &checkpointRun{cp: cp}
-	r.Partition(old.fold.partition)
-	r.entry(entryRoute, appendRouted(nil, old.fold.routed))
+	c.Partition(old.Partition)
+	c.entry(entryInput, old.Input)
 	agents := 0
-	for key, record := range old.fold.agents {
+	for key, record := range old.Agents {
 		if schemas.Partition([]byte(key), to) == p {
-			r.Agent(record)
+			c.Agent(record)
 			agents++
 		}
 	}
-	r.full()
-	for _, chunk := range r.ready {
-		if err := cp.chunk(ctx, chunk); err != nil {
+	c.full()
+	for _, chunk := range c.ready {
+		if err := c.append(ctx, chunk); err != nil {
 			return fail(err)
 		}
 	}
-	if err := cp.confirm(ctx); err != nil {
+	if err := c.confirm(ctx); err != nil {
 		return fail(err)
 	}
 	if s.Progress != nil {
@@ -177,19 +182,17 @@ func (s *StateSplit) write(ctx context.Context, p, to int32, old *State) error {
 	return nil
 }
 
-func (s *StateSplit) outputs(ctx context.Context) (map[string][]int64, error) {
-	var targets []target
-	for _, topic := range s.Alerts {
-		n, err := s.Log.Partitions(ctx, topic)
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, target{topic, n})
+// Ends returns the end of every partition of the alert topics (P_out of rule 8, where
+// no alert of a dead owner stands before it).
+func Ends(ctx context.Context, role *pipeline.Role, topics []pipeline.Topic, logger zerolog.Logger) (map[string][]int64, error) {
+	out := make(map[string][]int64, len(topics))
+	for _, t := range topics {
+		out[t.Name] = make([]int64, t.Partitions)
 	}
-	scan := outputScan{s.Log, NewHealth(), s.Logger}
-	return scan.ends(ctx, targets)
+	err := pipeline.EachPartition(ctx, topics, func(ctx context.Context, tp pipeline.TopicPartition) error {
+		_, end, err := role.Bounds(ctx, tp, "looking for alerts that were sent already failed; retrying", logger)
+		out[tp.Topic][tp.Partition] = end
+		return err
+	})
+	return out, err
 }
-
-// ErrGroupActive says that a group has members, so that its offsets are not for
-// others to commit.
-var ErrGroupActive = errors.New("the consumer group has members: stop every instance first")

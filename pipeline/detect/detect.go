@@ -1,12 +1,24 @@
-package pipeline
+// Package detect scores the canonical events of the activity topic and publishes
+// alerts and windows. Kafka in, Kafka out: the warehouse may be down.
+//
+// Invariants:
+//  1. One goroutine owns the baselines of one partition.
+//  2. An offset is committed only with a checkpoint of the state at that offset,
+//     and only when the alerts and windows of every event before it are
+//     acknowledged.
+//  3. What is published is a function of the partition's records and the config.
+//
+// It imports the detector, the ports and loop of package pipeline, and statelog,
+// never another role or an adapter.
+package detect
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,7 +26,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
+	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
@@ -27,8 +41,8 @@ type Output struct {
 	Filter  siem.Filter // what it wants; TopicAlerts always gets all
 }
 
-// DetectConfig says how detect works.
-type DetectConfig struct {
+// Config says how detect works.
+type Config struct {
 	Detector detector.Config
 	Outputs  []Output
 	// CheckpointEvery is how much time passes between two checkpoints of a
@@ -43,15 +57,7 @@ type DetectConfig struct {
 	FreshOnLostState bool
 }
 
-// Detect scores the canonical events of TopicActivity and publishes alerts and
-// windows. Kafka in, Kafka out: the warehouse may be down.
-//
-// Invariants:
-//  1. One goroutine owns the baselines of one partition.
-//  2. An offset is committed only with a checkpoint of the state at that offset,
-//     and only when the alerts and windows of every event before it are
-//     acknowledged.
-//  3. What is published is a function of the partition's records and the config.
+// Detect is the role.
 //
 // Not obvious: the baselines stay in memory over a rebalance that returns a
 // partition in whose log of state nobody else has written, with what was not
@@ -59,45 +65,47 @@ type DetectConfig struct {
 // its last checkpoint is read again: it gives the same alerts, which are
 // recognised and not sent again.
 type Detect struct {
-	consumer
-	cfg  DetectConfig
-	news news
+	pipeline.Consumer
+	cfg     Config
+	metrics *Metrics
+	news    news
 
 	mu   sync.Mutex
-	warm map[int32]*detectState // partitions not owned right now
+	warm map[int32]*state // partitions not owned right now
 }
 
-// NewDetect returns the role; Run starts it.
-func NewDetect(log Log, group Group, cfg DetectConfig, m *Metrics, h *Health, logger zerolog.Logger) *Detect {
+// New returns the role; Run starts it.
+func New(role pipeline.Role, group pipeline.Group, cfg Config, m *Metrics) *Detect {
 	if cfg.WholeBelow == 0 {
 		cfg.WholeBelow = wholeBelow
 	}
-	d := &Detect{cfg: cfg, news: news{logger: logger}, warm: make(map[int32]*detectState)}
-	d.consumer = consumer{role: "detect", log: log, group: group, metrics: m, health: h, logger: logger, worker: d, joined: d.keepWarm}
+	d := &Detect{cfg: cfg, metrics: m, news: news{logger: role.Logger}, warm: make(map[int32]*state)}
+	role.Name = "detect"
+	d.Consumer = pipeline.Consumer{Role: role, Group: group, Open: d.open, Joined: d.keepWarm}
 	return d
 }
 
-// Run detects until ctx ends; it returns after what was read is published and
-// safe, or an error that no retry heals.
-func (d *Detect) Run(ctx context.Context) error { return d.run(ctx) }
-
 // keepWarm forgets the states of partitions that have gone to somebody else.
-func (d *Detect) keepWarm(assigned []Assignment) {
+func (d *Detect) keepWarm(assigned []pipeline.Assignment) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	maps.DeleteFunc(d.warm, func(p int32, _ *detectState) bool {
-		return !slices.ContainsFunc(assigned, func(a Assignment) bool { return a.Partition == p })
+	maps.DeleteFunc(d.warm, func(p int32, _ *state) bool {
+		return !slices.ContainsFunc(assigned, func(a pipeline.Assignment) bool { return a.Partition == p })
 	})
 }
 
-func (d *Detect) open(ctx context.Context, gen Generation, a Assignment, logger zerolog.Logger) (handler, int64, error) {
-	h := &detectHandler{role: d, partition: a.Partition, decoder: decode.NewCanonical(), label: label(a.Partition), logger: logger}
-	for _, topic := range d.topics() {
-		n, err := d.partitionsOf(ctx, topic)
+func (d *Detect) open(ctx context.Context, gen pipeline.Generation, a pipeline.Assignment, logger zerolog.Logger) (pipeline.Handler, int64, error) {
+	h := &handler{role: d, partition: a.Partition, decoder: decode.NewCanonical(), label: strconv.Itoa(int(a.Partition)), logger: logger}
+	topics := []string{pipeline.TopicAlerts, pipeline.TopicWindows}
+	for _, o := range d.cfg.Outputs {
+		topics = append(topics, o.Topic)
+	}
+	for _, name := range topics {
+		t, err := d.Topic(ctx, name)
 		if err != nil {
 			return nil, 0, err
 		}
-		h.targets = append(h.targets, target{topic: topic, partitions: n})
+		h.targets = append(h.targets, t)
 	}
 	d.mu.Lock()
 	warm := d.warm[a.Partition]
@@ -111,36 +119,8 @@ func (d *Detect) open(ctx context.Context, gen Generation, a Assignment, logger 
 	return h, h.next, nil
 }
 
-// topics returns what detect writes to; their order is that of target below.
-func (d *Detect) topics() []string {
-	ts := []string{TopicAlerts, TopicWindows}
-	for _, o := range d.cfg.Outputs {
-		ts = append(ts, o.Topic)
-	}
-	return ts
-}
-
-type target struct {
-	topic      string
-	partitions int32
-}
-
-func (t target) of(key []byte) TopicPartition {
-	return TopicPartition{Topic: t.topic, Partition: schemas.Partition(key, t.partitions)}
-}
-
-// position is where an event stands in its source partition.
-type position struct {
-	offset int64
-	index  int32
-}
-
-func (p position) before(q position) bool {
-	return p.offset < q.offset || p.offset == q.offset && p.index < q.index
-}
-
-// detectState is all that detect knows of one partition.
-type detectState struct {
+// state is all that detect knows of one partition.
+type state struct {
 	detector *detector.Detector
 	// routed is the last position of every source partition, keyed by the origin
 	// without offset and index. Route writes a source partition's events in order,
@@ -152,57 +132,43 @@ type detectState struct {
 	// outputs has, for every partition of the alert topics, an offset before which no
 	// alert stands that is not acknowledged.
 	outputs map[string][]int64
-	owner   *stateOwner
-	out     *outbox // what it said of them and is not acknowledged yet
-	handler *detectHandler
+	owner   *statelog.Owner
+	out     *pipeline.Outbox // what it said of them and is not acknowledged yet
+	handler *handler
 	stats   detector.Stats
 }
 
 // Alert implements detector.Sink.
-func (s *detectState) Alert(a *schemas.Alert) { s.handler.alert(a) }
+func (s *state) Alert(a *schemas.Alert) { s.handler.alert(a) }
 
 // Window implements detector.Sink.
-func (s *detectState) Window(w *schemas.Window) { s.handler.window(w) }
+func (s *state) Window(w *schemas.Window) { s.handler.window(w) }
 
-// repeated reports whether the event of this origin was handled before, and
-// remembers it.
-func (s *detectState) repeated(origin []byte) (bool, error) {
-	o, err := schemas.ParseOrigin(origin)
-	if err != nil {
-		return false, err
-	}
-	source := origin[:bytes.LastIndexByte(origin, '/')]
-	source = source[:bytes.LastIndexByte(source, '/')]
-	at := position{o.Offset, o.Index}
-	if last, ok := s.routed[string(source)]; ok && !last.before(at) {
-		return true, nil
-	}
-	s.routed[string(source)] = at
-	return false, nil
+func (s *state) sent(ctx context.Context, tp pipeline.TopicPartition) (map[string]bool, error) {
+	return s.handler.sent(ctx, tp)
 }
 
-// detectHandler works on one partition during one generation.
-type detectHandler struct {
-	role       *Detect
-	partition  int32
-	label      string
-	logger     zerolog.Logger
-	decoder    decode.Decoder
-	state      *detectState
-	partitions int32            // of TopicActivity
-	targets    []target         // alerts, windows, then the outputs
-	rec        *Record          // the record at hand
-	alerted    []schemas.Millis // append times of the events that completed alerts not yet acknowledged
-	run        *checkpointRun   // the checkpoint that is being written, or nil
-	cutAt      time.Time        // when the next one is due
-	pollAt     time.Time        // when to look at the one at hand again
-	alive      time.Time        // when the coordinator or a flush last said that the partition is ours
-	lost       bool             // the partition is somebody else's
+// handler works on one partition during one generation.
+type handler struct {
+	role      *Detect
+	partition int32
+	label     string
+	logger    zerolog.Logger
+	decoder   decode.Decoder
+	state     *state
+	targets   []pipeline.Topic     // alerts, windows, then the outputs
+	rec       *pipeline.Record     // the record at hand
+	alerted   []schemas.Millis     // append times of the events that completed alerts not yet acknowledged
+	run       *statelog.Checkpoint // the one that is being written, or nil
+	begun     time.Time            // when it was
+	cutAt     time.Time            // when the next one is due
+	alive     time.Time            // when the coordinator or a flush last said that the partition is ours
+	lost      bool                 // the partition is somebody else's
 
 	next int64
 }
 
-func (h *detectHandler) take(ctx context.Context, f Fetched) error {
+func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 	for i := range f.Records {
 		h.rec = &f.Records[i]
 		if h.next = h.rec.Offset + 1; h.next > h.state.next {
@@ -216,11 +182,11 @@ func (h *detectHandler) take(ctx context.Context, f Fetched) error {
 	h.next = max(h.next, f.Next)
 	h.state.next = max(h.state.next, h.next)
 	h.export()
-	return h.tick(ctx)
+	return h.Tick(ctx)
 }
 
-func (h *detectHandler) record() {
-	origin := header(h.rec, schemas.OriginHeader)
+func (h *handler) record() {
+	origin := h.rec.Header(schemas.OriginHeader)
 	again, err := h.state.repeated(origin)
 	if err != nil {
 		h.refuse(&decode.Refusal{Reason: "no_origin", Detail: err.Error()})
@@ -230,11 +196,11 @@ func (h *detectHandler) record() {
 		h.role.metrics.Repeated.Inc()
 		return
 	}
-	in := decode.Record{Topic: TopicActivity, Partition: h.partition, Offset: h.rec.Offset, Time: h.rec.Time, Key: h.rec.Key, Value: h.rec.Value}
+	in := decode.Record{Topic: pipeline.TopicActivity, Partition: h.partition, Offset: h.rec.Offset, Time: h.rec.Time, Key: h.rec.Key, Value: h.rec.Value}
 	h.decoder.Decode(&in, h.event)
 }
 
-func (h *detectHandler) event(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
+func (h *handler) event(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
 	if refusal != nil {
 		h.refuse(refusal)
 		return
@@ -246,20 +212,18 @@ func (h *detectHandler) event(_ int32, ev *schemas.Activity, refusal *decode.Ref
 
 // refuse sets aside a record that route did not write: with the right ACL there
 // is none.
-func (h *detectHandler) refuse(refusal *decode.Refusal) {
-	h.role.metrics.Refused.WithLabelValues(TopicActivity, string(refusal.Reason)).Inc()
-	at := schemas.Origin{Source: TopicActivity, Topic: TopicActivity, Partition: h.partition, Offset: h.rec.Offset}
-	h.state.out.add(TopicPartition{Topic: TopicDeadLetter}, deadLetter(h.rec, at, refusal))
+func (h *handler) refuse(refusal *decode.Refusal) {
+	h.state.out.Refuse(pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: h.partition}, h.rec, refusal)
 }
 
-func (h *detectHandler) alert(a *schemas.Alert) {
+func (h *handler) alert(a *schemas.Alert) {
 	h.role.metrics.Alerts.WithLabelValues(a.Status, a.Severity).Inc()
 	h.alerted = append(h.alerted, h.rec.Time)
-	if a.Status == schemas.StatusOpen && !h.state.known.has(TopicAlerts, a.AlertID) {
+	if a.Status == schemas.StatusOpen && !h.state.known.has(pipeline.TopicAlerts, a.AlertID) {
 		h.role.news.opened(a, time.Now())
 	}
 	key := schemas.AppendKey(nil, a.TenantID, a.Agent.ID)
-	headers := []Header{{HeaderAlertID, []byte(a.AlertID)}, {HeaderSource, appendSource(nil, h.partition, h.rec.Offset)}}
+	headers := []pipeline.Header{{Key: pipeline.HeaderAlertID, Value: []byte(a.AlertID)}, {Key: pipeline.HeaderSource, Value: appendSource(nil, h.partition, h.rec.Offset)}}
 
 	h.publish(0, key, headers, a, siem.JSON)
 	for i := range h.role.cfg.Outputs {
@@ -269,38 +233,38 @@ func (h *detectHandler) alert(a *schemas.Alert) {
 	}
 }
 
-func (h *detectHandler) publish(to int, key []byte, headers []Header, a *schemas.Alert, enc siem.Encoder) {
-	if h.state.known.has(h.targets[to].topic, a.AlertID) {
+func (h *handler) publish(to int, key []byte, headers []pipeline.Header, a *schemas.Alert, enc siem.Encoder) {
+	if h.state.known.has(h.targets[to].Name, a.AlertID) {
 		h.role.metrics.Suppressed.Inc()
 		return
 	}
 	value, err := enc.Append(nil, a)
 	if err != nil {
 		// The other forms still go out, and the canonical one carries everything.
-		h.role.logger.Error().Err(err).Str("alert_id", a.AlertID).Str("format", enc.Name()).Msg("alert could not be encoded in this form")
+		h.role.Logger.Error().Err(err).Str("alert_id", a.AlertID).Str("format", enc.Name()).Msg("alert could not be encoded in this form")
 		return
 	}
-	h.state.out.add(h.targets[to].of(key), Record{Key: key, Value: value, Headers: headers})
+	h.state.out.Add(h.targets[to].Of(key), pipeline.Record{Key: key, Value: value, Headers: headers})
 }
 
-func (h *detectHandler) window(w *schemas.Window) {
+func (h *handler) window(w *schemas.Window) {
 	h.role.metrics.Windows.Inc()
 	key := schemas.AppendKey(nil, w.TenantID, w.AgentID)
 	value, err := json.Marshal(w)
 	if err != nil {
-		h.role.logger.Error().Err(err).Str("agent_id", w.AgentID).Msg("window could not be encoded")
+		h.role.Logger.Error().Err(err).Str("agent_id", w.AgentID).Msg("window could not be encoded")
 		return
 	}
-	h.state.out.add(h.targets[1].of(key), Record{Key: key, Value: value})
+	h.state.out.Add(h.targets[1].Of(key), pipeline.Record{Key: key, Value: value})
 }
 
-func (h *detectHandler) flush(ctx context.Context) error {
-	if !h.state.out.empty() {
+func (h *handler) flush(ctx context.Context) error {
+	if !h.state.out.Empty() {
 		start := time.Now()
 		if err := h.stillMine(ctx, start); err != nil {
 			return err
 		}
-		if err := h.state.out.flush(ctx); err != nil {
+		if err := h.state.out.Flush(ctx); err != nil {
 			return err
 		}
 		failpoint.Hit(failpoint.DetectSent)
@@ -321,18 +285,18 @@ const doubtAfter = 5 * time.Second
 
 // stillMine has the coordinator accept a commit of the last checkpoint's offset
 // where the last sign of life is long ago. That leaves what was on its way already.
-func (h *detectHandler) stillMine(ctx context.Context, now time.Time) error {
+func (h *handler) stillMine(ctx context.Context, now time.Time) error {
 	// Round takes the monotonic reading off: it stands still while a machine sleeps.
 	silent := now.Round(0).Sub(h.alive.Round(0))
 	if h.alive = now; silent < doubtAfter {
 		return nil
 	}
-	err := h.state.owner.accepted(ctx, h.state.safe)
-	h.lost = h.lost || errors.Is(err, ErrFenced)
+	err := h.state.owner.Accepted(ctx, h.state.safe)
+	h.lost = h.lost || errors.Is(err, pipeline.ErrFenced)
 	return err
 }
 
-func (h *detectHandler) export() {
+func (h *handler) export() {
 	m, s, last := h.role.metrics, h.state.detector.Stats(), &h.state.stats
 	m.Agents.WithLabelValues(h.label).Set(float64(s.Agents))
 	m.Tenants.WithLabelValues(h.label).Set(float64(s.Tenants))
@@ -350,11 +314,11 @@ func (h *detectHandler) export() {
 	*last = s
 }
 
-// done: checkpoints commit by themselves.
-func (h *detectHandler) done() int64 { return 0 }
+// Done: checkpoints commit by themselves.
+func (h *handler) Done() int64 { return 0 }
 
-// close keeps the state for the case that the partition comes back.
-func (h *detectHandler) close() {
+// Close keeps the state for the case that the partition comes back.
+func (h *handler) Close() {
 	h.abandon()
 	m := h.role.metrics
 	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.Tenants, m.StateBytes, m.OpenEpisodes, m.Watermark, m.CheckpointOffset} {
@@ -367,13 +331,4 @@ func (h *detectHandler) close() {
 	h.role.mu.Lock()
 	defer h.role.mu.Unlock()
 	h.role.warm[h.partition] = h.state
-}
-
-func header(r *Record, key string) []byte {
-	for i := range r.Headers {
-		if r.Headers[i].Key == key {
-			return r.Headers[i].Value
-		}
-	}
-	return nil
 }

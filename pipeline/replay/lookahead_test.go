@@ -1,4 +1,4 @@
-package pipeline_test
+package replay_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/seeded"
-	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -61,29 +61,29 @@ func always(schemas.Millis) bool { return true }
 
 // replayed is what a replay says of files.
 type replayed struct {
-	summary pipeline.ReplaySummary
+	summary replay.Summary
 	scores  []float64
 }
 
 func replayOf(t *testing.T, files ...[]schemas.Activity) (r replayed) {
 	t.Helper()
 	var scores bytes.Buffer
-	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: detector.DefaultConfig(), Partitions: 1, Encoder: siem.JSON, Scores: &scores})
+	run, err := replay.New(replay.Config{Detector: detector.DefaultConfig(), Partitions: 1, Encoder: siem.JSON, Scores: &scores})
 	require.NoError(t, err)
 	total := 0
 	for _, events := range files {
 		for i := range events {
-			require.NoError(t, replay.Record(schemas.AppendActivity(nil, &events[i])))
+			require.NoError(t, run.Record(schemas.AppendActivity(nil, &events[i])))
 		}
 		total += len(events)
-		require.NoError(t, replay.Flush())
+		require.NoError(t, run.Flush())
 	}
 	for l := range strings.Lines(scores.String()) {
 		var s struct{ Score float64 }
 		require.NoError(t, json.Unmarshal([]byte(l), &s))
 		r.scores = append(r.scores, s.Score)
 	}
-	r.summary = replay.Summary()
+	r.summary = run.Summary()
 	require.Equal(t, int64(total), r.summary.Events)
 	require.Len(t, r.scores, total)
 	require.Zero(t, r.summary.DeadLetters)
@@ -262,7 +262,7 @@ func TestAFileOfOneAgentIsJudgedByItsOwnTimes(t *testing.T) {
 // held returns by how much the heap has grown when a replay has taken that many lines.
 func held(t *testing.T, lines int, line func(i int) []byte) (mib float64) {
 	t.Helper()
-	replay, err := pipeline.NewReplay(pipeline.ReplayConfig{Detector: detector.DefaultConfig(), Partitions: 1, Encoder: siem.JSON, Alerts: io.Discard})
+	run, err := replay.New(replay.Config{Detector: detector.DefaultConfig(), Partitions: 1, Encoder: siem.JSON, Alerts: io.Discard})
 	require.NoError(t, err)
 	heap := func() uint64 {
 		runtime.GC()
@@ -272,12 +272,12 @@ func held(t *testing.T, lines int, line func(i int) []byte) (mib float64) {
 	}
 	before := heap()
 	for i := range lines {
-		require.NoError(t, replay.Record(line(i)))
+		require.NoError(t, run.Record(line(i)))
 	}
 	after := heap()
-	require.Zero(t, replay.Summary().DeadLetters)
-	require.Less(t, replay.Summary().Events, int64(lines), "some are held")
-	runtime.KeepAlive(replay)
+	require.Zero(t, run.Summary().DeadLetters)
+	require.Less(t, run.Summary().Events, int64(lines), "some are held")
+	runtime.KeepAlive(run)
 	return (float64(after) - float64(before)) / (1 << 20)
 }
 

@@ -1,4 +1,4 @@
-package pipeline
+package replay
 
 import (
 	"hash/maphash"
