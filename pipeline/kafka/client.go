@@ -188,23 +188,6 @@ func (c *Client) roundTrip(ctx context.Context, req protocol.Message) (protocol.
 	return res, nil
 }
 
-// leaderOf finds the broker that leads a partition.
-func leaderOf(cluster protocol.Cluster, topic string, partition int32) (protocol.Broker, error) {
-	t, ok := cluster.Topics[topic]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoTopic(topic)
-	}
-	p, ok := t.Partitions[partition]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoPartition(topic, partition)
-	}
-	b, ok := cluster.Brokers[p.Leader]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoLeader(topic, partition)
-	}
-	return b, nil
-}
-
 // CommitOffset commits an offset of a group from outside. It is refused, with
 // pipeline.ErrGroupActive, while the group has members.
 func (c *Client) CommitOffset(ctx context.Context, group string, tp pipeline.TopicPartition, offset int64) error {

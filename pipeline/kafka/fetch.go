@@ -13,15 +13,7 @@ import (
 // Config.FetchMaxWait for data.
 func (c *Client) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset int64) (pipeline.Fetched, error) {
 	buffer := c.grabBuffer()
-	res, err := c.roundTrip(ctx, &fetchRequest{
-		clientID:  c.cfg.ClientID,
-		topic:     tp.Topic,
-		partition: tp.Partition,
-		offset:    offset,
-		maxWaitMS: int32(c.cfg.FetchMaxWait.Milliseconds()),
-		maxBytes:  c.ask(tp.Topic),
-		buffer:    buffer,
-	})
+	res, err := c.roundTrip(ctx, newFetchRequest(c.cfg.ClientID, tp, offset, int32(c.cfg.FetchMaxWait.Milliseconds()), c.ask(tp.Topic), buffer))
 	if err != nil {
 		// The buffer is not reused: after a cancelled call the connection may
 		// still write into it.

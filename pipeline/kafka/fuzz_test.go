@@ -78,8 +78,7 @@ func FuzzFetchAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, version int16, answer []byte) {
 		version = max(fetchMinVersion, min(fetchMaxVersion, version))
 		src := bytes.NewReader(answer)
-		r := &fetchRequest{version: version, partition: 3}
-		out, err := r.decode(&wireReader{r: src, left: int64(len(answer))})
+		out, err := fetchOfVersion(version).decode(&wireReader{r: src, left: int64(len(answer))})
 		if err == nil && (len(out.recordSet) > len(answer) || len(out.aborted)*16 > len(answer)) {
 			t.Fatalf("%d bytes of records, %d aborted transactions from %d bytes", len(out.recordSet), len(out.aborted), len(answer))
 		}

@@ -26,6 +26,12 @@ func withHeader(correlation int32, body []byte) []byte {
 	return append(b, body...)
 }
 
+func fetchOfVersion(version int16) *fetchRequest {
+	r := newFetchRequest("", testPartition, 0, 0, 0, nil)
+	r.fetch.Version = version
+	return r
+}
+
 const ourCorrelation = 0x506c756d
 
 func TestFetchSpeaksEveryVersionOfTheProtocol(t *testing.T) {
@@ -35,7 +41,7 @@ func TestFetchSpeaksEveryVersionOfTheProtocol(t *testing.T) {
 			next := []byte("the next answer")
 			answer := append(withHeader(ourCorrelation, answerBytes(version, 0, []byte("records"), abortedTransaction{8, 9})), next...)
 			src := bytes.NewReader(answer)
-			req := &fetchRequest{clientID: "me", topic: "t", partition: 3, offset: 42, maxWaitMS: 500, maxBytes: 1000}
+			req := newFetchRequest("me", testPartition, 42, 500, 1000, nil)
 			assert.True(t, req.Required(map[protocol.ApiKey]int16{protocol.Fetch: version}))
 			msg, err := req.RawExchange(connection{src, &sent})
 			require.NoError(t, err)
@@ -84,13 +90,13 @@ func TestFetchRefusesAnswersThatDoNotFit(t *testing.T) {
 		"more records than bytes":      {withHeader(ourCorrelation, append(ok[:len(ok)-11:len(ok)-11], 0x7f, 0, 0, 0)), "bytes of records in"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			req := &fetchRequest{topic: "t", partition: 3, version: 11}
+			req := fetchOfVersion(11)
 			_, err := req.RawExchange(connection{bytes.NewReader(test.answer), io.Discard})
 			require.ErrorContains(t, err, test.want)
 		})
 	}
 	t.Run("a broker before 0.11", func(t *testing.T) {
-		req := &fetchRequest{topic: "t", version: 3}
+		req := fetchOfVersion(3)
 		_, err := req.RawExchange(connection{bytes.NewReader(nil), io.Discard})
 		require.ErrorContains(t, err, "0.11")
 	})
