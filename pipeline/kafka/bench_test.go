@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"testing"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -123,7 +124,7 @@ func kafkaGoParse(tb testing.TB, framed []byte) int {
 	}
 }
 
-// discard is a record set that goes nowhere: what encoding it costs remains.
+// BenchmarkEncode writes record sets that go nowhere: what encoding them costs remains.
 func BenchmarkEncode(b *testing.B) {
 	specs := activityLike(2000)
 	records := make([]pipeline.Record, len(specs))
@@ -132,18 +133,14 @@ func BenchmarkEncode(b *testing.B) {
 		records[i] = pipeline.Record{Key: s.key, Value: s.value, Headers: []pipeline.Header{{Key: s.headers[0].Key, Value: s.headers[0].Value}}}
 		size += recordSize(&records[i])
 	}
-	for name, c := range map[string]Compression{"none": CompressionNone, "lz4": CompressionLZ4, "zstd": CompressionZstd} {
-		b.Run("kafka-go/"+name, func(b *testing.B) {
-			b.ReportAllocs()
-			var out int64
-			for b.Loop() {
-				set := protocol.RecordSet{Version: 2, Attributes: protocol.Attributes(c.codec()), Records: &recordReader{records: records}}
-				n, err := set.WriteTo(io.Discard)
-				require.NoError(b, err)
-				out = n
-			}
-			perRecord(b, len(records))
-			b.ReportMetric(float64(size)/float64(out), "ratio")
-		})
+	b.ReportAllocs()
+	var out int64
+	for b.Loop() {
+		set := protocol.RecordSet{Version: 2, Attributes: protocol.Attributes(kafkago.Lz4), Records: &recordReader{records: records}}
+		n, err := set.WriteTo(io.Discard)
+		require.NoError(b, err)
+		out = n
 	}
+	perRecord(b, len(records))
+	b.ReportMetric(float64(size)/float64(out), "ratio")
 }

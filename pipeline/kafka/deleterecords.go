@@ -67,7 +67,7 @@ func (c *Client) DeleteRecords(ctx context.Context, tp pipeline.TopicPartition, 
 	res, err := c.roundTrip(ctx, &deleteRecordsRequest{request{&kmsg.DeleteRecordsRequest{
 		Topics:        []kmsg.DeleteRecordsRequestTopic{{Topic: tp.Topic, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{p}}},
 		TimeoutMillis: int32(c.cfg.RequestTimeout.Milliseconds() / 2),
-	}, c.cfg.ClientID, tp.Topic, tp.Partition}})
+	}, tp.Topic, tp.Partition}})
 	if err != nil {
 		return fail(err)
 	}

@@ -189,7 +189,7 @@ func TestProduceErrorsKeepTheirMeaning(t *testing.T) {
 
 func TestAppendSaysWhatIsAcknowledgedWhenALaterRequestFails(t *testing.T) {
 	cluster := fakeCluster(t, kfake.SeedTopics(1, "t"))
-	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs(), Compression: kafka.CompressionNone})
+	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
 	requests := make(map[kmsg.Request]int) // kfake may ask several times about one
 	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1, When: func(r kmsg.Request) bool {
 		if _, ok := requests[r]; !ok {

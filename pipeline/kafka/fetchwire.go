@@ -33,13 +33,13 @@ type fetchRequest struct {
 	buffer []byte // where the record set goes, if it is large enough
 }
 
-func newFetchRequest(clientID string, tp pipeline.TopicPartition, offset int64, maxWaitMS, maxBytes int32, buffer []byte) *fetchRequest {
+func newFetchRequest(tp pipeline.TopicPartition, offset int64, maxWaitMS, maxBytes int32, buffer []byte) *fetchRequest {
 	f := kmsg.NewPtrFetchRequest() // by a consumer, outside any session, of any leader epoch
 	f.MaxWaitMillis, f.MinBytes, f.MaxBytes, f.IsolationLevel = maxWaitMS, 1, maxBytes, readCommitted
 	p := kmsg.NewFetchRequestTopicPartition()
 	p.Partition, p.FetchOffset, p.PartitionMaxBytes = tp.Partition, offset, maxBytes
 	f.Topics = []kmsg.FetchRequestTopic{{Topic: tp.Topic, Partitions: []kmsg.FetchRequestTopicPartition{p}}}
-	return &fetchRequest{request: request{f, clientID, tp.Topic, tp.Partition}, fetch: f, buffer: buffer}
+	return &fetchRequest{request: request{f, tp.Topic, tp.Partition}, fetch: f, buffer: buffer}
 }
 
 var (

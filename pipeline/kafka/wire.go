@@ -17,7 +17,6 @@ var errAnswer = errors.New("malformed answer")
 // one before the flexible encoding, whose answers have another header.
 type request struct {
 	kmsg.Request
-	clientID  string
 	topic     string
 	partition int32
 }
@@ -47,7 +46,7 @@ func (r *request) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
 // serves to notice that the two sides have lost step.
 func (r *request) send(rw io.ReadWriter) (*wireReader, error) {
 	const correlation = 0x506c756d
-	if _, err := rw.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID(r.clientID)).AppendRequest(nil, r.Request, correlation)); err != nil {
+	if _, err := rw.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID)).AppendRequest(nil, r.Request, correlation)); err != nil {
 		return nil, err
 	}
 	w := &wireReader{r: rw, left: 4}

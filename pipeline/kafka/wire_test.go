@@ -27,7 +27,7 @@ func withHeader(correlation int32, body []byte) []byte {
 }
 
 func fetchOfVersion(version int16) *fetchRequest {
-	r := newFetchRequest("", testPartition, 0, 0, 0, nil)
+	r := newFetchRequest(testPartition, 0, 0, 0, nil)
 	r.fetch.Version = version
 	return r
 }
@@ -41,7 +41,7 @@ func TestFetchSpeaksEveryVersionOfTheProtocol(t *testing.T) {
 			next := []byte("the next answer")
 			answer := append(withHeader(ourCorrelation, answerBytes(version, 0, []byte("records"), abortedTransaction{8, 9})), next...)
 			src := bytes.NewReader(answer)
-			req := newFetchRequest("me", testPartition, 42, 500, 1000, nil)
+			req := newFetchRequest(testPartition, 42, 500, 1000, nil)
 			assert.True(t, req.Required(map[protocol.ApiKey]int16{protocol.Fetch: version}))
 			msg, err := req.RawExchange(connection{src, &sent})
 			require.NoError(t, err)
@@ -62,9 +62,11 @@ func TestFetchSpeaksEveryVersionOfTheProtocol(t *testing.T) {
 			got.Version = version
 			frame := sent.Bytes()
 			assert.Equal(t, len(frame)-4, int(binary.BigEndian.Uint32(frame)))
-			assert.Equal(t, []byte{0, 1, 0, byte(version), 0x50, 0x6c, 0x75, 0x6d, 0, 2, 'm', 'e'}, frame[4:16])
-			require.NoError(t, got.ReadFrom(frame[16:]))
-			assert.Equal(t, frame[16:], got.AppendTo(nil), "nothing is left over")
+			head := append([]byte{0, 1, 0, byte(version), 0x50, 0x6c, 0x75, 0x6d, 0, 9}, "plumbline"...)
+			assert.Equal(t, head, frame[4:4+len(head)])
+			body := frame[4+len(head):]
+			require.NoError(t, got.ReadFrom(body))
+			assert.Equal(t, body, got.AppendTo(nil), "nothing is left over")
 			assert.Equal(t, int8(1), got.IsolationLevel)
 			assert.Equal(t, int32(500), got.MaxWaitMillis)
 			assert.Equal(t, int32(1000), got.MaxBytes)
