@@ -239,12 +239,9 @@ func TestClientSpeaksWithOldAndNewBrokers(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, []int64{1, 2}, []int64{start, end})
 			}
-			g, err := c.Group(fastGroup("g", "t"))
-			require.NoError(t, err)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			gen, err := g.Next(ctx)
-			require.NoError(t, err)
+			g, gen := join(ctx, t, c)
 			assert.Len(t, gen.Assignments(), 3)
 			require.NoError(t, gen.Commit(pipeline.TopicPartition{Topic: "t", Partition: 2}, 2))
 			require.NoError(t, g.Close())

@@ -32,10 +32,7 @@ func works(t *testing.T, c *kafka.Client) {
 	f, err := c.Fetch(ctx, tp, 0)
 	require.NoError(t, err)
 	assert.Equal(t, "v", string(f.Records[0].Value))
-	g, err := c.Group(fastGroup("g", "t"))
-	require.NoError(t, err)
-	gen, err := g.Next(ctx)
-	require.NoError(t, err)
+	g, gen := join(ctx, t, c)
 	require.NoError(t, gen.Commit(tp, 1))
 	require.NoError(t, g.Close())
 }
