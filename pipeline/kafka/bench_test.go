@@ -80,6 +80,18 @@ func BenchmarkParse(b *testing.B) {
 			}
 			perRecord(b, records)
 		})
+		b.Run("franz-go/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(set)))
+			part := kmsg.FetchResponseTopicPartition{RecordBatches: set}
+			decompressor := kgo.DefaultDecompressor()
+			for b.Loop() {
+				if out, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: "t"}, &part, decompressor, nil); len(out.Records) != records {
+					b.Fatal(out.Err, len(out.Records))
+				}
+			}
+			perRecord(b, records)
+		})
 		framed := append(binary.BigEndian.AppendUint32(nil, uint32(len(set))), set...)
 		b.Run("kafka-go/"+name, func(b *testing.B) {
 			b.ReportAllocs()
