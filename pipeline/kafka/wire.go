@@ -85,26 +85,18 @@ func (w *wireReader) full(b []byte) bool {
 	return err == nil
 }
 
-func (w *wireReader) int16() int16 {
-	if !w.full(w.buf[:2]) {
+// number reads an integer of size bytes, 0 after an error.
+func (w *wireReader) number(size int) uint64 {
+	clear(w.buf[:])
+	if !w.full(w.buf[8-size:]) {
 		return 0
 	}
-	return int16(binary.BigEndian.Uint16(w.buf[:2]))
+	return binary.BigEndian.Uint64(w.buf[:])
 }
 
-func (w *wireReader) int32() int32 {
-	if !w.full(w.buf[:4]) {
-		return 0
-	}
-	return int32(binary.BigEndian.Uint32(w.buf[:4]))
-}
-
-func (w *wireReader) int64() int64 {
-	if !w.full(w.buf[:8]) {
-		return 0
-	}
-	return int64(binary.BigEndian.Uint64(w.buf[:8]))
-}
+func (w *wireReader) int16() int16 { return int16(w.number(2)) }
+func (w *wireReader) int32() int32 { return int32(w.number(4)) }
+func (w *wireReader) int64() int64 { return int64(w.number(8)) }
 
 func (w *wireReader) skip(n int64) {
 	if w.err != nil || n <= 0 {
