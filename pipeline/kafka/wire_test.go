@@ -104,6 +104,16 @@ func TestFetchRefusesAnswersThatDoNotFit(t *testing.T) {
 	})
 }
 
+func TestDeleteRecordsRefusesAnswersThatDoNotFit(t *testing.T) {
+	for want, answer := range map[string][]byte{
+		"ends too early": {0}, "0 topics": make([]byte, 8), "2000 bytes, more than 1024": make([]byte, 2000),
+	} {
+		req := &deleteRecordsRequest{request{&kmsg.DeleteRecordsRequest{}, "t", 3}}
+		_, err := req.RawExchange(connection{bytes.NewReader(withHeader(ourCorrelation, answer)), io.Discard})
+		require.ErrorContains(t, err, want)
+	}
+}
+
 func TestRecordSetMemoryGrowsWithWhatArrives(t *testing.T) {
 	// 200 MiB announced, nothing sent.
 	head := binary.BigEndian.AppendUint32(nil, 200<<20)
