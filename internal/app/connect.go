@@ -3,7 +3,6 @@ package app
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -39,24 +38,20 @@ func Forms() config.Forms {
 
 // KafkaConfig says how to reach the configured Kafka. The embedded broker is
 // expected where the config says that it listens.
-func KafkaConfig(cfg *config.Config) kafka.Config {
+func KafkaConfig(cfg *config.Config) (kafka.Config, error) {
 	k := &cfg.Kafka
-	out := kafka.Config{Brokers: slices.Clone(k.Brokers)}
 	if k.Brokers.Embedded() {
-		out.Brokers = []string{cfg.Embedded.KafkaListen}
-		return out
+		return kafka.Config{Brokers: []string{cfg.Embedded.KafkaListen}}, nil
 	}
-	if k.TLS.Enabled {
-		out.TLS = &kafka.TLSConfig{
-			Enabled: true, CAFile: k.TLS.CAFile, CertFile: k.TLS.CertFile, KeyFile: k.TLS.KeyFile, ServerName: k.TLS.ServerName,
-		}
-	}
+	out := kafka.Config{Brokers: slices.Clone(k.Brokers)}
 	if k.SASL.Mechanism != config.SASLNone {
 		out.SASL = &kafka.SASLConfig{
 			Mechanism: strings.ToUpper(k.SASL.Mechanism), Username: k.SASL.Username, Password: k.SASL.Password.Reveal(),
 		}
 	}
-	return out
+	var err error
+	out.TLS, err = tlsConfig("kafka.tls", &k.TLS)
+	return out, err
 }
 
 // ClickHouseConfig says how to reach the configured ClickHouse. The embedded
@@ -91,7 +86,7 @@ func tlsConfig(key string, t *config.TLS) (*tls.Config, error) {
 		}
 		out.RootCAs = x509.NewCertPool()
 		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New(key + ".ca_file: " + t.CAFile + " holds no PEM certificate")
+			return nil, fmt.Errorf("%s.ca_file: no PEM certificate in %s", key, t.CAFile)
 		}
 	}
 	if t.CertFile != "" {

@@ -193,6 +193,7 @@ func TestWhatIsNotReadSaysWhatItIsAndWhatToDo(t *testing.T) {
 		"a log":                     {"Mar  1 10:00:00 host app: up, and well\n", `this is not JSON lines: the line is "Mar  1 10:00:00 host app: up, and well"`},
 		"a long log":                {strings.Repeat("[INFO] up\n", 100) + "{}\n", `file, line 1: this is not JSON lines: the line is "[INFO] up"`},
 		"JSON without objects":      {"1\n2\n", "file, line 1: this is not JSON lines"},
+		"a list of plain values":    {"[1,2,3]\n", `file, line 1: this is not JSON lines: the line is "[1,2,3]"`},
 		"zip":                       {"PK\x03\x04\x14\x00a.json{}", "this is a zip archive, not JSON lines; unpack it first: unzip -p FILE"},
 		"tar":                       {tar, "this is a tar archive, not JSON lines; unpack it first: tar -xOf FILE"},
 		"tar.gz":                    {gzipped(tar), "this is a tar archive"},

@@ -148,6 +148,15 @@ func TestAFileThatUnpacksToFarMoreStaysWithinBoundedMemory(t *testing.T) {
 	}
 }
 
+func TestAStreamThatIsCutOffAnywhereIsAnError(t *testing.T) {
+	for name, all := range map[string]string{"gzip": gzipped("{\"a\":1}\n{}\n"), "zstd": zstded("{\"a\":1}\n{}\n")} {
+		for n := 3; n < len(all); n++ {
+			_, err := read(t, strings.NewReader(all[:n]), input.Options{MaxRecord: limit})
+			require.Error(t, err, "%s, %d bytes", name, n)
+		}
+	}
+}
+
 func TestALineWithoutEndIsGivenUp(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED, it reads some GiB")

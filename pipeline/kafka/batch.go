@@ -38,6 +38,10 @@ const (
 	// claim at most follows from the bytes that are there.
 	minRecordSize = 7
 	minHeaderSize = 2
+
+	// Of a message of format 0 or 1: its checksum covers all from posMagic on.
+	posMessageCRC  = 12
+	minMessageSize = 14 // counts what follows its length
 )
 
 // Bounds on what bytes may become. A producer decides how well its records
@@ -121,7 +125,7 @@ func (p *parser) recordSet(b []byte) error {
 		case 2:
 			err = p.batch(batch)
 		case 0, 1:
-			err = p.message(batch)
+			err = p.oldMessages(batch, b)
 		default:
 			err = p.corrupt(base, 0, fmt.Sprintf("unknown format %d", magic))
 		}
@@ -203,6 +207,32 @@ func (p *parser) batch(b []byte) error {
 	}
 	p.advance(last)
 	return nil
+}
+
+// oldMessages refuses a message of format 0 or 1, and with it those that follow in
+// rest: stepped over one by one, each would cost a fetch.
+func (p *parser) oldMessages(b, rest []byte) error {
+	offset := int64(binary.BigEndian.Uint64(b))
+	if want, got := binary.BigEndian.Uint32(b[posMessageCRC:]), crc32.ChecksumIEEE(b[posMagic:]); want != got {
+		return p.corrupt(offset, offset+1, fmt.Sprintf("checksum %08x instead of %08x", got, want))
+	}
+	if offset < p.behind {
+		return p.corrupt(offset, offset+1, fmt.Sprintf("it stands inside the batch before, which ends at %d", p.behind))
+	}
+	if offset < p.offset {
+		p.advance(offset)
+		return nil
+	}
+	next := offset + 1
+	for len(rest) > posMagic && rest[posMagic] < 2 {
+		at, size := int64(binary.BigEndian.Uint64(rest)), int64(int32(binary.BigEndian.Uint32(rest[posLength:])))+lengthEnd
+		if at < next || size < lengthEnd+minMessageSize || size > int64(len(rest)) || binary.BigEndian.Uint32(rest[posMessageCRC:]) != crc32.ChecksumIEEE(rest[posMagic:size]) {
+			break
+		}
+		next, rest = at+1, rest[size:]
+	}
+	return p.unreadable(offset, next, "a message format older than Kafka 0.11, which is not read; "+
+		"copy such a topic with a client of 0.11 or newer and name the copy as the source, or let its retention remove what is old")
 }
 
 // decompress expects a batch to grow as much as the one before it did.

@@ -118,20 +118,12 @@ func valuesOf(records []pipeline.Record) []string {
 	return out
 }
 
-// oldMessageBytes encodes a message of format 0 or 1.
-func oldMessageBytes(magic byte, offset, timestamp int64, attributes byte, key, value []byte) []byte {
-	body := []byte{magic, attributes}
-	if magic == 1 {
-		body = binary.BigEndian.AppendUint64(body, uint64(timestamp))
-	}
-	for _, b := range [][]byte{key, value} {
-		if b == nil {
-			body = binary.BigEndian.AppendUint32(body, math.MaxUint32)
-			continue
-		}
-		body = binary.BigEndian.AppendUint32(body, uint32(len(b)))
-		body = append(body, b...)
-	}
+// oldMessageBytes encodes a message of format 0 or 1, without a key.
+func oldMessageBytes(magic byte, offset int64, value []byte) []byte {
+	body := append([]byte{magic, 0}, make([]byte, 8*int(magic))...) // attributes; a timestamp in format 1
+	body = binary.BigEndian.AppendUint32(body, math.MaxUint32)
+	body = binary.BigEndian.AppendUint32(body, uint32(len(value)))
+	body = append(body, value...)
 	out := binary.BigEndian.AppendUint64(nil, uint64(offset))
 	out = binary.BigEndian.AppendUint32(out, uint32(len(body)+4))
 	out = binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(body))

@@ -17,6 +17,9 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline"
 )
 
+// clientID names us in the logs and quotas of brokers.
+const clientID = "plumbline"
+
 // Client reads and writes partitions of one cluster. It is safe for concurrent
 // use.
 type Client struct {
@@ -46,10 +49,6 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	tlsConfig, err := cfg.tls()
-	if err != nil {
-		return nil, err
-	}
 	mechanism, err := cfg.mechanism()
 	if err != nil {
 		return nil, err
@@ -60,8 +59,8 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		Dial:        netDialer.DialContext,
 		DialTimeout: cfg.DialTimeout,
 		MetadataTTL: cfg.MetadataTTL,
-		ClientID:    cfg.ClientID,
-		TLS:         tlsConfig,
+		ClientID:    clientID,
+		TLS:         cfg.TLS,
 		SASL:        mechanism,
 		Context:     background,
 	}
@@ -73,10 +72,10 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		transport: transport,
 		client:    &kafkago.Client{Addr: addr, Timeout: cfg.RequestTimeout, Transport: transport},
 		dialer: &kafkago.Dialer{
-			ClientID:      cfg.ClientID,
+			ClientID:      clientID,
 			DialFunc:      netDialer.DialContext,
 			Timeout:       cfg.DialTimeout,
-			TLS:           tlsConfig,
+			TLS:           cfg.TLS,
 			SASLMechanism: mechanism,
 		},
 		stop:   stop,
@@ -186,23 +185,6 @@ func (c *Client) roundTrip(ctx context.Context, req protocol.Message) (protocol.
 	}
 	c.reached.Store(true)
 	return res, nil
-}
-
-// leaderOf finds the broker that leads a partition.
-func leaderOf(cluster protocol.Cluster, topic string, partition int32) (protocol.Broker, error) {
-	t, ok := cluster.Topics[topic]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoTopic(topic)
-	}
-	p, ok := t.Partitions[partition]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoPartition(topic, partition)
-	}
-	b, ok := cluster.Brokers[p.Leader]
-	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoLeader(topic, partition)
-	}
-	return b, nil
 }
 
 // CommitOffset commits an offset of a group from outside. It is refused, with

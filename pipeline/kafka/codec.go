@@ -12,30 +12,7 @@ import (
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	kafkago "github.com/segmentio/kafka-go"
 )
-
-// Compression is how produced batches are compressed.
-type Compression int8
-
-// The compressions to choose from.
-const (
-	CompressionDefault Compression = iota // LZ4
-	CompressionNone
-	CompressionLZ4
-	CompressionZstd
-)
-
-func (c Compression) codec() kafkago.Compression {
-	switch c {
-	case CompressionZstd:
-		return kafkago.Zstd
-	case CompressionNone:
-		return 0
-	case CompressionDefault, CompressionLZ4:
-	}
-	return kafkago.Lz4
-}
 
 // The codecs, as the lowest three bits of a batch's attributes name them.
 const (

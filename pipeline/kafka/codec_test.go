@@ -16,13 +16,11 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline"
 )
 
-func newBuffer() *bytes.Buffer { return new(bytes.Buffer) }
-
 func compressWith(tb testing.TB, codec kgo.CompressionCodec, b []byte) (uint16, []byte) {
 	tb.Helper()
 	c, err := kgo.DefaultCompressor(codec)
 	require.NoError(tb, err)
-	out, kind := c.Compress(newBuffer(), b)
+	out, kind := c.Compress(new(bytes.Buffer), b)
 	return uint16(kind), bytes.Clone(out)
 }
 

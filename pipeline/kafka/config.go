@@ -1,16 +1,13 @@
 package kafka
 
 import (
+	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
@@ -26,26 +23,14 @@ const (
 // Config says how to reach a cluster. Durations that are zero take the defaults
 // stated beside them.
 type Config struct {
-	Brokers  []string // host:port, at least one; the others are discovered
-	TLS      *TLSConfig
-	SASL     *SASLConfig
-	ClientID string // default plumbline
+	Brokers []string    // host:port, at least one; the others are discovered
+	TLS     *tls.Config // nil: none
+	SASL    *SASLConfig // nil: none
 
 	DialTimeout    time.Duration // 5 s: connect, TLS and SASL together
 	RequestTimeout time.Duration // 30 s: any request, from send to answer
 	MetadataTTL    time.Duration // 5 s: how long a moved leader may go unnoticed
 	FetchMaxWait   time.Duration // 500 ms: how long a broker may wait for data
-	FetchMaxBytes  int32         // 8 MiB per fetch; a larger batch still comes, alone
-	Compression    Compression   // of what is produced; default lz4
-}
-
-// TLSConfig configures TLS to the brokers.
-type TLSConfig struct {
-	Enabled            bool
-	CAFile             string // PEM; empty: the system's roots
-	CertFile, KeyFile  string // PEM; of the client, for mutual TLS
-	ServerName         string // expected in the certificate; empty: the broker's host
-	InsecureSkipVerify bool
 }
 
 // SASLConfig holds credentials. It never prints its password.
@@ -61,59 +46,16 @@ func (s SASLConfig) String() string { return s.Mechanism + " as " + s.Username }
 // GoString is String: %#v must not print the password either.
 func (s SASLConfig) GoString() string { return s.String() }
 
-// MarshalZerologObject logs the credentials without the password.
-func (s SASLConfig) MarshalZerologObject(e *zerolog.Event) {
-	e.Str("mechanism", s.Mechanism).Str("username", s.Username)
-}
-
 // MarshalJSON keeps the password out of any JSON form.
 func (s SASLConfig) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, `{"mechanism":%q,"username":%q}`, s.Mechanism, s.Username), nil
 }
 
-// String describes the config without secrets.
-func (c Config) String() string {
-	var b strings.Builder
-	b.WriteString(strings.Join(c.Brokers, ","))
-	if c.TLS != nil && c.TLS.Enabled {
-		b.WriteString(" over TLS")
-	}
-	if c.SASL != nil {
-		b.WriteString(" with SASL " + c.SASL.String())
-	}
-	return b.String()
-}
-
-// GoString is String.
-func (c Config) GoString() string { return c.String() }
-
-// MarshalZerologObject logs the config without secrets.
-func (c Config) MarshalZerologObject(e *zerolog.Event) {
-	e.Strs("brokers", c.Brokers).Bool("tls", c.TLS != nil && c.TLS.Enabled)
-	if c.SASL != nil {
-		e.Object("sasl", *c.SASL)
-	}
-}
-
 func (c *Config) setDefaults() {
-	orDuration := func(d *time.Duration, def time.Duration) {
-		if *d <= 0 {
-			*d = def
-		}
-	}
-	orDuration(&c.DialTimeout, 5*time.Second)
-	orDuration(&c.RequestTimeout, 30*time.Second)
-	orDuration(&c.MetadataTTL, 5*time.Second)
-	orDuration(&c.FetchMaxWait, 500*time.Millisecond)
-	if c.FetchMaxBytes <= 0 {
-		c.FetchMaxBytes = 8 << 20
-	}
-	if c.ClientID == "" {
-		c.ClientID = "plumbline"
-	}
-	if c.Compression == CompressionDefault {
-		c.Compression = CompressionLZ4
-	}
+	c.DialTimeout = cmp.Or(c.DialTimeout, 5*time.Second)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, 30*time.Second)
+	c.MetadataTTL = cmp.Or(c.MetadataTTL, 5*time.Second)
+	c.FetchMaxWait = cmp.Or(c.FetchMaxWait, 500*time.Millisecond)
 }
 
 func (c *Config) validate() error {
@@ -138,40 +80,6 @@ func (c *Config) validate() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// tls returns nil where TLS is off.
-func (c *Config) tls() (*tls.Config, error) {
-	t := c.TLS
-	if t == nil || !t.Enabled {
-		return nil, nil //nolint:nilnil // "no TLS" is what kafka-go means by nil
-	}
-	out := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         t.ServerName,
-		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // the operator asked for it by name
-	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.ca_file: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka.tls.ca_file: no PEM certificate in %s", t.CAFile)
-		}
-	}
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		return nil, errors.New("kafka.tls: cert_file and key_file go together; one of them is missing")
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.cert_file, key_file: %w", err)
-		}
-		out.Certificates = []tls.Certificate{pair}
-	}
-	return out, nil
 }
 
 // mechanism returns nil where SASL is off.

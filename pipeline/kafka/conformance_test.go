@@ -38,6 +38,16 @@ func fastGroup(id string, topics ...string) kafka.GroupConfig {
 	}
 }
 
+// join becomes the only member of group g, over topic t.
+func join(ctx context.Context, t *testing.T, c *kafka.Client) (pipeline.Group, pipeline.Generation) {
+	t.Helper()
+	g, err := c.Group(fastGroup("g", "t"))
+	require.NoError(t, err)
+	gen, err := g.Next(ctx)
+	require.NoError(t, err)
+	return g, gen
+}
+
 func TestClientConformsOnTheEmbeddedBroker(t *testing.T) {
 	pipelinetest.RunLogConformance(t, func(t *testing.T) pipelinetest.Backend {
 		t.Helper()

@@ -2,74 +2,60 @@ package kafka
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
 )
 
-// deleteRecordsRequest is the DeleteRecords API, version 0, for one partition.
-// kafka-go has no messages for it.
-type deleteRecordsRequest struct {
-	clientID  string
-	topic     string
-	partition int32
-	before    int64
-	timeoutMS int32
-}
+// deleteRecordsRequest is the DeleteRecords API, version 0, which kafka-go has no
+// messages for.
+type deleteRecordsRequest struct{ request }
 
 var (
 	_ protocol.BrokerMessage = (*deleteRecordsRequest)(nil)
 	_ protocol.RawExchanger  = (*deleteRecordsRequest)(nil)
 )
 
+// maxDeleteAnswer bounds what is read of an answer about one partition.
+const maxDeleteAnswer = 1 << 10
+
 type deleteRecordsResponse struct{ errorCode int16 }
 
 // ApiKey implements protocol.Message.
-func (r *deleteRecordsRequest) ApiKey() protocol.ApiKey { return protocol.DeleteRecords }
-
-// ApiKey implements protocol.Message.
 func (r *deleteRecordsResponse) ApiKey() protocol.ApiKey { return protocol.DeleteRecords }
-
-// Broker routes to the partition's leader.
-func (r *deleteRecordsRequest) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
-	return leaderOf(cluster, r.topic, r.partition)
-}
 
 // Required claims the exchange.
 func (r *deleteRecordsRequest) Required(map[protocol.ApiKey]int16) bool { return true }
 
 // RawExchange sends the request and reads the answer.
 func (r *deleteRecordsRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	b := binary.BigEndian.AppendUint32(nil, 1)
-	b = appendString(b, r.topic)
-	b = binary.BigEndian.AppendUint32(b, 1)
-	b = binary.BigEndian.AppendUint32(b, uint32(r.partition))
-	b = binary.BigEndian.AppendUint64(b, uint64(r.before))
-	b = binary.BigEndian.AppendUint32(b, uint32(r.timeoutMS))
-	w, err := exchange(rw, protocol.DeleteRecords, 0, r.clientID, b)
+	w, err := r.send(rw)
 	if err != nil {
 		return nil, err
 	}
-	w.int32() // throttle time
-	if n := w.int32(); w.err == nil && n != 1 {
+	if w.left > maxDeleteAnswer {
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", errAnswer, w.left, maxDeleteAnswer)
+	}
+	b := make([]byte, w.left)
+	if !w.full(b) {
+		return nil, w.err
+	}
+	var res kmsg.DeleteRecordsResponse
+	if err := res.ReadFrom(b); err != nil {
+		return nil, fmt.Errorf("%w: it ends too early", errAnswer)
+	}
+	if n := len(res.Topics); n != 1 {
 		return nil, fmt.Errorf("%w: %d topics", errAnswer, n)
 	}
-	w.skip(int64(w.int16())) // topic name
-	if n := w.int32(); w.err == nil && n != 1 {
+	if n := len(res.Topics[0].Partitions); n != 1 {
 		return nil, fmt.Errorf("%w: %d partitions", errAnswer, n)
 	}
-	w.int32() // partition
-	w.int64() // low watermark
-	out := &deleteRecordsResponse{errorCode: w.int16()}
-	if err := w.discard(); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return &deleteRecordsResponse{errorCode: res.Topics[0].Partitions[0].ErrorCode}, nil
 }
 
 // DeleteRecords removes the records of a partition below an offset.
@@ -77,13 +63,11 @@ func (c *Client) DeleteRecords(ctx context.Context, tp pipeline.TopicPartition, 
 	fail := func(err error) error {
 		return fmt.Errorf("delete records of %s/%d below %d: %w", tp.Topic, tp.Partition, before, err)
 	}
-	res, err := c.roundTrip(ctx, &deleteRecordsRequest{
-		clientID:  c.cfg.ClientID,
-		topic:     tp.Topic,
-		partition: tp.Partition,
-		before:    before,
-		timeoutMS: int32(c.cfg.RequestTimeout.Milliseconds() / 2),
-	})
+	p := kmsg.DeleteRecordsRequestTopicPartition{Partition: tp.Partition, Offset: before}
+	res, err := c.roundTrip(ctx, &deleteRecordsRequest{request{&kmsg.DeleteRecordsRequest{
+		Topics:        []kmsg.DeleteRecordsRequestTopic{{Topic: tp.Topic, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{p}}},
+		TimeoutMillis: int32(c.cfg.RequestTimeout.Milliseconds() / 2),
+	}, tp.Topic, tp.Partition}})
 	if err != nil {
 		return fail(err)
 	}

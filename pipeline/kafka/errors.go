@@ -130,7 +130,7 @@ func tlsHint(brokers string, err error) string {
 // suspects lists what makes a listener hang up on a client that it never answered.
 func (c *Client) suspects() string {
 	out := "a listener with TLS does so (kafka.tls.enabled: true)"
-	if c.overTLS() {
+	if c.cfg.TLS != nil {
 		out = "a listener without TLS does so (kafka.tls.enabled: false)"
 	}
 	if c.cfg.SASL != nil {
@@ -150,8 +150,6 @@ func ofTheNetwork(err error) bool {
 	)
 	return errors.As(err, &dns) || errors.As(err, &op) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
-
-func (c *Client) overTLS() bool { return c.cfg.TLS != nil && c.cfg.TLS.Enabled }
 
 func (c *Client) user() string {
 	if c.cfg.SASL == nil {

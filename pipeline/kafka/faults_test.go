@@ -56,10 +56,7 @@ func TestClientRidesOutABrokerThatIsGone(t *testing.T) {
 	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
 	tp := pipeline.TopicPartition{Topic: "t"}
 	require.NoError(t, c.Produce(t.Context(), tp, []pipeline.Record{{Value: []byte("before")}}))
-	g, err := c.Group(fastGroup("g", "t"))
-	require.NoError(t, err)
-	gen, err := g.Next(t.Context())
-	require.NoError(t, err)
+	g, gen := join(t.Context(), t, c)
 	require.NoError(t, gen.Commit(tp, 1))
 	ended := make(chan struct{})
 	gen.Start(func(ctx context.Context) {
@@ -189,7 +186,7 @@ func TestProduceErrorsKeepTheirMeaning(t *testing.T) {
 
 func TestAppendSaysWhatIsAcknowledgedWhenALaterRequestFails(t *testing.T) {
 	cluster := fakeCluster(t, kfake.SeedTopics(1, "t"))
-	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs(), Compression: kafka.CompressionNone})
+	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
 	requests := make(map[kmsg.Request]int) // kfake may ask several times about one
 	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1, When: func(r kmsg.Request) bool {
 		if _, ok := requests[r]; !ok {
@@ -225,10 +222,7 @@ func TestAClosedClientSaysSo(t *testing.T) {
 	c, err := kafka.New(kafka.Config{Brokers: []string{brokertest.Start(t)}}, zerolog.Nop())
 	require.NoError(t, err)
 	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
-	g, err := c.Group(fastGroup("g", "t"))
-	require.NoError(t, err)
-	_, err = g.Next(t.Context())
-	require.NoError(t, err)
+	g, _ := join(t.Context(), t, c)
 	require.NoError(t, c.Close(), "and closes its groups")
 	require.NoError(t, c.Close())
 	tp := pipeline.TopicPartition{Topic: "t"}

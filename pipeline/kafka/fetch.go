@@ -13,15 +13,7 @@ import (
 // Config.FetchMaxWait for data.
 func (c *Client) Fetch(ctx context.Context, tp pipeline.TopicPartition, offset int64) (pipeline.Fetched, error) {
 	buffer := c.grabBuffer()
-	res, err := c.roundTrip(ctx, &fetchRequest{
-		clientID:  c.cfg.ClientID,
-		topic:     tp.Topic,
-		partition: tp.Partition,
-		offset:    offset,
-		maxWaitMS: int32(c.cfg.FetchMaxWait.Milliseconds()),
-		maxBytes:  c.ask(tp.Topic),
-		buffer:    buffer,
-	})
+	res, err := c.roundTrip(ctx, newFetchRequest(tp, offset, int32(c.cfg.FetchMaxWait.Milliseconds()), c.ask(tp.Topic), buffer))
 	if err != nil {
 		// The buffer is not reused: after a cancelled call the connection may
 		// still write into it.
@@ -58,11 +50,15 @@ func (c *Client) ask(topic string) int32 {
 	if g, ok := c.growth.Load(topic); ok {
 		growth = g.(float64) //nolint:forcetypeassert // ours
 	}
-	return max(min(c.cfg.FetchMaxBytes, int32(fetchBudget/growth)), min(c.cfg.FetchMaxBytes, leastFetch))
+	return max(min(mostFetch, int32(fetchBudget/growth)), leastFetch)
 }
 
-// leastFetch keeps a producer of bombs from making everybody's reads tiny.
-const leastFetch = 256 << 10
+// mostFetch is what a fetch asks for; a larger batch still comes, alone. leastFetch
+// keeps a producer of bombs from making everybody's reads tiny.
+const (
+	mostFetch  = 8 << 20
+	leastFetch = 256 << 10
+)
 
 // learnGrowth notes what fetched bytes came to. A little is no measure.
 func (c *Client) learnGrowth(topic string, fetched, inMemory int) {

@@ -1,15 +1,16 @@
 package kafka
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/plumbline-sec/plumbline/pipeline"
 )
 
-// Versions of the Fetch API that we write ourselves. 4 brings record batches and
+// Versions of the Fetch API that we speak. 4 brings record batches and
 // aborted transactions, 5 the log start; 11 is the last one before the flexible
 // encoding. Every broker since 0.11 speaks one of them, Kafka 4 included.
 const (
@@ -23,18 +24,22 @@ const maxRecordSet = 256 << 20
 
 const readCommitted = 1
 
-// fetchRequest asks for one partition. It is a protocol.RawExchanger: kafka-go
-// routes it and owns the connection, and the bytes in both directions are ours.
+// fetchRequest asks for one partition. Its answer is read here: generated code makes
+// room for as many topics, partitions and transactions as a count claims, 160 bytes
+// for each byte that is there.
 type fetchRequest struct {
-	clientID  string
-	topic     string
-	partition int32
-	offset    int64
-	maxWaitMS int32
-	maxBytes  int32
-	buffer    []byte // where the record set goes, if it is large enough
+	request
+	fetch  *kmsg.FetchRequest
+	buffer []byte // where the record set goes, if it is large enough
+}
 
-	version int16
+func newFetchRequest(tp pipeline.TopicPartition, offset int64, maxWaitMS, maxBytes int32, buffer []byte) *fetchRequest {
+	f := kmsg.NewPtrFetchRequest() // by a consumer, outside any session, of any leader epoch
+	f.MaxWaitMillis, f.MinBytes, f.MaxBytes, f.IsolationLevel = maxWaitMS, 1, maxBytes, readCommitted
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = tp.Partition, offset, maxBytes
+	f.Topics = []kmsg.FetchRequestTopic{{Topic: tp.Topic, Partitions: []kmsg.FetchRequestTopicPartition{p}}}
+	return &fetchRequest{request: request{f, tp.Topic, tp.Partition}, fetch: f, buffer: buffer}
 }
 
 var (
@@ -57,64 +62,24 @@ type abortedTransaction struct {
 }
 
 // ApiKey implements protocol.Message.
-func (r *fetchRequest) ApiKey() protocol.ApiKey { return protocol.Fetch }
-
-// ApiKey implements protocol.Message.
 func (r *fetchResponse) ApiKey() protocol.ApiKey { return protocol.Fetch }
-
-// Broker routes to the partition's leader.
-func (r *fetchRequest) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
-	return leaderOf(cluster, r.topic, r.partition)
-}
 
 // Required takes note of the version and claims the exchange.
 func (r *fetchRequest) Required(versions map[protocol.ApiKey]int16) bool {
-	r.version = min(versions[protocol.Fetch], fetchMaxVersion)
+	r.fetch.Version = min(versions[protocol.Fetch], fetchMaxVersion)
 	return true
 }
 
 // RawExchange sends the request and reads the answer.
 func (r *fetchRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	if r.version < fetchMinVersion {
-		return nil, fmt.Errorf("the broker speaks version %d of the fetch API; Kafka 0.11 or newer is needed", r.version)
+	if r.fetch.Version < fetchMinVersion {
+		return nil, fmt.Errorf("the broker speaks version %d of the fetch API; Kafka 0.11 or newer is needed", r.fetch.Version)
 	}
-	w, err := exchange(rw, protocol.Fetch, r.version, r.clientID, r.encode())
+	w, err := r.send(rw)
 	if err != nil {
 		return nil, err
 	}
 	return r.decode(w)
-}
-
-func (r *fetchRequest) encode() []byte {
-	b := make([]byte, 0, 128+len(r.topic))
-	b = binary.BigEndian.AppendUint32(b, math.MaxUint32) // replica id -1: a consumer
-	b = binary.BigEndian.AppendUint32(b, uint32(r.maxWaitMS))
-	b = binary.BigEndian.AppendUint32(b, 1) // min bytes
-	b = binary.BigEndian.AppendUint32(b, uint32(r.maxBytes))
-	b = append(b, readCommitted)
-	if r.version >= 7 { // a full fetch outside any session
-		b = binary.BigEndian.AppendUint32(b, 0)
-		b = binary.BigEndian.AppendUint32(b, math.MaxUint32)
-	}
-	b = binary.BigEndian.AppendUint32(b, 1)
-	b = appendString(b, r.topic)
-	b = binary.BigEndian.AppendUint32(b, 1)
-	b = binary.BigEndian.AppendUint32(b, uint32(r.partition))
-	if r.version >= 9 {
-		b = binary.BigEndian.AppendUint32(b, math.MaxUint32) // leader epoch: unknown
-	}
-	b = binary.BigEndian.AppendUint64(b, uint64(r.offset))
-	if r.version >= 5 {
-		b = binary.BigEndian.AppendUint64(b, math.MaxUint64) // log start: a follower's business
-	}
-	b = binary.BigEndian.AppendUint32(b, uint32(r.maxBytes))
-	if r.version >= 7 {
-		b = binary.BigEndian.AppendUint32(b, 0) // forgotten topics
-	}
-	if r.version >= 11 {
-		b = appendString(b, "") // rack
-	}
-	return b
 }
 
 // decode reads the answer. It holds one topic and one partition, as the request
@@ -122,7 +87,7 @@ func (r *fetchRequest) encode() []byte {
 func (r *fetchRequest) decode(w *wireReader) (*fetchResponse, error) {
 	w.int32() // throttle time
 	out := &fetchResponse{logStart: -1}
-	if r.version >= 7 {
+	if r.fetch.Version >= 7 {
 		out.errorCode = w.int16()
 		w.int32() // session id
 	}
@@ -145,11 +110,11 @@ func (r *fetchRequest) decode(w *wireReader) (*fetchResponse, error) {
 	}
 	out.highWatermark = w.int64()
 	w.int64() // last stable offset
-	if r.version >= 5 {
+	if r.fetch.Version >= 5 {
 		out.logStart = w.int64()
 	}
 	out.aborted = w.aborted()
-	if r.version >= 11 {
+	if r.fetch.Version >= 11 {
 		w.int32() // preferred read replica
 	}
 	out.recordSet = w.recordSet(r.buffer)

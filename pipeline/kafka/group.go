@@ -32,17 +32,12 @@ type GroupConfig struct {
 }
 
 func (g *GroupConfig) setDefaults() {
-	orDuration := func(d *time.Duration, def time.Duration) {
-		if *d <= 0 {
-			*d = def
-		}
-	}
-	orDuration(&g.SessionTimeout, 30*time.Second)
-	orDuration(&g.HeartbeatInterval, min(3*time.Second, g.SessionTimeout/3))
-	orDuration(&g.RebalanceTimeout, 30*time.Second)
-	orDuration(&g.RequestTimeout, 5*time.Second)
-	orDuration(&g.RejoinBackoff, time.Second)
-	orDuration(&g.PartitionWatch, 5*time.Second)
+	g.SessionTimeout = cmp.Or(g.SessionTimeout, 30*time.Second)
+	g.HeartbeatInterval = cmp.Or(g.HeartbeatInterval, min(3*time.Second, g.SessionTimeout/3))
+	g.RebalanceTimeout = cmp.Or(g.RebalanceTimeout, 30*time.Second)
+	g.RequestTimeout = cmp.Or(g.RequestTimeout, 5*time.Second)
+	g.RejoinBackoff = cmp.Or(g.RejoinBackoff, time.Second)
+	g.PartitionWatch = cmp.Or(g.PartitionWatch, 5*time.Second)
 }
 
 // How often the same complaint is logged, how long Close waits for a polite leave

@@ -41,10 +41,7 @@ func TestNextWaitsForATopicThatIsNotThereYet(t *testing.T) {
 func TestAddedPartitionsAreHandedOut(t *testing.T) {
 	cluster := fakeCluster(t, kfake.SeedTopics(1, "t"))
 	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs(), MetadataTTL: 100 * time.Millisecond})
-	g, err := c.Group(fastGroup("g", "t"))
-	require.NoError(t, err)
-	gen, err := g.Next(t.Context())
-	require.NoError(t, err)
+	g, gen := join(t.Context(), t, c)
 	require.Len(t, gen.Assignments(), 1)
 	gen.Start(func(ctx context.Context) { <-ctx.Done() })
 	req := kmsg.NewPtrCreatePartitionsRequest()
@@ -63,10 +60,7 @@ func TestAddedPartitionsAreHandedOut(t *testing.T) {
 func TestADeletedTopicDoesNotMakeTheGroupSpin(t *testing.T) {
 	cluster := fakeCluster(t, kfake.SeedTopics(1, "t"))
 	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs(), MetadataTTL: 100 * time.Millisecond})
-	g, err := c.Group(fastGroup("g", "t"))
-	require.NoError(t, err)
-	_, err = g.Next(t.Context())
-	require.NoError(t, err)
+	g, _ := join(t.Context(), t, c)
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TopicNames = []string{"t"}
 	topic := kmsg.NewDeleteTopicsRequestTopic()
@@ -127,10 +121,7 @@ func TestCloseDoesNotWaitForACoordinatorThatHoldsTheJoin(t *testing.T) {
 func TestACommitAfterTheEndIsFenced(t *testing.T) {
 	c := newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}})
 	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
-	g, err := c.Group(fastGroup("g", "t"))
-	require.NoError(t, err)
-	gen, err := g.Next(t.Context())
-	require.NoError(t, err)
+	g, gen := join(t.Context(), t, c)
 	require.NoError(t, g.Close())
 	require.ErrorIs(t, gen.Commit(pipeline.TopicPartition{Topic: "t"}, 1), pipeline.ErrFenced)
 }
@@ -158,10 +149,7 @@ func TestAnOffsetIsCommittedFromOutsideOnlyWhileTheGroupHasNoMember(t *testing.T
 	tp := pipeline.TopicPartition{Topic: "t"}
 	require.NoError(t, c.Produce(t.Context(), tp, []pipeline.Record{{Value: []byte("a")}, {Value: []byte("b")}}))
 	require.NoError(t, c.CommitOffset(t.Context(), "g", tp, 1))
-	g, err := c.Group(fastGroup("g", "t"))
-	require.NoError(t, err)
-	gen, err := g.Next(t.Context())
-	require.NoError(t, err)
+	g, gen := join(t.Context(), t, c)
 	require.Equal(t, []pipeline.Assignment{{TopicPartition: tp, Offset: 1, Committed: true}}, gen.Assignments())
 	require.ErrorIs(t, c.CommitOffset(t.Context(), "g", tp, 2), pipeline.ErrGroupActive)
 	require.NoError(t, g.Close())

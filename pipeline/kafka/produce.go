@@ -77,7 +77,7 @@ func (c *Client) produce(ctx context.Context, tp pipeline.TopicPartition, record
 		Topic:        tp.Topic,
 		Partition:    int(tp.Partition),
 		RequiredAcks: kafkago.RequireAll,
-		Compression:  c.cfg.Compression.codec(),
+		Compression:  kafkago.Lz4,
 		Records:      &recordReader{records: records},
 	})
 	if err != nil {

@@ -7,24 +7,46 @@ import (
 	"io"
 
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 var errAnswer = errors.New("malformed answer")
 
-// exchange sends one request in the plain (not flexible) encoding and returns a
-// reader that stands behind the header of the answer. kafka-go has one request at a
-// time on a connection, so any correlation id serves to notice that the two sides
-// have lost step.
-func exchange(rw io.ReadWriter, api protocol.ApiKey, version int16, clientID string, body []byte) (*wireReader, error) {
+// request is a request for one partition, encoded by generated code. kafka-go routes
+// it and owns the connection; the bytes in both directions are ours. Its version is
+// one before the flexible encoding, whose answers have another header.
+type request struct {
+	kmsg.Request
+	topic     string
+	partition int32
+}
+
+// ApiKey implements protocol.Message.
+func (r *request) ApiKey() protocol.ApiKey { return protocol.ApiKey(r.Key()) }
+
+// Broker routes to the partition's leader.
+func (r *request) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	t, ok := cluster.Topics[r.topic]
+	if !ok {
+		return protocol.Broker{}, protocol.NewErrNoTopic(r.topic)
+	}
+	p, ok := t.Partitions[r.partition]
+	if !ok {
+		return protocol.Broker{}, protocol.NewErrNoPartition(r.topic, r.partition)
+	}
+	b, ok := cluster.Brokers[p.Leader]
+	if !ok {
+		return protocol.Broker{}, protocol.NewErrNoLeader(r.topic, r.partition)
+	}
+	return b, nil
+}
+
+// send writes the request and returns a reader that stands behind the header of the
+// answer. kafka-go has one request at a time on a connection, so any correlation id
+// serves to notice that the two sides have lost step.
+func (r *request) send(rw io.ReadWriter) (*wireReader, error) {
 	const correlation = 0x506c756d
-	b := make([]byte, 4, 32+len(clientID)+len(body))
-	b = binary.BigEndian.AppendUint16(b, uint16(api))
-	b = binary.BigEndian.AppendUint16(b, uint16(version))
-	b = binary.BigEndian.AppendUint32(b, correlation)
-	b = appendString(b, clientID)
-	b = append(b, body...)
-	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-	if _, err := rw.Write(b); err != nil {
+	if _, err := rw.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID)).AppendRequest(nil, r.Request, correlation)); err != nil {
 		return nil, err
 	}
 	w := &wireReader{r: rw, left: 4}
@@ -33,11 +55,6 @@ func exchange(rw io.ReadWriter, api protocol.ApiKey, version int16, clientID str
 		return nil, fmt.Errorf("%w: correlation id %#x", errAnswer, got)
 	}
 	return w, w.err
-}
-
-func appendString(b []byte, s string) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
-	return append(b, s...)
 }
 
 // wireReader reads big-endian integers, never past the end of the message. The
@@ -68,26 +85,18 @@ func (w *wireReader) full(b []byte) bool {
 	return err == nil
 }
 
-func (w *wireReader) int16() int16 {
-	if !w.full(w.buf[:2]) {
+// number reads an integer of size bytes, 0 after an error.
+func (w *wireReader) number(size int) uint64 {
+	clear(w.buf[:])
+	if !w.full(w.buf[8-size:]) {
 		return 0
 	}
-	return int16(binary.BigEndian.Uint16(w.buf[:2]))
+	return binary.BigEndian.Uint64(w.buf[:])
 }
 
-func (w *wireReader) int32() int32 {
-	if !w.full(w.buf[:4]) {
-		return 0
-	}
-	return int32(binary.BigEndian.Uint32(w.buf[:4]))
-}
-
-func (w *wireReader) int64() int64 {
-	if !w.full(w.buf[:8]) {
-		return 0
-	}
-	return int64(binary.BigEndian.Uint64(w.buf[:8]))
-}
+func (w *wireReader) int16() int16 { return int16(w.number(2)) }
+func (w *wireReader) int32() int32 { return int32(w.number(4)) }
+func (w *wireReader) int64() int64 { return int64(w.number(8)) }
 
 func (w *wireReader) skip(n int64) {
 	if w.err != nil || n <= 0 {

@@ -26,6 +26,12 @@ func withHeader(correlation int32, body []byte) []byte {
 	return append(b, body...)
 }
 
+func fetchOfVersion(version int16) *fetchRequest {
+	r := newFetchRequest(testPartition, 0, 0, 0, nil)
+	r.fetch.Version = version
+	return r
+}
+
 const ourCorrelation = 0x506c756d
 
 func TestFetchSpeaksEveryVersionOfTheProtocol(t *testing.T) {
@@ -35,7 +41,7 @@ func TestFetchSpeaksEveryVersionOfTheProtocol(t *testing.T) {
 			next := []byte("the next answer")
 			answer := append(withHeader(ourCorrelation, answerBytes(version, 0, []byte("records"), abortedTransaction{8, 9})), next...)
 			src := bytes.NewReader(answer)
-			req := &fetchRequest{clientID: "me", topic: "t", partition: 3, offset: 42, maxWaitMS: 500, maxBytes: 1000}
+			req := newFetchRequest(testPartition, 42, 500, 1000, nil)
 			assert.True(t, req.Required(map[protocol.ApiKey]int16{protocol.Fetch: version}))
 			msg, err := req.RawExchange(connection{src, &sent})
 			require.NoError(t, err)
@@ -56,9 +62,11 @@ func TestFetchSpeaksEveryVersionOfTheProtocol(t *testing.T) {
 			got.Version = version
 			frame := sent.Bytes()
 			assert.Equal(t, len(frame)-4, int(binary.BigEndian.Uint32(frame)))
-			assert.Equal(t, []byte{0, 1, 0, byte(version), 0x50, 0x6c, 0x75, 0x6d, 0, 2, 'm', 'e'}, frame[4:16])
-			require.NoError(t, got.ReadFrom(frame[16:]))
-			assert.Equal(t, frame[16:], got.AppendTo(nil), "nothing is left over")
+			head := append([]byte{0, 1, 0, byte(version), 0x50, 0x6c, 0x75, 0x6d, 0, 9}, "plumbline"...)
+			assert.Equal(t, head, frame[4:4+len(head)])
+			body := frame[4+len(head):]
+			require.NoError(t, got.ReadFrom(body))
+			assert.Equal(t, body, got.AppendTo(nil), "nothing is left over")
 			assert.Equal(t, int8(1), got.IsolationLevel)
 			assert.Equal(t, int32(500), got.MaxWaitMillis)
 			assert.Equal(t, int32(1000), got.MaxBytes)
@@ -84,16 +92,26 @@ func TestFetchRefusesAnswersThatDoNotFit(t *testing.T) {
 		"more records than bytes":      {withHeader(ourCorrelation, append(ok[:len(ok)-11:len(ok)-11], 0x7f, 0, 0, 0)), "bytes of records in"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			req := &fetchRequest{topic: "t", partition: 3, version: 11}
+			req := fetchOfVersion(11)
 			_, err := req.RawExchange(connection{bytes.NewReader(test.answer), io.Discard})
 			require.ErrorContains(t, err, test.want)
 		})
 	}
 	t.Run("a broker before 0.11", func(t *testing.T) {
-		req := &fetchRequest{topic: "t", version: 3}
+		req := fetchOfVersion(3)
 		_, err := req.RawExchange(connection{bytes.NewReader(nil), io.Discard})
 		require.ErrorContains(t, err, "0.11")
 	})
+}
+
+func TestDeleteRecordsRefusesAnswersThatDoNotFit(t *testing.T) {
+	for want, answer := range map[string][]byte{
+		"ends too early": {0}, "0 topics": make([]byte, 8), "2000 bytes, more than 1024": make([]byte, 2000),
+	} {
+		req := &deleteRecordsRequest{request{&kmsg.DeleteRecordsRequest{}, "t", 3}}
+		_, err := req.RawExchange(connection{bytes.NewReader(withHeader(ourCorrelation, answer)), io.Discard})
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestRecordSetMemoryGrowsWithWhatArrives(t *testing.T) {
