@@ -49,7 +49,10 @@ const probePatience = 2 * time.Second
 
 // kafka says how to reach Kafka.
 func (s *service) kafka(ctx context.Context) (kafka.Config, error) {
-	out := app.KafkaConfig(s.cfg)
+	out, err := app.KafkaConfig(s.cfg)
+	if err != nil {
+		return out, usageError{err}
+	}
 	if !s.cfg.Kafka.Brokers.Embedded() {
 		if s.named {
 			return out, usageError{errors.New("--data-dir is of the embedded broker, and kafka.brokers names a cluster")}

@@ -40,24 +40,21 @@ func Forms() config.Forms {
 
 // KafkaConfig says how to reach the configured Kafka. The embedded broker is
 // expected where the config says that it listens.
-func KafkaConfig(cfg *config.Config) kafka.Config {
+func KafkaConfig(cfg *config.Config) (kafka.Config, error) {
 	k := &cfg.Kafka
 	out := kafka.Config{Brokers: slices.Clone(k.Brokers)}
 	if k.Brokers.Embedded() {
 		out.Brokers = []string{cfg.Embedded.KafkaListen}
-		return out
-	}
-	if k.TLS.Enabled {
-		out.TLS = &kafka.TLSConfig{
-			Enabled: true, CAFile: k.TLS.CAFile, CertFile: k.TLS.CertFile, KeyFile: k.TLS.KeyFile, ServerName: k.TLS.ServerName,
-		}
+		return out, nil
 	}
 	if k.SASL.Mechanism != config.SASLNone {
 		out.SASL = &kafka.SASLConfig{
 			Mechanism: strings.ToUpper(k.SASL.Mechanism), Username: k.SASL.Username, Password: k.SASL.Password.Reveal(),
 		}
 	}
-	return out
+	var err error
+	out.TLS, err = tlsConfig("kafka.tls", &k.TLS)
+	return out, err
 }
 
 // ClickHouseConfig says how to reach the configured ClickHouse. The embedded

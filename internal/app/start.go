@@ -62,7 +62,10 @@ func (a *App) startAdmin() (*telemetry.Admin, error) {
 // startKafka starts the embedded broker where that is configured, connects, and
 // makes sure of the topics.
 func (a *App) startKafka(ctx context.Context, addr *Addresses) (*kafka.Client, error) {
-	cfg := KafkaConfig(a.cfg)
+	cfg, err := KafkaConfig(a.cfg)
+	if err != nil {
+		return nil, err
+	}
 	if a.cfg.Kafka.Brokers.Embedded() {
 		b, err := embedded.StartKafka(filepath.Join(a.cfg.DataDir, KafkaDir), a.cfg.Embedded.KafkaListen,
 			a.logger.With().Str("component", "embedded-kafka").Logger())

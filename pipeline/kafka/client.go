@@ -46,10 +46,6 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	tlsConfig, err := cfg.tls()
-	if err != nil {
-		return nil, err
-	}
 	mechanism, err := cfg.mechanism()
 	if err != nil {
 		return nil, err
@@ -61,7 +57,7 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		DialTimeout: cfg.DialTimeout,
 		MetadataTTL: cfg.MetadataTTL,
 		ClientID:    cfg.ClientID,
-		TLS:         tlsConfig,
+		TLS:         cfg.TLS,
 		SASL:        mechanism,
 		Context:     background,
 	}
@@ -76,7 +72,7 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 			ClientID:      cfg.ClientID,
 			DialFunc:      netDialer.DialContext,
 			Timeout:       cfg.DialTimeout,
-			TLS:           tlsConfig,
+			TLS:           cfg.TLS,
 			SASLMechanism: mechanism,
 		},
 		stop:   stop,

@@ -2,11 +2,9 @@ package kafka
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -26,8 +24,8 @@ const (
 // Config says how to reach a cluster. Durations that are zero take the defaults
 // stated beside them.
 type Config struct {
-	Brokers  []string // host:port, at least one; the others are discovered
-	TLS      *TLSConfig
+	Brokers  []string    // host:port, at least one; the others are discovered
+	TLS      *tls.Config `json:"-"` // nil: not encrypted
 	SASL     *SASLConfig
 	ClientID string // default plumbline
 
@@ -37,15 +35,6 @@ type Config struct {
 	FetchMaxWait   time.Duration // 500 ms: how long a broker may wait for data
 	FetchMaxBytes  int32         // 8 MiB per fetch; a larger batch still comes, alone
 	Compression    Compression   // of what is produced; default lz4
-}
-
-// TLSConfig configures TLS to the brokers.
-type TLSConfig struct {
-	Enabled            bool
-	CAFile             string // PEM; empty: the system's roots
-	CertFile, KeyFile  string // PEM; of the client, for mutual TLS
-	ServerName         string // expected in the certificate; empty: the broker's host
-	InsecureSkipVerify bool
 }
 
 // SASLConfig holds credentials. It never prints its password.
@@ -75,7 +64,7 @@ func (s SASLConfig) MarshalJSON() ([]byte, error) {
 func (c Config) String() string {
 	var b strings.Builder
 	b.WriteString(strings.Join(c.Brokers, ","))
-	if c.TLS != nil && c.TLS.Enabled {
+	if c.TLS != nil {
 		b.WriteString(" over TLS")
 	}
 	if c.SASL != nil {
@@ -89,7 +78,7 @@ func (c Config) GoString() string { return c.String() }
 
 // MarshalZerologObject logs the config without secrets.
 func (c Config) MarshalZerologObject(e *zerolog.Event) {
-	e.Strs("brokers", c.Brokers).Bool("tls", c.TLS != nil && c.TLS.Enabled)
+	e.Strs("brokers", c.Brokers).Bool("tls", c.TLS != nil)
 	if c.SASL != nil {
 		e.Object("sasl", *c.SASL)
 	}
@@ -138,40 +127,6 @@ func (c *Config) validate() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// tls returns nil where TLS is off.
-func (c *Config) tls() (*tls.Config, error) {
-	t := c.TLS
-	if t == nil || !t.Enabled {
-		return nil, nil //nolint:nilnil // "no TLS" is what kafka-go means by nil
-	}
-	out := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         t.ServerName,
-		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // the operator asked for it by name
-	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.ca_file: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka.tls.ca_file: no PEM certificate in %s", t.CAFile)
-		}
-	}
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		return nil, errors.New("kafka.tls: cert_file and key_file go together; one of them is missing")
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka.tls.cert_file, key_file: %w", err)
-		}
-		out.Certificates = []tls.Certificate{pair}
-	}
-	return out, nil
 }
 
 // mechanism returns nil where SASL is off.

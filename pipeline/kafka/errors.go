@@ -151,7 +151,7 @@ func ofTheNetwork(err error) bool {
 	return errors.As(err, &dns) || errors.As(err, &op) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
-func (c *Client) overTLS() bool { return c.cfg.TLS != nil && c.cfg.TLS.Enabled }
+func (c *Client) overTLS() bool { return c.cfg.TLS != nil }
 
 func (c *Client) user() string {
 	if c.cfg.SASL == nil {

@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -44,43 +40,19 @@ func works(t *testing.T, c *kafka.Client) {
 	require.NoError(t, g.Close())
 }
 
-// certificates writes what the two sides need into files.
-func certificates(t *testing.T, requireClient bool) (server *tls.Config, client kafka.TLSConfig) {
-	t.Helper()
-	server, peer := brokertest.TLS(t, requireClient)
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
-		return path
-	}
-	key, err := x509.MarshalPKCS8PrivateKey(peer.Certificates[0].PrivateKey)
-	require.NoError(t, err)
-	return server, kafka.TLSConfig{
-		Enabled:  true,
-		CAFile:   write("ca.pem", "CERTIFICATE", server.Certificates[0].Certificate[0]), // a certificate may vouch for itself
-		CertFile: write("cert.pem", "CERTIFICATE", peer.Certificates[0].Certificate[0]),
-		KeyFile:  write("key.pem", "PRIVATE KEY", key),
-	}
-}
-
 func TestClientSpeaksTLS(t *testing.T) {
 	t.Run("with the broker's certificate checked", func(t *testing.T) {
-		server, files := certificates(t, false)
-		works(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t, brokertest.WithTLS(server))}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: files.CAFile}}))
+		server, client := brokertest.TLS(t, false)
+		works(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t, brokertest.WithTLS(server))}, TLS: client}))
 	})
 	t.Run("with a certificate of its own", func(t *testing.T) {
-		server, files := certificates(t, true)
-		works(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t, brokertest.WithTLS(server))}, TLS: &files}))
-	})
-	t.Run("without checking, where the operator says so", func(t *testing.T) {
-		server, _ := certificates(t, false)
-		works(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t, brokertest.WithTLS(server))}, TLS: &kafka.TLSConfig{Enabled: true, InsecureSkipVerify: true}}))
+		server, client := brokertest.TLS(t, true)
+		works(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t, brokertest.WithTLS(server))}, TLS: client}))
 	})
 	t.Run("together with SASL", func(t *testing.T) {
-		server, files := certificates(t, false)
+		server, client := brokertest.TLS(t, false)
 		addr := brokertest.Start(t, brokertest.WithTLS(server), brokertest.WithUser(kafka.MechanismSCRAMSHA512, "me", password))
-		works(t, newClient(t, kafka.Config{Brokers: []string{addr}, TLS: &files, SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismSCRAMSHA512, Username: "me", Password: password}}))
+		works(t, newClient(t, kafka.Config{Brokers: []string{addr}, TLS: client, SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismSCRAMSHA512, Username: "me", Password: password}}))
 	})
 }
 
@@ -94,8 +66,12 @@ func TestClientAuthenticates(t *testing.T) {
 }
 
 func TestAccessProblemsSayWhatToChange(t *testing.T) {
-	server, files := certificates(t, false)
-	mutual, mutualFiles := certificates(t, true)
+	server, client := brokertest.TLS(t, false)
+	otherName := client.Clone()
+	otherName.ServerName = "kafka.example.org"
+	mutual, bare := brokertest.TLS(t, true)
+	bare.Certificates = nil
+	system := &tls.Config{MinVersion: tls.VersionTLS12}
 	overTLS := brokertest.WithTLS(server)
 	scram := brokertest.WithUser(kafka.MechanismSCRAMSHA256, "me", password)
 	sasl := func(mechanism, pass string) *kafka.SASLConfig {
@@ -111,11 +87,11 @@ func TestAccessProblemsSayWhatToChange(t *testing.T) {
 		"a wrong password, SCRAM-SHA-512": {[]brokertest.Option{brokertest.WithUser(kafka.MechanismSCRAMSHA512, "me", password)}, kafka.Config{SASL: sasl(kafka.MechanismSCRAMSHA512, "wrong-secret")}, "kafka.sasl.password", false},
 		"a wrong password, PLAIN":         {[]brokertest.Option{brokertest.WithUser(kafka.MechanismPlain, "me", password)}, kafka.Config{SASL: sasl(kafka.MechanismPlain, "wrong-secret")}, "kafka.sasl.password", false},
 		"no credentials":                  {[]brokertest.Option{scram}, kafka.Config{}, "kafka.sasl", false},
-		"TLS to a port without":           {nil, kafka.Config{TLS: &kafka.TLSConfig{Enabled: true}}, "kafka.tls.enabled: false", false},
+		"TLS to a port without":           {nil, kafka.Config{TLS: system}, "kafka.tls.enabled: false", false},
 		"no TLS to a port with":           {[]brokertest.Option{overTLS}, kafka.Config{}, "kafka.tls.enabled", false},
-		"an authority that is unknown":    {[]brokertest.Option{overTLS}, kafka.Config{TLS: &kafka.TLSConfig{Enabled: true}}, "kafka.tls.ca_file", true},
-		"a certificate for another name":  {[]brokertest.Option{overTLS}, kafka.Config{TLS: &kafka.TLSConfig{Enabled: true, CAFile: files.CAFile, ServerName: "kafka.example.org"}}, "kafka.tls.server_name", true},
-		"no certificate where one is due": {[]brokertest.Option{brokertest.WithTLS(mutual)}, kafka.Config{TLS: &kafka.TLSConfig{Enabled: true, CAFile: mutualFiles.CAFile}}, "kafka.tls.cert_file", true},
+		"an authority that is unknown":    {[]brokertest.Option{overTLS}, kafka.Config{TLS: system}, "kafka.tls.ca_file", true},
+		"a certificate for another name":  {[]brokertest.Option{overTLS}, kafka.Config{TLS: otherName}, "kafka.tls.server_name", true},
+		"no certificate where one is due": {[]brokertest.Option{brokertest.WithTLS(mutual)}, kafka.Config{TLS: bare}, "kafka.tls.cert_file", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -157,7 +133,7 @@ func TestAccessProblemsSayWhatToChange(t *testing.T) {
 }
 
 func TestConfigNeverShowsThePassword(t *testing.T) {
-	cfg := kafka.Config{Brokers: []string{"a:1"}, TLS: &kafka.TLSConfig{Enabled: true}, SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismPlain, Username: "me", Password: password}}
+	cfg := kafka.Config{Brokers: []string{"a:1"}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}, SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismPlain, Username: "me", Password: password}}
 	var log bytes.Buffer
 	logger := zerolog.New(&log)
 	logger.Info().Object("kafka", cfg).Interface("again", cfg).Interface("sasl", cfg.SASL).Send()
@@ -180,9 +156,6 @@ func TestConfigMistakesAreAllNamed(t *testing.T) {
 			kafka.Config{Brokers: []string{":9092"}, SASL: &kafka.SASLConfig{Mechanism: "GSSAPI", Username: "me"}},
 			[]string{`":9092"`, `kafka.sasl.mechanism: "GSSAPI" is not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512`, "both needed"},
 		},
-		"a certificate without its key":   {kafka.Config{Brokers: []string{"a:1"}, TLS: &kafka.TLSConfig{Enabled: true, CertFile: "x"}}, []string{"cert_file and key_file"}},
-		"a file that is not there":        {kafka.Config{Brokers: []string{"a:1"}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: "absent.pem"}}, []string{"kafka.tls.ca_file", "absent.pem"}},
-		"a file without a certificate":    {kafka.Config{Brokers: []string{"a:1"}, TLS: &kafka.TLSConfig{Enabled: true, CAFile: "doc.go"}}, []string{"no PEM certificate in doc.go"}},
 		"a password that SCRAM can't use": {kafka.Config{Brokers: []string{"a:1"}, SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismSCRAMSHA256, Username: "me", Password: "bell\a"}}, []string{"SASLprep"}},
 	} {
 		t.Run(name, func(t *testing.T) {
