@@ -12,6 +12,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/analyst"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // agentCmd is `plumbline agent`.
@@ -114,7 +115,7 @@ func (c *agentCmd) json(ctx context.Context, g *Globals, db *clickhouse.DB, who 
 
 // text prints all answers for people, the alerts first.
 func (c *agentCmd) text(ctx context.Context, w io.Writer, db *clickhouse.DB, who *analyst.Who, since time.Time, l look, command func(string) string) error {
-	owner := escaped(who.Owner)
+	owner := terminal.Escape(who.Owner)
 	if owner == "" {
 		owner = "not said in its events (attribute owner)"
 	}

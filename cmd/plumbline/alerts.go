@@ -14,6 +14,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/analyst"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -202,20 +203,12 @@ func (g *Globals) look() look {
 func (g *Globals) again(dataDir string) func(command string) string {
 	flags := ""
 	if g.ConfigFile != "" {
-		flags += " --config " + shellWord(g.ConfigFile)
+		flags += " --config " + terminal.ShellWord(g.ConfigFile)
 	}
 	if dataDir != "" {
-		flags += " --data-dir " + shellWord(dataDir)
+		flags += " --data-dir " + terminal.ShellWord(dataDir)
 	}
-	return func(command string) string { return escaped(shellWord(os.Args[0]) + " " + command + flags) }
-}
-
-// shellWord is a word as a shell takes it, whatever stands in it.
-func shellWord(word string) string {
-	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,", r)
-	}) {
-		return word
+	return func(command string) string {
+		return terminal.Escape(terminal.ShellWord(os.Args[0]) + " " + command + flags)
 	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -255,7 +256,7 @@ func TestTheBannerHasCommandsThatWorkAsTheyArePasted(t *testing.T) {
 	text = banner(cfg, "", at)
 	here, err := filepath.Abs("plumbline-data")
 	require.NoError(t, err)
-	flags := " --config " + shellWord(cfg) + " --data-dir " + here
+	flags := " --config " + terminal.ShellWord(cfg) + " --data-dir " + here
 	for _, line := range []string{" send" + flags + " events.jsonl\n", " alerts" + flags + "\n", " agent" + flags + " AGENT_ID\n"} {
 		require.Contains(t, text, line)
 	}

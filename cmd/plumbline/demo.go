@@ -11,6 +11,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/demo"
 	"github.com/plumbline-sec/plumbline/internal/embedded"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // demoCmd is `plumbline demo`.
@@ -44,11 +45,10 @@ func (c *demoCmd) Run(ctx context.Context, g *Globals) error {
 	if err := embedded.Included(); err != nil {
 		return err
 	}
-	terminal := isTerminal(g.Stdout)
 	o := demo.Options{
 		DataDir: c.DataDir, Agents: c.Agents, History: demoHistoryDays, Live: demoLiveDays,
-		Duration: c.Duration, Seed: c.Seed, Version: Version(), Program: shellWord(os.Args[0]),
-		Out: g.Stdout, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		Duration: c.Duration, Seed: c.Seed, Version: Version(), Program: terminal.ShellWord(os.Args[0]),
+		Out: g.Stdout, Terminal: isTerminal(g.Stdout), Color: g.look().color,
 		Width: columns(), Quiet: c.Output == OutputJSON,
 	}
 	privateFiles()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/embedded"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // cli is the command line: one line per command.
@@ -104,7 +105,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitGood
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "plumbline: "+escaped(usage(err)))
+		fmt.Fprintln(stderr, "plumbline: "+terminal.Escape(usage(err)))
 		return exitUsage
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
@@ -141,7 +142,7 @@ func report(stderr io.Writer, err error) int {
 		for _, m := range mistakes.Mistakes {
 			lines := strings.Split(m.Error(), "\n") // the line of the config, and where in it
 			for i := range lines {
-				lines[i] = escaped(lines[i])
+				lines[i] = terminal.Escape(lines[i])
 			}
 			fmt.Fprintln(stderr, "plumbline: "+strings.Join(lines, "\n"))
 		}
@@ -160,5 +161,5 @@ func oneLine(err error) string {
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return escaped(strings.Join(lines, "; "))
+	return terminal.Escape(strings.Join(lines, "; "))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // runCmd is `plumbline run`.
@@ -78,12 +79,12 @@ func (c *runCmd) banner(g *Globals, cfg *config.Config, at app.Addresses) string
 	command := func(name string, embedded bool, args string) string {
 		line := exe + " " + name
 		if g.ConfigFile != "" {
-			line += " --config " + shellWord(absolute(g.ConfigFile))
+			line += " --config " + terminal.ShellWord(absolute(g.ConfigFile))
 		}
 		if named && embedded {
-			line += " --data-dir " + shellWord(absolute(cfg.DataDir))
+			line += " --data-dir " + terminal.ShellWord(absolute(cfg.DataDir))
 		}
-		return escaped(line + args)
+		return terminal.Escape(line + args)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  Plumbline is ready. In another terminal:\n")
@@ -117,7 +118,7 @@ func program() string {
 			return "plumbline"
 		}
 	}
-	return shellWord(exe)
+	return terminal.ShellWord(exe)
 }
 
 func absolute(path string) string {

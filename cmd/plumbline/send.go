@@ -11,6 +11,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // sendCmd is `plumbline send`.
@@ -100,7 +101,7 @@ func (c *sendCmd) print(g *Globals, topic string, sum sendSummary) error {
 		letters = fmt.Sprintf("; dead letters %d", sum.DeadLetters)
 	}
 	fmt.Fprintf(g.Stdout, "sent %d lines (%s) to %s in %.1f s, %.0f/s; refused %d%s\n",
-		sum.Sent, bytesText(sum.Bytes), escaped(topic), sum.Seconds, sum.Rate, sum.Refused, letters)
+		sum.Sent, bytesText(sum.Bytes), terminal.Escape(topic), sum.Seconds, sum.Rate, sum.Refused, letters)
 	return nil
 }
 

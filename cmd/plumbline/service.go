@@ -19,6 +19,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // service is where commands find Kafka and ClickHouse. The embedded ones are looked
@@ -129,7 +130,7 @@ func (s *service) engine(ctx context.Context, create bool) (addr string, stop fu
 		}
 		if addr := s.cfg.Embedded.ClickHouseListen; s.engineListens(ctx) {
 			if missing == nil {
-				fmt.Fprintf(s.notes, "plumbline: asking the service that listens on %s; --data-dir %s asks what is at rest there\n", addr, escaped(s.cfg.DataDir))
+				fmt.Fprintf(s.notes, "plumbline: asking the service that listens on %s; --data-dir %s asks what is at rest there\n", addr, terminal.Escape(s.cfg.DataDir))
 			}
 			return addr, func() {}, nil
 		}
@@ -152,7 +153,7 @@ func (s *service) engine(ctx context.Context, create bool) (addr string, stop fu
 			return "", nil, setupError(fmt.Errorf("waited %s: %w", s.patience, err))
 		case waited > engineSilence && !said:
 			said = true
-			fmt.Fprintf(s.notes, "plumbline: waiting for process %d, which uses %s (up to %s; a running service serves many at once)\n", held.Note.PID, escaped(dir), s.patience)
+			fmt.Fprintf(s.notes, "plumbline: waiting for process %d, which uses %s (up to %s; a running service serves many at once)\n", held.Note.PID, terminal.Escape(dir), s.patience)
 		}
 		if !sleep(ctx, 50*time.Millisecond) {
 			return "", nil, errInterrupted

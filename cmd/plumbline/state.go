@@ -12,6 +12,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -161,11 +162,11 @@ func printStates(g *Globals, rows []partitionState) error {
 	fmt.Fprintln(w, "PARTITION\tEPOCH\tCHECKPOINTS\tOFFSET\tBEHIND\tAGENTS\tSIZE\tWATERMARK\tVERSION\tCONFIG\tSTATE")
 	for _, r := range rows {
 		if r.Error != "" {
-			fmt.Fprintf(w, "%d\t%s\n", r.Partition, escaped(r.Error))
+			fmt.Fprintf(w, "%d\t%s\n", r.Partition, terminal.Escape(r.Error))
 			continue
 		}
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Partition, r.Epoch, r.Checkpoints, r.Offset, r.Behind,
-			r.Agents, bytesText(r.Bytes), r.Watermark, escaped(r.DetectorVersion), escaped(r.ConfigHash), r.State)
+			r.Agents, bytesText(r.Bytes), r.Watermark, terminal.Escape(r.DetectorVersion), terminal.Escape(r.ConfigHash), r.State)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)

@@ -21,11 +21,11 @@ type versionCmd struct {
 // buildVersion is the result of `version`.
 type buildVersion struct {
 	Version  string `json:"version"`
+	Build    string `json:"build"` // full, or server: without the embedded stack
 	Commit   string `json:"commit,omitempty"`
 	Modified bool   `json:"modified,omitempty"` // built from a tree with uncommitted changes
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
-	Build    string `json:"build"` // full, or server: without the embedded stack
 }
 
 // Version returns what this program is: a release, a commit, or "dev".
