@@ -36,6 +36,16 @@ type service struct {
 	patience time.Duration // with another command that uses data_dir
 }
 
+// serviceDir is the flag of commands that find a running service.
+type serviceDir struct {
+	DataDir string `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
+}
+
+// engineDir is the flag of those that ask the embedded engine.
+type engineDir struct {
+	DataDir string `placeholder:"DIR" help:"Data directory of the embedded engine, in the place of data_dir."`
+}
+
 // Service reads the config; dir is --data-dir, in the place of data_dir.
 func (g *Globals) Service(dir string) (*service, error) {
 	cfg, err := g.LoadWithDataDir(dir)
@@ -79,6 +89,28 @@ func (s *service) kafka(ctx context.Context) (kafka.Config, error) {
 		return out, fmt.Errorf("connect to %s: %w", s.cfg.Embedded.KafkaListen, err)
 	}
 	return out, nil
+}
+
+// client returns a client of Kafka.
+func (s *service) client(ctx context.Context) (*kafka.Client, error) {
+	at, err := s.kafka(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kafka.New(at, zerolog.Nop())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return client, nil
+}
+
+// clickHouse calls do with the ClickHouse that a command asks.
+func (d engineDir) clickHouse(ctx context.Context, g *Globals, do func(*clickhouse.DB) error) error {
+	service, err := g.Service(d.DataDir)
+	if err != nil {
+		return err
+	}
+	return service.clickHouse(ctx, false, do)
 }
 
 // clickHouse calls do with the configured ClickHouse. Where that is embedded and no

@@ -7,8 +7,6 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"github.com/rs/zerolog"
-
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
@@ -23,10 +21,10 @@ type stateCmd struct {
 }
 
 type stateShowCmd struct {
-	DataDir string `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
-	Agent   string `placeholder:"ID" help:"Print what the newest checkpoint holds of one agent, field by field."`
-	Tenant  string `placeholder:"ID" default:"default" help:"The tenant of that agent."`
-	Output  Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
+	serviceDir
+	Agent  string `placeholder:"ID" help:"Print what the newest checkpoint holds of one agent, field by field."`
+	Tenant string `placeholder:"ID" default:"default" help:"The tenant of that agent."`
+	Output Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
 }
 
 // Help is the long help.
@@ -59,13 +57,9 @@ func (c *stateShowCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	at, err := service.kafka(ctx)
+	client, err := service.client(ctx)
 	if err != nil {
 		return err
-	}
-	client, err := kafka.New(at, zerolog.Nop())
-	if err != nil {
-		return usageError{err}
 	}
 	defer client.Close() //nolint:errcheck // nothing was written
 	n, err := partitionsOf(ctx, client, pipeline.TopicBaselines)
