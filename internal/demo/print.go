@@ -58,7 +58,7 @@ type Query struct {
 
 // Queries returns commands that work as they are pasted, after the demo has ended.
 func (s *Summary) Queries(program string) []Query {
-	agent := ""
+	agent := "" // the simulator's names need no quoting
 	for _, f := range s.Found {
 		if f.Found && f.Kind == "exfil_fast" || agent == "" {
 			agent = f.AgentID
@@ -71,13 +71,9 @@ func (s *Summary) Queries(program string) []Query {
 	return []Query{
 		{What: "the alerts", Command: program + " alerts" + with},
 		{What: "who an attacked agent is, and what it does", Command: program + " agent" + with + " " + terminal.ShellWord(agent)},
-		ask("what it did, hour by hour", "SELECT start, events, bytes_sent, new_resources, new_destinations, round(score) AS score FROM windows WHERE agent_id = '"+sqlString(agent)+"' ORDER BY start DESC LIMIT 12"),
+		ask("what it did, hour by hour", "SELECT start, events, bytes_sent, new_resources, new_destinations, round(score) AS score FROM windows WHERE agent_id = '"+agent+"' ORDER BY start DESC LIMIT 12"),
 		ask("who sends the most, and where to", "SELECT agent_id, arrayJoin(resources) AS destination, formatReadableSize(sum(bytes_sent)) AS sent FROM activity WHERE access = 'send' GROUP BY ALL ORDER BY sum(bytes_sent) DESC LIMIT 10"),
 	}
-}
-
-func sqlString(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text)
 }
 
 func age(seconds float64) string {

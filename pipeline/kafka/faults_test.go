@@ -1,11 +1,9 @@
 package kafka_test
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,31 +15,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/plumbline-sec/plumbline/internal/embedded/broker/brokertest"
+	"github.com/plumbline-sec/plumbline/internal/synced"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
 
-// logBuffer collects log lines from several goroutines.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func loggingClient(t *testing.T, cfg kafka.Config) (*kafka.Client, *logBuffer) {
+func loggingClient(t *testing.T, cfg kafka.Config) (*kafka.Client, *synced.Buffer) {
 	t.Helper()
-	log := &logBuffer{}
+	log := &synced.Buffer{}
 	c, err := kafka.New(cfg, zerolog.New(log).Level(zerolog.WarnLevel))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,7 +109,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(err, dir.Release())
 	}
 	s := &Server{
-		cfg: cfg, addr: reachable(ln.Addr()), dir: dir, ln: ln,
+		cfg: cfg, addr: claim.Reachable(ln.Addr()), dir: dir, ln: ln,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if missing := missingWall(); missing != "" {
@@ -316,14 +315,4 @@ func (t *tail) last() string {
 		lines = append(slices.Clip(lines), rest)
 	}
 	return strings.Join(lines, "; ")
-}
-
-// reachable is an address to connect to: a listener on every interface is reached
-// on the loopback one.
-func reachable(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	if ok && tcp.IP.IsUnspecified() {
-		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
-	}
-	return addr.String()
 }

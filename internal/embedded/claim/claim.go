@@ -271,3 +271,12 @@ func Port(what, addr, key string) (*net.TCPListener, error) {
 	}
 	return tcp, nil
 }
+
+// Reachable is an address to connect to: a listener on every interface is reached on
+// the loopback one.
+func Reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
+}
