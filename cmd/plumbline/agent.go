@@ -12,15 +12,16 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/analyst"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // agentCmd is `plumbline agent`.
 type agentCmd struct {
-	ID      string `arg:"" help:"The agent: agent_id."`
-	Tenant  string `placeholder:"ID" help:"Its tenant, where several have an agent of this name."`
-	Since   string `placeholder:"WHEN" help:"Only activity since: 24h, 7d, 2026-03-14 or 2026-03-14T13:00:00Z. Without it all that is kept."`
-	DataDir string `placeholder:"DIR" help:"Data directory of the embedded engine, in the place of data_dir."`
-	Output  Output `enum:"text,json" default:"text" help:"Form of the result: text or json (one object)."`
+	ID     string `arg:"" help:"The agent: agent_id."`
+	Tenant string `placeholder:"ID" help:"Its tenant, where several have an agent of this name."`
+	Since  string `placeholder:"WHEN" help:"Only activity since: 24h, 7d, 2026-03-14 or 2026-03-14T13:00:00Z. Without it all that is kept."`
+	engineDir
+	Output Output `enum:"text,json" default:"text" help:"Form of the result: text or json (one object)."`
 }
 
 // Help is the long help.
@@ -41,11 +42,7 @@ func (c *agentCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return usageError{err}
 	}
-	service, err := g.Service(c.DataDir)
-	if err != nil {
-		return err
-	}
-	return service.clickHouse(ctx, false, func(db *clickhouse.DB) error {
+	return c.clickHouse(ctx, g, func(db *clickhouse.DB) error {
 		who, err := c.find(ctx, db)
 		if err != nil {
 			return err
@@ -114,7 +111,7 @@ func (c *agentCmd) json(ctx context.Context, g *Globals, db *clickhouse.DB, who 
 
 // text prints all answers for people, the alerts first.
 func (c *agentCmd) text(ctx context.Context, w io.Writer, db *clickhouse.DB, who *analyst.Who, since time.Time, l look, command func(string) string) error {
-	owner := escaped(who.Owner)
+	owner := terminal.Escape(who.Owner)
 	if owner == "" {
 		owner = "not said in its events (attribute owner)"
 	}

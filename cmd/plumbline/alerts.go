@@ -14,6 +14,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/analyst"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -26,8 +27,8 @@ type alertsCmd struct {
 	Tenant   string `placeholder:"ID" help:"Only those of this tenant."`
 	Status   string `enum:"all,open,closed" default:"all" placeholder:"STATE" help:"Only those that are open or closed."`
 	Limit    int    `default:"20" placeholder:"N" help:"At most so many (${default})."`
-	DataDir  string `placeholder:"DIR" help:"Data directory of the embedded engine, in the place of data_dir."`
-	Output   Output `enum:"text,json,vertical" default:"text" help:"Form of the result: text, json (one object an episode; with ID the steps as they were published) or vertical."`
+	engineDir
+	Output Output `enum:"text,json,vertical" default:"text" help:"Form of the result: text, json (one object an episode; with ID the steps as they were published) or vertical."`
 }
 
 // Help is the long help.
@@ -52,15 +53,11 @@ func (c *alertsCmd) Run(ctx context.Context, g *Globals) error {
 	if c.ID != "" && !alertID.MatchString(c.ID) {
 		return usageError{fmt.Errorf("%q is no alert's id, nor how one begins: those are at least 4 of the digits 0-9 and a-f; `plumbline alerts` lists them", c.ID)}
 	}
-	service, err := g.Service(c.DataDir)
-	if err != nil {
-		return err
-	}
 	f := analyst.Filter{Tenant: c.Tenant, Agent: c.Agent, Severity: c.Severity, Since: since, Limit: c.Limit}
 	if c.Status != "all" {
 		f.State = c.Status
 	}
-	return service.clickHouse(ctx, false, func(db *clickhouse.DB) error {
+	return c.clickHouse(ctx, g, func(db *clickhouse.DB) error {
 		switch {
 		case c.ID != "":
 			return c.one(ctx, g, db)
@@ -202,20 +199,12 @@ func (g *Globals) look() look {
 func (g *Globals) again(dataDir string) func(command string) string {
 	flags := ""
 	if g.ConfigFile != "" {
-		flags += " --config " + shellWord(g.ConfigFile)
+		flags += " --config " + terminal.ShellWord(g.ConfigFile)
 	}
 	if dataDir != "" {
-		flags += " --data-dir " + shellWord(dataDir)
+		flags += " --data-dir " + terminal.ShellWord(dataDir)
 	}
-	return func(command string) string { return escaped(shellWord(os.Args[0]) + " " + command + flags) }
-}
-
-// shellWord is a word as a shell takes it, whatever stands in it.
-func shellWord(word string) string {
-	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,", r)
-	}) {
-		return word
+	return func(command string) string {
+		return terminal.Escape(terminal.ShellWord(os.Args[0]) + " " + command + flags)
 	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -11,14 +10,13 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/internal/analyst"
 	"github.com/plumbline-sec/plumbline/internal/app"
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -53,17 +51,7 @@ const storyTime = schemas.Millis(1_790_000_000_000) // 2026-09-21 14:13:20
 // agents, and what one of them did.
 func storehouse(t *testing.T, dir string) (addr string, stop func()) {
 	t.Helper()
-	server, err := chdb.Start(t.Context(), chdb.Config{
-		DataDir: filepath.Join(dir, app.ClickHouseDir), Listen: "127.0.0.1:0", Lib: engine(t),
-		Argv: []string{binary, chdb.Command}, Logger: zerolog.Nop(),
-	})
-	require.NoError(t, err)
-	stop = func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		require.NoError(t, server.Stop(ctx))
-	}
-	t.Cleanup(stop)
+	server, stop := serveEngine(t, dir)
 	db, err := clickhouse.Open(clickhouse.Config{Addrs: []string{server.Addr()}, Compression: clickhouse.CompressionNone})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
@@ -104,11 +92,9 @@ func TestAlertsAndAgentsAreShownWhereverTheDataIs(t *testing.T) {
 	})
 	stop()
 	t.Run("at rest", func(t *testing.T) {
-		r := plumbline(t, "alerts", "--data-dir", dir, "--limit", "1")
-		require.Equal(t, 0, r.code, r.stderr)
+		r := good(t, "alerts", "--data-dir", dir, "--limit", "1")
 		require.Contains(t, r.stdout, "88880004  2026-09-22 14:13  open    high       70.0        0  other")
-		r = plumbline(t, "agent", "--data-dir", dir, rogue)
-		require.Equal(t, 0, r.code, r.stderr)
+		r = good(t, "agent", "--data-dir", dir, rogue)
 	})
 }
 
@@ -255,7 +241,7 @@ func TestTheBannerHasCommandsThatWorkAsTheyArePasted(t *testing.T) {
 	text = banner(cfg, "", at)
 	here, err := filepath.Abs("plumbline-data")
 	require.NoError(t, err)
-	flags := " --config " + shellWord(cfg) + " --data-dir " + here
+	flags := " --config " + terminal.ShellWord(cfg) + " --data-dir " + here
 	for _, line := range []string{" send" + flags + " events.jsonl\n", " alerts" + flags + "\n", " agent" + flags + " AGENT_ID\n"} {
 		require.Contains(t, text, line)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // configCmd is `plumbline config`.
@@ -55,7 +56,7 @@ func (c *configValidateCmd) Run(g *Globals) error {
 	if what == "" {
 		what = "the default config"
 	}
-	fmt.Fprintf(g.Stdout, "%s is valid (config_hash %s)\n", escaped(what), cfg.Hash())
+	fmt.Fprintf(g.Stdout, "%s is valid (config_hash %s)\n", terminal.Escape(what), cfg.Hash())
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // console writes progress and messages to standard error. On a terminal progress
@@ -33,7 +35,7 @@ func (c *console) every() time.Duration {
 
 // progress shows how far a command has come.
 func (c *console) progress(text string) {
-	text = escaped(text)
+	text = terminal.Escape(text)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.terminal {
@@ -46,7 +48,7 @@ func (c *console) progress(text string) {
 
 // line writes a line that stays.
 func (c *console) line(text string) {
-	text = escaped(text)
+	text = terminal.Escape(text)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clearLocked()
@@ -65,7 +67,7 @@ func (c *console) say(topic, text string) {
 	}
 	c.said[topic] = time.Now()
 	c.clearLocked()
-	fmt.Fprintln(c.w, "plumbline: "+escaped(text))
+	fmt.Fprintln(c.w, "plumbline: "+terminal.Escape(text))
 }
 
 // clear takes the progress line off the terminal.

@@ -21,8 +21,7 @@ func TestAServiceStartsOverADamagedLogAndSaysWhatIsLost(t *testing.T) {
 		for i := from; i < to; i++ {
 			fmt.Fprintf(&lines, `{"event_id":"e%d","agent_id":"agent-%d","time":"2026-03-01T10:%02d:00Z","tool":"t"}`+"\n", i, i%50, i%60)
 		}
-		_, errs, code := s.run(lines.String(), "send", "-")
-		require.Equal(t, 0, code, errs)
+		s.must(lines.String(), "send", "-")
 	}
 	const n = 3000
 	send(0, n)
@@ -55,8 +54,8 @@ func TestAServiceStartsOverADamagedLogAndSaysWhatIsLost(t *testing.T) {
 	}
 	require.Equal(t, 1, damaged, "%s", logs)
 	s.start()
-	require.Contains(t, s.logged(), `"topic":"plumbline.activity","partition":0,"from":0,`)
-	require.Contains(t, s.logged(), "the log is damaged: the records with these offsets can't be read and are lost")
+	require.Contains(t, s.log.String(), `"topic":"plumbline.activity","partition":0,"from":0,`)
+	require.Contains(t, s.log.String(), "the log is damaged: the records with these offsets can't be read and are lost")
 	send(n, n+100)
 	s.eventually(n+100, "SELECT count() AS n FROM activity")
 	require.Equal(t, 0, s.stop())

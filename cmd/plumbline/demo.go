@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plumbline-sec/plumbline/internal/demo"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // demoCmd is `plumbline demo`.
@@ -40,11 +42,13 @@ func (c *demoCmd) Run(ctx context.Context, g *Globals) error {
 	if c.Agents < 32 || c.Agents > 2000 {
 		return usageError{fmt.Errorf("--agents: %d is not between 32 and 2000: fewer leave no honest majority among eight attacks", c.Agents)}
 	}
-	terminal := isTerminal(g.Stdout)
+	if err := embedded.Included(); err != nil {
+		return err
+	}
 	o := demo.Options{
 		DataDir: c.DataDir, Agents: c.Agents, History: demoHistoryDays, Live: demoLiveDays,
-		Duration: c.Duration, Seed: c.Seed, Version: Version(), Program: shellWord(os.Args[0]),
-		Out: g.Stdout, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		Duration: c.Duration, Seed: c.Seed, Version: Version(), Program: terminal.ShellWord(os.Args[0]),
+		Out: g.Stdout, Terminal: isTerminal(g.Stdout), Color: g.look().color,
 		Width: columns(), Quiet: c.Output == OutputJSON,
 	}
 	privateFiles()

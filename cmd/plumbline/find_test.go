@@ -22,8 +22,7 @@ import (
 func TestQueriesAtOnceWithoutAServiceAllAnswer(t *testing.T) {
 	engine(t)
 	dir := filepath.Join(t.TempDir(), "data")
-	r := plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	good(t, "migrate", "--data-dir", dir)
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
@@ -38,8 +37,7 @@ func TestQueriesAtOnceWithoutAServiceAllAnswer(t *testing.T) {
 func TestACommandThatHoldsTheDataIsWaitedForAndNamed(t *testing.T) {
 	engine(t)
 	dir := filepath.Join(t.TempDir(), "data")
-	r := plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	good(t, "migrate", "--data-dir", dir)
 	other, err := claim.Directory(filepath.Join(dir, app.ClickHouseDir), time.Minute)
 	require.NoError(t, err)
 	require.NoError(t, other.Publish(claim.Note{PID: os.Getpid()}))
@@ -53,8 +51,7 @@ func TestACommandThatHoldsTheDataIsWaitedForAndNamed(t *testing.T) {
 	require.ErrorContains(t, err, fmt.Sprintf("waited 50ms: embedded clickhouse: data directory %s is in use by process %d; stop it", filepath.Join(dir, app.ClickHouseDir), os.Getpid()))
 
 	time.AfterFunc(2*engineSilence, func() { _ = other.Release() })
-	r = plumbline(t, "query", "--data-dir", dir, "--output", "json", "SELECT 1 AS n")
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, "query", "--data-dir", dir, "--output", "json", "SELECT 1 AS n")
 	require.Equal(t, "{\"n\":1}\n", r.stdout)
 	require.Equal(t, 1, strings.Count(r.stderr, "waiting for process "), r.stderr)
 	require.Contains(t, r.stderr, fmt.Sprintf("waiting for process %d, which uses %s", os.Getpid(), dir))
@@ -103,7 +100,7 @@ func TestEveryCommandFindsTheServiceInTheSameWay(t *testing.T) {
 	require.Equal(t, 0, r.code, r.stderr)
 	require.Contains(t, r.stderr, "plumbline: asking the service that listens on ")
 	require.Contains(t, r.stderr, "; --data-dir ./plumbline-data asks what is at rest there\n")
-	require.Equal(t, 0, s.stop(), s.logged())
+	require.Equal(t, 0, s.stop(), s.log.String())
 
 	for _, args := range [][]string{{"send", "-"}, {"state", "show"}} {
 		r := plumbline(t, append(args, "--data-dir", data)...)

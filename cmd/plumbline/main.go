@@ -19,6 +19,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // cli is the command line: one line per command.
@@ -46,7 +48,7 @@ type cli struct {
 
 const description = `Plumbline tells a security team when one of its AI agents goes out of true.
 
-It reads agent activity from Kafka, keeps a rolling baseline of every agent, scores each deviation, stores every event in ClickHouse, and publishes alerts to the topics that a SIEM reads. Without a config, Kafka and ClickHouse are embedded.
+It reads agent activity from Kafka, keeps a rolling baseline of every agent, scores each deviation, stores every event in ClickHouse, and publishes alerts to the topics that a SIEM reads. ` + embedded.About + `
 
 Exit codes: 0 good, 1 the check failed, 2 bad usage or config.`
 
@@ -103,7 +105,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitGood
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "plumbline: "+escaped(usage(err)))
+		fmt.Fprintln(stderr, "plumbline: "+terminal.Escape(usage(err)))
 		return exitUsage
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
@@ -140,12 +142,12 @@ func report(stderr io.Writer, err error) int {
 		for _, m := range mistakes.Mistakes {
 			lines := strings.Split(m.Error(), "\n") // the line of the config, and where in it
 			for i := range lines {
-				lines[i] = escaped(lines[i])
+				lines[i] = terminal.Escape(lines[i])
 			}
 			fmt.Fprintln(stderr, "plumbline: "+strings.Join(lines, "\n"))
 		}
 		return exitUsage
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, embedded.ErrNotIncluded):
 		fmt.Fprintln(stderr, "plumbline: "+oneLine(err))
 		return exitUsage
 	}
@@ -159,5 +161,5 @@ func oneLine(err error) string {
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return escaped(strings.Join(lines, "; "))
+	return terminal.Escape(strings.Join(lines, "; "))
 }

@@ -77,6 +77,14 @@ func plumbline(t *testing.T, args ...string) result {
 	return finish(t, command(t, args...))
 }
 
+// good is plumbline where nothing may go wrong.
+func good(t *testing.T, args ...string) result {
+	t.Helper()
+	r := plumbline(t, args...)
+	require.Equal(t, exitGood, r.code, r.stderr)
+	return r
+}
+
 func writeFile(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -143,8 +151,7 @@ func TestEveryFaultHasItsExitCodeAndOneClearLine(t *testing.T) {
 func TestHelpIsPrintedOnDemandAndSaysWhatEachCommandDoes(t *testing.T) {
 	for _, args := range [][]string{nil, {"--help"}, {"send", "--help"}, {"query", "--help"}, {"migrate", "--help"}, {"config", "--help"}, {"config", "print", "--help"}, {"setup", "--help"}, {"version", "--help"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			r := plumbline(t, args...)
-			require.Equal(t, 0, r.code)
+			r := good(t, args...)
 			require.Empty(t, r.stderr)
 			require.Contains(t, r.stdout, "Usage: plumbline")
 			require.Contains(t, r.stdout, "--config")
@@ -155,8 +162,7 @@ func TestHelpIsPrintedOnDemandAndSaysWhatEachCommandDoes(t *testing.T) {
 }
 
 func TestTheVersionIsPrinted(t *testing.T) {
-	r := plumbline(t, "version")
-	require.Equal(t, 0, r.code)
+	r := good(t, "version")
 	require.Regexp(t, `^plumbline v1\.2\.3-test \(go1\.\S+ \w+/\w+.*\)\n$`, r.stdout)
 	for _, args := range [][]string{{"--version"}, {"run", "--version"}} {
 		require.Equal(t, r, plumbline(t, args...))

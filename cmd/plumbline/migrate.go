@@ -16,10 +16,10 @@ import (
 
 // migrateCmd is `plumbline migrate`.
 type migrateCmd struct {
-	DryRun      bool   `xor:"print" help:"Print what would be done, as SQL, and change nothing."`
-	PrintSchema bool   `xor:"print" help:"Print the whole schema as SQL, filled in. Asks no server."`
-	DataDir     string `placeholder:"DIR" help:"Data directory of the embedded engine, in the place of data_dir."`
-	Output      Output `enum:"text,json" default:"text" help:"Form of the result: text or json. SQL stays SQL."`
+	DryRun      bool `xor:"print" help:"Print what would be done, as SQL, and change nothing."`
+	PrintSchema bool `xor:"print" help:"Print the whole schema as SQL, filled in. Asks no server."`
+	engineDir
+	Output Output `enum:"text,json" default:"text" help:"Form of the result: text or json. SQL stays SQL."`
 }
 
 // Help is the long help.

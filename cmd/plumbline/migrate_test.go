@@ -5,45 +5,31 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
-
-	"github.com/plumbline-sec/plumbline/internal/app"
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 )
 
 // damagedEngine serves a migrated database until the test ends, in the place of a
 // service, and returns its data directory and how to run SQL on it.
 func damagedEngine(t *testing.T) (dir string, sql func(string)) {
 	t.Helper()
-	lib := engine(t)
 	dir = t.TempDir()
-	server, err := chdb.Start(t.Context(), chdb.Config{
-		DataDir: filepath.Join(dir, app.ClickHouseDir), Listen: "127.0.0.1:0", Lib: lib,
-		Argv: []string{binary, chdb.Command}, Logger: zerolog.Nop(),
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop(t.Context())) })
-	r := plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	serveEngine(t, dir)
+	good(t, "migrate", "--data-dir", dir)
 	return dir, func(text string) {
 		t.Helper()
-		r := plumbline(t, "query", "--data-dir", dir, text)
-		require.Equal(t, 0, r.code, r.stderr)
+		good(t, "query", "--data-dir", dir, text)
 	}
 }
 
 func TestMigrateSeesWhatIsGoneSaysWhatItWouldDoAndDoesIt(t *testing.T) {
 	dir, sql := damagedEngine(t)
-	r := plumbline(t, "migrate", "--dry-run", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, "migrate", "--dry-run", "--data-dir", dir)
 	require.Equal(t, "-- database plumbline is up to date (version 4): nothing would be done\n", r.stdout)
 
 	sql("DROP TABLE plumbline.window_rows")
 	sql("DROP VIEW plumbline.alerts")
 	sql("ALTER TABLE plumbline.activity_rows DROP COLUMN bytes_sent")
-	r = plumbline(t, "migrate", "--dry-run", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	r = good(t, "migrate", "--dry-run", "--data-dir", dir)
 	for _, want := range []string{
 		"-- database plumbline is at version 4 of 4; `plumbline migrate` would do this:\n\n-- ---- create table window_rows, which is gone\n\nCREATE TABLE IF NOT EXISTS `plumbline`.window_rows",
 		"-- ---- add column bytes_sent to activity_rows, which is gone\n\nALTER TABLE `plumbline`.`activity_rows` ADD COLUMN IF NOT EXISTS `bytes_sent` UInt64 CODEC(T64, ZSTD(1)) AFTER `target_agent_id`;\n",
@@ -54,8 +40,7 @@ func TestMigrateSeesWhatIsGoneSaysWhatItWouldDoAndDoesIt(t *testing.T) {
 	again := plumbline(t, "migrate", "--dry-run", "--data-dir", dir)
 	require.Equal(t, r.stdout, again.stdout, "nothing was done")
 
-	r = plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	r = good(t, "migrate", "--data-dir", dir)
 	require.Equal(t, ` 1/3  create table window_rows, which is gone
  2/3  add column bytes_sent to activity_rows, which is gone
  3/3  views and retention (view alerts is gone)
@@ -87,8 +72,7 @@ func TestMigrateRefusesWhatItCannotHealWithOneLineAndExitCode1(t *testing.T) {
 
 func TestADryRunWhereNothingIsYetPrintsAllOfItAndMakesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
-	r := plumbline(t, "migrate", "--dry-run", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, "migrate", "--dry-run", "--data-dir", dir)
 	require.Contains(t, r.stdout, "CREATE TABLE IF NOT EXISTS `plumbline`.activity_rows")
 	_, err := os.Stat(dir)
 	require.ErrorIs(t, err, os.ErrNotExist)

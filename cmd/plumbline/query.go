@@ -12,9 +12,9 @@ import (
 
 // queryCmd is `plumbline query`.
 type queryCmd struct {
-	SQL     string `arg:"" name:"sql" help:"One statement; - reads it from standard input."`
-	DataDir string `placeholder:"DIR" help:"Data directory of the embedded engine, in the place of data_dir."`
-	Output  Output `enum:"text,json,vertical" default:"text" help:"Form of the rows: text (a table), json (one object a row) or vertical (one line a value). A FORMAT clause in the statement goes first."`
+	SQL string `arg:"" name:"sql" help:"One statement; - reads it from standard input."`
+	engineDir
+	Output Output `enum:"text,json,vertical" default:"text" help:"Form of the rows: text (a table), json (one object a row) or vertical (one line a value). A FORMAT clause in the statement goes first."`
 }
 
 // Help is the long help.
@@ -48,11 +48,7 @@ func (c *queryCmd) Run(ctx context.Context, g *Globals) error {
 	if strings.TrimSpace(sql) == "" {
 		return usageError{errors.New("the statement is empty")}
 	}
-	service, err := g.Service(c.DataDir)
-	if err != nil {
-		return err
-	}
-	return service.clickHouse(ctx, false, func(db *clickhouse.DB) error {
+	return c.clickHouse(ctx, g, func(db *clickhouse.DB) error {
 		return g.show(ctx, db, sql, c.Output, nil)
 	})
 }

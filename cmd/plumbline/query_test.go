@@ -15,6 +15,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 )
 
 // engine returns the library of the embedded engine.
@@ -31,21 +32,36 @@ func engine(t *testing.T) string {
 	return lib
 }
 
+// serveEngine runs the engine on a data directory until the test ends, in the place of a
+// service.
+func serveEngine(t *testing.T, dir string) (server *chdb.Server, stop func()) {
+	t.Helper()
+	server, err := chdb.Start(t.Context(), chdb.Config{
+		DataDir: filepath.Join(dir, app.ClickHouseDir), Listen: "127.0.0.1:0", Lib: engine(t),
+		Argv: []string{binary, chdb.Command}, Logger: zerolog.Nop(),
+	})
+	require.NoError(t, err)
+	stop = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		require.NoError(t, server.Stop(ctx))
+	}
+	t.Cleanup(stop)
+	return server, stop
+}
+
 func TestTheEmbeddedDatabaseIsMigratedAndQueriedWithoutAService(t *testing.T) {
 	engine(t)
 	dir := filepath.Join(t.TempDir(), "data")
-	r := plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, "migrate", "--data-dir", dir)
 	require.Regexp(t, `(?s)^ 1/\d+  create database\n 2/\d+  0001 .*\ndatabase plumbline is at version \d+\n$`, r.stdout)
 
-	r = plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	r = good(t, "migrate", "--data-dir", dir)
 	require.Regexp(t, `^database plumbline is up to date \(version \d+\)\n$`, r.stdout)
 	r = plumbline(t, "migrate", "--data-dir", dir, "--output", "json")
 	require.Regexp(t, `^\{"database":"plumbline","from":(\d+),"to":\d+,"steps":\[\]\}\n$`, r.stdout)
 
-	r = plumbline(t, "query", "--data-dir", dir, "SELECT count() AS n, 'a b' AS s FROM activity")
-	require.Equal(t, 0, r.code, r.stderr)
+	r = good(t, "query", "--data-dir", dir, "SELECT count() AS n, 'a b' AS s FROM activity")
 	require.Equal(t, "n  s  \n-  ---\n0  a b\n", spaced(r.stdout))
 	require.Regexp(t, `^1 row in \d+`, r.stderr)
 	cmd := command(t, "query", "--data-dir", dir, "--output", "json", "-")
@@ -57,7 +73,7 @@ func TestTheEmbeddedDatabaseIsMigratedAndQueriedWithoutAService(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.True(t, strings.HasPrefix(r.stderr, "plumbline: clickhouse: query: "), r.stderr)
 	require.Equal(t, 1, strings.Count(r.stderr, "\n"), "one line: %s", r.stderr)
-	_, held := chdb.RunningAddr(filepath.Join(dir, app.ClickHouseDir))
+	_, held := claim.Service(filepath.Join(dir, app.ClickHouseDir))
 	require.False(t, held, "the engine ended with the query")
 }
 
@@ -75,22 +91,10 @@ func spaced(table string) string {
 }
 
 func TestARunningServiceIsAsked(t *testing.T) {
-	lib := engine(t)
 	dir := t.TempDir()
-	server, err := chdb.Start(t.Context(), chdb.Config{
-		DataDir: filepath.Join(dir, app.ClickHouseDir), Listen: "127.0.0.1:0", Lib: lib,
-		Argv: []string{binary, chdb.Command}, Logger: zerolog.Nop(),
-	})
-	require.NoError(t, err)
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		require.NoError(t, server.Stop(ctx))
-	}()
-	r := plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
-	r = plumbline(t, "query", "--data-dir", dir, "--output", "json", "SELECT count() AS n FROM alerts")
-	require.Equal(t, 0, r.code, r.stderr)
+	server, _ := serveEngine(t, dir)
+	good(t, "migrate", "--data-dir", dir)
+	r := good(t, "query", "--data-dir", dir, "--output", "json", "SELECT count() AS n FROM alerts")
 	require.Equal(t, "{\"n\":0}\n", r.stdout)
 	require.NotZero(t, server.Pid(), "the service's engine lives on")
 	require.Zero(t, server.Restarts())
@@ -98,8 +102,7 @@ func TestARunningServiceIsAsked(t *testing.T) {
 
 func TestTheSchemaIsPrintedWithoutAskingAServer(t *testing.T) {
 	cfg := writeFile(t, "c.yaml", "clickhouse: {addr: \""+freeAddr(t)+"\", database: watch, retention_days: 7}\n")
-	r := plumbline(t, "migrate", "--print-schema", "--config", cfg)
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, "migrate", "--print-schema", "--config", cfg)
 	require.Contains(t, r.stdout, "CREATE DATABASE IF NOT EXISTS `watch`")
 	require.Contains(t, r.stdout, "retention 7 days")
 	require.Contains(t, r.stdout, "CREATE TABLE IF NOT EXISTS")
@@ -120,8 +123,7 @@ func TestWithoutTheEngineThereIsAWordOnHowToGetIt(t *testing.T) {
 
 func TestSetupSaysWhereTheEngineIs(t *testing.T) {
 	lib := engine(t)
-	r := plumbline(t, "setup")
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, "setup")
 	require.Equal(t, "the embedded ClickHouse engine is in "+lib+"\n", r.stdout)
 	r = plumbline(t, "setup", "--output", "json")
 	require.JSONEq(t, `{"engine":"`+lib+`"}`, r.stdout)

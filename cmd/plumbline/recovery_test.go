@@ -55,7 +55,7 @@ func (s *site) says(code int, words ...string) {
 			return
 		}
 	}
-	s.t.Fatalf("readyz: want %d with %q, have %d:\n%s\nlog:\n%s", code, words, got, body, s.logged())
+	s.t.Fatalf("readyz: want %d with %q, have %d:\n%s\nlog:\n%s", code, words, got, body, s.log.String())
 }
 
 func (s *site) send(from, n int) {
@@ -64,8 +64,16 @@ func (s *site) send(from, n int) {
 	for i := range n {
 		fmt.Fprintf(&lines, `{"event_id":"e%d","agent_id":"a%d","tool":"t"}`+"\n", from+i, i%5)
 	}
-	_, errs, code := s.run(lines.String(), "send", "-")
-	require.Equal(s.t, 0, code, errs)
+	s.must(lines.String(), "send", "-")
+}
+
+// detects waits until so many events were scored since the start.
+func (s *site) detects(n int) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		_, metrics := s.get("/metrics")
+		return strings.Contains(metrics, fmt.Sprintf(`plumbline_records_total{role="detect",topic="plumbline.activity"} %d`, n))
+	}, 20*time.Second, 50*time.Millisecond, "detection goes on")
 }
 
 func copyFile(t *testing.T, from, to string) {
@@ -107,7 +115,7 @@ func TestAKilledEngineComesBackThoughTheBinaryWasReplaced(t *testing.T) {
 				again = s.engineProcess()
 				_, metrics := s.get("/metrics")
 				return again != 0 && again != first && strings.Contains(metrics, "plumbline_embedded_clickhouse_restarts_total 1\n")
-			}, 30*time.Second, 20*time.Millisecond, "log:\n%s", s.logged())
+			}, 30*time.Second, 20*time.Millisecond, "log:\n%s", s.log.String())
 			s.says(http.StatusOK, "ok    warehouse\n", "ok    warehouse_data\n")
 			comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", again))
 			require.NoError(t, err)
@@ -129,10 +137,7 @@ func TestAnEngineThatHangsFailsReadinessAndDetectionGoesOn(t *testing.T) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	s.says(http.StatusServiceUnavailable, "FAIL  warehouse: ", "ok    detect", "ok    route")
 	s.send(0, 50)
-	require.Eventually(t, func() bool {
-		_, metrics := s.get("/metrics")
-		return strings.Contains(metrics, `plumbline_records_total{role="detect",topic="plumbline.activity"} 50`)
-	}, 20*time.Second, 50*time.Millisecond, "detection goes on")
+	s.detects(50)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
 	s.says(http.StatusOK, "ok    warehouse\n")
 	s.eventually(50, "SELECT count() AS n FROM activity")
@@ -145,20 +150,15 @@ func TestASchemaThatNobodyCanHealStopsTheArchiveAndNotDetection(t *testing.T) {
 	s.send(0, 10)
 	s.eventually(10, "SELECT count() AS n FROM activity")
 	require.Equal(t, 0, s.stop())
-	_, errs, code := s.run("", "query", "ALTER TABLE plumbline.activity_rows MODIFY COLUMN bytes_sent UInt16")
-	require.Equal(t, 0, code, errs)
+	s.must("", "query", "ALTER TABLE plumbline.activity_rows MODIFY COLUMN bytes_sent UInt16")
 
 	s.launch("route,detect,archive")
 	s.says(http.StatusServiceUnavailable, "FAIL  warehouse: the schema was changed by hand", "column bytes_sent is UInt16, not UInt64", "ok    detect", "ok    route")
 	s.send(10, 10)
-	require.Eventually(t, func() bool {
-		_, metrics := s.get("/metrics")
-		return strings.Contains(metrics, `plumbline_records_total{role="detect",topic="plumbline.activity"} 10`)
-	}, 20*time.Second, 50*time.Millisecond, "detection goes on")
-	require.Equal(t, 1, strings.Count(s.logged(), "nothing is archived until that is done"), s.logged())
+	s.detects(10)
+	require.Equal(t, 1, strings.Count(s.log.String(), "nothing is archived until that is done"), s.log.String())
 
-	_, errs, code = s.run("", "query", "ALTER TABLE plumbline.activity_rows MODIFY COLUMN bytes_sent UInt64 CODEC(T64, ZSTD(1))")
-	require.Equal(t, 0, code, errs)
+	s.must("", "query", "ALTER TABLE plumbline.activity_rows MODIFY COLUMN bytes_sent UInt64 CODEC(T64, ZSTD(1))")
 	s.says(http.StatusOK, "ok    warehouse\n", "ok    archive\n")
 	s.eventually(20, "SELECT count() AS n FROM activity")
 	require.Equal(t, 0, s.stop())
@@ -180,8 +180,7 @@ func TestRowsThatWereLostComeBackFromKafka(t *testing.T) {
 	s.start()
 	s.send(0, 3000)
 	s.eventually(3000, "SELECT count() AS n FROM activity")
-	_, errs, code := s.run("", "query", "TRUNCATE TABLE plumbline.activity_rows")
-	require.Equal(t, 0, code, errs)
+	s.must("", "query", "TRUNCATE TABLE plumbline.activity_rows")
 	s.eventually(0, "SELECT count() AS n FROM activity")
 	require.Equal(t, 0, s.stop())
 
@@ -217,8 +216,7 @@ func TestAnEngineThatDoesNotStartOnItsDataHoldsUpTheArchiveAndNotDetection(t *te
 	s.send(0, 100)
 	s.eventually(100, "SELECT count() AS n FROM activity")
 	for _, sql := range []string{"ALTER TABLE plumbline.activity_rows MODIFY SETTING max_suspicious_broken_parts = 0", "OPTIMIZE TABLE plumbline.activity_rows FINAL"} {
-		_, errs, code := s.run("", "query", sql)
-		require.Equal(t, 0, code, errs)
+		s.must("", "query", sql)
 	}
 	part := s.rows("SELECT path FROM system.parts WHERE active AND table = 'activity_rows'")
 	require.Len(t, part, 1)
@@ -231,13 +229,10 @@ func TestAnEngineThatDoesNotStartOnItsDataHoldsUpTheArchiveAndNotDetection(t *te
 	s.launch("route,detect,archive")
 	s.says(http.StatusServiceUnavailable, "FAIL  warehouse: the engine is down since", "broken parts", "ok    detect", "ok    route")
 	s.send(100, 10)
-	require.Eventually(t, func() bool {
-		_, metrics := s.get("/metrics")
-		return strings.Contains(metrics, `plumbline_records_total{role="detect",topic="plumbline.activity"} 10`)
-	}, 20*time.Second, 50*time.Millisecond, "detection goes on")
+	s.detects(10)
 	require.NoError(t, os.WriteFile(columns, good, 0o600))
 	s.says(http.StatusOK, "ok    warehouse\n", "ok    archive\n")
 	s.eventually(110, "SELECT count() AS n FROM activity")
-	require.Equal(t, 1, strings.Count(s.logged(), "embedded clickhouse does not start"), s.logged())
+	require.Equal(t, 1, strings.Count(s.log.String(), "embedded clickhouse does not start"), s.log.String())
 	require.Equal(t, 0, s.stop())
 }

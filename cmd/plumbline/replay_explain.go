@@ -14,6 +14,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/pipeline/replay"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -43,7 +44,7 @@ func (c *replayCmd) missing(g *Globals, run *replay.Replay) error {
 		case n == 0:
 			gone = append(gone, strconv.Quote(id))
 		case n > replay.MostExplained:
-			fmt.Fprintf(g.Stderr, "plumbline: --explain: %d events have the id %s; the first %d are explained\n", n, escaped(strconv.Quote(id)), replay.MostExplained)
+			fmt.Fprintf(g.Stderr, "plumbline: --explain: %d events have the id %s; the first %d are explained\n", n, terminal.Escape(strconv.Quote(id)), replay.MostExplained)
 		}
 	}
 	if len(gone) == 0 {
@@ -70,14 +71,14 @@ func (p *ladderPrinter) line(text string) {
 
 // text prints text of several lines.
 func (p *ladderPrinter) text(text string) {
-	for _, line := range folded(escaped(text), p.look.width) {
+	for _, line := range terminal.Fold(terminal.Escape(text), p.look.width) {
 		p.line(line)
 	}
 }
 
 // step prints a step, and what it means where it is the first of its name.
 func (p *ladderPrinter) step(name, value string) {
-	p.look.fact(p.w, name, escaped(value))
+	p.look.fact(p.w, name, terminal.Escape(value))
 	i := slices.IndexFunc(p.steps, func(s detector.LadderStep) bool { return s.Name == name })
 	if i < 0 {
 		return
@@ -127,10 +128,10 @@ func oddities(l *detector.Ladder) string {
 
 func (p *ladderPrinter) signal(number int, r *detector.Rung, l *detector.Ladder) {
 	p.line("")
-	p.line(p.look.bold(strconv.Itoa(number) + ". " + escaped(r.Name)))
+	p.line(p.look.bold(strconv.Itoa(number) + ". " + terminal.Escape(r.Name)))
 	p.step(detector.StepCounted, amount(r.Observed, r.Unit)+" "+during(r))
 	p.step(detector.StepExpected, amount(r.Expected, r.Unit)+", "+whose(r))
-	p.look.fact(p.w, "in words", escaped("it "+r.Text))
+	p.look.fact(p.w, "in words", terminal.Escape("it "+r.Text))
 	p.step(detector.StepTail, fmt.Sprintf("%.2f decades, %s. Formula: %s (%s)", r.X, oneIn(r.X), r.Model, r.Source))
 	if r.Believed {
 		p.step(detector.StepCalibrated, rate(r.Lambda)+": the model is believed as it is, "+perDay(r.TestsPerDay))

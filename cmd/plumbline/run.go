@@ -12,10 +12,10 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
-	"github.com/plumbline-sec/plumbline/internal/embedded/broker/datadir"
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // runCmd is `plumbline run`.
@@ -26,7 +26,7 @@ type runCmd struct {
 
 // Help is the long help.
 func (c *runCmd) Help() string {
-	return `Without a config, Kafka and ClickHouse are embedded, listen on loopback and keep their data in ./plumbline-data. SIGTERM, SIGHUP and Ctrl-C drain, commit and end with exit code 0; a second SIGTERM or Ctrl-C ends at once.
+	return embedded.About + ` SIGTERM, SIGHUP and Ctrl-C drain, commit and end with exit code 0; a second SIGTERM or Ctrl-C ends at once.
 
 Examples:
   plumbline run
@@ -79,12 +79,12 @@ func (c *runCmd) banner(g *Globals, cfg *config.Config, at app.Addresses) string
 	command := func(name string, embedded bool, args string) string {
 		line := exe + " " + name
 		if g.ConfigFile != "" {
-			line += " --config " + shellWord(absolute(g.ConfigFile))
+			line += " --config " + terminal.ShellWord(absolute(g.ConfigFile))
 		}
 		if named && embedded {
-			line += " --data-dir " + shellWord(absolute(cfg.DataDir))
+			line += " --data-dir " + terminal.ShellWord(absolute(cfg.DataDir))
 		}
-		return escaped(line + args)
+		return terminal.Escape(line + args)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  Plumbline is ready. In another terminal:\n")
@@ -118,7 +118,7 @@ func program() string {
 			return "plumbline"
 		}
 	}
-	return shellWord(exe)
+	return terminal.ShellWord(exe)
 }
 
 func absolute(path string) string {
@@ -135,11 +135,9 @@ func setupError(err error) error {
 		port   *claim.PortError
 		held   *claim.HeldError
 		topics *kafka.TopicsError
-		file   *datadir.FileError
 	)
 	switch {
-	case errors.As(err, &port), errors.As(err, &held), errors.As(err, &topics), errors.As(err, &file),
-		errors.Is(err, chdb.ErrMissing), errors.Is(err, chdb.ErrUnsupported):
+	case errors.As(err, &port), errors.As(err, &held), errors.As(err, &topics), embedded.IsSetup(err):
 		return usageError{err}
 	}
 	return err

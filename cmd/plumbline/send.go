@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/rs/zerolog"
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // sendCmd is `plumbline send`.
@@ -19,8 +19,8 @@ type sendCmd struct {
 	Topic    string        `placeholder:"TOPIC" help:"Topic to send to. Without it that of the first source in the config."`
 	Rate     float64       `placeholder:"N" help:"Most lines a second. Without it as fast as Kafka takes them."`
 	Patience time.Duration `default:"5m" help:"How long brokers may be away while sending."`
-	DataDir  string        `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
-	Output   Output        `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
+	serviceDir
+	Output Output `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
 }
 
 // Help is the long help.
@@ -62,13 +62,9 @@ func (c *sendCmd) Run(ctx context.Context, g *Globals) error {
 		return usageError{err}
 	}
 
-	at, err := service.kafka(ctx)
+	client, err := service.client(ctx)
 	if err != nil {
 		return err
-	}
-	client, err := kafka.New(at, zerolog.Nop())
-	if err != nil {
-		return usageError{err}
 	}
 	defer client.Close() //nolint:errcheck // every record is acknowledged by then, or reported
 	partitions, err := partitionsOf(ctx, client, topic)
@@ -100,7 +96,7 @@ func (c *sendCmd) print(g *Globals, topic string, sum sendSummary) error {
 		letters = fmt.Sprintf("; dead letters %d", sum.DeadLetters)
 	}
 	fmt.Fprintf(g.Stdout, "sent %d lines (%s) to %s in %.1f s, %.0f/s; refused %d%s\n",
-		sum.Sent, bytesText(sum.Bytes), escaped(topic), sum.Seconds, sum.Rate, sum.Refused, letters)
+		sum.Sent, bytesText(sum.Bytes), terminal.Escape(topic), sum.Seconds, sum.Rate, sum.Refused, letters)
 	return nil
 }
 

@@ -88,8 +88,7 @@ func TestLinesArriveKeyedPartitionedAndInOrder(t *testing.T) {
 	text.WriteString("this is no event\n\n{\"tool\":\"nobody\"}\n{\"agent_id\":\"alone\"}\n")
 	first, second := writeFile(t, "1.jsonl", text.String()), writeFile(t, "2.jsonl", event("last", 1))
 
-	r := plumbline(t, "send", first, second, "--config", cfg, "--output", "json")
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, "send", first, second, "--config", cfg, "--output", "json")
 	sum := summaryOf(t, r)
 	require.Equal(t, int64(agents*each+4), sum.Sent)
 	require.Zero(t, sum.Refused)
@@ -288,8 +287,7 @@ func TestASignalStopsSendingWithASummaryOfWhatWasSent(t *testing.T) {
 func TestTheRateIsKept(t *testing.T) {
 	_, cfg := newTopic(t, brokertest.Start(t), 1, nil)
 	in := writeFile(t, "in.jsonl", strings.Repeat(event("a", 1)+"\n", 120))
-	r := plumbline(t, "send", in, "--config", cfg, "--rate", "100", "--output", "json")
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, "send", in, "--config", cfg, "--rate", "100", "--output", "json")
 	sum := summaryOf(t, r)
 	require.Equal(t, int64(120), sum.Sent)
 	require.GreaterOrEqual(t, sum.Seconds, 1.1, "120 lines at 100 a second take 1.2 s, less one portion")

@@ -15,10 +15,11 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // service is where commands find Kafka and ClickHouse. The embedded ones are looked
@@ -33,6 +34,16 @@ type service struct {
 	named    bool // data_dir is that of --data-dir
 	notes    io.Writer
 	patience time.Duration // with another command that uses data_dir
+}
+
+// serviceDir is the flag of commands that find a running service.
+type serviceDir struct {
+	DataDir string `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
+}
+
+// engineDir is the flag of those that ask the embedded engine.
+type engineDir struct {
+	DataDir string `placeholder:"DIR" help:"Data directory of the embedded engine, in the place of data_dir."`
 }
 
 // Service reads the config; dir is --data-dir, in the place of data_dir.
@@ -59,8 +70,11 @@ func (s *service) kafka(ctx context.Context) (kafka.Config, error) {
 		}
 		return out, nil
 	}
-	if note, ok := claim.Holder(filepath.Join(s.cfg.DataDir, app.KafkaDir)); ok && note.Addr != "" {
-		out.Brokers = []string{note.Addr}
+	if err := embedded.Included(); err != nil {
+		return out, err
+	}
+	if addr, ok := claim.Service(filepath.Join(s.cfg.DataDir, app.KafkaDir)); ok {
+		out.Brokers = []string{addr}
 		return out, nil
 	}
 	if s.named {
@@ -77,19 +91,41 @@ func (s *service) kafka(ctx context.Context) (kafka.Config, error) {
 	return out, nil
 }
 
+// client returns a client of Kafka.
+func (s *service) client(ctx context.Context) (*kafka.Client, error) {
+	at, err := s.kafka(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kafka.New(at, zerolog.Nop())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return client, nil
+}
+
+// clickHouse calls do with the ClickHouse that a command asks.
+func (d engineDir) clickHouse(ctx context.Context, g *Globals, do func(*clickhouse.DB) error) error {
+	service, err := g.Service(d.DataDir)
+	if err != nil {
+		return err
+	}
+	return service.clickHouse(ctx, false, do)
+}
+
 // clickHouse calls do with the configured ClickHouse. Where that is embedded and no
 // service runs it, the engine runs for as long as do does; create says whether its
 // directory may be made.
 func (s *service) clickHouse(ctx context.Context, create bool, do func(*clickhouse.DB) error) (err error) {
-	embedded := s.cfg.ClickHouse.Addr.Embedded()
-	if s.named && !embedded {
+	ours := s.cfg.ClickHouse.Addr.Embedded()
+	if s.named && !ours {
 		return usageError{errors.New("--data-dir is of the embedded engine, and clickhouse.addr names a server")}
 	}
 	ch, err := app.ClickHouseConfig(s.cfg)
 	if err != nil {
 		return usageError{err}
 	}
-	if embedded {
+	if ours {
 		addr, stop, err := s.engine(ctx, create)
 		if err != nil {
 			return err
@@ -117,13 +153,16 @@ func (s *service) engine(ctx context.Context, create bool) (addr string, stop fu
 	dir := filepath.Join(s.cfg.DataDir, app.ClickHouseDir)
 	_, missing := os.Stat(dir)
 	started, said := time.Now(), false
+	if err := embedded.Included(); err != nil {
+		return "", nil, err
+	}
 	for {
-		if addr, ok := chdb.RunningAddr(dir); ok {
+		if addr, ok := claim.Service(dir); ok {
 			return addr, func() {}, nil
 		}
 		if addr := s.cfg.Embedded.ClickHouseListen; s.engineListens(ctx) {
 			if missing == nil {
-				fmt.Fprintf(s.notes, "plumbline: asking the service that listens on %s; --data-dir %s asks what is at rest there\n", addr, escaped(s.cfg.DataDir))
+				fmt.Fprintf(s.notes, "plumbline: asking the service that listens on %s; --data-dir %s asks what is at rest there\n", addr, terminal.Escape(s.cfg.DataDir))
 			}
 			return addr, func() {}, nil
 		}
@@ -146,7 +185,7 @@ func (s *service) engine(ctx context.Context, create bool) (addr string, stop fu
 			return "", nil, setupError(fmt.Errorf("waited %s: %w", s.patience, err))
 		case waited > engineSilence && !said:
 			said = true
-			fmt.Fprintf(s.notes, "plumbline: waiting for process %d, which uses %s (up to %s; a running service serves many at once)\n", held.Note.PID, escaped(dir), s.patience)
+			fmt.Fprintf(s.notes, "plumbline: waiting for process %d, which uses %s (up to %s; a running service serves many at once)\n", held.Note.PID, terminal.Escape(dir), s.patience)
 		}
 		if !sleep(ctx, 50*time.Millisecond) {
 			return "", nil, errInterrupted
@@ -159,14 +198,10 @@ func (s *service) engineListens(ctx context.Context) bool {
 	return !s.named && isEngine(ctx, s.cfg.Embedded.ClickHouseListen)
 }
 
-func startEngine(ctx context.Context, dir string) (*chdb.Server, error) {
-	lib, err := chdb.Path("")
-	if err != nil {
-		return nil, err
-	}
+func startEngine(ctx context.Context, dir string) (embedded.ClickHouse, error) {
 	privateFiles()
 	// A free port: the configured one may belong to another service.
-	return chdb.Start(ctx, chdb.Config{DataDir: dir, Listen: "127.0.0.1:0", Lib: lib, Private: true, Logger: zerolog.Nop()})
+	return embedded.StartClickHouse(ctx, embedded.ClickHouseConfig{DataDir: dir, Listen: "127.0.0.1:0", Private: true, Logger: zerolog.Nop()})
 }
 
 // isEngine reports whether an embedded engine answers on addr: another ClickHouse
@@ -184,5 +219,5 @@ func isEngine(ctx context.Context, addr string) bool {
 		return false
 	}
 	_ = resp.Body.Close() // it was not read
-	return resp.StatusCode == http.StatusOK && resp.Header.Get("Server") == chdb.ServerName
+	return resp.StatusCode == http.StatusOK && embedded.FromClickHouse(resp)
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/internal/synced"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
@@ -31,8 +31,7 @@ type site struct {
 	admin  string
 	kafka  string
 	cmd    *exec.Cmd
-	log    *bytes.Buffer
-	mu     sync.Mutex
+	log    synced.Buffer
 }
 
 func newSite(t *testing.T, partitions int, more ...string) *site {
@@ -41,7 +40,7 @@ func newSite(t *testing.T, partitions int, more ...string) *site {
 		t.Skip("runs the service with the embedded engine")
 	}
 	dir := t.TempDir()
-	s := &site{t: t, exe: binary, dir: dir, config: filepath.Join(dir, "plumbline.yaml"), admin: freeAddr(t), kafka: freeAddr(t), log: &bytes.Buffer{}}
+	s := &site{t: t, exe: binary, dir: dir, config: filepath.Join(dir, "plumbline.yaml"), admin: freeAddr(t), kafka: freeAddr(t)}
 	text := fmt.Sprintf(`data_dir: %s/data
 kafka: {partitions: %d}
 embedded: {kafka_listen: %s, clickhouse_listen: %s}
@@ -53,16 +52,13 @@ log: {format: json}
 	return s
 }
 
-func (s *site) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
-}
-
-func (s *site) logged() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
+// spawn runs a service until the test ends, at the latest.
+func (s *site) spawn(dir, name string, args ...string) {
+	s.t.Helper()
+	s.cmd = exec.Command(name, args...)
+	s.cmd.Stderr, s.cmd.Dir = &s.log, dir
+	require.NoError(s.t, s.cmd.Start())
+	s.t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
 }
 
 // start runs the service and waits until it is ready.
@@ -74,10 +70,7 @@ func (s *site) start() {
 // startIn does so in a directory.
 func (s *site) startIn(dir string) {
 	s.t.Helper()
-	s.cmd = exec.Command(s.exe, "run", "--config", s.config)
-	s.cmd.Stderr, s.cmd.Dir = s, dir
-	require.NoError(s.t, s.cmd.Start())
-	s.t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
+	s.spawn(dir, s.exe, "run", "--config", s.config)
 	require.Eventually(s.t, func() bool {
 		code, _ := s.get("/readyz")
 		return code == http.StatusOK
@@ -114,11 +107,18 @@ func (s *site) run(stdin string, args ...string) (stdout, stderr string, code in
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
+// must runs one that may not fail, and returns its output.
+func (s *site) must(stdin string, args ...string) string {
+	s.t.Helper()
+	out, errs, code := s.run(stdin, args...)
+	require.Equal(s.t, 0, code, errs)
+	return out
+}
+
 // rows runs a query and returns its rows.
 func (s *site) rows(sql string) []map[string]any {
 	s.t.Helper()
-	out, errs, code := s.run("", "query", "--output", "json", sql)
-	require.Equal(s.t, 0, code, errs)
+	out := s.must("", "query", "--output", "json", sql)
 	var rows []map[string]any
 	for l := range strings.Lines(out) {
 		var row map[string]any
@@ -154,7 +154,7 @@ func (s *site) eventually(want int, sql string) {
 			return
 		}
 	}
-	s.t.Fatalf("%s: want %d, have %d; log:\n%s", sql, want, got, s.logged())
+	s.t.Fatalf("%s: want %d, have %d; log:\n%s", sql, want, got, s.log.String())
 }
 
 // agentDojo returns a file of the real traces of tool calls, or skips.
@@ -204,8 +204,7 @@ func TestTheServiceTakesRealAgentTraces(t *testing.T) {
 			s.start()
 			sent := 0
 			for _, f := range []string{train, test} {
-				_, errs, code := s.run("", "send", f)
-				require.Equal(t, 0, code, errs)
+				s.must("", "send", f)
 				sent += lineCount(t, f)
 			}
 			s.eventually(sent, "SELECT count() AS n FROM activity")
@@ -213,8 +212,7 @@ func TestTheServiceTakesRealAgentTraces(t *testing.T) {
 
 			alerts, scores := filepath.Join(s.dir, "alerts"), filepath.Join(s.dir, "scores")
 			for _, suffix := range []string{"1", "2"} {
-				_, errs, code := s.run("", "replay", "-i", train, "-i", test, "--alerts", alerts+suffix, "--scores", scores+suffix)
-				require.Equal(t, 0, code, errs)
+				s.must("", "replay", "-i", train, "-i", test, "--alerts", alerts+suffix, "--scores", scores+suffix)
 			}
 			for _, f := range []string{alerts, scores} {
 				a, err := os.ReadFile(f + "1")
@@ -232,11 +230,10 @@ func TestTheServiceTakesRealAgentTraces(t *testing.T) {
 			requireHijacked(t, labels, sessions)
 			s.requireInTopic("siem.ocsf", partitions, len(want))
 
-			require.Equal(t, 0, s.stop(), "SIGTERM ends with 0; log:\n%s", s.logged())
+			require.Equal(t, 0, s.stop(), "SIGTERM ends with 0; log:\n%s", s.log.String())
 			s.start()
 			more := agentDojo(t, "test-claude-3-haiku-20240307.jsonl")
-			_, errs, code := s.run("", "send", more)
-			require.Equal(t, 0, code, errs)
+			s.must("", "send", more)
 			sent += lineCount(t, more)
 			s.eventually(sent, "SELECT count() AS n FROM activity")
 			s.eventually(sent, "SELECT uniqExact(event_id) AS n FROM activity")
@@ -312,8 +309,7 @@ func TestBadInputIsCountedKeptAndStopsNothing(t *testing.T) {
 		good("many", `,"resources":[`+strings.Join(resources, ",")+`]`),
 		good("last", ""),
 	}
-	_, errs, code := s.run(strings.Join(input, "\n")+"\n", "send", "-")
-	require.Equal(t, 0, code, errs)
+	s.must(strings.Join(input, "\n")+"\n", "send", "-")
 	s.eventually(7, "SELECT count() AS n FROM activity")
 
 	flags := make(map[string]string)
@@ -352,14 +348,13 @@ func TestAKillLosesNoEventAndDoublesNoRow(t *testing.T) {
 	for i := range n {
 		fmt.Fprintf(&lines, `{"event_id":"e%d","agent_id":"agent-%d","time":"2026-03-01T10:%02d:00Z","tool":"t"}`+"\n", i, i%50, i%60)
 	}
-	_, errs, code := s.run(lines.String(), "send", "-")
-	require.Equal(t, 0, code, errs)
+	s.must(lines.String(), "send", "-")
 	// In the middle of the work: no drain, no commit.
 	require.NoError(t, s.cmd.Process.Kill())
 	_ = s.cmd.Wait()
 	s.start()
 	s.eventually(n, "SELECT count() AS n FROM activity")
 	s.eventually(n, "SELECT uniqExact(event_id) AS n FROM activity")
-	require.Regexp(t, `"took":"[0-9.]+(µs|ms|s)".*"message":"baselines restored"`, s.logged(), "a duration has a unit")
+	require.Regexp(t, `"took":"[0-9.]+(µs|ms|s)".*"message":"baselines restored"`, s.log.String(), "a duration has a unit")
 	require.Equal(t, 0, s.stop())
 }

@@ -18,8 +18,7 @@ import (
 func TestSimulateWritesTheSameLabelledFleetEveryTime(t *testing.T) {
 	labels := filepath.Join(t.TempDir(), "labels.jsonl")
 	args := []string{"simulate", "--agents", "24", "--days", "5", "--scenario", "burst,newborn", "--attacks", "2", "--labels", labels}
-	r := plumbline(t, args...)
-	require.Equal(t, 0, r.code, r.stderr)
+	r := good(t, args...)
 	require.Contains(t, r.stderr, "2 attacks")
 	require.Equal(t, r.stdout, plumbline(t, args...).stdout)
 

@@ -7,13 +7,12 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"github.com/rs/zerolog"
-
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/pipeline/statelog"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -24,10 +23,10 @@ type stateCmd struct {
 }
 
 type stateShowCmd struct {
-	DataDir string `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
-	Agent   string `placeholder:"ID" help:"Print what the newest checkpoint holds of one agent, field by field."`
-	Tenant  string `placeholder:"ID" default:"default" help:"The tenant of that agent."`
-	Output  Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
+	serviceDir
+	Agent  string `placeholder:"ID" help:"Print what the newest checkpoint holds of one agent, field by field."`
+	Tenant string `placeholder:"ID" default:"default" help:"The tenant of that agent."`
+	Output Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
 }
 
 // Help is the long help.
@@ -60,13 +59,9 @@ func (c *stateShowCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	at, err := service.kafka(ctx)
+	client, err := service.client(ctx)
 	if err != nil {
 		return err
-	}
-	client, err := kafka.New(at, zerolog.Nop())
-	if err != nil {
-		return usageError{err}
 	}
 	defer client.Close() //nolint:errcheck // nothing was written
 	n, err := partitionsOf(ctx, client, pipeline.TopicBaselines)
@@ -154,11 +149,11 @@ func printStates(g *Globals, rows []partitionState) error {
 	fmt.Fprintln(w, "PARTITION\tEPOCH\tCHECKPOINTS\tOFFSET\tBEHIND\tAGENTS\tSIZE\tWATERMARK\tVERSION\tCONFIG\tSTATE")
 	for _, r := range rows {
 		if r.Error != "" {
-			fmt.Fprintf(w, "%d\t%s\n", r.Partition, escaped(r.Error))
+			fmt.Fprintf(w, "%d\t%s\n", r.Partition, terminal.Escape(r.Error))
 			continue
 		}
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Partition, r.Epoch, r.Checkpoints, r.Offset, r.Behind,
-			r.Agents, bytesText(r.Bytes), r.Watermark, escaped(r.DetectorVersion), escaped(r.ConfigHash), r.State)
+			r.Agents, bytesText(r.Bytes), r.Watermark, terminal.Escape(r.DetectorVersion), terminal.Escape(r.ConfigHash), r.State)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)

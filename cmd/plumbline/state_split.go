@@ -7,13 +7,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
-	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 )
 
 type stateSplitCmd struct {
-	DataDir string `placeholder:"DIR" help:"Data directory of a running service, in the place of data_dir."`
-	Output  Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
+	serviceDir
+	Output Output `enum:"text,json" default:"text" help:"Form of the result: text or json."`
 }
 
 // Help is the long help.
@@ -46,13 +45,9 @@ func (c *stateSplitCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	at, err := service.kafka(ctx)
+	client, err := service.client(ctx)
 	if err != nil {
 		return err
-	}
-	client, err := kafka.New(at, zerolog.Nop())
-	if err != nil {
-		return usageError{err}
 	}
 	defer client.Close() //nolint:errcheck // everything is acknowledged, or reported
 	done := splitResult{Partitions: []splitPartition{}}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,7 +17,7 @@ import (
 func newRemoteSite(t *testing.T, brokers string) *site {
 	t.Helper()
 	dir := t.TempDir()
-	s := &site{t: t, exe: binary, dir: dir, config: filepath.Join(dir, "plumbline.yaml"), admin: freeAddr(t), log: &bytes.Buffer{}}
+	s := &site{t: t, exe: binary, dir: dir, config: filepath.Join(dir, "plumbline.yaml"), admin: freeAddr(t)}
 	text := fmt.Sprintf("data_dir: %s/data\nkafka: {brokers: [%q], replication: 1}\nadmin: {listen: %s}\nlog: {format: json}\n", dir, brokers, s.admin)
 	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
 	return s
@@ -27,10 +26,7 @@ func newRemoteSite(t *testing.T, brokers string) *site {
 // launch runs some roles, and does not wait until they are ready.
 func (s *site) launch(roles string) {
 	s.t.Helper()
-	s.cmd = exec.Command(s.exe, "run", "--config", s.config, "--roles", roles)
-	s.cmd.Stderr = s
-	require.NoError(s.t, s.cmd.Start())
-	s.t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
+	s.spawn("", s.exe, "run", "--config", s.config, "--roles", roles)
 }
 
 func (s *site) ready() {
@@ -38,19 +34,19 @@ func (s *site) ready() {
 	require.Eventually(s.t, func() bool {
 		code, _ := s.get("/readyz")
 		return code == 200
-	}, 60*time.Second, 50*time.Millisecond, "the service did not become ready; log:\n%s", s.logged())
+	}, 60*time.Second, 50*time.Millisecond, "the service did not become ready; log:\n%s", s.log.String())
 }
 
 func TestAServiceThatWaitsForItsBrokersStopsWhenItIsTold(t *testing.T) {
 	s := newRemoteSite(t, freeAddr(t))
 	s.launch("route,detect")
-	require.Eventually(t, func() bool { return strings.Contains(s.logged(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
 	code, body := s.get("/readyz")
 	require.Equal(t, 503, code, body)
 	code, body = s.get("/healthz")
 	require.Equal(t, 200, code, body)
 	begin := time.Now()
-	require.Equal(t, 0, s.stop(), s.logged())
+	require.Equal(t, 0, s.stop(), s.log.String())
 	require.Less(t, time.Since(begin), 5*time.Second)
 }
 
@@ -70,7 +66,7 @@ func TestAServiceWhoseBrokersHaveGoneSilentStopsInTime(t *testing.T) {
 			require.NoError(t, brokers.cmd.Process.Signal(syscall.SIGSTOP))
 			time.Sleep(after)
 			begin := time.Now()
-			require.Equal(t, 0, s.stop(), s.logged())
+			require.Equal(t, 0, s.stop(), s.log.String())
 			t.Logf("stopped within %s", time.Since(begin).Round(100*time.Millisecond))
 		})
 	}
@@ -80,12 +76,12 @@ func TestAServiceWhoseBrokersHaveGoneSilentStopsInTime(t *testing.T) {
 func TestAHangupDrainsLikeSIGTERM(t *testing.T) {
 	s := newRemoteSite(t, freeAddr(t))
 	s.launch("route,detect")
-	require.Eventually(t, func() bool { return strings.Contains(s.logged(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGHUP))
 	_ = s.cmd.Process.Signal(syscall.SIGHUP) // it may have ended
 	_ = s.cmd.Wait()
-	require.Equal(t, 0, s.cmd.ProcessState.ExitCode(), s.logged())
-	require.Contains(t, s.logged(), "stopped: what is acknowledged is committed")
+	require.Equal(t, 0, s.cmd.ProcessState.ExitCode(), s.log.String())
+	require.Contains(t, s.log.String(), "stopped: what is acknowledged is committed")
 }
 
 func TestUnderNohupAHangupIsIgnored(t *testing.T) {
@@ -94,14 +90,11 @@ func TestUnderNohupAHangupIsIgnored(t *testing.T) {
 		t.Skip(err)
 	}
 	s := newRemoteSite(t, freeAddr(t))
-	s.cmd = exec.Command(nohup, s.exe, "run", "--config", s.config, "--roles", "route,detect")
-	s.cmd.Stderr = s
-	require.NoError(t, s.cmd.Start())
-	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
-	require.Eventually(t, func() bool { return strings.Contains(s.logged(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
+	s.spawn("", nohup, s.exe, "run", "--config", s.config, "--roles", "route,detect")
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGHUP))
 	time.Sleep(200 * time.Millisecond)
 	code, body := s.get("/healthz")
 	require.Equal(t, 200, code, body)
-	require.Equal(t, 0, s.stop(), s.logged())
+	require.Equal(t, 0, s.stop(), s.log.String())
 }

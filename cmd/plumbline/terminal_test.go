@@ -43,8 +43,7 @@ func onTerminal(t *testing.T, width uint16, args ...string) result {
 func TestAQueryKnowsWhetherATerminalShowsIt(t *testing.T) {
 	engine(t)
 	dir := filepath.Join(t.TempDir(), "data")
-	r := plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, 0, r.code, r.stderr)
+	good(t, "migrate", "--data-dir", dir)
 	words := strings.TrimSpace(strings.Repeat("word ", 60))
 	sql := "SELECT 1 AS n, '" + words + "' AS text"
 	query := func(width uint16, args ...string) string {

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 )
 
 // version is set by the linker (-X main.version=...); empty: the build info has it.
@@ -19,6 +21,7 @@ type versionCmd struct {
 // buildVersion is the result of `version`.
 type buildVersion struct {
 	Version  string `json:"version"`
+	Build    string `json:"build"` // full, or server: without the embedded stack
 	Commit   string `json:"commit,omitempty"`
 	Modified bool   `json:"modified,omitempty"` // built from a tree with uncommitted changes
 	Go       string `json:"go"`
@@ -29,7 +32,7 @@ type buildVersion struct {
 func Version() string { return readVersion().Version }
 
 func readVersion() buildVersion {
-	v := buildVersion{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := buildVersion{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Build: embedded.Build}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v.Version == "" && info.Main.Version != "(devel)" {
 			v.Version = info.Main.Version
@@ -75,7 +78,7 @@ func printVersion(w io.Writer) error {
 			commit += " with changes"
 		}
 	}
-	if _, err := fmt.Fprintf(w, "plumbline %s (%s %s%s)\n", v.Version, v.Go, v.Platform, commit); err != nil {
+	if _, err := fmt.Fprintf(w, "plumbline %s (%s %s, %s build%s)\n", v.Version, v.Go, v.Platform, v.Build, commit); err != nil {
 		return fmt.Errorf("print the version: %w", err)
 	}
 	return nil

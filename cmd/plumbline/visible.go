@@ -5,6 +5,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // Names, paths and arguments are the agents' to choose, and a terminal obeys more
@@ -21,7 +23,7 @@ func treacherous(r rune) bool {
 // visible writes to w, with each treacherous character as \uXXXX: the same text for
 // who reads JSON, and a harmless one for people. Line ends, tabs and what the commands
 // themselves move the cursor with (ESC, CR) pass: text that others chose has those
-// escaped before it comes here, by its JSON or by escaped.
+// escaped before it comes here, by its JSON or by terminal.Escape.
 type visible struct {
 	w      io.Writer
 	strict bool // ESC and CR are others' too
@@ -51,7 +53,7 @@ func (v *visible) Write(p []byte) (int, error) {
 		case r == '\n', r == '\t', !v.strict && (r == '\r' || r == '\x1b'), !treacherous(r):
 			out = append(out, text[:n]...)
 		default:
-			out = appendUnicode(out, r)
+			out = terminal.AppendRune(out, r)
 		}
 		text = text[n:]
 	}
@@ -79,35 +81,4 @@ func harmless(p []byte, strict bool) bool {
 		}
 	}
 	return true
-}
-
-// escaped is s on one line, with \uXXXX for whatever a terminal would not print.
-func escaped(s string) string {
-	clean := true
-	for _, r := range s {
-		clean = clean && r != utf8.RuneError && (r == ' ' || unicode.IsPrint(r))
-	}
-	if clean {
-		return s
-	}
-	out := make([]byte, 0, len(s)+16)
-	for _, r := range s { // what is no UTF-8 becomes U+FFFD
-		if unicode.IsPrint(r) {
-			out = utf8.AppendRune(out, r)
-		} else {
-			out = appendUnicode(out, r)
-		}
-	}
-	return string(out)
-}
-
-// appendUnicode appends r as JSON does: one \uXXXX, or two.
-func appendUnicode(dst []byte, r rune) []byte {
-	if r >= 0x10000 {
-		r -= 0x10000
-		dst = appendUnicode(dst, 0xd800+r>>10)
-		r = 0xdc00 + r&0x3ff
-	}
-	const hex = "0123456789abcdef"
-	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }

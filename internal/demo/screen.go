@@ -7,10 +7,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/plumbline-sec/plumbline/internal/simulator"
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -50,15 +49,7 @@ const (
 	yellow = "33"
 	green  = "32"
 	cyan   = "36"
-	redBG  = "1;37;41"
 )
-
-func (s *screen) paint(style, text string) string {
-	if !s.color || style == "" {
-		return text
-	}
-	return "\x1b[" + style + "m" + text + "\x1b[0m"
-}
 
 // line prints a line that stays. The caller holds the lock.
 func (s *screen) line(text string) {
@@ -89,9 +80,9 @@ func (s *screen) draw(text string) {
 func (s *screen) title(o Options, f *simulator.Fleet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.line(s.paint(bold, "Plumbline demo") + fmt.Sprintf("  %d agents, %d days of history, then %d days live in %s, seed %d",
+	s.line(terminal.Paint(s.color, bold, "Plumbline demo") + fmt.Sprintf("  %d agents, %d days of history, then %d days live in %s, seed %d",
 		len(f.Agents()), o.History, o.Live, o.Duration, o.Seed))
-	s.line(s.paint(dim, "The service is real, on embedded Kafka and ClickHouse; the fleet is simulated."))
+	s.line(terminal.Paint(s.color, dim, "The service is real, on embedded Kafka and ClickHouse; the fleet is simulated."))
 	s.line("")
 }
 
@@ -99,7 +90,7 @@ func (s *screen) title(o Options, f *simulator.Fleet) {
 func (s *screen) stage(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.draw(s.paint(dim, text+" ..."))
+	s.draw(terminal.Paint(s.color, dim, text+" ..."))
 }
 
 // phase begins the history or the live part.
@@ -107,9 +98,9 @@ func (s *screen) phase(what string, days int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if what == "live" {
-		s.line(s.paint(green, "ok") + fmt.Sprintf("  %d days of history learned", s.days))
+		s.line(terminal.Paint(s.color, green, "ok") + fmt.Sprintf("  %d days of history learned", s.days))
 		s.line("")
-		s.line(s.paint(bold, "Live.") + " Alerts as an analyst gets them:")
+		s.line(terminal.Paint(s.color, bold, "Live.") + " Alerts as an analyst gets them:")
 		s.line("")
 	}
 	s.what, s.days, s.from, s.drawn = what, days, s.now, time.Time{}
@@ -149,7 +140,7 @@ func (s *screen) progress(sent, lag, alerts int64) {
 		layout = "Mon 15:04"
 	}
 	s.draw(fmt.Sprintf("%s %s %s  %s events  %s/s  lag %s  alerts %d",
-		s.paint(cyan, pad(s.what, 7)), s.bar(part), s.now.Time().Format(layout), thousands(sent), thousands(int64(s.rate)), thousands(lag), alerts))
+		terminal.Paint(s.color, cyan, terminal.Pad(s.what, 7)), s.bar(part), s.now.Time().Format(layout), thousands(sent), thousands(int64(s.rate)), thousands(lag), alerts))
 }
 
 func (s *screen) bar(part float64) string {
@@ -177,20 +168,20 @@ func (s *screen) alert(a *schemas.Alert) {
 		return
 	}
 	s.shown[a.EpisodeID] = says
-	id, title, color := clean(a.Agent.ID), clean(a.Title), ""
+	id, title, color := terminal.Escape(a.Agent.ID), terminal.Escape(a.Title), ""
 	if a.Status == schemas.StatusUpdate {
 		title, color = updateWord(a.Episode.Reason)+": "+title, dim
 	}
 	const indent = 21
-	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + s.paint(bold, id)
-	if indent+utf8.RuneCountInString(id)+2+utf8.RuneCountInString(title) <= s.width {
-		s.line(head + "  " + s.paint(color, title))
+	head := a.Time.Time().Format("Mon 15:04") + "  " + s.severity(a.Severity) + "  " + terminal.Paint(s.color, bold, id)
+	if indent+terminal.Cells(id)+2+terminal.Cells(title) <= s.width {
+		s.line(head + "  " + terminal.Paint(s.color, color, title))
 	} else {
 		s.line(cut(head, s.width))
 		s.indented(title, indent, color)
 	}
 	if a.Status != schemas.StatusUpdate {
-		s.indented(clean(a.Summary), indent, "")
+		s.indented(terminal.Escape(a.Summary), indent, "")
 		s.line("")
 	}
 }
@@ -211,22 +202,13 @@ func updateWord(reason string) string {
 }
 
 func (s *screen) indented(text string, by int, color string) {
-	for _, l := range wrap(text, s.width-by) {
-		s.line(strings.Repeat(" ", by) + s.paint(color, l))
+	for _, l := range terminal.Fold(text, s.width-by) {
+		s.line(strings.Repeat(" ", by) + terminal.Paint(s.color, color, l))
 	}
 }
 
 func (s *screen) severity(v string) string {
-	text := pad(strings.ToUpper(clean(v)), 8)
-	switch v {
-	case schemas.SeverityCritical:
-		return s.paint(redBG, text)
-	case schemas.SeverityHigh:
-		return s.paint(red, text)
-	case schemas.SeverityMedium:
-		return s.paint(yellow, text)
-	}
-	return text
+	return terminal.Paint(s.color, terminal.SeverityStyle(v), terminal.Pad(strings.ToUpper(terminal.Escape(v)), 8))
 }
 
 func (s *screen) done() {
@@ -239,10 +221,6 @@ func (s *screen) done() {
 	if !s.gap {
 		s.line("")
 	}
-}
-
-func pad(text string, n int) string {
-	return text + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(text)))
 }
 
 // cut shortens text to n columns; sequences that colour it take none.
@@ -263,37 +241,6 @@ func cut(text string, n int) string {
 		b.WriteRune(r)
 	}
 	return b.String()
-}
-
-// clean replaces what would move the cursor, turn text around or hide in it: names
-// are the agent's to choose.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
-}
-
-func wrap(text string, width int) []string {
-	var lines []string
-	var line string
-	for word := range strings.FieldsSeq(text) {
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
-			line += " " + word
-		default:
-			lines = append(lines, line)
-			line = word
-		}
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
 }
 
 func thousands(n int64) string {

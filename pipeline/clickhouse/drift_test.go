@@ -63,7 +63,7 @@ func TestWhatIsGoneFromTheSchemaIsNamedAndPutBack(t *testing.T) {
 	want := fingerprint(t, db)
 	require.NoError(t, db.InsertActivity(t.Context(), typicalRows(50, 3, now())))
 	require.NoError(t, db.InsertAlerts(t.Context(), []pipeline.AlertRow{sampleAlert(1), sampleAlert(2)}))
-	require.NoError(t, db.CheckSchema(t.Context()))
+	require.NoError(t, checkSchema(t.Context(), db))
 
 	for _, c := range []struct {
 		damage []string
@@ -95,13 +95,13 @@ func TestWhatIsGoneFromTheSchemaIsNamedAndPutBack(t *testing.T) {
 			for _, sql := range c.damage {
 				exec(t, db, sql)
 			}
-			err := db.CheckSchema(t.Context())
+			err := checkSchema(t.Context(), db)
 			require.ErrorIs(t, err, ErrSchemaPending)
 			plan, err := db.Plan(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, c.said, stepNames(plan.Steps))
 			require.NoError(t, db.Migrate(t.Context(), nil))
-			require.NoError(t, db.CheckSchema(t.Context()))
+			require.NoError(t, checkSchema(t.Context(), db))
 			require.ElementsMatch(t, sortedFields(want), sortedFields(fingerprint(t, db)), "what was lost is back as it was")
 			require.Equal(t, 50, count(t, db, "activity"), "no row was lost")
 		})
@@ -155,7 +155,7 @@ func TestWhatCannotBeHealedIsRefusedByNameAndNothingIsDone(t *testing.T) {
 				exec(t, db, sql)
 			}
 			before := fingerprint(t, db)
-			for name, err := range map[string]error{"migrate": db.Migrate(t.Context(), nil), "check": db.CheckSchema(t.Context())} {
+			for name, err := range map[string]error{"migrate": db.Migrate(t.Context(), nil), "check": checkSchema(t.Context(), db)} {
 				require.ErrorIs(t, err, ErrSchemaConflict, name)
 				require.False(t, IsRetryable(err))
 				for _, said := range c.said {
@@ -191,7 +191,7 @@ func TestLookingForDriftChangesNothingAndTakesMilliseconds(t *testing.T) {
 	before := fingerprint(t, db)
 	begin := time.Now()
 	for range 20 {
-		require.NoError(t, db.CheckSchema(t.Context()))
+		require.NoError(t, checkSchema(t.Context(), db))
 	}
 	took := time.Since(begin) / 20
 	t.Logf("one look takes %s", took)
@@ -240,7 +240,7 @@ func TestAnInstanceOfAnotherReleaseOrConfigIsNoLoss(t *testing.T) {
 
 	other := open(t, addr, func(c *Config) { c.RetentionDays = 30 })
 	require.NoError(t, other.Migrate(t.Context(), nil))
-	require.ErrorIs(t, db.CheckSchema(t.Context()), ErrSchemaPending)
+	require.ErrorIs(t, checkSchema(t.Context(), db), ErrSchemaPending)
 	require.NoError(t, db.CheckLost(t.Context()), "the newer config is applied, the older instance works")
 	exec(t, db, "DROP VIEW alerts")
 	require.ErrorContains(t, db.CheckLost(t.Context()), "view alerts is gone")

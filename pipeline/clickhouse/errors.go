@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // Kind says what is wrong, as far as a caller or a person can act on it.
@@ -277,7 +279,7 @@ func (db *DB) clean(err error) string {
 	if len(text) > maxErrorText {
 		text = strings.ToValidUTF8(text[:maxErrorText], "") + "…"
 	}
-	return string(appendEscaped(nil, text))
+	return terminal.Escape(text)
 }
 
 func timedOut(err error) bool {

@@ -52,7 +52,7 @@ func TestAServerThatWasAwayIsUsedAgain(t *testing.T) {
 
 	chdbtest.Start(t, chdbtest.WithDataDir(dir), chdbtest.WithListen(addr))
 	require.NoError(t, db.Ping(t.Context()))
-	require.NoError(t, db.CheckSchema(t.Context()))
+	require.NoError(t, checkSchema(t.Context(), db))
 	require.NoError(t, db.InsertActivity(t.Context(), rows))
 	require.Equal(t, 100, count(t, db, "activity"))
 }

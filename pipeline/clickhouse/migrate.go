@@ -136,23 +136,6 @@ func (db *DB) pending(s *schema, done map[uint32][]applied) ([]Step, error) {
 	return out, nil
 }
 
-// CheckSchema returns nil if inserts and queries may begin, and otherwise an error
-// that says what to do.
-func (db *DB) CheckSchema(ctx context.Context) error {
-	p, err := db.Plan(ctx)
-	if err != nil {
-		return err
-	}
-	if len(p.Steps) == 0 {
-		return nil
-	}
-	names := make([]string, len(p.Steps))
-	for i, s := range p.Steps {
-		names[i] = s.String()
-	}
-	return fmt.Errorf("%w (database %s lacks: %s)", ErrSchemaPending, quoteIdent(db.cfg.Database), strings.Join(names, "; "))
-}
-
 // CheckLost returns nil unless the schema has lost something since it was migrated,
 // by hand or by accident. What another release or config has made of it since is no
 // loss: instances are upgraded one after the other.

@@ -313,7 +313,7 @@ func TestEverythingWorksOverTheNativeProtocolToo(t *testing.T) {
 			db := open(t, startNative(t, engine, "plumb", secret), native)
 			require.ErrorContains(t, db.Ping(t.Context()), "run `plumbline migrate`")
 			require.NoError(t, db.Migrate(t.Context(), nil))
-			require.NoError(t, db.CheckSchema(t.Context()))
+			require.NoError(t, checkSchema(t.Context(), db))
 			require.NoError(t, db.Ping(t.Context()))
 
 			rows := typicalRows(20000, 300, now())

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 const (
@@ -41,7 +43,7 @@ type tablePrinter struct {
 func (p *tablePrinter) columns(cols []resultColumn) {
 	head := make([]string, len(cols))
 	for i := range cols {
-		head[i] = string(appendEscaped(nil, cols[i].name))
+		head[i] = terminal.Escape(cols[i].name)
 		p.right = append(p.right, cols[i].rightAligned())
 		p.whole = append(p.whole, cols[i].rightAligned() || cols[i].isTime())
 	}
@@ -78,7 +80,7 @@ func (p *tablePrinter) end() error {
 	p.known = true
 	for _, line := range p.held {
 		for i, cell := range line {
-			p.widths[i] = max(p.widths[i], cells(cell))
+			p.widths[i] = max(p.widths[i], terminal.Cells(cell))
 		}
 	}
 	if p.width > 0 && len(p.held) > 0 && !fit(p.widths, p.whole, p.width) {
@@ -139,8 +141,8 @@ func (p *tablePrinter) print(line []string) error {
 	columns, height := make([][]string, len(line)), 1
 	for i, cell := range line {
 		columns[i] = []string{cell}
-		if p.width > 0 && cells(cell) > p.widths[i] && !p.whole[i] {
-			columns[i] = wrap(cell, p.widths[i], mostLines)
+		if p.width > 0 && terminal.Cells(cell) > p.widths[i] && !p.whole[i] {
+			columns[i] = terminal.Wrap(cell, p.widths[i], mostLines)
 		}
 		height = max(height, len(columns[i]))
 	}
@@ -154,7 +156,7 @@ func (p *tablePrinter) print(line []string) error {
 			if i > 0 {
 				b.WriteString(strings.Repeat(" ", columnGap))
 			}
-			pad := strings.Repeat(" ", max(0, p.widths[i]-cells(cell)))
+			pad := strings.Repeat(" ", max(0, p.widths[i]-terminal.Cells(cell)))
 			if p.right[i] {
 				b.WriteString(pad + cell)
 			} else {
@@ -183,7 +185,7 @@ type verticalPrinter struct {
 func (p *verticalPrinter) columns(cols []resultColumn) {
 	head := make([]string, len(cols))
 	for i := range cols {
-		head[i] = string(appendEscaped(nil, cols[i].name))
+		head[i] = terminal.Escape(cols[i].name)
 	}
 	p.named(head)
 }
@@ -191,10 +193,10 @@ func (p *verticalPrinter) columns(cols []resultColumn) {
 func (p *verticalPrinter) named(head []string) {
 	widest := 0
 	for _, name := range head {
-		widest = max(widest, cells(name))
+		widest = max(widest, terminal.Cells(name))
 	}
 	for _, name := range head {
-		p.names = append(p.names, name+":"+strings.Repeat(" ", widest-cells(name)+1))
+		p.names = append(p.names, name+":"+strings.Repeat(" ", widest-terminal.Cells(name)+1))
 	}
 }
 

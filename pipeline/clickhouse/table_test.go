@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // shown is what a printer makes of rows.
@@ -45,7 +47,7 @@ func TestATableFitsTheTerminalAndLosesNothing(t *testing.T) {
 	for _, width := range []int{72, 80, 120, 160, 400} {
 		got := shown(t, ofWidth(width), storyRow("contract-analyst-16", 12, story), storyRow("日本語のエージェント", 1234567, "short"))
 		for line := range strings.Lines(got) {
-			require.LessOrEqual(t, cells(strings.TrimSuffix(line, "\n")), width, "%d:\n%s", width, got)
+			require.LessOrEqual(t, terminal.Cells(strings.TrimSuffix(line, "\n")), width, "%d:\n%s", width, got)
 		}
 		if width == 80 {
 			golden(t, "table80.golden.txt", []byte(got))

@@ -10,10 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/shopspring/decimal"
+
+	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
 // maxText is how much of a value is looked at for the cell of a terminal, which shows
@@ -38,10 +39,10 @@ func appendText(dst []byte, v reflect.Value, typ string, nested bool, most int) 
 		}
 		if nested && s.quoted {
 			dst = append(dst, '\'')
-			dst = appendEscaped(dst, strings.ReplaceAll(s.text, "'", `\'`))
+			dst = terminal.AppendEscaped(dst, strings.ReplaceAll(s.text, "'", `\'`))
 			dst = append(dst, '\'')
 		} else {
-			dst = appendEscaped(dst, s.text)
+			dst = terminal.AppendEscaped(dst, s.text)
 		}
 		if cutShort {
 			dst = append(dst, "…"...)
@@ -77,7 +78,7 @@ func appendText(dst []byte, v reflect.Value, typ string, nested bool, most int) 
 		}
 		return append(dst, '}')
 	}
-	return appendEscaped(dst, string(marshalled(v)))
+	return terminal.AppendEscaped(dst, string(marshalled(v)))
 }
 
 // marshalled is what is neither scalar nor list nor map: the driver's JSON, Variant
@@ -94,7 +95,7 @@ func marshalled(v reflect.Value) []byte {
 	// What is not ASCII stands within strings, and encoding/json leaves it as it is.
 	out := make([]byte, 0, len(b))
 	for _, r := range string(b) {
-		out = appendJSONRune(out, r)
+		out = terminal.AppendRune(out, r)
 	}
 	return out
 }
@@ -262,21 +263,11 @@ func appendJSONString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c < utf8.RuneSelf {
-			switch {
-			case c == '"' || c == '\\':
-				dst = append(dst, '\\', c)
-			case c == '\n':
-				dst = append(dst, '\\', 'n')
-			case c == '\r':
-				dst = append(dst, '\\', 'r')
-			case c == '\t':
-				dst = append(dst, '\\', 't')
-			case c < ' ' || c == 0x7f:
-				dst = appendHex(append(dst, '\\', 'u'), uint32(c))
-			default:
-				dst = append(dst, c)
+		if c >= ' ' && c < 0x7f {
+			if c == '"' || c == '\\' {
+				dst = append(dst, '\\')
 			}
+			dst = append(dst, c)
 			i++
 			continue
 		}
@@ -284,22 +275,9 @@ func appendJSONString(dst []byte, s string) []byte {
 		if r == utf8.RuneError && n == 1 {
 			dst = append(dst, `\ufffd`...)
 		} else {
-			dst = appendJSONRune(dst, r)
+			dst = terminal.AppendRune(dst, r)
 		}
 		i += n
 	}
 	return append(dst, '"')
-}
-
-// appendJSONRune appends r, escaped where it does not print.
-func appendJSONRune(dst []byte, r rune) []byte {
-	switch {
-	case unicode.IsPrint(r):
-		return utf8.AppendRune(dst, r)
-	case r > 0xffff:
-		r -= 0x10000
-		dst = appendHex(append(dst, '\\', 'u'), uint32(0xd800+r>>10))
-		return appendHex(append(dst, '\\', 'u'), uint32(0xdc00+r&0x3ff))
-	}
-	return appendHex(append(dst, '\\', 'u'), uint32(r))
 }

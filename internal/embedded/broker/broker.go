@@ -6,7 +6,7 @@
 //
 //  1. An acknowledged record, a created topic and a committed offset survive
 //     kill -9 of the process: each is handed to the kernel by a write before
-//     the answer leaves. They survive a power cut too where SyncWrites is set.
+//     the answer leaves.
 //  2. A topic exists only after CreateTopics: nothing creates one by naming it.
 //  3. One process owns a data directory (see package claim). What is damaged in it is
 //     mended or named before it is opened, and no offset is given twice (see package
@@ -32,6 +32,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -69,9 +70,6 @@ type Config struct {
 	TLS *tls.Config
 	// Users, if any, turn SASL on.
 	Users []User
-	// SyncWrites makes every acknowledged batch and commit survive a power cut, at
-	// the price of an fsync each.
-	SyncWrites bool
 	// MinSessionTimeout is the least session timeout a group member may ask for.
 	// Default: 6 s, as Kafka's.
 	MinSessionTimeout time.Duration
@@ -117,7 +115,10 @@ func Start(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, errors.Join(err, b.release())
 	}
-	b.addr = advertised(ln.Addr(), cfg.Advertise)
+	b.addr = claim.Reachable(ln.Addr())
+	if cfg.Advertise != "" {
+		b.addr = net.JoinHostPort(cfg.Advertise, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)) //nolint:forcetypeassert // claim.Port listens on TCP
+	}
 	in := newInspector()
 	opts, err := options(cfg, guard(ln, cfg.TLS, b.addr, in, cfg.Logger))
 	if err == nil {
@@ -196,9 +197,6 @@ func options(cfg Config, ln net.Listener) ([]kfake.Opt, error) {
 			return nil, fmt.Errorf("forget stored users: %w", err)
 		}
 	}
-	if cfg.SyncWrites {
-		opts = append(opts, kfake.SyncWrites())
-	}
 	if len(cfg.Users) > 0 {
 		opts = append(opts, kfake.EnableSASL())
 	}
@@ -211,22 +209,6 @@ func options(cfg Config, ln net.Listener) ([]kfake.Opt, error) {
 		}
 	}
 	return opts, nil
-}
-
-// advertised is the address that clients are told: never an unspecified one,
-// which no client can connect to.
-func advertised(addr net.Addr, host string) string {
-	listenHost, port, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return addr.String()
-	}
-	if host == "" {
-		host = listenHost
-		if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
-			host = "127.0.0.1"
-		}
-	}
-	return net.JoinHostPort(host, port)
 }
 
 // logger gives kfake's lines to zerolog. Its info lines are per request.

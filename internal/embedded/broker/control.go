@@ -110,37 +110,42 @@ func unique[E any](list []E, name func(E) string) []E {
 	return out
 }
 
-func boundCreateTopics(req *kmsg.CreateTopicsRequest) kmsg.Response {
-	partitions := 0
-	for i := range req.Topics {
-		partitions += max(1, int(req.Topics[i].NumPartitions), len(req.Topics[i].ReplicaAssignment))
+// tooMany says that topics ask for more partitions than one request may create.
+func tooMany[T any](topics []T, partitions func(*T) int) (refusal *string) {
+	n := 0
+	for i := range topics {
+		n += max(1, partitions(&topics[i]))
 	}
-	if partitions <= maxPartitions {
+	if n <= maxPartitions {
 		return nil
 	}
 	msg := "the embedded broker creates at most 1000 partitions in one request"
+	return &msg
+}
+
+func boundCreateTopics(req *kmsg.CreateTopicsRequest) kmsg.Response {
+	msg := tooMany(req.Topics, func(t *kmsg.CreateTopicsRequestTopic) int { return max(int(t.NumPartitions), len(t.ReplicaAssignment)) })
+	if msg == nil {
+		return nil
+	}
 	res := req.ResponseKind().(*kmsg.CreateTopicsResponse) //nolint:forcetypeassert // by construction
 	for i := range req.Topics {
 		topic := kmsg.NewCreateTopicsResponseTopic()
-		topic.Topic, topic.ErrorCode, topic.ErrorMessage = req.Topics[i].Topic, kerr.InvalidPartitions.Code, &msg
+		topic.Topic, topic.ErrorCode, topic.ErrorMessage = req.Topics[i].Topic, kerr.InvalidPartitions.Code, msg
 		res.Topics = append(res.Topics, topic)
 	}
 	return res
 }
 
 func boundCreatePartitions(req *kmsg.CreatePartitionsRequest) kmsg.Response {
-	partitions := 0
-	for i := range req.Topics {
-		partitions += max(1, int(req.Topics[i].Count))
-	}
-	if partitions <= maxPartitions {
+	msg := tooMany(req.Topics, func(t *kmsg.CreatePartitionsRequestTopic) int { return int(t.Count) })
+	if msg == nil {
 		return nil
 	}
-	msg := "the embedded broker creates at most 1000 partitions in one request"
 	res := req.ResponseKind().(*kmsg.CreatePartitionsResponse) //nolint:forcetypeassert // by construction
 	for i := range req.Topics {
 		topic := kmsg.NewCreatePartitionsResponseTopic()
-		topic.Topic, topic.ErrorCode, topic.ErrorMessage = req.Topics[i].Topic, kerr.InvalidPartitions.Code, &msg
+		topic.Topic, topic.ErrorCode, topic.ErrorMessage = req.Topics[i].Topic, kerr.InvalidPartitions.Code, msg
 		res.Topics = append(res.Topics, topic)
 	}
 	return res

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,7 +109,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(err, dir.Release())
 	}
 	s := &Server{
-		cfg: cfg, addr: reachable(ln.Addr()), dir: dir, ln: ln,
+		cfg: cfg, addr: claim.Reachable(ln.Addr()), dir: dir, ln: ln,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if missing := missingWall(); missing != "" {
@@ -158,13 +157,6 @@ func (s *Server) Stop(ctx context.Context) error {
 		<-s.done
 	}
 	return nil
-}
-
-// RunningAddr returns where the service that holds dataDir answers, and false
-// where none does.
-func RunningAddr(dataDir string) (addr string, ok bool) {
-	note, ok := claim.Holder(dataDir)
-	return note.Addr, ok && note.Addr != ""
 }
 
 func (s *Server) setChild(c *child) {
@@ -323,14 +315,4 @@ func (t *tail) last() string {
 		lines = append(slices.Clip(lines), rest)
 	}
 	return strings.Join(lines, "; ")
-}
-
-// reachable is an address to connect to: a listener on every interface is reached
-// on the loopback one.
-func reachable(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	if ok && tcp.IP.IsUnspecified() {
-		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
-	}
-	return addr.String()
 }

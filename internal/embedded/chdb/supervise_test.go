@@ -1,11 +1,9 @@
 package chdb_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,31 +14,14 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
+	"github.com/plumbline-sec/plumbline/internal/synced"
 )
-
-// syncBuffer is a log that several goroutines write.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
 
 func TestAnEngineThatCannotStartAgainIsSaidOnceCountedAndBackWhenItCan(t *testing.T) {
 	lib := chdbtest.Config(t).Lib
 	link := filepath.Join(t.TempDir(), "libchdb.so")
 	require.NoError(t, os.Symlink(lib, link))
-	log := &syncBuffer{}
+	log := &synced.Buffer{}
 	s := chdbtest.StartServer(t, chdbtest.WithLogger(zerolog.New(log)), func(c *chdb.Config) { c.Lib = link })
 	require.NoError(t, s.Health())
 
@@ -88,7 +69,7 @@ func TestAnEngineThatDoesNotStartOnDataOfBeforeIsTriedAgainWhereAskedFor(t *test
 	newWeb(t, s.Addr()).must("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
 	stop(t, s)
 	require.NoError(t, os.Remove(link))
-	log := &syncBuffer{}
+	log := &synced.Buffer{}
 	cfg.Logger = zerolog.New(log)
 	s, err = chdb.Start(t.Context(), cfg)
 	require.NoError(t, err)

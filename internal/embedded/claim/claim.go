@@ -195,6 +195,12 @@ func Holder(dir string) (Note, bool) {
 	return note, true
 }
 
+// Service returns where the service that holds dir answers, and false where none does.
+func Service(dir string) (addr string, ok bool) {
+	note, ok := Holder(dir)
+	return note.Addr, ok && note.Addr != ""
+}
+
 func flock(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -264,4 +270,13 @@ func Port(what, addr, key string) (*net.TCPListener, error) {
 		return nil, &PortError{What: what, Addr: addr, Key: key, Err: fmt.Errorf("not a TCP listener: %T", ln)}
 	}
 	return tcp, nil
+}
+
+// Reachable is an address to connect to: a listener on every interface is reached on
+// the loopback one.
+func Reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
 }

@@ -1,0 +1,29 @@
+package terminal
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestACutStringFitsItsCells(t *testing.T) {
+	for s, want := range map[string]string{
+		"short": "short", "exactly10!": "exactly10!", "more than ten": "more than…", "日本語テスト語": "日本語テ…", "日本語テス": "日本語テス",
+		"e\u0301e\u0301": "e\u0301e\u0301",
+	} {
+		require.Equal(t, want, Cut(s, 10))
+		require.LessOrEqual(t, Cells(Cut(s, 10)), 10)
+	}
+}
+
+func TestProseIsFoldedAtItsSpacesAndWordsStayWhole(t *testing.T) {
+	long := strings.Repeat("x", 30)
+	for text, want := range map[string][]string{
+		"short": {"short"}, "two words more": {"two words", "more"}, "日本語 テスト語": {"日本語", "テスト語"},
+		long: {long}, "a " + long + " b": {"a", long, "b"}, "wide  gap at end": {"wide  gap", "at end"},
+	} {
+		require.Equal(t, want, Fold(text, 10))
+		require.Equal(t, []string{text}, Fold(text, 0))
+	}
+}
