@@ -62,8 +62,11 @@ func (c *Coder) Fail(format string, args ...any) {
 
 // NotNegative refuses numbers below zero in what was read.
 func NotNegative[T float32 | float64](c *Coder, of string, numbers ...T) {
+	if !c.read {
+		return
+	}
 	for _, n := range numbers {
-		if c.read && n < 0 {
+		if n < 0 {
 			c.Fail("negative %s", of)
 		}
 	}
