@@ -5,9 +5,8 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// Everything here changes verdicts or what is told of them: `make quality` before and after.
-// Bounds of memory stand beside what they bound. "tuned" names the benchmark by which a value
-// was chosen, and when; "chosen" says why. Times are milliseconds where nothing else is said.
+// Everything here changes verdicts or what is told of them: see "What may be tuned" in
+// README.md. Times are milliseconds where nothing else is said.
 const (
 	hourMillis = 3_600_000
 	dayMillis  = 24 * hourMillis
@@ -25,7 +24,7 @@ const (
 	oldest         = 100 * dayMillis     // behind the tenant's clock, that a new agent's history may begin
 	lateBy         = 10 * 60 * 1000      // that an event lies behind to be late; chosen: calls end out of order
 	lateLeast      = signal.MinLate      // events that make an agent late
-	lateOthers     = 3                   // late peers that excuse it; tuned: simulated outages, 2026-11-30
+	lateOthers     = 3                   // late peers that excuse it; set 2026-11-30, as for silence
 	othersPart     = 5                   // where they are one in so many of those at work; likewise
 	leapDays       = 60                  // by which calibration ages at most at once; chosen: four half-lives
 )
@@ -41,7 +40,7 @@ const (
 	mostLearnt      = 48  // new things that an event teaches; chosen: more than can be on probation
 )
 
-// Silence (silence.go), hours where nothing else is said. Tuned: simulated outages and weekends, 2026-11-28.
+// Silence (silence.go), hours where nothing else is said. Set with the signal, on outages and weekends of its tests, 2026-11-28.
 const (
 	silentHours  = 72
 	silentLeast  = 5       // calls expected in that time, below which no silence says anything
@@ -58,7 +57,7 @@ const (
 const (
 	defaultAlerts    = 0.01 // false alerts an agent-day that the budget is without a config; chosen: one in a hundred days
 	contributes      = 1    // lambda from which a signal is named: a day's normal course
-	outlierWeight    = 0.1  // of an hour a decade beyond the threshold; tuned: quality, 2026-11-29
+	outlierWeight    = 0.1  // of an hour a decade beyond the threshold; tuned: simulated fleets, 2026-11-27
 	outlierPriorDays = 50   // agent-days of budget for such hours that a tenant starts with; likewise
 	grantedTimes     = 2    // episodes that the budget grants an agent are no repetition up to so many times
 	steerAlerts      = 10   // pseudo-count of a tenant's alerts over budget; tuned: quality, 2026-11-30

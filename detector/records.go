@@ -233,9 +233,7 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 		c.F64("opened", &t.opened)
 	}
 	c.F64("outliers", &t.outliers)
-	if c.Reading() && (t.outliers < 0 || t.opened < 0) {
-		c.Fail("negative count of outliers")
-	}
+	wire.NotNegative(c, "count of outliers", t.outliers, t.opened)
 	c.Scope("fleet", t.fleet.Code)
 	c.In("calibration")
 	t.calibration.Code(c, names)
@@ -316,9 +314,7 @@ func (a *agent) codeLife(c *wire.Coder) {
 	c.I64("lastCalmDay", &a.lastCalmDay)
 	c.U32("opened", &a.opened)
 	c.F32("fadedEpisodes", &a.fadedEpisodes)
-	if c.Reading() && a.fadedEpisodes < 0 {
-		c.Fail("negative alarms of an agent")
-	}
+	wire.NotNegative(c, "alarms of an agent", a.fadedEpisodes)
 	c.Bool("vouches", &a.profile.Novelty.Vouches)
 	c.U32("foldedIn", &a.foldedIn)
 	c.U32("crowd", &a.crowd)

@@ -93,9 +93,7 @@ func (b *Breadth) Code(c *wire.Coder) {
 	day := int64(b.day)
 	c.I64("day", &day)
 	b.day = int32(day)
-	if c.Reading() && (b.n < 0 || b.mean < 0 || b.square < 0) {
-		c.Fail("negative breadth")
-	}
+	wire.NotNegative(c, "breadth", b.n, b.mean, b.square)
 }
 
 // BreadthPrior is the same over the agents of a group, young and mature.
@@ -116,8 +114,6 @@ func (p *BreadthPrior) Code(c *wire.Coder) {
 		c.F64("n", &g.n)
 		c.F64("sum", &g.sum)
 		c.F64("sum2", &g.sum2)
-		if c.Reading() && (g.n < 0 || g.sum < 0 || g.sum2 < 0) {
-			c.Fail("negative breadth of a group")
-		}
+		wire.NotNegative(c, "breadth of a group", g.n, g.sum, g.sum2)
 	}
 }

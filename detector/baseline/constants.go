@@ -1,8 +1,7 @@
 package baseline
 
-// Everything here changes verdicts: `make quality` before and after. Bounds of memory stand
-// beside what they bound. "tuned" names the benchmark by which a value was chosen, and when;
-// "chosen" says why.
+// Everything here changes verdicts: how to read the sources, and what to run, says "What may
+// be tuned" in ../README.md. Bounds of memory stand beside what they bound.
 
 // HalfLife is the time in which what is remembered loses half of its weight, hours.
 type HalfLife float64
@@ -64,7 +63,7 @@ const (
 	clumpBelowMu     = 2     // calls an hour, under which it says something of clumping; chosen: above, phi has it
 	clumpFromHours   = 24    // own hours; chosen: on the first day it would be what is not known yet
 	episodeNoise     = 1 / EpisodeWeight
-	weekdayFrom      = 7 * 24 // hours before weekdays are learnt: else the first days' would be off; tuned: demo's fleets, 2026-11-27
+	weekdayFrom      = 7 * 24 // hours before weekdays are learnt: else the first days' would be off; tuned: simulated ramps, 2026-11-28
 	nearFrom         = 3      // times an hour's expectation, of the hour beside it; tuned: simulated fleets, 2026-11-28
 	minLongVar       = 0.25   // of the mean, variance of an hour in the long window; chosen: steady agents do not flood
 )
@@ -89,8 +88,8 @@ const (
 // Sizes (volume.go, context.go).
 const (
 	sizeUnit          = 128       // bytes; below, a few characters more are no multiple; tuned: simulated fleets, 2026-11-24
-	volumeStartVar    = 1.5 * 1.5 // within an agent, on the scale of Size; tuned: adversarial newcomers, 2026-11-30
-	volumeBetween     = 1.2 * 1.2 // between agents; likewise
+	volumeStartVar    = 1.5 * 1.5 // within an agent, on the scale of Size; tuned: simulated fleets, 2026-11-24
+	volumeBetween     = 1.2 * 1.2 // between agents; tuned: adversarial newcomers, 2026-11-30
 	minVolumeScale    = 0.05      // standard deviation; chosen: a size that never changes may
 	volumePseudoCalls = 6         // pseudo-count of the peers' variance; tuned: simulated fleets, 2026-11-24
 	meanPseudoCalls   = 2         // of the model's mean beside the agent's own, and of the first variance in the group's
@@ -139,13 +138,13 @@ const (
 	breadthOwnHours    = 100  // after which its own variance counts as much as its peers'; likewise
 	breadthMemory      = 500  // hours
 	minBreadth         = 0.05 // new things an hour
-	ratioPseudoCalls   = 100  // of the peers' ratio; tuned: simulated fleets, 2026-11-28
+	ratioPseudoCalls   = 100  // of the peers' ratio; set with the signal, 2026-11-28
 	ratioStart         = 0.02 // before anything is known; likewise
 	ratioStartOver     = 2    // likewise, overdispersion
 	ratioOverPseudo    = 10   // its pseudo-count, squared means
 	minRatioOver       = 1    // chosen: what fails fails again
 	maxRatioOver       = 30
-	minRatioMu         = 0.2    // an hour: so many are normal for anybody; tuned: simulated fleets, 2026-11-28
+	minRatioMu         = 0.2    // an hour: so many are normal for anybody; set with the signal, 2026-11-28
 	ratioMemory        = 20_000 // calls; chosen: an agent of millions still learns within hours
 )
 

@@ -148,14 +148,6 @@ func (ts *Tools) Code(c *wire.Coder) {
 	c.Out()
 }
 
-func lowest(v []float32) float32 {
-	low := v[0]
-	for _, x := range v[1:] {
-		low = min(low, x)
-	}
-	return low
-}
-
 func (t *Tool) code(c *wire.Coder) {
 	c.Fixed64("hash", &t.hash)
 	c.F32("calls", &t.calls)
@@ -165,7 +157,7 @@ func (t *Tool) code(c *wire.Coder) {
 	c.F32("received.mean", &t.received.mean)
 	c.F32s("seen", t.seen[:])
 	c.F32s("expected", t.expected[:])
-	if c.Reading() && (t.sent.n < 0 || t.received.n < 0 || lowest(t.seen[:]) < 0 || lowest(t.expected[:]) < 0) {
-		c.Fail("negative counts of a tool")
-	}
+	wire.NotNegative(c, "counts of a tool", t.sent.n, t.received.n)
+	wire.NotNegative(c, "counts of a tool", t.seen[:]...)
+	wire.NotNegative(c, "counts of a tool", t.expected[:]...)
 }

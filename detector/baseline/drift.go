@@ -114,7 +114,5 @@ func (d *Drift) code(c *wire.Coder) {
 	c.F32("sum", &d.sum)
 	c.F32("last", &d.last)
 	c.F32("mean", &d.mean)
-	if c.Reading() && (d.count < 0 || d.shares < 0 || d.days < 0 || d.level < 0 || d.weight < 0 || d.ref < 0 || d.sum < 0) {
-		c.Fail("negative drift")
-	}
+	wire.NotNegative(c, "drift", d.count, d.shares, d.days, d.level, d.weight, d.ref, d.sum)
 }

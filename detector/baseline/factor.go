@@ -27,9 +27,7 @@ func (f *factor) decay(d float64) {
 func (f *factor) code(c *wire.Coder) {
 	c.F32("s", &f.s)
 	c.F32("e", &f.e)
-	if c.Reading() && (f.s < 0 || f.e < 0) {
-		c.Fail("negative factor")
-	}
+	wire.NotNegative(c, "factor", f.s, f.e)
 }
 
 // prior is the distribution of one factor over the agents of a group: mean and
@@ -55,9 +53,7 @@ func (m *moments) code(c *wire.Coder) {
 	c.F64("n", &m.n)
 	c.F64("sum", &m.sum)
 	c.F64("dev", &m.dev)
-	if c.Reading() && (m.n < 0 || m.sum < 0 || m.dev < 0) {
-		c.Fail("negative moments")
-	}
+	wire.NotNegative(c, "moments", m.n, m.sum, m.dev)
 }
 
 // rateMoments are those of a rate.

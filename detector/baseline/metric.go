@@ -298,9 +298,7 @@ func (m *Metric) code(c *wire.Coder) {
 	c.F64("sum", &m.sum)
 	c.U8("shiftHours", &m.shiftHours)
 	c.Bool("shiftUp", &m.shiftUp)
-	if c.Reading() && (m.effects < 0 || m.count < 0 || m.calls < 0) {
-		c.Fail("negative metric")
-	}
+	wire.NotNegative(c, "metric", m.effects, m.count, m.calls)
 }
 
 func (s *residualStats) code(c *wire.Coder) {
@@ -309,17 +307,13 @@ func (s *residualStats) code(c *wire.Coder) {
 	c.F32("seen", &s.seen)
 	c.F32("beyond", &s.beyond)
 	c.F32("logs", &s.logs)
-	if c.Reading() && (s.n < 0 || s.m2 < 0 || s.seen < 0 || s.beyond < 0 || s.logs < 0) {
-		c.Fail("negative spread of a metric")
-	}
+	wire.NotNegative(c, "spread of a metric", s.n, s.m2, s.seen, s.beyond, s.logs)
 }
 
 func (e *effect) code(c *wire.Coder) {
 	c.F32("s", &e.s)
 	c.F32("e", &e.e)
-	if c.Reading() && e.e < 0 {
-		c.Fail("negative weight of an hour of a metric")
-	}
+	wire.NotNegative(c, "weight of an hour of a metric", e.e)
 }
 
 // MetricPrior is the distribution over the agents of a group.
@@ -370,7 +364,5 @@ func (p *MetricPrior) code(c *wire.Coder) {
 	c.F64("sum", &p.sum)
 	c.F64("sum2", &p.sum2)
 	c.F64("within", &p.within)
-	if c.Reading() && (p.unit < 0 || p.seen < 0 || p.n < 0 || p.within < 0) {
-		c.Fail("negative metric of a group")
-	}
+	wire.NotNegative(c, "metric of a group", p.unit, p.seen, p.n, p.within)
 }

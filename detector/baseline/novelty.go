@@ -238,8 +238,9 @@ func (n *Novelty) Code(c *wire.Coder) {
 	if c.Version >= 2 {
 		c.F32s("taught", n.taught[:])
 	}
-	if c.Reading() && (n.days < 0 || lowest(n.incidences[:]) < 0 || lowest(n.seen[:]) < 0 || lowest(n.expected[:]) < 0 || lowest(n.taught[:]) < 0) {
-		c.Fail("negative novelty")
+	wire.NotNegative(c, "novelty", n.days)
+	for _, counts := range [...][]float32{n.incidences[:], n.seen[:], n.expected[:], n.taught[:]} {
+		wire.NotNegative(c, "novelty", counts...)
 	}
 }
 
@@ -265,9 +266,7 @@ func (n *newness) fade() {
 func (n *newness) code(c *wire.Coder) {
 	c.F32("seen", &n.seen)
 	c.F32("of", &n.of)
-	if c.Reading() && (n.seen < 0 || n.of < 0) {
-		c.Fail("negative novelty of a group")
-	}
+	wire.NotNegative(c, "novelty of a group", n.seen, n.of)
 }
 
 func maturityClass(young bool) int {
@@ -362,19 +361,17 @@ func (p *NoveltyPrior) Code(c *wire.Coder) {
 			wire.Each(c, "kind", kinds[:], (*newness).code)
 		})
 	})
-	low := float32(0)
 	c.In("kind")
 	for i := range p.df {
 		c.At(i)
 		c.F32s("df", p.df[i][:])
 		c.F32("inc", &p.inc[i])
-		low = min(low, lowest(p.df[i][:]), p.inc[i])
+		wire.NotNegative(c, "novelty of a group", p.df[i][:]...)
+		wire.NotNegative(c, "novelty of a group", p.inc[i])
 	}
 	c.Out()
 	c.F32("days", &p.days)
-	if min(low, p.days) < 0 {
-		c.Fail("negative novelty of a group")
-	}
+	wire.NotNegative(c, "novelty of a group", p.days)
 }
 
 // NewPerDay is how many incidences an active day brings that are new.

@@ -304,9 +304,7 @@ func (r *Rate) Code(c *wire.Coder) {
 	c.F32("longMean", &r.longMean)
 	c.F32("longVar", &r.longVar)
 	c.F32("peak", &r.peak)
-	if c.Reading() && (r.phiWeight < 0 || r.phiHours < 0 || r.clumpSum < 0 || r.clumpWeight < 0 || r.longVar < 0 || r.peak < 0) {
-		c.Fail("negative weight in a rate")
-	}
+	wire.NotNegative(c, "weight in a rate", r.phiWeight, r.phiHours, r.clumpSum, r.clumpWeight, r.longVar, r.peak)
 }
 
 // RatePrior is what the agents of a group have in common.

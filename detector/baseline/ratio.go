@@ -62,9 +62,7 @@ func (r *Ratio) Fade(hours int64) { r.n = float32(float64(r.n) * Decay(hours, ha
 func (r *Ratio) Code(c *wire.Coder) {
 	c.F32("n", &r.n)
 	c.F32("mean", &r.mean)
-	if c.Reading() && (r.n < 0 || r.mean < 0) {
-		c.Fail("negative ratio")
-	}
+	wire.NotNegative(c, "ratio", r.n, r.mean)
 }
 
 // RatioPrior is the same over the agents of a group.
@@ -86,7 +84,5 @@ func (p *RatioPrior) Code(c *wire.Coder) {
 	c.F64("sum", &p.sum)
 	c.F64("excess", &p.excess)
 	c.F64("square", &p.square)
-	if c.Reading() && (p.calls < 0 || p.sum < 0 || p.square < 0) {
-		c.Fail("negative ratio of a group")
-	}
+	wire.NotNegative(c, "ratio of a group", p.calls, p.sum, p.square)
 }

@@ -126,9 +126,7 @@ func (v *Volume) Code(c *wire.Coder) {
 	c.F32("m2", &v.m2)
 	c.F32("bytes", &v.bytes)
 	c.F32("calls", &v.calls)
-	if c.Reading() && (v.N < 0 || v.m2 < 0 || v.bytes < 0 || v.calls < 0) {
-		c.Fail("negative volume")
-	}
+	wire.NotNegative(c, "volume", v.N, v.m2, v.bytes, v.calls)
 }
 
 // VolumePrior is the distribution over the agents of a group. A group of which nothing is
@@ -182,7 +180,5 @@ func (p *VolumePrior) Code(c *wire.Coder) {
 	c.F64("sum", &p.sum)
 	c.F64("sum2", &p.sum2)
 	c.F64("s2", &p.s2)
-	if c.Reading() && (p.n < 0 || p.s2 < 0) {
-		c.Fail("negative volume of a group")
-	}
+	wire.NotNegative(c, "volume of a group", p.n, p.s2)
 }

@@ -90,9 +90,7 @@ func (w *Window) Code(c *wire.Coder) {
 	c.Scope("rate", w.Rate.code)
 	c.F64("rateFrom", &w.RateFrom)
 	wire.Each(c, "bytes", w.Bytes[:], (*BytesAt).code)
-	if c.Reading() && (w.Rate.Mu < 0 || w.Rate.seasonal < 0 || w.Bytes[0].RelVar < 0 || w.Bytes[1].RelVar < 0) {
-		c.Fail("negative expectation in a window")
-	}
+	wire.NotNegative(c, "expectation in a window", w.Rate.Mu, w.Rate.seasonal, w.Bytes[0].RelVar, w.Bytes[1].RelVar)
 }
 
 func (r *RateAt) code(c *wire.Coder) {

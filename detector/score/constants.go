@@ -1,7 +1,6 @@
 package score
 
-// Everything here changes verdicts: `make quality` before and after. "tuned" names the
-// benchmark by which a value was chosen, and when; "chosen" says why.
+// Everything here changes verdicts: see "What may be tuned" in ../README.md.
 const (
 	// MaxEvidence is the end of every tail, in decades: below 1e-300 numbers end.
 	MaxEvidence = 300

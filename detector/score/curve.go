@@ -175,13 +175,8 @@ func (c *Curve) Code(w *wire.Coder) {
 		return
 	}
 	c.fitted = false
-	low := c.days
+	wire.NotNegative(w, "calibration", c.days)
 	if c.exceeding != nil {
-		for _, v := range c.exceeding {
-			low = min(low, float64(v))
-		}
-	}
-	if low < 0 {
-		w.Fail("negative calibration")
+		wire.NotNegative(w, "calibration", c.exceeding[:]...)
 	}
 }

@@ -1,7 +1,6 @@
 package signal
 
-// Everything here changes verdicts: `make quality` before and after. "tuned" names the
-// benchmark by which a value was chosen, and when; "chosen" says why.
+// Everything here changes verdicts: see "What may be tuned" in ../README.md.
 
 // Weights: parts of the alert budget. Tuned: quality and AgentDojo (ADR 0009), 2026-11-29.
 const (

@@ -60,6 +60,18 @@ func (c *Coder) Fail(format string, args ...any) {
 	}
 }
 
+// NotNegative refuses numbers below zero in what was read.
+func NotNegative[T float32 | float64](c *Coder, of string, numbers ...T) {
+	if !c.read {
+		return
+	}
+	for _, n := range numbers {
+		if n < 0 {
+			c.Fail("negative %s", of)
+		}
+	}
+}
+
 // uint reads an unsigned integer that is at most limit.
 func (c *Coder) uint(limit uint64) uint64 {
 	v, n := binary.Uvarint(c.buf)
