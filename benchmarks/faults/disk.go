@@ -12,9 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 )
 
 // disk is a small file system: a case can fill it without hurting anybody.
@@ -29,10 +27,7 @@ func (w *world) ownDisk(ctx context.Context) error {
 		return errSkipped("a file system of its own can't be mounted here: " + strings.TrimSpace(string(out)))
 	}
 	w.disk, w.engine = &disk{dir: w.dir}, nil
-	w.engine, err = chdb.Start(ctx, chdb.Config{
-		DataDir: filepath.Join(w.dir, "clickhouse"), Listen: "127.0.0.1:0", Lib: w.h.lib,
-		Argv: []string{w.h.binary, chdb.Command}, Logger: zerolog.Nop(),
-	})
+	w.engine, err = stack.StartEngine(ctx, w.h.binary, filepath.Join(w.dir, "clickhouse"))
 	return err
 }
 

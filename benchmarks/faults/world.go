@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
+
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
@@ -196,7 +198,7 @@ func (w *world) close() {
 		_ = w.broker.Stop()
 	}
 	if w.disk != nil {
-		stopEngine(w.engine)
+		_ = stack.StopEngine(w.engine)
 		w.disk.close()
 	}
 }
@@ -253,16 +255,8 @@ func (i *instance) alive() bool {
 
 // note keeps the largest resident set of an instance that is about to end.
 func (i *instance) note() {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", i.cmd.Process.Pid))
-	if err != nil {
-		return // it has ended
-	}
-	for l := range strings.Lines(string(status)) {
-		if f := strings.Fields(l); len(f) == 3 && f[0] == "VmHWM:" {
-			if kib, err := strconv.Atoi(f[1]); err == nil {
-				i.peak = kib >> 10
-			}
-		}
+	if peak := stack.PeakMemory(i.cmd.Process.Pid); peak > 0 { // else it has ended
+		i.peak = int(peak >> 20)
 	}
 }
 
@@ -426,13 +420,4 @@ func (w *world) row(ctx context.Context, sql string, into any) error {
 		return fmt.Errorf("query: %w in %q", err, out)
 	}
 	return nil
-}
-
-// freePort returns a port that was free a moment ago.
-func freePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return ln.Addr().String(), ln.Close()
 }

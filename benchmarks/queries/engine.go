@@ -8,60 +8,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 )
-
-// childEnv marks the run of this program that is the engine.
-const childEnv = "PLUMBLINE_QUERIES_ENGINE"
-
-// runEngine is what this program does as the engine's process.
-func runEngine(ctx context.Context, args []string) error {
-	cfg, err := chdb.ParseChildArgs(args)
-	if err != nil {
-		return err
-	}
-	cfg.Stdin, cfg.Logger = os.Stdin, zerolog.Nop()
-	return chdb.ServeMain(ctx, cfg)
-}
 
 // engine is a ClickHouse with Plumbline's schema on it.
 type engine struct {
 	addr string
 	db   *clickhouse.DB
-}
-
-// startEngine starts ClickHouse on the data in dir. stop ends it.
-func startEngine(ctx context.Context, dir string) (e *engine, stop func() error, err error) {
-	lib, err := chdb.Install(ctx, chdb.InstallOptions{Progress: os.Stderr})
-	if err != nil {
-		return nil, nil, err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, nil, fmt.Errorf("find this program: %w", err)
-	}
-	server, err := chdb.Start(ctx, chdb.Config{
-		DataDir: dir, Listen: "127.0.0.1:0", Lib: lib, Argv: []string{exe}, Env: []string{childEnv + "=1"}, Logger: zerolog.Nop(),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	end := func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		return server.Stop(ctx)
-	}
-	if e, err = openEngine(ctx, server.Addr()); err != nil {
-		return nil, nil, errors.Join(err, end())
-	}
-	return e, func() error { return errors.Join(e.db.Close(), end()) }, nil
 }
 
 // openEngine brings the schema of the ClickHouse at addr up to date.

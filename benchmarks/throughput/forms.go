@@ -37,7 +37,7 @@ var formBenches = []formBench{
 
 // forms measures the decoders of other forms, beside that of the public form on
 // the same events.
-func (b *bench) forms(ctx context.Context) error {
+func (b *runner) forms(ctx context.Context) error {
 	source, err := b.load(ctx, false)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (b *bench) forms(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) form(f *formBench, source *corpus) error {
+func (b *runner) form(f *formBench, source *corpus) error {
 	var options map[string]any
 	var err error
 	if f.options != nil {

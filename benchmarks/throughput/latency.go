@@ -1,6 +1,8 @@
 package main
 
 import (
+	dto "github.com/prometheus/client_model/go"
+
 	"bytes"
 	"context"
 	"errors"
@@ -54,7 +56,7 @@ func quantilesOf(x []float64) quantiles {
 // wants many, and not so common that they are what is measured.
 const latencyBudget = .5
 
-func (b *bench) latency(ctx context.Context) error {
+func (b *runner) latency(ctx context.Context) error {
 	for _, roles := range b.scale.latencyRoles {
 		if err := b.latencyOf(ctx, roles); err != nil {
 			return fmt.Errorf("roles %s: %w", roles, err)
@@ -64,7 +66,7 @@ func (b *bench) latency(ctx context.Context) error {
 }
 
 // latencyOf runs one service and offers it one rate after the other.
-func (b *bench) latencyOf(ctx context.Context, roles string) (err error) {
+func (b *runner) latencyOf(ctx context.Context, roles string) (err error) {
 	at, err := b.newSite(ctx)
 	if err != nil {
 		return err
@@ -114,14 +116,15 @@ func caughtUp(ctx context.Context, s *service, n int) error {
 		if err != nil {
 			return false, err
 		}
-		routed, seen := m["plumbline_events_total"], m[`plumbline_records_total{role="detect",topic="plumbline.activity"}`]
-		lag := m[`plumbline_lag_records{role="route"}`] + m[`plumbline_lag_records{role="detect"}`]
+		route, detect := [2]string{"role", "route"}, [2]string{"role", "detect"}
+		routed, seen := m.sum("plumbline_events_total"), m.sum("plumbline_records_total", detect, [2]string{"topic", pipeline.TopicActivity})
+		lag := m.sum("plumbline_lag_records", route) + m.sum("plumbline_lag_records", detect)
 		return routed >= float64(n) && seen >= float64(n) && lag == 0, nil
 	})
 }
 
 // offer sends events at a rate and measures the alerts that follow.
-func (b *bench) offer(ctx context.Context, s *service, client *kafka.Client, f *feed, rate float64) (*latency, error) {
+func (b *runner) offer(ctx context.Context, s *service, client *kafka.Client, f *feed, rate float64) (*latency, error) {
 	var from [3]int64
 	topics := [3]string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts}
 	for i, topic := range topics {
@@ -150,7 +153,7 @@ func (b *bench) offer(ctx context.Context, s *service, client *kafka.Client, f *
 	}
 	l.Seconds, l.Achieved = elapsed.Seconds(), float64(c.len())/elapsed.Seconds()
 	end := time.Now()
-	if err := caughtUp(ctx, s, int(before["plumbline_events_total"])+c.len()); err != nil {
+	if err := caughtUp(ctx, s, int(before.sum("plumbline_events_total"))+c.len()); err != nil {
 		return nil, err
 	}
 	l.CatchUp = time.Since(end).Seconds()
@@ -158,7 +161,7 @@ func (b *bench) offer(ctx context.Context, s *service, client *kafka.Client, f *
 	if err != nil {
 		return nil, err
 	}
-	l.OwnP99 = 1000 * p99Of(before, after, "plumbline_alert_latency_seconds")
+	l.OwnP99 = 1000 * p99Of(before.histogram(alertLatency), after.histogram(alertLatency))
 	return l, l.join(ctx, client, from)
 }
 
@@ -255,27 +258,25 @@ func headerOf(r *pipeline.Record, key string) []byte {
 	return nil
 }
 
+// alertLatency is the service's own histogram.
+const alertLatency = "plumbline_alert_latency_seconds"
+
 // p99Of returns the upper bound of the bucket that holds the 99th percentile of what
 // was observed between two looks at a histogram; 0 where nothing was, infinity (which
 // JSON has not) as -1.
-func p99Of(before, after map[string]float64, name string) float64 {
-	total := after[name+"_count"] - before[name+"_count"]
-	if total <= 0 {
+func p99Of(before, after *dto.Histogram) float64 {
+	total := float64(after.GetSampleCount() - before.GetSampleCount())
+	if total == 0 {
 		return 0
 	}
-	best := math.Inf(1)
-	for key, n := range after {
-		rest, ok := strings.CutPrefix(key, name+`_bucket{le="`)
-		if !ok {
-			continue
+	for i, b := range after.GetBucket() {
+		n := b.GetCumulativeCount()
+		if i < len(before.GetBucket()) {
+			n -= before.GetBucket()[i].GetCumulativeCount()
 		}
-		le, err := strconv.ParseFloat(strings.TrimSuffix(rest, `"}`), 64)
-		if err == nil && n-before[key] >= .99*total {
-			best = min(best, le)
+		if float64(n) >= .99*total && !math.IsInf(b.GetUpperBound(), 1) {
+			return b.GetUpperBound()
 		}
 	}
-	if math.IsInf(best, 1) {
-		return -1
-	}
-	return best
+	return -1
 }

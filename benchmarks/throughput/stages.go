@@ -21,7 +21,7 @@ import (
 )
 
 // load fills a new corpus from a feed of its own.
-func (b *bench) load(ctx context.Context, canonical bool) (*corpus, error) {
+func (b *runner) load(ctx context.Context, canonical bool) (*corpus, error) {
 	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: simulator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (b *bench) load(ctx context.Context, canonical bool) (*corpus, error) {
 }
 
 // decode measures the decoders and the encoder of the canonical form.
-func (b *bench) decode(ctx context.Context) error {
+func (b *runner) decode(ctx context.Context) error {
 	source, err := b.load(ctx, false)
 	if err != nil {
 		return err
@@ -94,8 +94,8 @@ func rewrite(c *corpus, d decode.Decoder) error {
 	return err
 }
 
-// runner is a role.
-type runner interface {
+// role is one of the service's.
+type role interface {
 	Run(ctx context.Context) error
 }
 
@@ -104,12 +104,12 @@ type stage struct {
 	name, what string
 	topic      string // of its input
 	fresh      bool   // every round needs events that the role has not seen
-	build      func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error)
+	build      func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (role, error)
 	check      func(log *memoryLog, events int) error
 }
 
 // measureRole runs the rounds of a stage.
-func (b *bench) measureRole(ctx context.Context, s stage) error {
+func (b *runner) measureRole(ctx context.Context, s stage) error {
 	canonical := s.topic == pipeline.TopicActivity
 	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: simulator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
 	if err != nil {
@@ -150,7 +150,7 @@ func (b *bench) measureRole(ctx context.Context, s stage) error {
 	})
 }
 
-func (b *bench) roleRounds(s stage, log *memoryLog, c *corpus, f *feed, ended <-chan struct{}) (*rounds, error) {
+func (b *runner) roleRounds(s stage, log *memoryLog, c *corpus, f *feed, ended <-chan struct{}) (*rounds, error) {
 	var limitOf decode.Decoder = decode.NewActivity()
 	if s.topic == pipeline.TopicActivity {
 		limitOf = decode.NewCanonical()
@@ -178,11 +178,11 @@ func (b *bench) roleRounds(s stage, log *memoryLog, c *corpus, f *feed, ended <-
 	return &r, nil
 }
 
-func (b *bench) route(ctx context.Context) error {
+func (b *runner) route(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "route", what: "the role: decode, canonical encode, key and partition, origin, one flush a batch; Kafka itself not counted",
 		topic: sourceTopic,
-		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error) {
+		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (role, error) {
 			sources := []pipeline.Source{{
 				Name: "default", Topic: sourceTopic, Incarnation: 1,
 				NewDecoder: func() (decode.Decoder, error) { return decode.NewActivity(), nil },
@@ -200,11 +200,11 @@ func (b *bench) route(ctx context.Context) error {
 
 // detectRole measures the role around the detector: origins, alerts in two forms,
 // windows, metrics.
-func (b *bench) detectRole(ctx context.Context) error {
+func (b *runner) detectRole(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "detect (role)", what: "the role with 10,000 agents: decode, detect, windows and alerts encoded, a checkpoint every 5 s; Kafka itself not counted; young baselines",
 		topic: pipeline.TopicActivity, fresh: true,
-		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error) {
+		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (role, error) {
 			outputs := []pipeline.Output{{Topic: "siem.ocsf", Encoder: siem.OCSF}}
 			return pipeline.NewDetect(log, group, pipeline.DetectConfig{Detector: detector.DefaultConfig(), Outputs: outputs, CheckpointEvery: 5 * time.Second}, m, pipeline.NewHealth(), zerolog.Nop()), nil
 		},
@@ -219,7 +219,7 @@ func (b *bench) detectRole(ctx context.Context) error {
 
 // archive measures the role with the ClickHouse client, against a server that
 // reads rows and forgets them.
-func (b *bench) archive(ctx context.Context) error {
+func (b *runner) archive(ctx context.Context) error {
 	server, addr, err := spawn(ctx, b.exe, childSink)
 	if err != nil {
 		return err
@@ -233,7 +233,7 @@ func (b *bench) archive(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "archive", what: "the role and the ClickHouse client: decode, columns, LZ4, HTTP; batches of 50,000 rows; server not counted, Kafka neither",
 		topic: pipeline.TopicActivity,
-		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (runner, error) {
+		build: func(log pipeline.Log, group pipeline.Group, m *pipeline.Metrics) (role, error) {
 			limits := pipeline.BatchLimits{Rows: 50_000, Bytes: 64 << 20, Age: 100 * time.Millisecond}
 			return pipeline.NewArchive(log, group, db, limits, m, pipeline.NewHealth(), zerolog.Nop()), nil
 		},
