@@ -73,13 +73,13 @@ type played struct {
 	statedPerAgent float64
 }
 
-// play runs a fleet through a new detector and the baseline to compare with.
+// play runs a fleet through a new detector and the baselines to compare with.
 func play(o simulator.Options, cfg detector.Config, windows bool) (*played, error) {
 	fleet, err := simulator.New(o)
 	if err != nil {
 		return nil, err
 	}
-	p := &played{agents: map[who]simulator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}, ewma: alarms{}, zscore: alarms{}}
+	p := &played{agents: map[who]simulator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}}
 	p.from, p.to = fleet.Span()
 	for _, a := range fleet.Agents() {
 		p.agents[who{a.TenantID, a.AgentID}] = a
@@ -93,7 +93,7 @@ func play(o simulator.Options, cfg detector.Config, windows bool) (*played, erro
 	if err != nil {
 		return nil, err
 	}
-	simple, naive := newEWMA(cfg.AlertsPerAgentDay), newZScore(cfg.AlertsPerAgentDay)
+	ewma, zscore := newEWMA(cfg.AlertsPerAgentDay), newZScore(cfg.AlertsPerAgentDay)
 
 	// In batches, so that the clock is read seldom.
 	const batch = 512
@@ -120,24 +120,16 @@ func play(o simulator.Options, cfg detector.Config, windows bool) (*played, erro
 			ev := &events[i]
 			id := who{ev.TenantID, ev.AgentID}
 			p.active(id, ev.Time)
-			if injected[i] {
-				simple.passed[id]++
-				naive.passed[id]++
-			}
-			if naive.see(id, ev.Time) {
-				p.zscore[id] = append(p.zscore[id], alarm{at: ev.Time, open: true, signal: "z", attacks: naive.passed[id]})
-			}
-			if simple.see(id, ev.Time) {
-				p.ewma[id] = append(p.ewma[id], alarm{at: ev.Time, open: true, signal: "ewma", attacks: simple.passed[id]})
-			}
+			ewma.see(id, ev.Time, injected[i])
+			zscore.see(id, ev.Time, injected[i])
 		}
 	}
 	p.events = fleet.Events()
 	p.labels, p.changes, p.detector = fleet.Labels(), fleet.Changes(), sink.alarms
 	stats := det.Stats()
 	p.statedPerAgent = float64(stats.StateBytes) / float64(max(1, stats.Agents))
-	p.windows = sink.windows
-	fleet, simple, naive = nil, nil, nil
+	p.windows, p.ewma, p.zscore = sink.windows, ewma.found, zscore.found
+	fleet, ewma, zscore = nil, nil, nil
 	clear(events) // the detector may still point to the last one
 	p.heapPerAgent = float64(heap()-before) / float64(max(1, stats.Agents))
 	runtime.KeepAlive(det)

@@ -213,7 +213,7 @@ func (a *arena) profile(context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := topOf(path, "main.(*arena).pass")
+	p, err := topOf(path, ".(*arena).pass")
 	if err != nil {
 		return err
 	}

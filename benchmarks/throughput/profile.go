@@ -27,8 +27,8 @@ type function struct {
 
 const topFunctions = 25
 
-// topOf reads a CPU profile; focus, where given, keeps only the samples with a
-// function of that name on their stack.
+// topOf reads a CPU profile. It keeps the samples with a function on their stack whose
+// name ends with focus.
 func topOf(path, focus string) (*profile, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -52,7 +52,7 @@ func top(in *pprof.Profile, focus string) (*profile, error) {
 				stack = append(stack, shortName(line.Function.Name))
 			}
 		}
-		if len(stack) == 0 || focus != "" && !slices.Contains(stack, focus) {
+		if len(stack) == 0 || !slices.ContainsFunc(stack, func(name string) bool { return strings.HasSuffix(name, focus) }) {
 			continue
 		}
 		nanos := float64(s.Value[len(s.Value)-1])

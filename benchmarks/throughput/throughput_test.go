@@ -123,7 +123,7 @@ func TestAProfileGivesWhatFunctionsTookAndWhatTheyCalled(t *testing.T) {
 		sample(3e9, at("runtime.memmove", insert), pass),
 		sample(1e9, at(insert), at(insert), pass),
 		sample(9e9, at("runtime.gc")),
-	}}, "main.pass")
+	}}, ".pass")
 	require.NoError(t, err)
 	require.Equal(t, &profile{
 		Seconds: 4,
