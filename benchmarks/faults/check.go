@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 	"github.com/plumbline-sec/plumbline/pipeline"
 )
 
@@ -119,76 +120,40 @@ func (w *world) state(ctx context.Context) (state string, behind int64, err erro
 	return strings.Join(all, "-"), behind, nil
 }
 
-// stored compares what the view shows with what was sent.
+// stored compares what the views show with what was sent. With a second database only
+// ids count: what was not committed when its partition moved stands in both.
 func (w *world) stored(ctx context.Context, events, alerts int, r *result) {
-	var got struct {
-		Rows json.Number `json:"rows"`
-		IDs  json.Number `json:"ids"`
-	}
-	if err := w.row(ctx, "SELECT count() AS rows, uniqExact(event_id) AS ids FROM "+w.view("activity"), &got); err != nil {
-		r.wrong("%v", err)
-		return
-	}
-	rows, _ := got.Rows.Int64()
-	ids, _ := got.IDs.Int64()
-	r.Stored = int(ids)
-	if w.other != "" {
-		rows = ids // what was not committed when its partition moved stands in both databases
-	}
-	if rows != int64(events) || ids != int64(events) {
-		r.wrong("%d rows with %d ids under the view", rows, ids)
-	}
-	if err := w.row(ctx, "SELECT count() AS rows, uniqExact(alert_id) AS ids FROM "+w.view("alerts"), &got); err != nil {
-		r.wrong("%v", err)
-		return
-	}
-	rows, _ = got.Rows.Int64()
-	ids, _ = got.IDs.Int64()
-	if w.other != "" {
-		rows = ids
-	}
-	if rows != int64(alerts) || ids != rows {
-		r.wrong("%d rows with %d ids under the view alerts, %d expected", rows, ids, alerts)
-	}
-}
-
-// read calls f with every record of a partition. A connection that a case has cut
-// shows with the first request on it: each is tried for a while.
-func (w *world) read(ctx context.Context, tp pipeline.TopicPartition, f func(*pipeline.Record)) error {
-	const tries = 50
-	var at, end int64
-	var err error
-	for i := range tries {
-		if at, end, err = w.client.Bounds(ctx, tp); err == nil || !pause(ctx, time.Duration(i)*10*time.Millisecond) {
-			break
+	count := func(view, id string, want int) (ids int) {
+		var got struct {
+			Rows json.Number `json:"rows"`
+			IDs  json.Number `json:"ids"`
 		}
-	}
-	for failed := 0; err == nil && at < end; {
-		got, ferr := w.client.Fetch(ctx, tp, at)
-		if ferr != nil {
-			if failed++; failed > tries || !pause(ctx, 100*time.Millisecond) {
-				err = ferr
-			}
-			continue
+		if err := w.row(ctx, "SELECT count() AS rows, uniqExact("+id+") AS ids FROM "+w.view(view), &got); err != nil {
+			r.wrong("%v", err)
+			return 0
 		}
-		for i := range got.Records {
-			f(&got.Records[i])
+		rows, _ := got.Rows.Int64()
+		n, _ := got.IDs.Int64()
+		if n != int64(want) || w.other == "" && rows != n {
+			r.wrong("%d rows with %d ids under the view %s, %d expected", rows, n, view, want)
 		}
-		at = got.Next
+		return int(n)
 	}
-	return err
+	r.Stored = count("activity", "event_id", events)
+	count("alerts", "alert_id", alerts)
 }
 
 // published counts the alert ids in a topic.
 func (w *world) published(ctx context.Context, topic string) (map[string]int, error) {
 	seen := make(map[string]int)
 	for p := range int32(partitions) {
-		err := w.read(ctx, pipeline.TopicPartition{Topic: topic, Partition: p}, func(rec *pipeline.Record) {
+		err := stack.Read(ctx, w.client, pipeline.TopicPartition{Topic: topic, Partition: p}, 0, func(rec *pipeline.Record) error {
 			for _, h := range rec.Headers {
 				if h.Key == pipeline.HeaderAlertID {
 					seen[string(h.Value)]++
 				}
 			}
+			return nil
 		})
 		if err != nil {
 			return nil, err

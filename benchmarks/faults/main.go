@@ -75,11 +75,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 
 // markdown is the page. Its table is what is printed too.
 func (h *harness) markdown(ctx context.Context, args []string, results []result) *bench.Page {
-	target, on := "make faults", "the embedded broker"
+	on := "the embedded broker"
 	if h.o.kafkaHome != "" {
-		target, on = "make faults-kafka", "Apache Kafka"
+		on = "Apache Kafka"
 	}
-	m := bench.ThisMachine(ctx, target, args)
+	m := bench.ThisMachine(ctx, "go run ./benchmarks/faults", args)
 	p := &bench.Page{}
 	p.Line("# Faults\n\n%s, on %s. Command: `%s`. %d events of %d agents in each case.", &m, on, m.Command, len(h.lines), h.o.agents)
 	p.Table("case", "sent", "stored", "alerts", "twice in the topic", "state", "starts", "peak MiB", "seconds", "verdict")

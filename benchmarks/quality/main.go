@@ -145,9 +145,9 @@ func runSeed(o options, seed uint64, tails simulator.Tails, cfg detector.Config)
 
 // sum adds seeds up.
 func sum(seeds []report) report {
-	s := report{Name: "all", Tails: seeds[0].Tails, Budget: seeds[0].Budget}
+	s := report{Name: "all", Tails: seeds[0].Tails, Budget: seeds[0].Budget, Attacked: newBudgetUse()}
 	for _, x := range s.outcomes() {
-		x.Attacks = tallies{}
+		x.Honest, x.Attacks = newBudgetUse(), tallies{}
 	}
 	for _, r := range seeds {
 		s.Events += r.Events

@@ -8,10 +8,8 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
-
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 
@@ -134,7 +132,7 @@ func writeDojo(b *bench.Page, o options) {
 // writeSweep runs other budgets: is each of them kept, and what does it find?
 func writeSweep(b *bench.Page, o options) error {
 	budgets := []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3}
-	var kept, settledKept, found, ewma plotter.XYs
+	var kept, settledKept, found, ewma []point
 	for _, budget := range budgets {
 		o.progress("budget %v", budget)
 		cfg := detector.DefaultConfig()
@@ -146,21 +144,32 @@ func writeSweep(b *bench.Page, o options) error {
 		s := sum(seeds)
 		rate := func(u share) float64 { return float64(u.Alerts) / float64(u.AgentDays) }
 		caught := func(t tally) float64 { return float64(t.Found) / float64(t.Attacks) }
-		kept = append(kept, plotter.XY{X: budget, Y: rate(s.Honest.All)})
-		settledKept = append(settledKept, plotter.XY{X: budget, Y: rate(s.Honest.Settled)})
-		found = append(found, plotter.XY{X: rate(s.Honest.All), Y: caught(s.Attacks.total())})
-		ewma = append(ewma, plotter.XY{X: rate(s.EWMA.Honest.All), Y: caught(s.EWMA.Attacks.total())})
+		kept = append(kept, point{budget, rate(s.Honest.All)})
+		settledKept = append(settledKept, point{budget, rate(s.Honest.Settled)})
+		found = append(found, point{rate(s.Honest.All), caught(s.Attacks.total())})
+		ewma = append(ewma, point{rate(s.EWMA.Honest.All), caught(s.EWMA.Attacks.total())})
 	}
-	c := newPicture("Is the budget kept?", axis("alerts an agent-day that the budget allows", 0.0005, 1), axis("alerts an agent-day that came", 0.0005, 1))
-	c.line("exactly kept", grey, dashed, plotter.XYs{{X: 0, Y: 0}, {X: 1, Y: 1}})
-	c.curve("all days", orange, kept)
-	c.curve("after day 14", blue, settledKept)
+	var ticks []tick
+	for _, v := range []float64{0.001, 0.01, 0.1, 1} {
+		ticks = append(ticks, tick{v, fmt.Sprint(v)})
+	}
+	c := chart{
+		title: "Is the budget kept?", x: "alerts an agent-day that the budget allows", y: "alerts an agent-day that came",
+		xLog: true, yLog: true, xLow: 0.0005, xHigh: 1, yLow: 0.0005, yHigh: 1, xTicks: ticks, yTicks: ticks,
+	}
+	c.line(chartGrey, "4 4", []point{{0.0005, 0.0005}, {1, 1}})
+	c.explain(chartGrey, "exactly kept")
+	c.curve(chartOrange, "all days", kept)
+	c.curve(chartBlue, "after day 14", settledKept)
 	if err := c.save(o.out, "quality-budget.svg"); err != nil {
 		return err
 	}
-	d := newPicture("What is found, at what price", axis("false alerts an agent-day, all days", 0.0005, 10), axis("part of the attacks found", 0, 1))
-	d.curve("Plumbline", blue, found)
-	d.curve("Poisson EWMA", orange, ewma)
+	d := chart{
+		title: "What is found, at what price", x: "false alerts an agent-day, all days", y: "attacks found", xLog: true, xLow: 0.0005, xHigh: 10, yLow: 0, yHigh: 1,
+		xTicks: append(slices.Clone(ticks), tick{10, "10"}), yTicks: []tick{{0, "0 %"}, {0.25, "25 %"}, {0.5, "50 %"}, {0.75, "75 %"}, {1, "100 %"}},
+	}
+	d.curve(chartBlue, "Plumbline", found)
+	d.curve(chartOrange, "Poisson EWMA", ewma)
 	if err := d.save(o.out, "quality-found.svg"); err != nil {
 		return err
 	}
@@ -231,28 +240,32 @@ func writeTimeline(b *bench.Page, o options) error {
 		if len(p.detector[id]) == 0 || p.agents[id].Archetype != simulator.Diurnal {
 			continue
 		}
-		var seen, high plotter.XYs
+		var seen, high []point
 		most := 10.0
 		for _, w := range p.windows[id] {
 			if w.Start < begin || w.Start > l.End+day {
 				continue
 			}
 			x, limit := float64(w.Start-begin)/float64(day), w.Signals[schemas.SignalCallRate].High
-			seen = append(seen, plotter.XY{X: x, Y: float64(w.Events)})
-			high = append(high, plotter.XY{X: x, Y: limit})
+			seen, high = append(seen, point{x, float64(w.Events)}), append(high, point{x, limit})
 			most = max(most, float64(w.Events), limit)
 		}
-		c := newPicture("An agent's hours, and a burst", axis("days", 0, float64(l.End+day-begin)/float64(day)), axis("calls in the hour", 0, most*1.25))
-		c.band("99.9 % of such hours", 1.0/24, high)
-		c.dots("calls", blue, vg.Points(2), seen)
-		name := "alert"
+		end := float64(l.End+day-begin) / float64(day)
+		c := chart{title: "An agent's hours, and a burst", x: "days", y: "calls in the hour", xHigh: end, yHigh: most * 1.05}
+		for d := range int(end) + 1 {
+			c.xTicks = append(c.xTicks, tick{float64(d), strconv.Itoa(d)})
+		}
+		c.yTicks = steps(c.yHigh)
+		c.band(chartBandBlue, 1.0/24, high)
+		c.dots(chartBlue, 2.5, seen)
 		for _, x := range p.detector[id] {
 			if x.at >= begin {
-				at := float64(x.at-begin) / float64(day)
-				c.line(name, orange, dashed, plotter.XYs{{X: at}, {X: at, Y: most * 1.25}})
-				name = ""
+				c.mark(chartOrange, float64(x.at-begin)/float64(day))
 			}
 		}
+		c.explain(chartBandBlue, "99.9 % of such hours")
+		c.explain(chartBlue, "calls")
+		c.explain(chartOrange, "alert")
 		if err := c.save(o.out, "quality-timeline.svg"); err != nil {
 			return err
 		}

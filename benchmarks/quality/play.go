@@ -58,7 +58,7 @@ func (r *recorder) Window(w *schemas.Window) {
 
 // played is what a fleet and the detectors made of each other.
 type played struct {
-	from, to  schemas.Millis
+	from      schemas.Millis
 	agents    map[who]simulator.AgentInfo
 	agentDays map[who][]schemas.Millis // days since from on which it was active
 	labels    []simulator.Label
@@ -80,7 +80,7 @@ func play(o simulator.Options, cfg detector.Config, windows bool) (*played, erro
 		return nil, err
 	}
 	p := &played{agents: map[who]simulator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}}
-	p.from, p.to = fleet.Span()
+	p.from, _ = fleet.Span()
 	for _, a := range fleet.Agents() {
 		p.agents[who{a.TenantID, a.AgentID}] = a
 	}

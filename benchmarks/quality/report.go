@@ -35,43 +35,22 @@ type budgetUse struct {
 	// After day 14.
 	Archetypes map[string]share `json:"archetypes_after_day_14"`
 	Signals    map[string]int   `json:"strongest_signals"`
-	// Likewise, by archetype, after day 14.
-	Causes map[string]map[string]int `json:"strongest_signals_of_archetypes_after_day_14"`
 }
 
 func newBudgetUse() budgetUse {
-	return budgetUse{Archetypes: map[string]share{}, Signals: map[string]int{}, Causes: map[string]map[string]int{}}
+	return budgetUse{Archetypes: map[string]share{}, Signals: map[string]int{}}
 }
 
+func (s share) plus(o share) share { return share{s.Alerts + o.Alerts, s.AgentDays + o.AgentDays} }
+
 func (b *budgetUse) add(o budgetUse) {
-	for _, p := range []struct{ to, from *share }{{&b.All, &o.All}, {&b.Early, &o.Early}, {&b.Settled, &o.Settled}} {
-		p.to.Alerts += p.from.Alerts
-		p.to.AgentDays += p.from.AgentDays
-	}
-	if b.Archetypes == nil {
-		n := newBudgetUse()
-		n.All, n.Early, n.Settled = b.All, b.Early, b.Settled
-		*b = n
-	}
-	for k, causes := range o.Causes {
-		for name, n := range causes {
-			b.cause(k, name, n)
-		}
-	}
+	b.All, b.Early, b.Settled = b.All.plus(o.All), b.Early.plus(o.Early), b.Settled.plus(o.Settled)
 	for k, s := range o.Archetypes {
-		t := b.Archetypes[k]
-		b.Archetypes[k] = share{t.Alerts + s.Alerts, t.AgentDays + s.AgentDays}
+		b.Archetypes[k] = b.Archetypes[k].plus(s)
 	}
 	for k, n := range o.Signals {
 		b.Signals[k] += n
 	}
-}
-
-func (b *budgetUse) cause(archetype, signal string, n int) {
-	if b.Causes[archetype] == nil {
-		b.Causes[archetype] = map[string]int{}
-	}
-	b.Causes[archetype][signal] += n
 }
 
 // tally says how attacks of one kind fared.
@@ -169,28 +148,21 @@ func rates(p *played, found alarms, labels []simulator.Label) budgetUse {
 			continue
 		}
 		kind := b.Archetypes[a.Archetype.String()]
-		count := func(d schemas.Millis, days, alerts int) {
-			b.All.AgentDays += days
-			b.All.Alerts += alerts
-			part := &b.Early
-			if d >= settled {
-				part = &b.Settled
-				kind.AgentDays += days
-				kind.Alerts += alerts
+		count := func(d schemas.Millis, n share) {
+			b.All = b.All.plus(n)
+			if d < settled {
+				b.Early = b.Early.plus(n)
+				return
 			}
-			part.AgentDays += days
-			part.Alerts += alerts
+			b.Settled, kind = b.Settled.plus(n), kind.plus(n)
 		}
 		for _, d := range p.agentDays[id] {
-			count(d, 1, 0)
+			count(d, share{AgentDays: 1})
 		}
 		for _, x := range found[id] {
 			if x.open {
-				count((x.at-p.from)/day, 0, 1)
+				count((x.at-p.from)/day, share{Alerts: 1})
 				b.Signals[x.signal]++
-				if (x.at-p.from)/day >= settled {
-					b.cause(a.Archetype.String(), x.signal, 1)
-				}
 			}
 		}
 		b.Archetypes[a.Archetype.String()] = kind

@@ -35,10 +35,8 @@ func openEngine(ctx context.Context, addr string) (*engine, error) {
 // answer is what the engine says to a query, in its format JSON.
 type answer struct {
 	Data       []map[string]any `json:"data"`
-	Rows       int              `json:"rows"`
 	Statistics struct {
-		Rows  uint64 `json:"rows_read"`
-		Bytes uint64 `json:"bytes_read"`
+		Rows uint64 `json:"rows_read"`
 	} `json:"statistics"`
 	took time.Duration // until the last byte was here
 }

@@ -38,10 +38,11 @@ var formBenches = []formBench{
 // forms measures the decoders of other forms, beside that of the public form on
 // the same events.
 func (b *runner) forms(ctx context.Context) error {
-	source, err := b.load(ctx, false)
+	source, f, err := b.load(ctx, false)
 	if err != nil {
 		return err
 	}
+	f.stop()
 	defer source.free()
 	for i := range formBenches {
 		if err := b.form(&formBenches[i], source); err != nil {

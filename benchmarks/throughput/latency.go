@@ -1,8 +1,6 @@
 package main
 
 import (
-	dto "github.com/prometheus/client_model/go"
-
 	"bytes"
 	"context"
 	"errors"
@@ -13,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
@@ -193,14 +194,14 @@ func pace(ctx context.Context, client *kafka.Client, c *corpus, rate float64) (t
 // of the source, activity and alert topics before the events were sent.
 func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64) error {
 	var source, activity, origin []int64
-	err := scan(ctx, client, sourceTopic, from[0], func(r *pipeline.Record) error {
+	err := stack.Read(ctx, client, pipeline.TopicPartition{Topic: sourceTopic}, from[0], func(r *pipeline.Record) error {
 		source = append(source, int64(r.Time))
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	err = scan(ctx, client, pipeline.TopicActivity, from[1], func(r *pipeline.Record) error {
+	err = stack.Read(ctx, client, pipeline.TopicPartition{Topic: pipeline.TopicActivity}, from[1], func(r *pipeline.Record) error {
 		o, err := schemas.ParseOrigin(headerOf(r, schemas.OriginHeader))
 		activity, origin = append(activity, int64(r.Time)), append(origin, o.Offset)
 		return err
@@ -209,7 +210,7 @@ func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64)
 		return err
 	}
 	var fromSource, fromActivity []float64
-	err = scan(ctx, client, pipeline.TopicAlerts, from[2], func(r *pipeline.Record) error {
+	err = stack.Read(ctx, client, pipeline.TopicPartition{Topic: pipeline.TopicAlerts}, from[2], func(r *pipeline.Record) error {
 		_, text, _ := strings.Cut(string(headerOf(r, pipeline.HeaderSource)), "/")
 		offset, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -225,28 +226,6 @@ func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64)
 	})
 	l.Alerts, l.FromActivity, l.FromSource = len(fromSource), quantilesOf(fromActivity), quantilesOf(fromSource)
 	return err
-}
-
-// scan calls f for every record of partition 0 from an offset to the end.
-func scan(ctx context.Context, client *kafka.Client, topic string, from int64, f func(*pipeline.Record) error) error {
-	tp := pipeline.TopicPartition{Topic: topic}
-	_, end, err := client.Bounds(ctx, tp)
-	if err != nil {
-		return err
-	}
-	for from < end {
-		got, err := client.Fetch(ctx, tp, from)
-		if err != nil {
-			return err
-		}
-		for i := range got.Records {
-			if err := f(&got.Records[i]); err != nil {
-				return fmt.Errorf("%s at %d: %w", topic, got.Records[i].Offset, err)
-			}
-		}
-		from = got.Next
-	}
-	return nil
 }
 
 func headerOf(r *pipeline.Record, key string) []byte {

@@ -1,13 +1,6 @@
 package main
 
 import (
-	"slices"
-
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
-	dto "github.com/prometheus/client_model/go"
-
 	"bufio"
 	"bytes"
 	"context"
@@ -18,11 +11,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 )

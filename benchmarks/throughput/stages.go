@@ -20,31 +20,35 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
-// load fills a new corpus from a feed of its own.
-func (b *runner) load(ctx context.Context, canonical bool) (*corpus, error) {
+// load fills a new corpus from a feed of its own, which goes on behind it.
+func (b *runner) load(ctx context.Context, canonical bool) (*corpus, *feed, error) {
 	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: simulator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer f.stop()
 	c, err := newCorpus(b.scale.corpus)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = c.fill(f, b.scale.corpus)
 	}
-	return c, c.fill(f, b.scale.corpus)
+	if err != nil {
+		f.stop()
+	}
+	return c, f, err
 }
 
 // decode measures the decoders and the encoder of the canonical form.
 func (b *runner) decode(ctx context.Context) error {
-	source, err := b.load(ctx, false)
+	source, f, err := b.load(ctx, false)
 	if err != nil {
 		return err
 	}
+	f.stop()
 	defer source.free()
-	canonical, err := b.load(ctx, true)
+	canonical, f, err := b.load(ctx, true)
 	if err != nil {
 		return err
 	}
+	f.stop()
 	defer canonical.free()
 	b.page.EventBytes, b.page.CanonicalBytes = source.meanBytes(), canonical.meanBytes()
 	var public, canon, route rounds
@@ -110,20 +114,12 @@ type stage struct {
 
 // measureRole runs the rounds of a stage.
 func (b *runner) measureRole(ctx context.Context, s stage) error {
-	canonical := s.topic == pipeline.TopicActivity
-	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: simulator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
+	c, f, err := b.load(ctx, s.topic == pipeline.TopicActivity)
 	if err != nil {
 		return err
 	}
 	defer f.stop()
-	c, err := newCorpus(b.scale.corpus)
-	if err != nil {
-		return err
-	}
 	defer c.free()
-	if err := c.fill(f, b.scale.corpus); err != nil {
-		return err
-	}
 	log := newMemoryLog(s.topic)
 	role, err := s.build(log, &soleMember{log: log}, pipeline.NewMetrics(prometheus.NewRegistry()))
 	if err != nil {

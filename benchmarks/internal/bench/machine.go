@@ -61,7 +61,9 @@ func (m *Machine) Source() string {
 }
 
 // String returns "Commit C, N cores (CPU)".
-func (m *Machine) String() string { return fmt.Sprintf("%s, %d cores (%s)", m.Source(), m.Cores, m.CPU) }
+func (m *Machine) String() string {
+	return fmt.Sprintf("%s, %d cores (%s)", m.Source(), m.Cores, m.CPU)
+}
 
 // Load is the load average over a minute.
 func Load() float64 {
@@ -97,6 +99,6 @@ func cpu() string {
 }
 
 func output(ctx context.Context, name string, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, name, args...).Output()
+	out, err := exec.CommandContext(ctx, name, args...).Output() //nolint:gosec // git and go
 	return strings.TrimSpace(string(out)), err
 }
