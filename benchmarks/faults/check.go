@@ -72,23 +72,21 @@ func (w *world) settled(ctx context.Context, events, alerts int) error {
 	deadline := time.Now().Add(settle)
 	var last error
 	for time.Now().Before(deadline) && ctx.Err() == nil {
-		var got struct {
-			N      json.Number `json:"n"`
-			Alerts json.Number `json:"alerts"`
+		var n, k int
+		_, n, last = w.count(ctx, "activity", "event_id")
+		if last == nil {
+			_, k, last = w.count(ctx, "alerts", "alert_id")
 		}
-		ask := "SELECT uniqExact(event_id) AS n, (SELECT uniqExact(alert_id) FROM " + w.view("alerts") + ") AS alerts FROM " + w.view("activity")
-		if last = w.row(ctx, ask, &got); last == nil {
-			n, _ := got.N.Int64()
-			k, _ := got.Alerts.Int64()
-			if n >= int64(events) && k >= int64(alerts) {
-				_, behind, err := w.state(ctx)
-				if err == nil && behind == 0 {
-					return nil
-				}
-				last = errors.Join(err, fmt.Errorf("%d records behind", behind))
-			} else {
-				last = fmt.Errorf("%d of %d events and %d of %d alerts stored", n, events, k, alerts)
+		switch {
+		case last != nil:
+		case n < events || k < alerts:
+			last = fmt.Errorf("%d of %d events and %d of %d alerts stored", n, events, k, alerts)
+		default:
+			_, behind, err := w.state(ctx)
+			if err == nil && behind == 0 {
+				return nil
 			}
+			last = errors.Join(err, fmt.Errorf("%d records behind", behind))
 		}
 		pause(ctx, 300*time.Millisecond)
 	}
@@ -123,21 +121,15 @@ func (w *world) state(ctx context.Context) (state string, behind int64, err erro
 // stored compares what the views show with what was sent. With a second database only
 // ids count: what was not committed when its partition moved stands in both.
 func (w *world) stored(ctx context.Context, events, alerts int, r *result) {
-	count := func(view, id string, want int) (ids int) {
-		var got struct {
-			Rows json.Number `json:"rows"`
-			IDs  json.Number `json:"ids"`
-		}
-		if err := w.row(ctx, "SELECT count() AS rows, uniqExact("+id+") AS ids FROM "+w.view(view), &got); err != nil {
+	count := func(view, id string, want int) int {
+		rows, ids, err := w.count(ctx, view, id)
+		switch {
+		case err != nil:
 			r.wrong("%v", err)
-			return 0
+		case ids != want || w.other == "" && rows != ids:
+			r.wrong("%d rows with %d ids under the view %s, %d expected", rows, ids, view, want)
 		}
-		rows, _ := got.Rows.Int64()
-		n, _ := got.IDs.Int64()
-		if n != int64(want) || w.other == "" && rows != n {
-			r.wrong("%d rows with %d ids under the view %s, %d expected", rows, n, view, want)
-		}
-		return int(n)
+		return ids
 	}
 	r.Stored = count("activity", "event_id", events)
 	count("alerts", "alert_id", alerts)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -402,22 +401,18 @@ func (w *world) command(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// view is where a view's rows are read from.
-func (w *world) view(name string) string {
-	if w.other == "" {
-		return name
+// count asks for the rows under a view, and how many ids they have.
+func (w *world) count(ctx context.Context, view, id string) (rows, ids int, err error) {
+	from := view
+	if w.other != "" {
+		from = fmt.Sprintf("(SELECT * FROM %s.%s UNION ALL SELECT * FROM %s.%s)", w.db, view, w.other, view)
 	}
-	return fmt.Sprintf("(SELECT * FROM %s.%s UNION ALL SELECT * FROM %s.%s)", w.db, name, w.other, name)
-}
-
-// row runs a query of one row.
-func (w *world) row(ctx context.Context, sql string, into any) error {
-	out, err := w.command(ctx, "query", "--config", w.config, "--output", "json", sql)
+	out, err := w.command(ctx, "query", "--config", w.config, "SELECT count(), uniqExact("+id+") FROM "+from+" FORMAT TSV")
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	if err := json.Unmarshal(out, into); err != nil {
-		return fmt.Errorf("query: %w in %q", err, out)
+	if _, err := fmt.Sscan(string(out), &rows, &ids); err != nil {
+		return 0, 0, fmt.Errorf("query: %w in %q", err, out)
 	}
-	return nil
+	return rows, ids, nil
 }

@@ -128,7 +128,7 @@ func runSeed(o options, seed uint64, tails simulator.Tails, cfg detector.Config)
 	r := report{
 		Name: fmt.Sprintf("seed %d", seed), Tails: tails, Budget: cfg.AlertsPerAgentDay,
 		Events: honest.events + attacked.events, Seconds: honest.seconds + attacked.seconds,
-		BytesPerAgent: honest.heapPerAgent, StatedBytesPerAgent: honest.statedPerAgent,
+		StatedBytesPerAgent: honest.statedPerAgent,
 	}
 	r.Attacked = rates(attacked, attacked.detector, attacked.labels)
 	r.Changes, r.SettledChanges = nearChanges(honest)
@@ -152,7 +152,6 @@ func sum(seeds []report) report {
 	for _, r := range seeds {
 		s.Events += r.Events
 		s.Seconds += r.Seconds
-		s.BytesPerAgent += r.BytesPerAgent / float64(len(seeds))
 		s.StatedBytesPerAgent += r.StatedBytesPerAgent / float64(len(seeds))
 		s.Changes += r.Changes
 		s.SettledChanges += r.SettledChanges

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"runtime"
 	"time"
 
 	"github.com/plumbline-sec/plumbline/detector"
@@ -69,7 +68,6 @@ type played struct {
 
 	events         uint64
 	seconds        float64 // in the detector alone
-	heapPerAgent   float64
 	statedPerAgent float64
 }
 
@@ -88,7 +86,6 @@ func play(o simulator.Options, cfg detector.Config, windows bool) (*played, erro
 	if windows {
 		sink.windows = map[who][]schemas.Window{}
 	}
-	before := heap()
 	det, err := detector.New(cfg, sink)
 	if err != nil {
 		return nil, err
@@ -129,10 +126,6 @@ func play(o simulator.Options, cfg detector.Config, windows bool) (*played, erro
 	stats := det.Stats()
 	p.statedPerAgent = float64(stats.StateBytes) / float64(max(1, stats.Agents))
 	p.windows, p.ewma, p.zscore = sink.windows, ewma.found, zscore.found
-	fleet, ewma, zscore = nil, nil, nil
-	clear(events) // the detector may still point to the last one
-	p.heapPerAgent = float64(heap()-before) / float64(max(1, stats.Agents))
-	runtime.KeepAlive(det)
 	return p, nil
 }
 
@@ -141,12 +134,4 @@ func (p *played) active(id who, at schemas.Millis) {
 	if seen := p.agentDays[id]; len(seen) == 0 || seen[len(seen)-1] != d {
 		p.agentDays[id] = append(seen, d)
 	}
-}
-
-// heap returns the bytes in use after a collection.
-func heap() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -86,8 +86,7 @@ type report struct {
 	Budget  float64         `json:"alerts_per_agent_day"`
 	Events  uint64          `json:"events"`
 	Seconds float64         `json:"detector_seconds"`
-	// Growth of the heap, and what the detector says of itself.
-	BytesPerAgent       float64 `json:"heap_bytes_per_agent"`
+	// What the detector says of itself.
 	StatedBytesPerAgent float64 `json:"stated_bytes_per_agent"`
 
 	outcome            // Plumbline's

@@ -91,6 +91,19 @@ func (e *engine) cpu(ctx context.Context) (float64, error) {
 	return e.number(ctx, "SELECT sum(value) / 1e6 FROM system.events WHERE event IN ('UserTimeMicroseconds', 'SystemTimeMicroseconds')")
 }
 
+// spent is how much of it something takes.
+func (e *engine) spent(ctx context.Context, do func() error) (seconds float64, err error) {
+	before, err := e.cpu(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := e.cpu(ctx)
+	return after - before, err
+}
+
 // mergeDays does at once what happens to every day after an hour without new rows.
 // Today is left as it is.
 func (e *engine) mergeDays(ctx context.Context) error {

@@ -78,20 +78,14 @@ func (e *engine) load(ctx context.Context, o options, p *page, progress func(str
 	if err != nil || there > 0 {
 		return err
 	}
-	before, err := e.cpu(ctx)
-	if err != nil {
+	p.insertCPU, err = e.spent(ctx, func() (err error) {
+		p.filled, err = fill(ctx, e.db, filling{rows: o.rows, days: o.days, end: time.Now(), seed: 1}, func(n int) {
+			if n%1_000_000 < batchRows {
+				progress("%d events stored", n)
+			}
+		})
 		return err
-	}
-	p.filled, err = fill(ctx, e.db, filling{rows: o.rows, days: o.days, end: time.Now(), seed: 1}, func(n int) {
-		if n%1_000_000 < batchRows {
-			progress("%d events stored", n)
-		}
 	})
-	if err != nil {
-		return err
-	}
-	after, err := e.cpu(ctx)
-	p.insertCPU = after - before
 	return err
 }
 
@@ -122,18 +116,9 @@ func (e *engine) compare(ctx context.Context, o options, p *page, progress func(
 		return err
 	}
 	progress("merging the days")
-	before, err := e.cpu(ctx)
-	if err != nil {
+	if p.mergeCPU, err = e.spent(ctx, func() error { return e.mergeDays(ctx) }); err != nil {
 		return err
 	}
-	if err := e.mergeDays(ctx); err != nil {
-		return err
-	}
-	after, err := e.cpu(ctx)
-	if err != nil {
-		return err
-	}
-	p.mergeCPU = after - before
 	if p.merged, err = e.stored(ctx); err != nil {
 		return err
 	}

@@ -27,19 +27,12 @@ type cost struct {
 func (e *engine) measure(ctx context.Context, q question, rounds int) (cost, error) {
 	var out cost
 	for i := range rounds {
-		before, err := e.cpu(ctx)
-		if err != nil {
-			return cost{}, err
-		}
-		a, err := e.ask(ctx, q.sql)
+		var a answer
+		cpu, err := e.spent(ctx, func() (err error) { a, err = e.ask(ctx, q.sql); return err })
 		if err != nil {
 			return cost{}, fmt.Errorf("%s, %s: %w\n%s", q.place, q.title, err, q.sql)
 		}
-		after, err := e.cpu(ctx)
-		if err != nil {
-			return cost{}, err
-		}
-		took, cpu := a.took.Seconds(), after-before
+		took := a.took.Seconds()
 		if i == 0 {
 			out.seconds, out.cpu = took, cpu
 		}

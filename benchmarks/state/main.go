@@ -125,7 +125,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	row("state of the partition", "%.0f MiB, %.0f bytes an agent", float64(size)/(1<<20), float64(size)/float64(*agents))
 	row("load while measured", "%d events/s, a checkpoint every %s", *rate, *every)
 	row("checkpoints", "%.0f, %.1f s each from cut to confirmation, %.0f MiB each", n, (loaded.seconds-before.seconds)/n, (loaded.bytes-before.bytes)/n/(1<<20))
-	row("longest pause of detection by a checkpoint", "under %.0f ms", longest(before.pauses, loaded.pauses))
+	row("longest pause of detection by a checkpoint", "under %.0f ms", 1000*bench.Bound(before.pauses, loaded.pauses, 1))
 	row("log read to restore", "%d records", chunks)
 	row("restart to detection, joining the group included", "%.1f s", took.Seconds())
 	row("heap after it", "%.0f bytes an agent", float64(mem.HeapAlloc)/float64(*agents))
@@ -258,20 +258,4 @@ func value(m prometheus.Metric) *dto.Metric {
 		panic(fmt.Sprintf("read a metric of our own: %v", err))
 	}
 	return out
-}
-
-// longest returns the bucket of the longest pause between two readings, in ms.
-func longest(before, after *dto.Histogram) float64 {
-	ms := 0.0
-	var last uint64
-	for i, b := range after.GetBucket() {
-		n := b.GetCumulativeCount()
-		if i < len(before.GetBucket()) {
-			n -= before.GetBucket()[i].GetCumulativeCount()
-		}
-		if n > last {
-			ms, last = b.GetUpperBound()*1000, n
-		}
-	}
-	return ms
 }

@@ -154,15 +154,9 @@ func (a *arena) rounds(context.Context) error {
 		if err := a.c.fill(a.feed, a.size.events/a.b.rounds); err != nil {
 			return err
 		}
-		limit, err := measure(func() error { return a.c.decodeAll(a.dec, nil) })
-		if err != nil {
+		if err := r.measure(a.c.len(), func() error { return a.c.decodeAll(a.dec, nil) }, a.pass); err != nil {
 			return err
 		}
-		used, err := measure(a.pass)
-		if err != nil {
-			return err
-		}
-		r.add(a.c.len(), used, limit)
 	}
 	n, events := a.d.Stats().Agents, float64(a.feed.read-before)
 	speed := r.speed("decode + detect, "+a.name, "event", fmt.Sprintf(

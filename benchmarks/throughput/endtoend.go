@@ -175,19 +175,16 @@ func (b *runner) wholeService(ctx context.Context, embedded, profile bool) error
 
 // follow waits until everything is in the views and takes the figures.
 func (e *endToEnd) follow(ctx context.Context, s *service, at *site) error {
-	if err := s.eventually(ctx, time.Minute, "for route to join", func() (bool, error) {
-		_, ok := s.startup()
-		return ok, nil
-	}); err != nil {
+	startup, err := s.startup(ctx)
+	if err != nil {
 		return err
 	}
-	startup, _ := s.startup()
 	begin, engine0, broker0 := time.Now(), stack.ChildrenCPUTime(s.pid()), time.Duration(0)
 	if at.broker != nil {
 		broker0, _ = stack.CPUTime(at.broker.pid())
 	}
 	var service, engine, broker time.Duration
-	err := s.eventually(ctx, 10*time.Minute, "for every row", func() (bool, error) {
+	err = s.eventually(ctx, 10*time.Minute, "for every row", func() (bool, error) {
 		m, err := s.metrics(ctx)
 		if err != nil {
 			return false, err
@@ -228,10 +225,7 @@ func (e *endToEnd) follow(ctx context.Context, s *service, at *site) error {
 
 // profileService profiles the service while it has much to do.
 func (b *runner) profileService(ctx context.Context, s *service) error {
-	if err := s.eventually(ctx, time.Minute, "for route to join", func() (bool, error) {
-		_, ok := s.startup()
-		return ok, nil
-	}); err != nil {
+	if _, err := s.startup(ctx); err != nil {
 		return err
 	}
 	b.progress("profiling the service for %v", b.scale.profile)

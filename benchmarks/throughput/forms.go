@@ -73,15 +73,10 @@ func (b *runner) form(f *formBench, source *corpus) error {
 	err = onOneCore(func() error {
 		for i := range b.rounds {
 			b.progress("decode %s: round %d of %d", f.name, i+1, b.rounds)
-			limit, err := measure(func() error { return source.decodeAll(public, nil) })
+			err := r.measure(source.len(), func() error { return source.decodeAll(public, nil) }, func() error { return decodeRecords(d, records, source.len()) })
 			if err != nil {
 				return err
 			}
-			used, err := measure(func() error { return decodeRecords(d, records, source.len()) })
-			if err != nil {
-				return err
-			}
-			r.add(source.len(), used, limit)
 		}
 		return nil
 	})

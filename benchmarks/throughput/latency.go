@@ -11,8 +11,7 @@ import (
 	"strings"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
@@ -162,7 +161,7 @@ func (b *runner) offer(ctx context.Context, s *service, client *kafka.Client, f 
 	if err != nil {
 		return nil, err
 	}
-	l.OwnP99 = 1000 * p99Of(before.histogram(alertLatency), after.histogram(alertLatency))
+	l.OwnP99 = 1000 * bench.Bound(before.histogram(alertLatency), after.histogram(alertLatency), .99)
 	return l, l.join(ctx, client, from)
 }
 
@@ -239,23 +238,3 @@ func headerOf(r *pipeline.Record, key string) []byte {
 
 // alertLatency is the service's own histogram.
 const alertLatency = "plumbline_alert_latency_seconds"
-
-// p99Of returns the upper bound of the bucket that holds the 99th percentile of what
-// was observed between two looks at a histogram; 0 where nothing was, infinity (which
-// JSON has not) as -1.
-func p99Of(before, after *dto.Histogram) float64 {
-	total := float64(after.GetSampleCount() - before.GetSampleCount())
-	if total == 0 {
-		return 0
-	}
-	for i, b := range after.GetBucket() {
-		n := b.GetCumulativeCount()
-		if i < len(before.GetBucket()) {
-			n -= before.GetBucket()[i].GetCumulativeCount()
-		}
-		if float64(n) >= .99*total && !math.IsInf(b.GetUpperBound(), 1) {
-			return b.GetUpperBound()
-		}
-	}
-	return -1
-}

@@ -114,11 +114,15 @@ func (s *service) listen(stderr io.Reader) {
 
 func (s *service) pid() int { return s.cmd.Process.Pid }
 
-// startup is the CPU time until route joined; false: not yet.
-func (s *service) startup() (time.Duration, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.spent, s.joined
+// startup waits until route has joined and returns the CPU time until then.
+func (s *service) startup(ctx context.Context) (spent time.Duration, err error) {
+	err = s.eventually(ctx, time.Minute, "for route to join", func() (joined bool, err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		spent = s.spent
+		return s.joined, nil
+	})
+	return spent, err
 }
 
 // failed returns an error with what the service logged last.

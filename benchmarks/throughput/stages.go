@@ -159,16 +159,11 @@ func (b *runner) roleRounds(s stage, log *memoryLog, c *corpus, f *feed, ended <
 				return nil, err
 			}
 		}
-		limit, err := measure(func() error { return c.decodeAll(limitOf, nil) })
-		if err != nil {
-			return nil, err
+		if i == 1 { // the first round warmed up
+			r = rounds{}
 		}
-		used, err := measure(func() error { return log.run(c, ended) })
-		if err != nil {
+		if err := r.measure(c.len(), func() error { return c.decodeAll(limitOf, nil) }, func() error { return log.run(c, ended) }); err != nil {
 			return nil, err
-		}
-		if i > 0 { // the first round warms up
-			r.add(c.len(), used, limit)
 		}
 	}
 	return &r, nil

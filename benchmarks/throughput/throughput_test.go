@@ -14,7 +14,6 @@ import (
 	chproto "github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 	pprof "github.com/google/pprof/profile"
-	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
@@ -75,20 +74,6 @@ func TestQuantilesAreObservedValues(t *testing.T) {
 	}
 	require.Equal(t, quantiles{P50: 500, P99: 990, Max: 1000}, quantilesOf(x))
 	require.Equal(t, quantiles{P50: 7, P99: 7, Max: 7}, quantilesOf([]float64{7}))
-}
-
-func TestAHistogramGivesTheBucketOfWhatCameBetweenTwoLooks(t *testing.T) {
-	look := func(a, b, c string) *dto.Histogram {
-		m, err := parseMetrics([]byte("# TYPE h histogram\n" + `h_bucket{le="0.1"} ` + a + "\n" + `h_bucket{le="0.2"} ` + b + "\n" + `h_bucket{le="+Inf"} ` + c + "\nh_count " + c + "\n"))
-		require.NoError(t, err)
-		return m.histogram("h")
-	}
-	before := look("1000", "1000", "1000")
-	require.InDelta(t, .1, p99Of(before, look("1099", "1100", "1100")), 1e-12)
-	require.InDelta(t, .2, p99Of(before, look("1098", "1100", "1100")), 1e-12)
-	require.InDelta(t, -1, p99Of(before, look("1000", "1000", "1100")), 0, "beyond the last bucket")
-	require.InDelta(t, .2, p99Of(nil, look("0", "7", "7")), 0, "nothing was observed before the first look")
-	require.Zero(t, p99Of(before, before))
 }
 
 func TestMetricsAreSummedByTheirLabels(t *testing.T) {
