@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,7 +46,6 @@ type world struct {
 	rng     *rand.Rand
 	starts  int
 
-	sent     atomic.Int64
 	stopped  chan struct{} // closed when everything is sent
 	sendErr  error
 	lines    [partitions][]int // which of the harness's lines stands at an offset
@@ -339,7 +337,6 @@ func (w *world) send(ctx context.Context, d time.Duration, extra func(i int) []b
 			}
 			pending[p] = pending[p][:0]
 		}
-		w.sent.Store(int64(i + 1))
 		until := start.Add(time.Duration(float64(d) * float64(i) / float64(len(w.h.lines))))
 		if !pause(ctx, max(0, time.Until(until))) {
 			return ctx.Err()
