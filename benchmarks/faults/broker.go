@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
+
 	"github.com/rs/zerolog"
 
 	embedded "github.com/plumbline-sec/plumbline/internal/embedded/broker"
@@ -27,7 +29,7 @@ func sessionTimeout(o options) time.Duration {
 }
 
 func (h *harness) newBroker(dir string) (broker, error) {
-	listen, err := freePort()
+	listen, err := stack.FreeAddr()
 	if err != nil {
 		return nil, err
 	}

@@ -33,13 +33,7 @@ const undisturbed = "undisturbed"
 const loadTime = 10 * time.Second
 
 func cases(o options) []faultCase {
-	out := []faultCase{{name: undisturbed, do: func(ctx context.Context, w *world) error {
-		_, err := begin(ctx, w, nil)
-		if err != nil {
-			return err
-		}
-		return w.during(ctx, nap(ctx))
-	}}}
+	out := []faultCase{{name: undisturbed, do: underLoad(func(context.Context, *world, *instance) error { return nil })}}
 	for _, at := range failpoint.All() {
 		out = append(out, faultCase{name: "killed at " + at, do: dieAt(at)})
 	}
@@ -50,21 +44,21 @@ func cases(o options) []faultCase {
 	}
 	return append(out,
 		faultCase{name: fmt.Sprintf("kill -9, %d times under load", o.kills), do: killLoop(o.kills)},
-		faultCase{name: "SIGTERM, 6 times under load", do: termLoop},
-		faultCase{name: "two instances, one killed, three times", do: twoKilled},
-		faultCase{name: "paused beyond its session, then woken", do: zombie, mayDouble: true},
-		faultCase{name: "rebalance storm", do: storm},
-		faultCase{name: "two services on one Kafka by mistake", do: twoServices},
-		faultCase{name: "broker restarted", do: brokerRestart, mayDouble: true},
-		faultCase{name: "acknowledgements of Kafka lost", do: kafkaMute, mayDouble: true},
-		faultCase{name: "slow link to Kafka", do: kafkaSlow},
-		faultCase{name: "link to Kafka frozen beyond the session", do: kafkaFrozen, mayDouble: true},
-		faultCase{name: "ClickHouse away until all alerts are out", do: warehouseAway},
-		faultCase{name: "acknowledgements of ClickHouse lost", do: warehouseMute},
-		faultCase{name: "engine killed, twice", do: engineKilled},
+		faultCase{name: "SIGTERM, 6 times under load", do: underLoad(termLoop)},
+		faultCase{name: "two instances, one killed, three times", do: underLoad(twoKilled)},
+		faultCase{name: "paused beyond its session, then woken", do: underLoad(zombie), mayDouble: true},
+		faultCase{name: "rebalance storm", do: underLoad(storm)},
+		faultCase{name: "two services on one Kafka by mistake", do: underLoad(twoServices)},
+		faultCase{name: "broker restarted", do: underLoad(brokerRestart), mayDouble: true},
+		faultCase{name: "acknowledgements of Kafka lost", do: mute(func(w *world) *proxy { return w.link }, 500*time.Millisecond, 10), mayDouble: true},
+		faultCase{name: "slow link to Kafka", do: underLoad(kafkaSlow)},
+		faultCase{name: "link to Kafka frozen beyond the session", do: underLoad(kafkaFrozen), mayDouble: true},
+		faultCase{name: "ClickHouse away until all alerts are out", do: underLoad(warehouseAway)},
+		faultCase{name: "acknowledgements of ClickHouse lost", do: mute(func(w *world) *proxy { return w.proxy }, 400*time.Millisecond, 5)},
+		faultCase{name: "engine killed, twice", do: underLoad(engineKilled)},
 		faultCase{name: "events that are none among them", do: poison},
 		faultCase{name: "retention removed what was not read", do: retention},
-		faultCase{name: "disk full", do: diskFull, disk: true, mayDouble: true},
+		faultCase{name: "disk full", do: underLoad(diskFull), disk: true, mayDouble: true},
 		faultCase{name: "clocks a day off", do: clockOff},
 	)
 }
@@ -84,6 +78,21 @@ func beginOver(ctx context.Context, w *world, d time.Duration, extra func(int) [
 	}
 	w.load(ctx, d, extra)
 	return i, nil
+}
+
+// underLoad starts the first instance and the load, does something meanwhile, and
+// waits until everything is sent.
+func underLoad(do func(ctx context.Context, w *world, first *instance) error) func(context.Context, *world) error {
+	return func(ctx context.Context, w *world) error {
+		first, err := begin(ctx, w, nil)
+		if err != nil {
+			return err
+		}
+		if err := do(ctx, w, first); err != nil {
+			return err
+		}
+		return w.during(ctx, nap(ctx))
+	}
 }
 
 func nap(ctx context.Context) func() error {
@@ -141,28 +150,22 @@ func killLoop(times int) func(context.Context, *world) error {
 	}
 }
 
-func termLoop(ctx context.Context, w *world) error {
-	i, err := begin(ctx, w, nil)
-	if err != nil {
-		return err
-	}
+func termLoop(ctx context.Context, w *world, i *instance) error {
 	for range 6 {
 		pause(ctx, time.Duration(1000+w.rng.IntN(1000))*time.Millisecond)
 		if err := i.stop(); err != nil {
 			return err
 		}
-		if i, err = w.start(launch{}); err != nil {
+		next, err := w.start(launch{})
+		if err != nil {
 			return err
 		}
+		i = next
 	}
-	return w.during(ctx, nap(ctx))
+	return nil
 }
 
-func twoKilled(ctx context.Context, w *world) error {
-	i, err := begin(ctx, w, nil)
-	if err != nil {
-		return err
-	}
+func twoKilled(ctx context.Context, w *world, i *instance) error {
 	for range 3 {
 		other, err := w.start(launch{})
 		if err != nil {
@@ -173,14 +176,10 @@ func twoKilled(ctx context.Context, w *world) error {
 		i = other
 		pause(ctx, time.Second)
 	}
-	return w.during(ctx, nap(ctx))
+	return nil
 }
 
-func zombie(ctx context.Context, w *world) error {
-	first, err := begin(ctx, w, nil)
-	if err != nil {
-		return err
-	}
+func zombie(ctx context.Context, w *world, first *instance) error {
 	second, err := w.start(launch{})
 	if err != nil {
 		return err
@@ -191,13 +190,10 @@ func zombie(ctx context.Context, w *world) error {
 		pause(ctx, 2*sessionTimeout(w.h.o)+2*time.Second)
 		i.signal(syscall.SIGCONT)
 	}
-	return w.during(ctx, nap(ctx))
+	return nil
 }
 
-func storm(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
+func storm(ctx context.Context, w *world, _ *instance) error {
 	for range 6 {
 		other, err := w.start(launch{})
 		if err != nil {
@@ -208,7 +204,7 @@ func storm(ctx context.Context, w *world) error {
 			return err
 		}
 	}
-	return w.during(ctx, nap(ctx))
+	return nil
 }
 
 // leadersMove kills one broker after the other and brings it back: the leaders of
@@ -231,10 +227,7 @@ func leadersMove(ctx context.Context, w *world) error {
 // twoServices has a service with a database of its own come to the same Kafka and
 // leave again, twice: they share the partitions like instances of one. Each event
 // is then in one of two databases at least, each alert is still sent once.
-func twoServices(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
+func twoServices(ctx context.Context, w *world, _ *instance) error {
 	w.other = w.db + "_other"
 	text, err := os.ReadFile(w.config)
 	if err != nil {
@@ -255,13 +248,10 @@ func twoServices(ctx context.Context, w *world) error {
 		}
 		pause(ctx, time.Second)
 	}
-	return w.during(ctx, nap(ctx))
+	return nil
 }
 
-func brokerRestart(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
+func brokerRestart(ctx context.Context, w *world, _ *instance) error {
 	for range 3 {
 		pause(ctx, 2*time.Second)
 		if err := w.broker.Stop(); err != nil {
@@ -272,15 +262,12 @@ func brokerRestart(ctx context.Context, w *world) error {
 			return err
 		}
 	}
-	return w.during(ctx, nap(ctx))
+	return nil
 }
 
 // warehouseAway has ClickHouse gone until long after everything is sent: detection
 // goes on, and what is to be stored waits in Kafka.
-func warehouseAway(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
+func warehouseAway(ctx context.Context, w *world, _ *instance) error {
 	pause(ctx, 2*time.Second)
 	w.proxy.down.Store(true)
 	w.proxy.cut()
@@ -306,69 +293,44 @@ func warehouseAway(ctx context.Context, w *world) error {
 	return ctx.Err()
 }
 
-func warehouseMute(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
+// mute swallows an answer and its connection again and again: what was asked for is
+// done, and nobody knows.
+func mute(link func(*world) *proxy, every time.Duration, least int64) func(context.Context, *world) error {
+	return underLoad(func(ctx context.Context, w *world, _ *instance) error {
+		p := link(w)
+		err := w.during(ctx, func() error {
+			p.mute.Store(1)
+			pause(ctx, every)
+			return ctx.Err()
+		})
+		p.mute.Store(0)
+		if n := p.swallowed.Load(); err == nil && n < least {
+			err = fmt.Errorf("only %d answers were swallowed", n)
+		}
 		return err
-	}
-	err := w.during(ctx, func() error {
-		w.proxy.mute.Store(1)
-		pause(ctx, 400*time.Millisecond)
-		return ctx.Err()
 	})
-	w.proxy.mute.Store(0)
-	if err == nil && w.proxy.swallowed.Load() < 5 {
-		err = fmt.Errorf("only %d answers were swallowed", w.proxy.swallowed.Load())
-	}
-	return err
 }
 
-// kafkaMute swallows an answer of the broker and its connection twice a second:
-// what was asked for is done, and nobody knows.
-func kafkaMute(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
-	err := w.during(ctx, func() error {
-		w.link.mute.Store(1)
-		pause(ctx, 500*time.Millisecond)
-		return ctx.Err()
-	})
-	w.link.mute.Store(0)
-	if err == nil && w.link.swallowed.Load() < 10 {
-		err = fmt.Errorf("only %d answers were swallowed", w.link.swallowed.Load())
-	}
-	return err
-}
-
-func kafkaSlow(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
+func kafkaSlow(ctx context.Context, w *world, _ *instance) error {
 	w.link.delay.Store(int64(20 * time.Millisecond))
 	pause(ctx, 10*time.Second)
 	w.link.delay.Store(0)
-	return w.during(ctx, nap(ctx))
+	return nil
 }
 
 // kafkaFrozen holds everything back, with all connections open, for longer than
 // the session.
-func kafkaFrozen(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
+func kafkaFrozen(ctx context.Context, w *world, _ *instance) error {
 	for range 2 {
 		pause(ctx, 2*time.Second)
 		w.link.frozen.Store(true)
 		pause(ctx, sessionTimeout(w.h.o)+2*time.Second)
 		w.link.frozen.Store(false)
 	}
-	return w.during(ctx, nap(ctx))
+	return nil
 }
 
-func engineKilled(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
+func engineKilled(ctx context.Context, w *world, _ *instance) error {
 	before := w.engine.Restarts()
 	for range 2 {
 		pause(ctx, 2500*time.Millisecond)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 	"github.com/plumbline-sec/plumbline/pipeline"
 )
 
@@ -71,23 +72,21 @@ func (w *world) settled(ctx context.Context, events, alerts int) error {
 	deadline := time.Now().Add(settle)
 	var last error
 	for time.Now().Before(deadline) && ctx.Err() == nil {
-		var got struct {
-			N      json.Number `json:"n"`
-			Alerts json.Number `json:"alerts"`
+		var n, k int
+		_, n, last = w.count(ctx, "activity", "event_id")
+		if last == nil {
+			_, k, last = w.count(ctx, "alerts", "alert_id")
 		}
-		ask := "SELECT uniqExact(event_id) AS n, (SELECT uniqExact(alert_id) FROM " + w.view("alerts") + ") AS alerts FROM " + w.view("activity")
-		if last = w.row(ctx, ask, &got); last == nil {
-			n, _ := got.N.Int64()
-			k, _ := got.Alerts.Int64()
-			if n >= int64(events) && k >= int64(alerts) {
-				_, behind, err := w.state(ctx)
-				if err == nil && behind == 0 {
-					return nil
-				}
-				last = errors.Join(err, fmt.Errorf("%d records behind", behind))
-			} else {
-				last = fmt.Errorf("%d of %d events and %d of %d alerts stored", n, events, k, alerts)
+		switch {
+		case last != nil:
+		case n < events || k < alerts:
+			last = fmt.Errorf("%d of %d events and %d of %d alerts stored", n, events, k, alerts)
+		default:
+			_, behind, err := w.state(ctx)
+			if err == nil && behind == 0 {
+				return nil
 			}
+			last = errors.Join(err, fmt.Errorf("%d records behind", behind))
 		}
 		pause(ctx, 300*time.Millisecond)
 	}
@@ -119,73 +118,34 @@ func (w *world) state(ctx context.Context) (state string, behind int64, err erro
 	return strings.Join(all, "-"), behind, nil
 }
 
-// stored compares what the view shows with what was sent.
+// stored compares what the views show with what was sent. With a second database only
+// ids count: what was not committed when its partition moved stands in both.
 func (w *world) stored(ctx context.Context, events, alerts int, r *result) {
-	var got struct {
-		Rows json.Number `json:"rows"`
-		IDs  json.Number `json:"ids"`
-	}
-	if err := w.row(ctx, "SELECT count() AS rows, uniqExact(event_id) AS ids FROM "+w.view("activity"), &got); err != nil {
-		r.wrong("%v", err)
-		return
-	}
-	rows, _ := got.Rows.Int64()
-	ids, _ := got.IDs.Int64()
-	r.Stored = int(ids)
-	if w.other != "" {
-		rows = ids // what was not committed when its partition moved stands in both databases
-	}
-	if rows != int64(events) || ids != int64(events) {
-		r.wrong("%d rows with %d ids under the view", rows, ids)
-	}
-	if err := w.row(ctx, "SELECT count() AS rows, uniqExact(alert_id) AS ids FROM "+w.view("alerts"), &got); err != nil {
-		r.wrong("%v", err)
-		return
-	}
-	rows, _ = got.Rows.Int64()
-	ids, _ = got.IDs.Int64()
-	if w.other != "" {
-		rows = ids
-	}
-	if rows != int64(alerts) || ids != rows {
-		r.wrong("%d rows with %d ids under the view alerts, %d expected", rows, ids, alerts)
-	}
-}
-
-// read calls f with every record of a partition. A connection that a case has cut
-// shows with the first request on it: each is tried for a while.
-func (w *world) read(ctx context.Context, tp pipeline.TopicPartition, f func(*pipeline.Record)) error {
-	const tries = 50
-	var at, end int64
-	var err error
-	for i := range tries {
-		if at, end, err = w.client.Bounds(ctx, tp); err == nil || !pause(ctx, time.Duration(i)*10*time.Millisecond) {
-			break
+	count := func(view, id string, want int) int {
+		rows, ids, err := w.count(ctx, view, id)
+		switch {
+		case err != nil:
+			r.wrong("%v", err)
+		case ids != want || w.other == "" && rows != ids:
+			r.wrong("%d rows with %d ids under the view %s, %d expected", rows, ids, view, want)
 		}
+		return ids
 	}
-	for failed := 0; err == nil && at < end; {
-		var ferr error
-		at, ferr = pipeline.ReadRange(ctx, w.client, tp, at, end, nil, func(rec *pipeline.Record) error { f(rec); return nil })
-		if ferr == nil {
-			break
-		}
-		if failed++; failed > tries || !pause(ctx, 100*time.Millisecond) {
-			err = ferr
-		}
-	}
-	return err
+	r.Stored = count("activity", "event_id", events)
+	count("alerts", "alert_id", alerts)
 }
 
 // published counts the alert ids in a topic.
 func (w *world) published(ctx context.Context, topic string) (map[string]int, error) {
 	seen := make(map[string]int)
 	for p := range int32(partitions) {
-		err := w.read(ctx, pipeline.TopicPartition{Topic: topic, Partition: p}, func(rec *pipeline.Record) {
+		err := stack.Read(ctx, w.client, pipeline.TopicPartition{Topic: topic, Partition: p}, 0, func(rec *pipeline.Record) error {
 			for _, h := range rec.Headers {
 				if h.Key == pipeline.HeaderAlertID {
 					seen[string(h.Value)]++
 				}
 			}
+			return nil
 		})
 		if err != nil {
 			return nil, err

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 )
 
 // clockSource is added to the standard library's package time: what it calls now is
@@ -67,11 +69,7 @@ func (h *harness) withClock(ctx context.Context) (binary string, err error) {
 		}
 	}
 	binary = filepath.Join(dir, "plumbline")
-	build := exec.CommandContext(ctx, "go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-tags", "failpoints", "-o", binary, "./cmd/plumbline") //nolint:gosec // our own
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return binary, nil
+	return binary, stack.Build(ctx, binary, "-overlay", filepath.Join(dir, "overlay.json"), "-tags", "failpoints")
 }
 
 // clockOff has an instance whose clock is a day ahead, then one that is a day

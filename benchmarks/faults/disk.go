@@ -12,9 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 )
 
 // disk is a small file system: a case can fill it without hurting anybody.
@@ -29,10 +27,7 @@ func (w *world) ownDisk(ctx context.Context) error {
 		return errSkipped("a file system of its own can't be mounted here: " + strings.TrimSpace(string(out)))
 	}
 	w.disk, w.engine = &disk{dir: w.dir}, nil
-	w.engine, err = chdb.Start(ctx, chdb.Config{
-		DataDir: filepath.Join(w.dir, "clickhouse"), Listen: "127.0.0.1:0", Lib: w.h.lib,
-		Argv: []string{w.h.binary, chdb.Command}, Logger: zerolog.Nop(),
-	})
+	w.engine, err = stack.StartEngine(ctx, w.h.binary, filepath.Join(w.dir, "clickhouse"))
 	return err
 }
 
@@ -81,10 +76,7 @@ func (d *disk) close() {
 
 // diskFull has another program fill the disk of broker, engine and logs, twice. A
 // Kafka that stops for it is started again.
-func diskFull(ctx context.Context, w *world) error {
-	if _, err := begin(ctx, w, nil); err != nil {
-		return err
-	}
+func diskFull(ctx context.Context, w *world, _ *instance) error {
 	for range 2 {
 		pause(ctx, 2*time.Second)
 		if err := w.disk.fill(ctx, 12*time.Second); err != nil {
@@ -99,5 +91,5 @@ func diskFull(ctx context.Context, w *world) error {
 			}
 		}
 	}
-	return w.during(ctx, nap(ctx))
+	return nil
 }

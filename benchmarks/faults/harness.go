@@ -9,11 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"time"
 
-	"github.com/rs/zerolog"
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/origin"
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 )
 
@@ -21,6 +20,7 @@ type options struct {
 	kills        int
 	agents, days int
 	kafkaHome    string
+	say          func(format string, args ...any)
 }
 
 // harness is what all cases share: the binary, the events, the engine, and what
@@ -29,7 +29,6 @@ type harness struct {
 	o      options
 	dir    string
 	binary string
-	lib    string // the engine's
 	engine *chdb.Server
 	lines  [][]byte
 	ids    map[string]bool // of the events
@@ -42,20 +41,13 @@ const partitions = 2
 
 func newHarness(ctx context.Context, dir string, o options) (*harness, error) {
 	h := &harness{o: o, dir: dir, binary: filepath.Join(dir, "plumbline")}
-	say("building the program with its failpoints")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "failpoints", "-o", h.binary, "./cmd/plumbline").CombinedOutput(); err != nil { //nolint:gosec // our own
-		return nil, fmt.Errorf("build: %w\n%s", err, out)
-	}
-	var err error
-	if h.lib, err = chdb.Path(""); err != nil {
-		return nil, fmt.Errorf("%w (run make setup)", err)
-	}
-	say("starting the engine, and simulating a fleet of %d agents over %d days", o.agents, o.days)
-	h.engine, err = chdb.Start(ctx, chdb.Config{
-		DataDir: filepath.Join(dir, "clickhouse"), Listen: "127.0.0.1:0", Lib: h.lib,
-		Argv: []string{h.binary, chdb.Command}, Logger: zerolog.Nop(),
-	})
+	o.say("building the program with its failpoints")
+	err := stack.Build(ctx, h.binary, "-tags", "failpoints")
 	if err != nil {
+		return nil, err
+	}
+	o.say("starting the engine, and simulating a fleet of %d agents over %d days", o.agents, o.days)
+	if h.engine, err = stack.StartEngine(ctx, h.binary, filepath.Join(dir, "clickhouse")); err != nil {
 		return nil, err
 	}
 	if err := h.simulate(ctx); err != nil {
@@ -65,36 +57,7 @@ func newHarness(ctx context.Context, dir string, o options) (*harness, error) {
 	return h, nil
 }
 
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-
-func (h *harness) close() { stopEngine(h.engine) }
-
-func stopEngine(e *chdb.Server) {
-	if e == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	_ = e.Stop(ctx) // its data are thrown away
-}
-
-// name is a file name that says which broker it was.
-func (h *harness) name(base string) string {
-	if h.o.kafkaHome != "" {
-		return base + "-kafka"
-	}
-	return base
-}
-
-// origin says where the figures come from.
-func (h *harness) origin(ctx context.Context) string {
-	broker, command := "the embedded broker", "make faults"
-	if h.o.kafkaHome != "" {
-		broker, command = "Apache Kafka", "make faults-kafka"
-	}
-	return fmt.Sprintf("%s, on %s. Command: `%s ARGS='--out benchmarks/results'`. %d events of %d agents in each case.",
-		origin.Line(ctx), broker, command, len(h.lines), h.o.agents)
-}
+func (h *harness) close() { _ = stack.StopEngine(h.engine) } // its data are thrown away
 
 // simulate makes the events, and asks replay for the alerts.
 func (h *harness) simulate(ctx context.Context) error {
@@ -109,7 +72,7 @@ func (h *harness) simulate(ctx context.Context) error {
 		return fmt.Errorf("simulate: %w", err)
 	}
 	h.ids = make(map[string]bool)
-	err = eachLine(events, func(line []byte) error {
+	err = bench.EachLine(events, func(line []byte) error {
 		var ev struct {
 			ID string `json:"event_id"`
 		}
@@ -129,7 +92,7 @@ func (h *harness) simulate(ctx context.Context) error {
 	if len(h.alerts) < 20 {
 		return fmt.Errorf("only %d alerts: too few to prove anything", len(h.alerts))
 	}
-	say("%d events, %d alerts expected", len(h.lines), len(h.alerts))
+	h.o.say("%d events, %d alerts expected", len(h.lines), len(h.alerts))
 	return nil
 }
 
@@ -144,7 +107,7 @@ func (h *harness) replay(ctx context.Context, events string) (map[string]bool, e
 		return nil, fmt.Errorf("replay: %w: %s", err, msg)
 	}
 	ids := make(map[string]bool)
-	err := eachLine(alerts, func(line []byte) error {
+	err := bench.EachLine(alerts, func(line []byte) error {
 		var a struct {
 			ID string `json:"alert_id"`
 		}

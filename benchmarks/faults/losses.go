@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -10,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 
 	kafkago "github.com/segmentio/kafka-go"
 
@@ -134,7 +135,7 @@ func (w *world) expected(ctx context.Context) (events int, alerts map[string]boo
 func (w *world) admitted() (n int, err error) {
 	files, err := filepath.Glob(filepath.Join(w.dir, "service-*.log"))
 	for _, f := range files {
-		err = errors.Join(err, eachLine(f, func(line []byte) error {
+		err = errors.Join(err, bench.EachLine(f, func(line []byte) error {
 			var l struct {
 				Lost int `json:"lost"`
 			}
@@ -148,20 +149,4 @@ func (w *world) admitted() (n int, err error) {
 		}))
 	}
 	return n, err
-}
-
-func eachLine(path string, f func([]byte) error) error {
-	in, err := os.Open(path)
-	if err != nil {
-		return err //nolint:wrapcheck // the caller says which
-	}
-	defer in.Close() //nolint:errcheck // it was read
-	s := bufio.NewScanner(in)
-	s.Buffer(nil, 16<<20)
-	for s.Scan() {
-		if err := f(s.Bytes()); err != nil {
-			return err
-		}
-	}
-	return s.Err() //nolint:wrapcheck // the caller says which
 }

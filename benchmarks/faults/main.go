@@ -2,48 +2,42 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
+	"io"
+	"math"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"text/tabwriter"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
-		os.Exit(1) //nolint:forbidigo,gocritic // this is a command; the directory is removed by run
-	}
-}
+func main() { bench.Main("faults", run) }
 
 var errRed = errors.New("not every case holds")
 
-func run(ctx context.Context) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	var o options
-	only := flag.String("only", "", "run the cases whose name contains one of these words, separated by commas")
-	flag.IntVar(&o.kills, "kills", 20, "kill -9 restarts of the case that loops")
-	flag.IntVar(&o.agents, "agents", 30, "agents of the fleet")
-	flag.IntVar(&o.days, "days", 20, "days of its history")
-	flag.StringVar(&o.kafkaHome, "kafka", "", "directory of a Kafka to use in place of the embedded broker: see pipeline/kafka/kafkatest")
-	out := flag.String("out", "", "directory to write the table into, as faults.md")
-	keep := flag.Bool("keep", false, "keep the directory with logs and data")
-	flag.Parse()
-
+	flags := bench.Flags("faults", stderr)
+	only := flags.String("only", "", "run the cases whose name contains one of these words, separated by commas")
+	flags.IntVar(&o.kills, "kills", 20, "kill -9 restarts of the case that loops")
+	flags.IntVar(&o.agents, "agents", 30, "agents of the fleet")
+	flags.IntVar(&o.days, "days", 20, "days of its history")
+	flags.StringVar(&o.kafkaHome, "kafka", "", "directory of a Kafka to use in place of the embedded broker: see pipeline/kafka/kafkatest")
+	out := flags.String("out", "", "directory for faults.md and faults.json (default: the page on standard output)")
+	keep := flags.Bool("keep", false, "keep the directory with logs and data")
+	if err := bench.Parse(flags, args, "--kills, --agents and --days are at least 1", func() bool { return min(o.kills, o.agents, o.days) >= 1 }); err != nil {
+		return err
+	}
+	o.say = bench.Progress("faults", stderr)
 	dir, err := os.MkdirTemp("", "plumbline-faults-")
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
 	if *keep {
-		fmt.Fprintln(os.Stderr, "everything is in", dir)
+		o.say("everything is in %s", dir)
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
@@ -60,20 +54,18 @@ func run(ctx context.Context) (err error) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		fmt.Fprintf(os.Stderr, "%-52s ", c.name)
 		start := time.Now()
 		r := h.run(ctx, c)
 		r.Seconds = time.Since(start).Seconds()
-		fmt.Fprintf(os.Stderr, "%5.1f s  %s\n", r.Seconds, r.verdict())
+		o.say("%-52s %5.1f s  %s", c.name, r.Seconds, r.verdict())
 		results = append(results, r)
 	}
-	if err := table(os.Stdout, results); err != nil {
-		return err
+	name := "faults"
+	if o.kafkaHome != "" {
+		name += "-kafka"
 	}
-	if *out != "" {
-		if err := write(ctx, *out, h, results); err != nil {
-			return err
-		}
+	if err := h.markdown(ctx, args, results).Publish(*out, name, results, stdout); err != nil {
+		return err
 	}
 	if slices.ContainsFunc(results, func(r result) bool { return len(r.Faults) > 0 }) {
 		return errRed
@@ -81,38 +73,21 @@ func run(ctx context.Context) (err error) {
 	return nil
 }
 
-func table(w *os.File, results []result) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CASE\tSENT\tSTORED\tALERTS\tTWICE IN TOPIC\tSTATE\tSTARTS\tPEAK MIB\tVERDICT")
+// markdown is the page. Its table is what is printed too.
+func (h *harness) markdown(ctx context.Context, args []string, results []result) *bench.Page {
+	on := "the embedded broker"
+	if h.o.kafkaHome != "" {
+		on = "Apache Kafka"
+	}
+	m := bench.ThisMachine(ctx, "go run ./benchmarks/faults", args)
+	p := &bench.Page{}
+	p.Line("# Faults\n\n%s, on %s. Command: `%s`. %d events of %d agents in each case.", &m, on, m.Command, len(h.lines), h.o.agents)
+	p.Table("case", "sent", "stored", "alerts", "twice in the topic", "state", "starts", "peak MiB", "seconds", "verdict")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%d\t%d\t%s\n", r.Name, r.Sent, r.Stored, r.Alerts, r.Doubled, r.State, r.Starts, r.PeakMiB, r.verdict())
+		p.Row(r.Name, r.Sent, r.Stored, r.Alerts, r.Doubled, "`"+r.State+"`", r.Starts, r.PeakMiB, math.Round(r.Seconds), r.verdict())
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("print: %w", err)
-	}
-	return nil
-}
-
-// write puts the table and its data beside the other results.
-func write(ctx context.Context, dir string, h *harness, results []result) error {
-	var b strings.Builder
-	b.WriteString("# Faults\n\n" + h.origin(ctx) + "\n\n" +
-		"| case | sent | stored | alerts | twice in the topic | state | starts | peak MiB | seconds | verdict |\n|---|---|---|---|---|---|---|---|---|---|\n")
-	for _, r := range results {
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | `%s` | %d | %d | %.0f | %s |\n", r.Name, r.Sent, r.Stored, r.Alerts, r.Doubled, r.State, r.Starts, r.PeakMiB, r.Seconds, r.verdict())
-	}
-	b.WriteString("\nStored counts rows and distinct event ids under the view `activity`, alerts the distinct ids of the topic `plumbline.alerts`; " +
+	p.WriteString("\nStored counts rows and distinct event ids under the view `activity`, alerts the distinct ids of the topic `plumbline.alerts`; " +
 		"both must equal what was sent and what `plumbline replay` says. State is the fingerprint of all baselines (`plumbline state show`). " +
 		"Where records were taken away for good, what stays is compared with a replay of what is left, and the logs must speak of as many; peak is the largest resident set of an instance.\n")
-	if err := os.WriteFile(filepath.Join(dir, h.name("faults")+".md"), []byte(b.String()), 0o644); err != nil { //nolint:gosec // pages of the repository
-		return fmt.Errorf("write results: %w", err)
-	}
-	data, err := json.MarshalIndent(results, "", "  ")
-	if err != nil {
-		return fmt.Errorf("results: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, h.name("faults")+".json"), append(data, '\n'), 0o644); err != nil { //nolint:gosec // pages of the repository
-		return fmt.Errorf("write results: %w", err)
-	}
-	return nil
+	return p
 }

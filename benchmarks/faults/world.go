@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,9 +13,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 
 	"github.com/rs/zerolog"
 
@@ -46,7 +46,6 @@ type world struct {
 	rng     *rand.Rand
 	starts  int
 
-	sent     atomic.Int64
 	stopped  chan struct{} // closed when everything is sent
 	sendErr  error
 	lines    [partitions][]int // which of the harness's lines stands at an offset
@@ -196,7 +195,7 @@ func (w *world) close() {
 		_ = w.broker.Stop()
 	}
 	if w.disk != nil {
-		stopEngine(w.engine)
+		_ = stack.StopEngine(w.engine)
 		w.disk.close()
 	}
 }
@@ -253,16 +252,8 @@ func (i *instance) alive() bool {
 
 // note keeps the largest resident set of an instance that is about to end.
 func (i *instance) note() {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", i.cmd.Process.Pid))
-	if err != nil {
-		return // it has ended
-	}
-	for l := range strings.Lines(string(status)) {
-		if f := strings.Fields(l); len(f) == 3 && f[0] == "VmHWM:" {
-			if kib, err := strconv.Atoi(f[1]); err == nil {
-				i.peak = kib >> 10
-			}
-		}
+	if peak := stack.PeakMemory(i.cmd.Process.Pid); peak > 0 { // else it has ended
+		i.peak = int(peak >> 20)
 	}
 }
 
@@ -346,7 +337,6 @@ func (w *world) send(ctx context.Context, d time.Duration, extra func(i int) []b
 			}
 			pending[p] = pending[p][:0]
 		}
-		w.sent.Store(int64(i + 1))
 		until := start.Add(time.Duration(float64(d) * float64(i) / float64(len(w.h.lines))))
 		if !pause(ctx, max(0, time.Until(until))) {
 			return ctx.Err()
@@ -408,31 +398,18 @@ func (w *world) command(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// view is where a view's rows are read from.
-func (w *world) view(name string) string {
-	if w.other == "" {
-		return name
+// count asks for the rows under a view, and how many ids they have.
+func (w *world) count(ctx context.Context, view, id string) (rows, ids int, err error) {
+	from := view
+	if w.other != "" {
+		from = fmt.Sprintf("(SELECT * FROM %s.%s UNION ALL SELECT * FROM %s.%s)", w.db, view, w.other, view)
 	}
-	return fmt.Sprintf("(SELECT * FROM %s.%s UNION ALL SELECT * FROM %s.%s)", w.db, name, w.other, name)
-}
-
-// row runs a query of one row.
-func (w *world) row(ctx context.Context, sql string, into any) error {
-	out, err := w.command(ctx, "query", "--config", w.config, "--output", "json", sql)
+	out, err := w.command(ctx, "query", "--config", w.config, "SELECT count(), uniqExact("+id+") FROM "+from+" FORMAT TSV")
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	if err := json.Unmarshal(out, into); err != nil {
-		return fmt.Errorf("query: %w in %q", err, out)
+	if _, err := fmt.Sscan(string(out), &rows, &ids); err != nil {
+		return 0, 0, fmt.Errorf("query: %w in %q", err, out)
 	}
-	return nil
-}
-
-// freePort returns a port that was free a moment ago.
-func freePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return ln.Addr().String(), ln.Close()
+	return rows, ids, nil
 }

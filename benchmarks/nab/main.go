@@ -11,9 +11,9 @@
 package main
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -22,20 +22,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 )
 
 func main() {
-	data := flag.String("data", "", "directory of NAB, with data/ in it")
-	out := flag.String("out", "", "directory for the results")
-	flag.Parse()
-	if *data == "" || *out == "" || flag.NArg() > 0 {
-		flag.Usage()
-		os.Exit(2) //nolint:forbidigo // this is the program
-	}
-	if err := run(*data, *out, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "nab:", err)
-		os.Exit(1) //nolint:forbidigo // this is the program
-	}
+	bench.Main("nab", func(_ context.Context, args []string, _, stderr io.Writer) error {
+		flags := bench.Flags("nab", stderr)
+		data := flags.String("data", "", "directory of NAB, with data/ in it")
+		out := flags.String("out", "", "directory for the results")
+		if err := bench.Parse(flags, args, "--data and --out are needed", func() bool { return *data != "" && *out != "" }); err != nil {
+			return err
+		}
+		return run(*data, *out, stderr)
+	})
 }
 
 func run(data, out string, stderr io.Writer) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -38,14 +39,14 @@ func (s sessions) Window(*schemas.Window) {}
 // A session's score is its events' highest surprise.
 func runDojo(dir string, cfg detector.Config) (*dojo, error) {
 	labels := map[string]string{}
-	err := lines(filepath.Join(dir, "labels.jsonl"), func(b []byte) error {
+	err := bench.EachLine(filepath.Join(dir, "labels.jsonl"), func(b []byte) error {
 		var l struct {
 			Session string `json:"session_id"`
 			Label   string `json:"label"`
 		}
 		err := json.Unmarshal(b, &l)
 		labels[l.Session] = l.Label
-		return err //nolint:wrapcheck // lines says where
+		return err //nolint:wrapcheck // EachLine says where
 	})
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func runDojo(dir string, cfg detector.Config) (*dojo, error) {
 		}
 		dec := decode.NewActivity()
 		for _, file := range []string{filepath.Join(dir, "train.jsonl"), test} {
-			err := lines(file, func(b []byte) error {
+			err := bench.EachLine(file, func(b []byte) error {
 				dec.Decode(&decode.Record{Value: b}, func(_ int32, ev *schemas.Activity, refused *decode.Refusal) {
 					if refused != nil {
 						return
@@ -100,22 +101,6 @@ func runDojo(dir string, cfg detector.Config) (*dojo, error) {
 		Alerted: alerted,
 		At1:     above(hijacked, benign, 0.01), At5: above(hijacked, benign, 0.05),
 	}, nil
-}
-
-func lines(name string, f func([]byte) error) error {
-	in, err := os.Open(name)
-	if err != nil {
-		return fmt.Errorf("read: %w", err)
-	}
-	defer in.Close() //nolint:errcheck // it was read
-	s := bufio.NewScanner(in)
-	s.Buffer(nil, 16<<20)
-	for n := 1; s.Scan(); n++ {
-		if err := f(append([]byte(nil), s.Bytes()...)); err != nil {
-			return fmt.Errorf("%s:%d: %w", name, n, err)
-		}
-	}
-	return s.Err() //nolint:wrapcheck // it says which
 }
 
 // auc is the chance that a positive scores above a negative, ties half.

@@ -10,13 +10,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strings"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
@@ -28,23 +28,22 @@ type options struct {
 	strength                            float64
 	json, quick                         bool
 	out, dojo, rcf                      string
+	progress                            func(format string, args ...any)
 }
 
 func main() {
-	o, err := parse(os.Args[1:], os.Stderr)
-	if err != nil {
-		os.Exit(2) //nolint:forbidigo // this is the program; flag has said what is wrong
-	}
-	if err := measure(o, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "quality: "+err.Error())
-		os.Exit(1) //nolint:forbidigo // this is the program
-	}
+	bench.Main("quality", func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		o, err := parse(args, stderr)
+		if err != nil {
+			return err
+		}
+		return measure(ctx, o, stdout)
+	})
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
-	flags := flag.NewFlagSet("quality", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	o := options{progress: bench.Progress("quality", stderr)}
+	flags := bench.Flags("quality", stderr)
 	flags.IntVar(&o.seeds, "seeds", 3, "how many seeds")
 	flags.IntVar(&o.first, "first", 1, "the first seed")
 	flags.IntVar(&o.agents, "agents", 120, "agents of a fleet")
@@ -57,49 +56,32 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.dojo, "agentdojo", "../shared/data/agentdojo", "directory of AgentDojo's traces, for --out; left out where there is none")
 	flags.StringVar(&o.rcf, "rcf", ".cache/rcf", "directory of the jar of Random Cut Forest (benchmarks/rcf/fetch.sh), for --out; left out where there is none, or no java")
 	flags.BoolVar(&o.quick, "quick", false, "one seed of 60 agents and 21 days")
-	if err := flags.Parse(args); err != nil {
-		return o, err
-	}
+	err := bench.Parse(flags, args, "--output is text or json, --seeds at least 1", func() bool {
+		return (*output == "text" || *output == "json") && o.seeds >= 1
+	})
 	if o.quick {
 		o.seeds, o.agents, o.days = 1, 60, 21
 	}
-	switch *tails {
-	case "both":
+	o.tails = []simulator.Tails{simulator.Tails(*tails)}
+	if *tails == "both" {
 		o.tails = []simulator.Tails{simulator.TailsNB, simulator.TailsHeavy}
-	default:
-		o.tails = []simulator.Tails{simulator.Tails(*tails)}
 	}
 	o.json = *output == "json"
-	if !o.json && *output != "text" || flags.NArg() > 0 || o.seeds < 1 {
-		err := fmt.Errorf("quality: --output is text or json, --seeds at least 1, and there are no arguments: %s", strings.Join(args, " "))
-		fmt.Fprintln(stderr, err)
-		return o, err
-	}
-	return o, nil
+	return o, err
 }
 
-// measure runs everything and prints the report.
-func measure(o options, stdout, stderr io.Writer) error {
+// measure runs everything and prints the report, or writes the page.
+func measure(ctx context.Context, o options, stdout io.Writer) error {
 	var all []report
 	for _, tails := range o.tails {
-		var seeds []report
-		for i := range o.seeds {
-			fmt.Fprintf(stderr, "quality: seed %d, tails %s\n", o.first+i, tails)
-			r, err := runSeed(o, uint64(o.first+i), tails, detector.DefaultConfig())
-			if err != nil {
-				return err
-			}
-			seeds = append(seeds, r)
+		seeds, err := runSeeds(o, uint64(o.first), o.seeds, tails, detector.DefaultConfig())
+		if err != nil {
+			return err
 		}
 		if len(seeds) > 1 {
 			seeds = append(seeds, sum(seeds))
 		}
 		all = append(all, seeds...)
-	}
-	if o.out != "" {
-		if err := writePage(o, all, stderr); err != nil {
-			return err
-		}
 	}
 	if o.json {
 		enc := json.NewEncoder(stdout)
@@ -107,9 +89,28 @@ func measure(o options, stdout, stderr io.Writer) error {
 		if err := enc.Encode(all); err != nil {
 			return fmt.Errorf("print: %w", err)
 		}
+	}
+	if o.json && o.out == "" {
 		return nil
 	}
-	return printText(stdout, all)
+	p, err := newPage(ctx, o, all)
+	if err != nil {
+		return err
+	}
+	return p.Publish(o.out, "quality", nil, stdout)
+}
+
+// runSeeds runs several seeds, one after the other.
+func runSeeds(o options, first uint64, n int, tails simulator.Tails, cfg detector.Config) (out []report, err error) {
+	for i := range uint64(n) {
+		o.progress("seed %d, tails %s", first+i, tails)
+		r, err := runSeed(o, first+i, tails, cfg)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 // runSeed runs one seed honest and attacked.
@@ -127,48 +128,38 @@ func runSeed(o options, seed uint64, tails simulator.Tails, cfg detector.Config)
 	r := report{
 		Name: fmt.Sprintf("seed %d", seed), Tails: tails, Budget: cfg.AlertsPerAgentDay,
 		Events: honest.events + attacked.events, Seconds: honest.seconds + attacked.seconds,
-		BytesPerAgent: honest.heapPerAgent, StatedBytesPerAgent: honest.statedPerAgent,
-		Attacks: map[simulator.Kind]*tally{}, EWMAAttacks: map[simulator.Kind]*tally{}, ZScoreAttacks: map[simulator.Kind]*tally{},
+		StatedBytesPerAgent: honest.statedPerAgent,
 	}
-	r.Honest = rates(honest, honest.detector, nil)
 	r.Attacked = rates(attacked, attacked.detector, attacked.labels)
-	r.EWMA, r.ZScore = rates(honest, honest.ewma, nil), rates(honest, honest.zscore, nil)
 	r.Changes, r.SettledChanges = nearChanges(honest)
 	r.Severity = useOf(attacked)
-	for _, l := range attacked.labels {
-		credit(r.Attacks, l, attacked.detector, honest.detector)
-		credit(r.EWMAAttacks, l, attacked.ewma, honest.ewma)
-		credit(r.ZScoreAttacks, l, attacked.zscore, honest.zscore)
+	for i, found := range [][2]alarms{{honest.detector, attacked.detector}, {honest.ewma, attacked.ewma}, {honest.zscore, attacked.zscore}} {
+		x := r.outcomes()[i]
+		x.Honest, x.Attacks = rates(honest, found[0], nil), tallies{}
+		for _, l := range attacked.labels {
+			credit(x.Attacks, l, found[1], found[0])
+		}
 	}
 	return r, nil
 }
 
 // sum adds seeds up.
 func sum(seeds []report) report {
-	s := report{
-		Name: "all", Tails: seeds[0].Tails, Budget: seeds[0].Budget,
-		Attacks: map[simulator.Kind]*tally{}, EWMAAttacks: map[simulator.Kind]*tally{}, ZScoreAttacks: map[simulator.Kind]*tally{},
+	s := report{Name: "all", Tails: seeds[0].Tails, Budget: seeds[0].Budget, Attacked: newBudgetUse()}
+	for _, x := range s.outcomes() {
+		x.Honest, x.Attacks = newBudgetUse(), tallies{}
 	}
 	for _, r := range seeds {
 		s.Events += r.Events
 		s.Seconds += r.Seconds
-		s.BytesPerAgent += r.BytesPerAgent / float64(len(seeds))
 		s.StatedBytesPerAgent += r.StatedBytesPerAgent / float64(len(seeds))
 		s.Changes += r.Changes
 		s.SettledChanges += r.SettledChanges
-		s.Honest.add(r.Honest)
 		s.Attacked.add(r.Attacked)
-		s.EWMA.add(r.EWMA)
-		s.ZScore.add(r.ZScore)
 		s.Severity.plus(&r.Severity)
-		for kind, t := range r.Attacks {
-			s.Attacks[kind] = s.Attacks[kind].plus(t)
-		}
-		for kind, t := range r.EWMAAttacks {
-			s.EWMAAttacks[kind] = s.EWMAAttacks[kind].plus(t)
-		}
-		for kind, t := range r.ZScoreAttacks {
-			s.ZScoreAttacks[kind] = s.ZScoreAttacks[kind].plus(t)
+		for i, x := range s.outcomes() {
+			x.Honest.add(r.outcomes()[i].Honest)
+			x.Attacks.add(r.outcomes()[i].Attacks)
 		}
 	}
 	return s

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"runtime"
 	"time"
 
 	"github.com/plumbline-sec/plumbline/detector"
@@ -58,7 +57,7 @@ func (r *recorder) Window(w *schemas.Window) {
 
 // played is what a fleet and the detectors made of each other.
 type played struct {
-	from, to  schemas.Millis
+	from      schemas.Millis
 	agents    map[who]simulator.AgentInfo
 	agentDays map[who][]schemas.Millis // days since from on which it was active
 	labels    []simulator.Label
@@ -69,18 +68,17 @@ type played struct {
 
 	events         uint64
 	seconds        float64 // in the detector alone
-	heapPerAgent   float64
 	statedPerAgent float64
 }
 
-// play runs a fleet through a new detector and the baseline to compare with.
+// play runs a fleet through a new detector and the baselines to compare with.
 func play(o simulator.Options, cfg detector.Config, windows bool) (*played, error) {
 	fleet, err := simulator.New(o)
 	if err != nil {
 		return nil, err
 	}
-	p := &played{agents: map[who]simulator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}, ewma: alarms{}, zscore: alarms{}}
-	p.from, p.to = fleet.Span()
+	p := &played{agents: map[who]simulator.AgentInfo{}, agentDays: map[who][]schemas.Millis{}}
+	p.from, _ = fleet.Span()
 	for _, a := range fleet.Agents() {
 		p.agents[who{a.TenantID, a.AgentID}] = a
 	}
@@ -88,12 +86,11 @@ func play(o simulator.Options, cfg detector.Config, windows bool) (*played, erro
 	if windows {
 		sink.windows = map[who][]schemas.Window{}
 	}
-	before := heap()
 	det, err := detector.New(cfg, sink)
 	if err != nil {
 		return nil, err
 	}
-	simple, naive := newEWMA(cfg.AlertsPerAgentDay), newZScore(cfg.AlertsPerAgentDay)
+	ewma, zscore := newEWMA(cfg.AlertsPerAgentDay), newZScore(cfg.AlertsPerAgentDay)
 
 	// In batches, so that the clock is read seldom.
 	const batch = 512
@@ -120,27 +117,15 @@ func play(o simulator.Options, cfg detector.Config, windows bool) (*played, erro
 			ev := &events[i]
 			id := who{ev.TenantID, ev.AgentID}
 			p.active(id, ev.Time)
-			if injected[i] {
-				simple.passed[id]++
-				naive.passed[id]++
-			}
-			if naive.see(id, ev.Time) {
-				p.zscore[id] = append(p.zscore[id], alarm{at: ev.Time, open: true, signal: "z", attacks: naive.passed[id]})
-			}
-			if simple.see(id, ev.Time) {
-				p.ewma[id] = append(p.ewma[id], alarm{at: ev.Time, open: true, signal: "ewma", attacks: simple.passed[id]})
-			}
+			ewma.see(id, ev.Time, injected[i])
+			zscore.see(id, ev.Time, injected[i])
 		}
 	}
 	p.events = fleet.Events()
 	p.labels, p.changes, p.detector = fleet.Labels(), fleet.Changes(), sink.alarms
 	stats := det.Stats()
 	p.statedPerAgent = float64(stats.StateBytes) / float64(max(1, stats.Agents))
-	p.windows = sink.windows
-	fleet, simple, naive = nil, nil, nil
-	clear(events) // the detector may still point to the last one
-	p.heapPerAgent = float64(heap()-before) / float64(max(1, stats.Agents))
-	runtime.KeepAlive(det)
+	p.windows, p.ewma, p.zscore = sink.windows, ewma.found, zscore.found
 	return p, nil
 }
 
@@ -149,12 +134,4 @@ func (p *played) active(id who, at schemas.Millis) {
 	if seen := p.agentDays[id]; len(seen) == 0 || seen[len(seen)-1] != d {
 		p.agentDays[id] = append(seen, d)
 	}
-}
-
-// heap returns the bytes in use after a collection.
-func heap() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

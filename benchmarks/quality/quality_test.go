@@ -22,17 +22,15 @@ func TestTheBaselineKeepsItsBudgetOnPoissonTraffic(t *testing.T) {
 	src := rand.NewPCG(seed, 0)
 	counts := distuv.Poisson{Lambda: 40, Src: src}
 	e := newEWMA(perDay)
-	alerts := 0
 	for a := range agents {
 		id := who{"default", string(rune('a' + a))}
 		for h := range schemas.Millis(24 * days) {
 			for n := range schemas.Millis(counts.Rand()) {
-				if e.see(id, h*hour+n) {
-					alerts++
-				}
+				e.see(id, h*hour+n, false)
 			}
 		}
 	}
+	alerts := e.found.count()
 	ratio := float64(alerts) / agents / days / perDay
 	t.Logf("%d alerts, %.2f of the budget", alerts, ratio)
 	// Below 1 for the counts are whole, above for the mean is estimated.
@@ -90,7 +88,7 @@ func TestAnAttackIsFoundByAnAlertInItsTime(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			into := map[simulator.Kind]*tally{}
+			into := tallies{}
 			credit(into, l, c.found, c.honest)
 			got := into[simulator.KindSweep]
 			assert.Equal(t, 1, got.Attacks)
@@ -148,7 +146,7 @@ func TestTheReportHoldsEveryAttackAndEveryAgentDay(t *testing.T) {
 	o, err := parse([]string{"--seeds", "2", "--agents", "36", "--days", "8", "--tails", "both", "--output", "json"}, io.Discard)
 	require.NoError(t, err)
 	var out bytes.Buffer
-	require.NoError(t, measure(o, &out, io.Discard))
+	require.NoError(t, measure(t.Context(), o, &out))
 	var got []report
 	require.NoError(t, json.Unmarshal(out.Bytes(), &got))
 	require.Len(t, got, 6)
@@ -164,10 +162,10 @@ func TestTheReportHoldsEveryAttackAndEveryAgentDay(t *testing.T) {
 		}
 		assert.Equal(t, 18, attacks, "a quarter of 36 agents, twice")
 	}
-	var text bytes.Buffer
-	require.NoError(t, printText(&text, got))
+	page, err := newPage(t.Context(), o, got)
+	require.NoError(t, err)
 	for _, k := range simulator.Kinds() {
-		assert.Contains(t, text.String(), "\n"+string(k)+" ")
+		assert.Contains(t, page.String(), "\n| "+string(k)+" |")
 	}
 }
 
@@ -178,5 +176,5 @@ func TestFlagsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 	o, err := parse([]string{"--tails", "thick"}, io.Discard)
 	require.NoError(t, err)
-	assert.ErrorContains(t, measure(o, io.Discard, io.Discard), "thick")
+	assert.ErrorContains(t, measure(t.Context(), o, io.Discard), "thick")
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
@@ -112,7 +113,7 @@ func (f *forest) alarms(threshold float64) alarms {
 		if w.at >= quiet[w.id] {
 			out[w.id] = append(out[w.id], alarm{at: w.at, open: true, signal: "rcf"})
 		}
-		quiet[w.id] = w.at + ewmaQuiet
+		quiet[w.id] = w.at + quietTime
 	}
 	return out
 }
@@ -130,18 +131,18 @@ func (a alarms) count() int {
 }
 
 // writeForest writes the comparison.
-func writeForest(b *strings.Builder, o options, progress io.Writer) error {
-	b.WriteString("\n## Random Cut Forest\n")
+func writeForest(b *bench.Page, o options) error {
+	b.Line("\n## Random Cut Forest")
 	_, err := os.Stat(o.rcf)
 	if _, noJava := exec.LookPath("java"); err != nil || noJava != nil {
-		fmt.Fprintf(b, "Left out: %v.\n", errors.Join(err, noJava))
+		b.Line("Left out: %v.", errors.Join(err, noJava))
 		return nil
 	}
 	var honest, attacked []*forest
 	var runs [][2]*played
 	cost := 0
 	for seed := range rcfSeeds {
-		fmt.Fprintf(progress, "quality: random cut forest, seed %d\n", o.first+seed)
+		o.progress("random cut forest, seed %d", o.first+seed)
 		opt := simulator.Options{Agents: o.agents, Days: o.days, Seed: uint64(o.first + seed)}
 		var run [2]*played
 		for i := range run {
@@ -167,7 +168,7 @@ func writeForest(b *strings.Builder, o options, progress io.Writer) error {
 		runs = append(runs, run)
 	}
 	threshold := forestThreshold(honest, cost)
-	own, theirs := map[simulator.Kind]*tally{}, map[simulator.Kind]*tally{}
+	own, theirs := tallies{}, tallies{}
 	var micros, bytesEach, update, each float64
 	alerts := 0
 	for i, run := range runs {
@@ -182,23 +183,17 @@ func writeForest(b *strings.Builder, o options, progress io.Writer) error {
 		update += 1e6 * run[0].seconds / float64(run[0].events) / rcfSeeds
 		each += run[0].statedPerAgent / rcfSeeds
 	}
-	fmt.Fprintf(b, "AWS's own (50 trees of 256 points), one for each agent, on the hours of the agent as both detectors see them: calls, bytes, tools, resources, new ones, failures, sessions, "+
-		"hour and weekday. %d fleets, tails nb. Its threshold is the one at which it costs as many alerts on honest traffic as Plumbline: %d, and %d.\n\n"+
-		"| attack | Plumbline | Random Cut Forest |\n|---|---|---|\n", rcfSeeds, cost, alerts)
-	var total [2]tally
+	b.Line("AWS's own (50 trees of 256 points), one for each agent, on the hours of the agent as both detectors see them: calls, bytes, tools, resources, new ones, failures, sessions, "+
+		"hour and weekday. %d fleets, tails nb. Its threshold is the one at which it costs as many alerts on honest traffic as Plumbline: %d, and %d.", rcfSeeds, cost, alerts)
+	b.Table("attack", "Plumbline", "Random Cut Forest")
 	for _, kind := range simulator.Kinds() {
-		if own[kind] == nil {
-			continue
+		if own[kind] != nil {
+			b.Row(kind, own[kind].share(), theirs[kind].share())
 		}
-		for i, t := range []*tally{own[kind], theirs[kind]} {
-			total[i].Found += t.Found
-			total[i].Attacks += t.Attacks
-		}
-		fmt.Fprintf(b, "| %s | %s | %s |\n", kind, wilson(own[kind].Found, own[kind].Attacks), wilson(theirs[kind].Found, theirs[kind].Attacks))
 	}
-	fmt.Fprintf(b, "| **all** | %s | %s |\n", wilson(total[0].Found, total[0].Attacks), wilson(total[1].Found, total[1].Attacks))
-	fmt.Fprintf(b, "| time of an update | %.1f µs an event | %.0f µs a window |\n| memory of an agent and its part of its group's; a fleet is %d agents | %.0f KiB | %.0f KiB |\n",
-		update, micros, o.agents, each/1024, bytesEach/1024)
+	b.Row("**all**", own.total().share(), theirs.total().share())
+	b.Row("time of an update", fmt.Sprintf("%.1f µs an event", update), fmt.Sprintf("%.0f µs a window", micros))
+	b.Row(fmt.Sprintf("memory of an agent and its part of its group's; a fleet is %d agents", o.agents), fmt.Sprintf("%.0f KiB", each/1024), fmt.Sprintf("%.0f KiB", bytesEach/1024))
 	return nil
 }
 

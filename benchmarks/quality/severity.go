@@ -1,9 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -91,16 +92,16 @@ func useOf(p *played) (u severityUse) {
 
 func (s split) share() string { return wilson(s.Attacks, s.Attacks+s.Others) }
 
-func writeSeverity(b *strings.Builder, r *report) {
-	b.WriteString("\nWhat a severity is worth, in the same fleets under attack: how many of the alerts (opening and updating) and of the episodes (by their worst alert) belong to an attack, " +
-		"and how severe at worst the attacks were told that move data out (" + strings.Join(kindNames(moving), ", ") + "), of those that were found.\n\n" +
-		"| severity | alerts of attacks | episodes of attacks | attacks that move data out |\n|---|---|---|---|\n")
+func writeSeverity(b *bench.Page, r *report) {
+	b.Line("\nWhat a severity is worth, in the same fleets under attack: how many of the alerts (opening and updating) and of the episodes (by their worst alert) belong to an attack, " +
+		"and how severe at worst the attacks were told that move data out (" + strings.Join(kindNames(moving), ", ") + "), of those that were found.")
+	b.Table("severity", "alerts of attacks", "episodes of attacks", "attacks that move data out")
 	found := 0
 	for _, n := range r.Severity.Worst {
 		found += n
 	}
 	for i := range slices.Backward(severities[:]) {
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", severities[i], r.Severity.Alerts[i].share(), r.Severity.Episodes[i].share(), wilson(r.Severity.Worst[i], found))
+		b.Row(severities[i], r.Severity.Alerts[i].share(), r.Severity.Episodes[i].share(), wilson(r.Severity.Worst[i], found))
 	}
 }
 

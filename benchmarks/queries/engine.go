@@ -8,60 +8,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 )
-
-// childEnv marks the run of this program that is the engine.
-const childEnv = "PLUMBLINE_QUERIES_ENGINE"
-
-// runEngine is what this program does as the engine's process.
-func runEngine(ctx context.Context, args []string) error {
-	cfg, err := chdb.ParseChildArgs(args)
-	if err != nil {
-		return err
-	}
-	cfg.Stdin, cfg.Logger = os.Stdin, zerolog.Nop()
-	return chdb.ServeMain(ctx, cfg)
-}
 
 // engine is a ClickHouse with Plumbline's schema on it.
 type engine struct {
 	addr string
 	db   *clickhouse.DB
-}
-
-// startEngine starts ClickHouse on the data in dir. stop ends it.
-func startEngine(ctx context.Context, dir string) (e *engine, stop func() error, err error) {
-	lib, err := chdb.Install(ctx, chdb.InstallOptions{Progress: os.Stderr})
-	if err != nil {
-		return nil, nil, err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, nil, fmt.Errorf("find this program: %w", err)
-	}
-	server, err := chdb.Start(ctx, chdb.Config{
-		DataDir: dir, Listen: "127.0.0.1:0", Lib: lib, Argv: []string{exe}, Env: []string{childEnv + "=1"}, Logger: zerolog.Nop(),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	end := func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		return server.Stop(ctx)
-	}
-	if e, err = openEngine(ctx, server.Addr()); err != nil {
-		return nil, nil, errors.Join(err, end())
-	}
-	return e, func() error { return errors.Join(e.db.Close(), end()) }, nil
 }
 
 // openEngine brings the schema of the ClickHouse at addr up to date.
@@ -79,10 +35,8 @@ func openEngine(ctx context.Context, addr string) (*engine, error) {
 // answer is what the engine says to a query, in its format JSON.
 type answer struct {
 	Data       []map[string]any `json:"data"`
-	Rows       int              `json:"rows"`
 	Statistics struct {
-		Rows  uint64 `json:"rows_read"`
-		Bytes uint64 `json:"bytes_read"`
+		Rows uint64 `json:"rows_read"`
 	} `json:"statistics"`
 	took time.Duration // until the last byte was here
 }
@@ -135,6 +89,19 @@ func (e *engine) number(ctx context.Context, sql string) (float64, error) {
 // seconds: beside the clock it hardly depends on what else the machine does.
 func (e *engine) cpu(ctx context.Context) (float64, error) {
 	return e.number(ctx, "SELECT sum(value) / 1e6 FROM system.events WHERE event IN ('UserTimeMicroseconds', 'SystemTimeMicroseconds')")
+}
+
+// spent is how much of it something takes.
+func (e *engine) spent(ctx context.Context, do func() error) (seconds float64, err error) {
+	before, err := e.cpu(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := e.cpu(ctx)
+	return after - before, err
 }
 
 // mergeDays does at once what happens to every day after an hour without new rows.

@@ -35,12 +35,12 @@ type filling struct {
 
 // filled says what was stored.
 type filled struct {
-	Events   int           `json:"events"`
-	Repeated int           `json:"repeated"`
-	Alerts   int           `json:"alerts"`
-	Windows  int           `json:"windows"`
-	Agents   int           `json:"agents"`
-	Took     time.Duration `json:"took"`
+	Events   int
+	Repeated int
+	Alerts   int
+	Windows  int
+	Agents   int
+	Took     time.Duration
 }
 
 // filler turns events into rows as route, detect and archive do.
@@ -53,9 +53,7 @@ type filler struct {
 	out     filled
 	err     error
 
-	activity []pipeline.ActivityRow
-	alerts   []pipeline.AlertRow
-	windows  []pipeline.WindowRow
+	batch
 }
 
 // batch is what is inserted at once.
@@ -126,8 +124,8 @@ func (x *filler) produce(ctx context.Context, to chan<- batch) error {
 }
 
 func (x *filler) hand(ctx context.Context, to chan<- batch) error {
-	b := batch{x.activity, x.alerts, x.windows}
-	x.activity, x.alerts, x.windows = make([]pipeline.ActivityRow, 0, batchRows), nil, nil
+	b := x.batch
+	x.batch = batch{activity: make([]pipeline.ActivityRow, 0, batchRows)}
 	select {
 	case to <- b:
 		return nil

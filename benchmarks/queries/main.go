@@ -4,31 +4,19 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var err error
-	if os.Getenv(childEnv) != "" {
-		err = runEngine(ctx, os.Args[1:])
-	} else {
-		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	}
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "queries: "+err.Error())
-		os.Exit(1) //nolint:forbidigo // this is the program
-	}
+	bench.Main("queries", run)
 }
 
 // limit is what no documented query may take.
@@ -41,50 +29,47 @@ type options struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	var o options
-	flags := flag.NewFlagSet("queries", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := bench.Flags("queries", stderr)
 	flags.IntVar(&o.rows, "rows", 10_000_000, "events to store")
 	flags.IntVar(&o.days, "days", 30, "days over which they are spread, at most 80")
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each query is asked; the shortest time counts")
 	flags.StringVar(&o.data, "data", "", "directory of the engine's data; kept, and used again where it has events (default: a temporary one)")
 	flags.StringVar(&o.out, "out", "", "directory for queries.md (default: standard output)")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if o.rows < 1 || o.days < 1 || o.days > 80 || o.rounds < 1 || flags.NArg() > 0 {
-		return errors.New("--rows and --rounds are at least 1, --days 1 to 80, and there are no arguments")
-	}
-	begin := time.Now()
-	progress := func(format string, args ...any) {
-		fmt.Fprintf(stderr, "queries: %4.0fs  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
-	}
-	dir := o.data
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "plumbline-queries-"); err != nil {
-			return fmt.Errorf("temporary directory: %w", err)
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	}
-	e, stop, err := startEngine(ctx, dir)
+	err = bench.Parse(flags, args, "--rows and --rounds are at least 1, --days 1 to 80", func() bool {
+		return o.rows >= 1 && o.days >= 1 && o.days <= 80 && o.rounds >= 1
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	p := &page{command: strings.Join(append([]string{"go run ./benchmarks/queries"}, args...), " "), days: o.days}
+	progress := bench.Progress("queries", stderr)
+	tmp, err := os.MkdirTemp("", "plumbline-queries-")
+	if err != nil {
+		return fmt.Errorf("temporary directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	progress("building the program, whose child the engine is")
+	binary := filepath.Join(tmp, "plumbline")
+	if err := stack.Build(ctx, binary); err != nil {
+		return err
+	}
+	server, err := stack.StartEngine(ctx, binary, cmp.Or(o.data, filepath.Join(tmp, "clickhouse")))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stack.StopEngine(server)) }() //nolint:contextcheck // also when ctx has ended
+	e, err := openEngine(ctx, server.Addr())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.db.Close()) }()
+	p := &page{machine: bench.ThisMachine(ctx, "go run ./benchmarks/queries", args), days: o.days}
 	if err := e.load(ctx, o, p, progress); err != nil {
 		return err
 	}
 	if err := e.compare(ctx, o, p, progress); err != nil {
 		return err
 	}
-	if o.out == "" {
-		return p.write(ctx, stdout)
-	}
-	file, err := os.Create(filepath.Join(o.out, "queries.md"))
-	if err != nil {
-		return fmt.Errorf("results: %w", err)
-	}
-	return errors.Join(p.write(ctx, file), file.Close())
+	return p.markdown().Publish(o.out, "queries", nil, stdout)
 }
 
 // load stores the events, unless there are some.
@@ -93,20 +78,14 @@ func (e *engine) load(ctx context.Context, o options, p *page, progress func(str
 	if err != nil || there > 0 {
 		return err
 	}
-	before, err := e.cpu(ctx)
-	if err != nil {
+	p.insertCPU, err = e.spent(ctx, func() (err error) {
+		p.filled, err = fill(ctx, e.db, filling{rows: o.rows, days: o.days, end: time.Now(), seed: 1}, func(n int) {
+			if n%1_000_000 < batchRows {
+				progress("%d events stored", n)
+			}
+		})
 		return err
-	}
-	p.filled, err = fill(ctx, e.db, filling{rows: o.rows, days: o.days, end: time.Now(), seed: 1}, func(n int) {
-		if n%1_000_000 < batchRows {
-			progress("%d events stored", n)
-		}
 	})
-	if err != nil {
-		return err
-	}
-	after, err := e.cpu(ctx)
-	p.insertCPU = after - before
 	return err
 }
 
@@ -137,18 +116,9 @@ func (e *engine) compare(ctx context.Context, o options, p *page, progress func(
 		return err
 	}
 	progress("merging the days")
-	before, err := e.cpu(ctx)
-	if err != nil {
+	if p.mergeCPU, err = e.spent(ctx, func() error { return e.mergeDays(ctx) }); err != nil {
 		return err
 	}
-	if err := e.mergeDays(ctx); err != nil {
-		return err
-	}
-	after, err := e.cpu(ctx)
-	if err != nil {
-		return err
-	}
-	p.mergeCPU = after - before
 	if p.merged, err = e.stored(ctx); err != nil {
 		return err
 	}

@@ -20,8 +20,6 @@ type cost struct {
 	seconds float64 // the shortest of the rounds
 	cpu     float64 // of the engine, likewise
 	read    uint64  // rows
-	bytes   uint64
-	rows    int // of the answer
 }
 
 // measure asks so many times and keeps the least: what others do on the machine only
@@ -29,24 +27,17 @@ type cost struct {
 func (e *engine) measure(ctx context.Context, q question, rounds int) (cost, error) {
 	var out cost
 	for i := range rounds {
-		before, err := e.cpu(ctx)
-		if err != nil {
-			return cost{}, err
-		}
-		a, err := e.ask(ctx, q.sql)
+		var a answer
+		cpu, err := e.spent(ctx, func() (err error) { a, err = e.ask(ctx, q.sql); return err })
 		if err != nil {
 			return cost{}, fmt.Errorf("%s, %s: %w\n%s", q.place, q.title, err, q.sql)
 		}
-		after, err := e.cpu(ctx)
-		if err != nil {
-			return cost{}, err
-		}
-		took, cpu := a.took.Seconds(), after-before
+		took := a.took.Seconds()
 		if i == 0 {
 			out.seconds, out.cpu = took, cpu
 		}
 		out.seconds, out.cpu = min(out.seconds, took), min(out.cpu, cpu)
-		out.read, out.bytes, out.rows = a.Statistics.Rows, a.Statistics.Bytes, a.Rows
+		out.read = a.Statistics.Rows
 	}
 	return out, nil
 }

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"strings"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/origin"
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 )
 
 // line is a query with what it took: as the load leaves the tables, and once the days
@@ -26,7 +24,7 @@ type table struct {
 
 // page is the result of a run.
 type page struct {
-	command        string
+	machine        bench.Machine
 	days           int
 	filled         filled
 	insertCPU      float64 // seconds of the engine for the load, 0: the data were there
@@ -54,27 +52,26 @@ FROM system.parts WHERE active AND database = 'plumbline' AND table != 'schema_m
 	return out, nil
 }
 
-func (p *page) write(ctx context.Context, w io.Writer) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Queries\n\n%s. Command: `%s`.\n\n", origin.Line(ctx), p.command)
+func (p *page) markdown() *bench.Page {
+	b := &bench.Page{}
+	b.Line("# Queries\n\n%s. Command: `%s`.\n", &p.machine, p.machine.Command)
 	b.WriteString(`Every query that the documentation shows, that alerts bring and that an analyst asks first, on the embedded engine; the shortest of the rounds.
 "Just loaded" is as a load in minutes leaves the tables, with several parts a day and repetitions in them; "days merged" is what the tables are an hour
 after a day is over, today's parts as they are. CPU is that of the engine, which a busy machine stretches less than the clock; a query runs on all cores.
 Names of agents, sessions, credentials and addresses in them are those of an event of the busiest agent, the worst case of a lookup.
-
 `)
-	if p.filled.Events > 0 {
-		fmt.Fprintf(&b, "%d events of %d agents over %d days, %d of them stored twice, %d alerts, %d windows. The load took %.0f s and %.1f µs of the engine's CPU a row, the merging of the days %.1f µs more.\n\n",
-			p.filled.Events, p.filled.Agents, p.days, p.filled.Repeated, p.filled.Alerts, p.filled.Windows, p.filled.Took.Seconds(),
-			p.insertCPU/float64(p.filled.Events)*1e6, p.mergeCPU/float64(p.filled.Events)*1e6)
+	if n := float64(p.filled.Events); n > 0 {
+		b.Line("\n%d events of %d agents over %d days, %d of them stored twice, %d alerts, %d windows. The load took %.0f s and %.1f µs of the engine's CPU a row, the merging of the days %.1f µs more.",
+			p.filled.Events, p.filled.Agents, p.days, p.filled.Repeated, p.filled.Alerts, p.filled.Windows, p.filled.Took.Seconds(), p.insertCPU/n*1e6, p.mergeCPU/n*1e6)
 	}
-	b.WriteString("| table | parts, just loaded | rows | on disk | parts, days merged | rows | on disk | of that indexes |\n|---|---|---|---|---|---|---|---|\n")
+	mib := func(bytes float64) string { return fmt.Sprintf("%.1f MiB", bytes/(1<<20)) }
+	b.Table("table", "parts, just loaded", "rows", "on disk", "parts, days merged", "rows", "on disk", "of that indexes")
 	for i, t := range p.loaded {
 		m := p.merged[i]
-		fmt.Fprintf(&b, "| `%s` | %.0f | %.0f | %.1f MiB | %.0f | %.0f | %.1f MiB | %.1f MiB |\n", t.name, t.parts, t.rows, t.disk/(1<<20), m.parts, m.rows, m.disk/(1<<20), m.indexes/(1<<20))
+		b.Row("`"+t.name+"`", t.parts, int(t.rows), mib(t.disk), m.parts, int(m.rows), mib(m.disk), mib(m.indexes))
 	}
 	clock, cpu := 0, 0
-	b.WriteString("\n| query | rows read, just loaded | ms | CPU ms | rows read, days merged | ms | CPU ms |\n|---|---|---|---|---|---|---|\n")
+	b.Table("query", "rows read, just loaded", "ms", "CPU ms", "rows read, days merged", "ms", "CPU ms")
 	for _, l := range p.lines {
 		if l.merged.seconds > limit.Seconds() {
 			clock++
@@ -82,11 +79,10 @@ Names of agents, sessions, credentials and addresses in them are those of an eve
 		if l.merged.cpu > limit.Seconds() {
 			cpu++
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %d | %s | %s |\n", l.name(), l.loaded.read, ms(l.loaded.seconds), ms(l.loaded.cpu), l.merged.read, ms(l.merged.seconds), ms(l.merged.cpu))
+		b.Row(l.name(), l.loaded.read, ms(l.loaded.seconds), ms(l.loaded.cpu), l.merged.read, ms(l.merged.seconds), ms(l.merged.cpu))
 	}
-	fmt.Fprintf(&b, "\nOver a second with the days merged: %d of %d by the clock, %d by the engine's CPU on one core.\n", clock, len(p.lines), cpu)
-	_, err := w.Write(b.Bytes())
-	return err
+	b.Line("\nOver a second with the days merged: %d of %d by the clock, %d by the engine's CPU on one core.", clock, len(p.lines), cpu)
+	return b
 }
 
 // name is where a query stands and the beginning of it.
@@ -99,7 +95,7 @@ func (q question) name() string {
 	if title != "" {
 		title = ", " + title
 	}
-	return q.place + title + ": `" + strings.ReplaceAll(sql, "|", "\\|") + "`"
+	return q.place + title + ": `" + sql + "`"
 }
 
 func ms(seconds float64) string { return fmt.Sprintf("%.0f", math.Round(seconds*1000)) }

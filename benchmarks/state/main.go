@@ -9,21 +9,19 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/benchmarks/origin"
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/embedded/broker"
 	"github.com/plumbline-sec/plumbline/pipeline"
@@ -33,25 +31,25 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "state:", err)
-		os.Exit(1) //nolint:forbidigo,gocritic // this is a command; run has cleaned up
-	}
-}
+func main() { bench.Main("state", run) }
 
 var input = pipeline.TopicPartition{Topic: pipeline.TopicActivity}
 
-func run(ctx context.Context) (err error) {
-	agents := flag.Int("agents", 1_000_000, "agents of the partition")
-	visits := flag.Int("visits", 3, "hours in which each of them was seen before anything is measured")
-	rate := flag.Int("rate", 50_000, "events a second while checkpoints are measured")
-	seconds := flag.Int("seconds", 60, "how long that is")
-	every := flag.Duration("every", 10*time.Second, "between checkpoints")
-	out := flag.String("out", "", "directory to write state.md into")
-	flag.Parse()
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	flags := bench.Flags("state", stderr)
+	agents := flags.Int("agents", 1_000_000, "agents of the partition")
+	visits := flags.Int("visits", 3, "hours in which each of them was seen before anything is measured")
+	rate := flags.Int("rate", 50_000, "events a second while checkpoints are measured")
+	seconds := flags.Int("seconds", 60, "how long that is")
+	every := flags.Duration("every", 10*time.Second, "between checkpoints")
+	out := flags.String("out", "", "directory to write state.md into")
+	err = bench.Parse(flags, args, "--agents, --visits, --rate and --seconds are at least 1", func() bool {
+		return min(*agents, *visits, *rate, *seconds) >= 1
+	})
+	if err != nil {
+		return err
+	}
+	say := bench.Progress("state", stderr)
 
 	dir, err := os.MkdirTemp("", "plumbline-state-")
 	if err != nil {
@@ -120,17 +118,21 @@ func run(ctx context.Context) (err error) {
 	if err := second.stop(); err != nil {
 		return err
 	}
-	page := report(ctx, *agents, *rate, *every, before, loaded, size, chunks, took, mem.HeapAlloc)
-	fmt.Print(page)
-	if *out != "" {
-		if err := os.WriteFile(filepath.Join(*out, "state.md"), []byte(page), 0o644); err != nil { //nolint:gosec // a page of the repository
-			return fmt.Errorf("results: %w", err)
-		}
-	}
-	return nil
+	n := float64(loaded.checkpoints - before.checkpoints)
+	origin := bench.ThisMachine(ctx, "go run ./benchmarks/state", args)
+	page := &bench.Page{}
+	page.Line("# Detector state at %d agents\n\n%s, embedded broker in the same process. Command: `%s`.", *agents, &origin, origin.Command)
+	page.Table("", "")
+	row := func(what, format string, args ...any) { page.Row(what, fmt.Sprintf(format, args...)) }
+	row("state of the partition", "%.0f MiB, %.0f bytes an agent", float64(size)/(1<<20), float64(size)/float64(*agents))
+	row("load while measured", "%d events/s, a checkpoint every %s", *rate, *every)
+	row("checkpoints", "%.0f, %.1f s each from cut to confirmation, %.0f MiB each", n, (loaded.seconds-before.seconds)/n, (loaded.bytes-before.bytes)/n/(1<<20))
+	row("longest pause of detection by a checkpoint", "under %.0f ms", 1000*bench.Bound(before.pauses, loaded.pauses, 1))
+	row("log read to restore", "%d records", chunks)
+	row("restart to detection, joining the group included", "%.1f s", took.Seconds())
+	row("heap after it", "%.0f bytes an agent", float64(mem.HeapAlloc)/float64(*agents))
+	return page.Publish(*out, "state", nil, stdout)
 }
-
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // machine feeds the partition.
 type machine struct {
@@ -262,34 +264,4 @@ func value(m prometheus.Metric) *dto.Metric {
 		panic(fmt.Sprintf("read a metric of our own: %v", err))
 	}
 	return out
-}
-
-// longest returns the bucket of the longest pause between two readings, in ms.
-func longest(before, after *dto.Histogram) float64 {
-	ms := 0.0
-	var last uint64
-	for i, b := range after.GetBucket() {
-		n := b.GetCumulativeCount()
-		if i < len(before.GetBucket()) {
-			n -= before.GetBucket()[i].GetCumulativeCount()
-		}
-		if n > last {
-			ms, last = b.GetUpperBound()*1000, n
-		}
-	}
-	return ms
-}
-
-func report(ctx context.Context, agents, rate int, every time.Duration, before, after figures, size, records int64, took time.Duration, heap uint64) string {
-	n := float64(after.checkpoints - before.checkpoints)
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Detector state at %d agents\n\n%s, embedded broker in the same process. Command: `go run ./benchmarks/state --agents %d`.\n\n",
-		agents, origin.Line(ctx), agents)
-	fmt.Fprintf(&b, "| | |\n|---|---|\n| state of the partition | %.0f MiB, %.0f bytes an agent |\n", float64(size)/(1<<20), float64(size)/float64(agents))
-	fmt.Fprintf(&b, "| load while measured | %d events/s, a checkpoint every %s |\n", rate, every)
-	fmt.Fprintf(&b, "| checkpoints | %.0f, %.1f s each from cut to confirmation, %.0f MiB each |\n", n, (after.seconds-before.seconds)/n, (after.bytes-before.bytes)/n/(1<<20))
-	fmt.Fprintf(&b, "| longest pause of detection by a checkpoint | under %.0f ms |\n", longest(before.pauses, after.pauses))
-	fmt.Fprintf(&b, "| log read to restore | %d records |\n| restart to detection, joining the group included | %.1f s |\n| heap after it | %.0f bytes an agent |\n",
-		records, took.Seconds(), float64(heap)/float64(agents))
-	return b.String()
 }

@@ -52,16 +52,17 @@ func untilInputEnds() { _, _ = io.Copy(io.Discard, os.Stdin) }
 
 // process is a child.
 type process struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
-	name  string
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	stdout io.ReadCloser
+	name   string
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// stop closes the child's input and waits; one that does not end is killed.
+// stop closes the child's pipes and waits; one that does not end is killed.
 func (p *process) stop() error {
-	_ = p.stdin.Close()
+	_, _ = p.stdin.Close(), p.stdout.Close()
 	timer := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
 	if err := p.cmd.Wait(); err != nil {
@@ -70,23 +71,26 @@ func (p *process) stop() error {
 	return nil
 }
 
-// spawn starts a child of this program that prints its address as its first line.
+// start starts a child of this program.
+func start(ctx context.Context, exe string, args ...string) (*process, error) {
+	p := &process{cmd: exec.CommandContext(ctx, exe, args...), name: args[0]} //nolint:gosec // it is this program
+	p.cmd.Stderr, p.cmd.SysProcAttr = os.Stderr, endsWithParent()
+	var err1, err2 error
+	p.stdin, err1 = p.cmd.StdinPipe()
+	p.stdout, err2 = p.cmd.StdoutPipe()
+	if err := errors.Join(err1, err2, p.cmd.Start()); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	return p, nil
+}
+
+// spawn starts a child that prints its address as its first line.
 func spawn(ctx context.Context, exe string, args ...string) (*process, string, error) {
-	cmd := exec.CommandContext(ctx, exe, args...) //nolint:gosec // it is this program
-	cmd.Stderr, cmd.SysProcAttr = os.Stderr, endsWithParent()
-	stdin, err := cmd.StdinPipe()
+	p, err := start(ctx, exe, args...)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", args[0], err)
+		return nil, "", err
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", args[0], err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", args[0], err)
-	}
-	p := &process{cmd: cmd, stdin: stdin, name: args[0]}
-	addr, err := bufio.NewReader(stdout).ReadString('\n')
+	addr, err := bufio.NewReader(p.stdout).ReadString('\n')
 	if err != nil {
 		return nil, "", errors.Join(fmt.Errorf("%s did not say its address: %w", args[0], err), p.stop())
 	}
@@ -102,9 +106,8 @@ type feedOptions struct {
 // feed is a generator in a process of its own.
 type feed struct {
 	frameReader
-	cmd  *exec.Cmd
-	out  io.Closer
-	read int64
+	process *process
+	read    int64
 }
 
 func startFeed(ctx context.Context, exe string, o feedOptions) (*feed, error) {
@@ -112,16 +115,11 @@ func startFeed(ctx context.Context, exe string, o feedOptions) (*feed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, exe, childFeed, string(arg)) //nolint:gosec // it is this program
-	cmd.Stderr, cmd.SysProcAttr = os.Stderr, endsWithParent()
-	stdout, err := cmd.StdoutPipe()
+	p, err := start(ctx, exe, childFeed, string(arg))
 	if err != nil {
-		return nil, fmt.Errorf("feed: %w", err)
+		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("feed: %w", err)
-	}
-	return &feed{frameReader: frameReader{r: bufio.NewReaderSize(stdout, 1<<20)}, cmd: cmd, out: stdout}, nil
+	return &feed{frameReader: frameReader{r: bufio.NewReaderSize(p.stdout, 1<<20)}, process: p}, nil
 }
 
 func (f *feed) next() (*frame, error) {
@@ -129,11 +127,10 @@ func (f *feed) next() (*frame, error) {
 	return f.frameReader.next()
 }
 
-// stop ends the generator: it fails to write, which is how it is meant to end.
+// stop ends the generator, which has more to write.
 func (f *feed) stop() {
-	_ = f.out.Close()
-	_ = f.cmd.Process.Kill()
-	_ = f.cmd.Wait()
+	_ = f.process.cmd.Process.Kill()
+	_ = f.process.stop()
 }
 
 // serveFeed writes events until the reader is gone.

@@ -51,7 +51,7 @@ func (c *counter) Alert(*schemas.Alert) { c.alerts++ }
 // Window implements detector.Sink.
 func (c *counter) Window(*schemas.Window) { c.windows++ }
 
-func (b *bench) detect(ctx context.Context) error {
+func (b *runner) detect(ctx context.Context) error {
 	for _, size := range b.scale.fleets {
 		if err := onOneCore(func() error { return b.detectAt(ctx, size) }); err != nil {
 			return fmt.Errorf("%d agents: %w", size.agents, err)
@@ -62,7 +62,7 @@ func (b *bench) detect(ctx context.Context) error {
 
 // arena is one detector under measurement.
 type arena struct {
-	b    *bench
+	b    *runner
 	size fleetSize
 	feed *feed
 	c    *corpus
@@ -78,7 +78,7 @@ const chunk = 200_000
 
 // detectAt measures a fleet of one size. A quarter more agents are simulated than
 // are counted: the rarest do not act in that time.
-func (b *bench) detectAt(ctx context.Context, size fleetSize) error {
+func (b *runner) detectAt(ctx context.Context, size fleetSize) error {
 	a := &arena{b: b, size: size, dec: decode.NewCanonical(), name: thousands(size.agents) + " agents"}
 	fleet := simulator.Options{Agents: size.agents + size.agents/4, Days: 28, Seed: 11, Rate: size.rate, Mix: size.mix}
 	b.progress("detect: %s: building the fleet", a.name)
@@ -154,15 +154,9 @@ func (a *arena) rounds(context.Context) error {
 		if err := a.c.fill(a.feed, a.size.events/a.b.rounds); err != nil {
 			return err
 		}
-		limit, err := measure(func() error { return a.c.decodeAll(a.dec, nil) })
-		if err != nil {
+		if err := r.measure(a.c.len(), func() error { return a.c.decodeAll(a.dec, nil) }, a.pass); err != nil {
 			return err
 		}
-		used, err := measure(a.pass)
-		if err != nil {
-			return err
-		}
-		r.add(a.c.len(), used, limit)
 	}
 	n, events := a.d.Stats().Agents, float64(a.feed.read-before)
 	speed := r.speed("decode + detect, "+a.name, "event", fmt.Sprintf(
@@ -191,7 +185,7 @@ func amortised(collection time.Duration, live, bytesPerEvent float64) float64 {
 const enoughToProfile = time.Second
 
 // profile is another few rounds under the CPU profiler.
-func (a *arena) profile(ctx context.Context) error {
+func (a *arena) profile(context.Context) error {
 	path := filepath.Join(a.b.keep, fmt.Sprintf("detect-%d.pprof", a.size.agents))
 	f, err := os.Create(path)
 	if err != nil {
@@ -213,7 +207,7 @@ func (a *arena) profile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := topOf(ctx, path, `\(\*arena\)\.pass$`)
+	p, err := topOf(path, ".(*arena).pass")
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
@@ -88,7 +89,7 @@ type site struct {
 	addr   string
 }
 
-func (b *bench) newSite(ctx context.Context) (*site, error) {
+func (b *runner) newSite(ctx context.Context) (*site, error) {
 	dir, err := os.MkdirTemp(b.tmp, "site-")
 	if err != nil {
 		return nil, fmt.Errorf("site: %w", err)
@@ -118,7 +119,7 @@ func (s *site) stopBroker() {
 	}
 }
 
-func (b *bench) endToEnd(ctx context.Context) error {
+func (b *runner) endToEnd(ctx context.Context) error {
 	for _, embedded := range []bool{false, true} {
 		if err := b.wholeService(ctx, embedded, false); err != nil {
 			return err
@@ -129,7 +130,7 @@ func (b *bench) endToEnd(ctx context.Context) error {
 
 // wholeService lets the service work off a topic; with profile it is profiled
 // meanwhile, and not counted.
-func (b *bench) wholeService(ctx context.Context, embedded, profile bool) error {
+func (b *runner) wholeService(ctx context.Context, embedded, profile bool) error {
 	e := endToEnd{Name: "broker in another process", Events: b.scale.endToEnd}
 	if embedded {
 		e.Name = "broker in the same process"
@@ -174,44 +175,37 @@ func (b *bench) wholeService(ctx context.Context, embedded, profile bool) error 
 
 // follow waits until everything is in the views and takes the figures.
 func (e *endToEnd) follow(ctx context.Context, s *service, at *site) error {
-	if err := s.eventually(ctx, time.Minute, "for route to join", func() (bool, error) {
-		_, ok := s.startup()
-		return ok, nil
-	}); err != nil {
+	startup, err := s.startup(ctx)
+	if err != nil {
 		return err
 	}
-	startup, _ := s.startup()
-	begin, engine0, broker0 := time.Now(), childrenCPU(s.pid()), time.Duration(0)
+	begin, engine0, broker0 := time.Now(), stack.ChildrenCPUTime(s.pid()), time.Duration(0)
 	if at.broker != nil {
-		broker0, _ = cpuOf(at.broker.pid())
+		broker0, _ = stack.CPUTime(at.broker.pid())
 	}
 	var service, engine, broker time.Duration
-	err := s.eventually(ctx, 10*time.Minute, "for every row", func() (bool, error) {
+	err = s.eventually(ctx, 10*time.Minute, "for every row", func() (bool, error) {
 		m, err := s.metrics(ctx)
 		if err != nil {
 			return false, err
 		}
-		for _, lag := range []string{"route", "detect", "archive"} {
-			if m[`plumbline_lag_records{role="`+lag+`"}`] > 0 {
-				return false, nil
-			}
-		}
-		e.Window = int(m[`plumbline_inserted_rows_total{table="windows"}`])
-		if int(m[`plumbline_inserted_rows_total{table="activity"}`]) < e.Events ||
-			e.Window < int(m["plumbline_windows_total"]) ||
-			m[`plumbline_inserted_rows_total{table="alerts"}`] < m["plumbline_alerts_total"] {
+		inserted := func(table string) int { return int(m.sum("plumbline_inserted_rows_total", [2]string{"table", table})) }
+		alerts := int(m.sum("plumbline_alerts_total"))
+		e.Window = inserted("windows")
+		if m.sum("plumbline_lag_records") > 0 || inserted("activity") < e.Events ||
+			e.Window < int(m.sum("plumbline_windows_total")) || inserted("alerts") < alerts {
 			return false, nil
 		}
 		// Before the counting, which is the engine's work and not the service's.
-		if service, err = cpuOf(s.pid()); err != nil {
+		if service, err = stack.CPUTime(s.pid()); err != nil {
 			return false, err
 		}
-		engine, e.Seconds = childrenCPU(s.pid()), time.Since(begin).Seconds()
+		engine, e.Seconds = stack.ChildrenCPUTime(s.pid()), time.Since(begin).Seconds()
 		if at.broker != nil {
-			broker, _ = cpuOf(at.broker.pid())
+			broker, _ = stack.CPUTime(at.broker.pid())
 		}
 		e.Alerts, err = s.count(ctx, "SELECT count() FROM alerts")
-		if err != nil || e.Alerts != int(m["plumbline_alerts_total"]) {
+		if err != nil || e.Alerts != alerts {
 			return false, err
 		}
 		e.Stored, err = s.count(ctx, "SELECT count() FROM activity")
@@ -221,7 +215,7 @@ func (e *endToEnd) follow(ctx context.Context, s *service, at *site) error {
 		return err
 	}
 	n := float64(e.Events)
-	e.Startup, e.PeakMemory = startup.Seconds(), peakMemory(s.pid())
+	e.Startup, e.PeakMemory = startup.Seconds(), float64(stack.PeakMemory(s.pid()))
 	e.ServiceNanos = float64(service-startup) / n
 	e.EngineNanos = float64(engine-engine0) / n
 	e.BrokerNanos = float64(broker-broker0) / n
@@ -230,11 +224,8 @@ func (e *endToEnd) follow(ctx context.Context, s *service, at *site) error {
 }
 
 // profileService profiles the service while it has much to do.
-func (b *bench) profileService(ctx context.Context, s *service) error {
-	if err := s.eventually(ctx, time.Minute, "for route to join", func() (bool, error) {
-		_, ok := s.startup()
-		return ok, nil
-	}); err != nil {
+func (b *runner) profileService(ctx context.Context, s *service) error {
+	if _, err := s.startup(ctx); err != nil {
 		return err
 	}
 	b.progress("profiling the service for %v", b.scale.profile)
@@ -247,7 +238,7 @@ func (b *bench) profileService(ctx context.Context, s *service) error {
 	if err := os.WriteFile(path, body, 0o600); err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
-	p, err := topOf(ctx, path, "")
+	p, err := topOf(path, "")
 	if err != nil {
 		return err
 	}

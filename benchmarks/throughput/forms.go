@@ -38,11 +38,12 @@ var formBenches = []formBench{
 
 // forms measures the decoders of other forms, beside that of the public form on
 // the same events.
-func (b *bench) forms(ctx context.Context) error {
-	source, err := b.load(ctx, false)
+func (b *runner) forms(ctx context.Context) error {
+	source, f, err := b.load(ctx, false)
 	if err != nil {
 		return err
 	}
+	f.stop()
 	defer source.free()
 	for i := range formBenches {
 		if err := b.form(&formBenches[i], source); err != nil {
@@ -52,7 +53,7 @@ func (b *bench) forms(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) form(f *formBench, source *corpus) error {
+func (b *runner) form(f *formBench, source *corpus) error {
 	var options map[string]any
 	var err error
 	if f.options != nil {
@@ -73,15 +74,10 @@ func (b *bench) form(f *formBench, source *corpus) error {
 	err = onOneCore(func() error {
 		for i := range b.rounds {
 			b.progress("decode %s: round %d of %d", f.name, i+1, b.rounds)
-			limit, err := measure(func() error { return source.decodeAll(public, nil) })
+			err := r.measure(source.len(), func() error { return source.decodeAll(public, nil) }, func() error { return decodeRecords(d, records, source.len()) })
 			if err != nil {
 				return err
 			}
-			used, err := measure(func() error { return decodeRecords(d, records, source.len()) })
-			if err != nil {
-				return err
-			}
-			r.add(source.len(), used, limit)
 		}
 		return nil
 	})

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
@@ -53,7 +55,7 @@ func quantilesOf(x []float64) quantiles {
 // wants many, and not so common that they are what is measured.
 const latencyBudget = .5
 
-func (b *bench) latency(ctx context.Context) error {
+func (b *runner) latency(ctx context.Context) error {
 	for _, roles := range b.scale.latencyRoles {
 		if err := b.latencyOf(ctx, roles); err != nil {
 			return fmt.Errorf("roles %s: %w", roles, err)
@@ -63,7 +65,7 @@ func (b *bench) latency(ctx context.Context) error {
 }
 
 // latencyOf runs one service and offers it one rate after the other.
-func (b *bench) latencyOf(ctx context.Context, roles string) (err error) {
+func (b *runner) latencyOf(ctx context.Context, roles string) (err error) {
 	at, err := b.newSite(ctx)
 	if err != nil {
 		return err
@@ -113,14 +115,15 @@ func caughtUp(ctx context.Context, s *service, n int) error {
 		if err != nil {
 			return false, err
 		}
-		routed, seen := m["plumbline_events_total"], m[`plumbline_records_total{role="detect",topic="plumbline.activity"}`]
-		lag := m[`plumbline_lag_records{role="route"}`] + m[`plumbline_lag_records{role="detect"}`]
+		route, detect := [2]string{"role", "route"}, [2]string{"role", "detect"}
+		routed, seen := m.sum("plumbline_events_total"), m.sum("plumbline_records_total", detect, [2]string{"topic", pipeline.TopicActivity})
+		lag := m.sum("plumbline_lag_records", route) + m.sum("plumbline_lag_records", detect)
 		return routed >= float64(n) && seen >= float64(n) && lag == 0, nil
 	})
 }
 
 // offer sends events at a rate and measures the alerts that follow.
-func (b *bench) offer(ctx context.Context, s *service, client *kafka.Client, f *feed, rate float64) (*latency, error) {
+func (b *runner) offer(ctx context.Context, s *service, client *kafka.Client, f *feed, rate float64) (*latency, error) {
 	var from [3]int64
 	topics := [3]string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts}
 	for i, topic := range topics {
@@ -149,7 +152,7 @@ func (b *bench) offer(ctx context.Context, s *service, client *kafka.Client, f *
 	}
 	l.Seconds, l.Achieved = elapsed.Seconds(), float64(c.len())/elapsed.Seconds()
 	end := time.Now()
-	if err := caughtUp(ctx, s, int(before["plumbline_events_total"])+c.len()); err != nil {
+	if err := caughtUp(ctx, s, int(before.sum("plumbline_events_total"))+c.len()); err != nil {
 		return nil, err
 	}
 	l.CatchUp = time.Since(end).Seconds()
@@ -157,7 +160,7 @@ func (b *bench) offer(ctx context.Context, s *service, client *kafka.Client, f *
 	if err != nil {
 		return nil, err
 	}
-	l.OwnP99 = 1000 * p99Of(before, after, "plumbline_alert_latency_seconds")
+	l.OwnP99 = 1000 * bench.Bound(before.histogram(alertLatency), after.histogram(alertLatency), .99)
 	return l, l.join(ctx, client, from)
 }
 
@@ -189,14 +192,14 @@ func pace(ctx context.Context, client *kafka.Client, c *corpus, rate float64) (t
 // of the source, activity and alert topics before the events were sent.
 func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64) error {
 	var source, activity, origin []int64
-	err := scan(ctx, client, sourceTopic, from[0], func(r *pipeline.Record) error {
+	err := stack.Read(ctx, client, pipeline.TopicPartition{Topic: sourceTopic}, from[0], func(r *pipeline.Record) error {
 		source = append(source, int64(r.Time))
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	err = scan(ctx, client, pipeline.TopicActivity, from[1], func(r *pipeline.Record) error {
+	err = stack.Read(ctx, client, pipeline.TopicPartition{Topic: pipeline.TopicActivity}, from[1], func(r *pipeline.Record) error {
 		o, err := schemas.ParseOrigin(r.Header(schemas.OriginHeader))
 		activity, origin = append(activity, int64(r.Time)), append(origin, o.Offset)
 		return err
@@ -205,7 +208,7 @@ func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64)
 		return err
 	}
 	var fromSource, fromActivity []float64
-	err = scan(ctx, client, pipeline.TopicAlerts, from[2], func(r *pipeline.Record) error {
+	err = stack.Read(ctx, client, pipeline.TopicPartition{Topic: pipeline.TopicAlerts}, from[2], func(r *pipeline.Record) error {
 		_, text, _ := strings.Cut(string(r.Header(pipeline.HeaderSource)), "/")
 		offset, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -223,43 +226,5 @@ func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64)
 	return err
 }
 
-// scan calls f for every record of partition 0 from an offset to the end.
-func scan(ctx context.Context, client *kafka.Client, topic string, from int64, f func(*pipeline.Record) error) error {
-	tp := pipeline.TopicPartition{Topic: topic}
-	_, end, err := client.Bounds(ctx, tp)
-	if err != nil {
-		return err
-	}
-	_, err = pipeline.ReadRange(ctx, client, tp, from, end, nil, func(rec *pipeline.Record) error {
-		if err := f(rec); err != nil {
-			return fmt.Errorf("%s at %d: %w", topic, rec.Offset, err)
-		}
-		return nil
-	})
-	return err
-}
-
-// p99Of returns the upper bound of the bucket that holds the 99th percentile of what
-// was observed between two looks at a histogram; 0 where nothing was, infinity (which
-// JSON has not) as -1.
-func p99Of(before, after map[string]float64, name string) float64 {
-	total := after[name+"_count"] - before[name+"_count"]
-	if total <= 0 {
-		return 0
-	}
-	best := math.Inf(1)
-	for key, n := range after {
-		rest, ok := strings.CutPrefix(key, name+`_bucket{le="`)
-		if !ok {
-			continue
-		}
-		le, err := strconv.ParseFloat(strings.TrimSuffix(rest, `"}`), 64)
-		if err == nil && n-before[key] >= .99*total {
-			best = min(best, le)
-		}
-	}
-	if math.IsInf(best, 1) {
-		return -1
-	}
-	return best
-}
+// alertLatency is the service's own histogram.
+const alertLatency = "plumbline_alert_latency_seconds"

@@ -4,40 +4,28 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 )
 
 func main() {
-	if ok, err := runChild(os.Args[1:]); ok {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "throughput: "+err.Error())
-			os.Exit(1) //nolint:forbidigo // this is the program
+	bench.Main("throughput", func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+		if ok, err := runChild(args); ok {
+			return err
 		}
-		return
-	}
-	o, err := parse(os.Args[1:], os.Stderr)
-	if err != nil {
-		os.Exit(2) //nolint:forbidigo // this is the program; flag has said what is wrong
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = run(ctx, o, os.Stdout, os.Stderr)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "throughput: "+err.Error())
-		os.Exit(1) //nolint:forbidigo // this is the program
-	}
+		o, err := parse(args, stderr)
+		if err != nil {
+			return err
+		}
+		return run(ctx, o, stdout, stderr)
+	})
 }
 
 // options are the command line.
@@ -53,16 +41,16 @@ type options struct {
 // benches are the measurements, in the order in which they run.
 var benches = []struct {
 	name string
-	run  func(*bench, context.Context) error
+	run  func(*runner, context.Context) error
 }{
-	{"decode", (*bench).decode},
-	{"forms", (*bench).forms},
-	{"route", (*bench).route},
-	{"detect", (*bench).detect},
-	{"archive", (*bench).archive},
-	{"siem", (*bench).siem},
-	{"endtoend", (*bench).endToEnd},
-	{"latency", (*bench).latency},
+	{"decode", (*runner).decode},
+	{"forms", (*runner).forms},
+	{"route", (*runner).route},
+	{"detect", (*runner).detect},
+	{"archive", (*runner).archive},
+	{"siem", (*runner).siem},
+	{"endtoend", (*runner).endToEnd},
+	{"latency", (*runner).latency},
 }
 
 func names() []string {
@@ -75,38 +63,26 @@ func names() []string {
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	o := options{args: args}
-	flags := flag.NewFlagSet("throughput", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := bench.Flags("throughput", stderr)
 	flags.BoolVar(&o.quick, "quick", false, "small and imprecise, in about a minute; without a million agents")
 	only := flags.String("only", "", "what to measure, with commas: "+strings.Join(names(), ", "))
 	flags.StringVar(&o.out, "out", "", "directory for throughput.md and throughput.json (default: the page on standard output)")
 	flags.StringVar(&o.keep, "profiles", "", "directory for the CPU profiles themselves (default: they are not kept)")
 	flags.IntVar(&o.rounds, "rounds", 0, "rounds of every stage (default 7, with --quick 3)")
-	if err := flags.Parse(args); err != nil {
-		return o, err
-	}
-	if *only != "" {
-		o.only = strings.Split(*only, ",")
-	}
-	for _, name := range o.only {
-		if !slices.Contains(names(), name) {
-			err := fmt.Errorf("throughput: --only %s: there are %s", name, strings.Join(names(), ", "))
-			fmt.Fprintln(stderr, err)
-			return o, err
+	err := bench.Parse(flags, args, "--only takes "+strings.Join(names(), ", ")+", --rounds is at least 1", func() bool {
+		if *only != "" {
+			o.only = strings.Split(*only, ",")
 		}
-	}
-	if flags.NArg() > 0 || o.rounds < 0 {
-		err := errors.New("throughput: --rounds is at least 1 and there are no arguments")
-		fmt.Fprintln(stderr, err)
-		return o, err
-	}
+		unknown := func(name string) bool { return !slices.Contains(names(), name) }
+		return !slices.ContainsFunc(o.only, unknown) && o.rounds >= 0
+	})
 	if o.rounds == 0 {
 		o.rounds = 7
 		if o.quick {
 			o.rounds = 3
 		}
 	}
-	return o, nil
+	return o, err
 }
 
 // scale says how much is measured.
@@ -153,34 +129,30 @@ var (
 	}
 )
 
-// bench is one run of this program.
-type bench struct {
-	scale  scale
-	rounds int
-	exe    string // this program
-	root   string // of the repository
-	tmp    string
-	keep   string // where profiles stay
-	stderr io.Writer
-	begin  time.Time
-	page   *page
-}
-
-func (b *bench) progress(format string, args ...any) {
-	fmt.Fprintf(b.stderr, "throughput: %4.0fs  %s\n", time.Since(b.begin).Seconds(), fmt.Sprintf(format, args...))
+// runner is one run of this program.
+type runner struct {
+	scale    scale
+	rounds   int
+	exe      string // this program
+	root     string // of the repository
+	tmp      string
+	keep     string // where profiles stay
+	progress func(format string, args ...any)
+	page     *page
 }
 
 // run measures and writes the page. What could not be measured is in the page too,
 // and makes the exit code 1.
 func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	b := &bench{scale: fullScale, rounds: o.rounds, stderr: stderr, begin: time.Now()}
+	begin := time.Now()
+	b := &runner{scale: fullScale, rounds: o.rounds, progress: bench.Progress("throughput", stderr)}
 	if o.quick {
 		b.scale = quickScale
 	}
 	if b.exe, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	if b.root, err = moduleRoot(ctx); err != nil {
+	if b.root, err = bench.Root(ctx); err != nil {
 		return err
 	}
 	if b.tmp, err = os.MkdirTemp("", "plumbline-throughput-"); err != nil {
@@ -192,7 +164,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 			return fmt.Errorf("profiles: %w", err)
 		}
 	}
-	b.page = &page{Machine: thisMachine(ctx, b.root, o.args), Quick: o.quick, Only: o.only}
+	b.page = &page{Machine: bench.ThisMachine(ctx, "go run ./benchmarks/throughput", o.args), Quick: o.quick, Only: o.only}
 	var failed []error
 	for _, x := range benches {
 		if len(o.only) > 0 && !slices.Contains(o.only, x.name) {
@@ -208,21 +180,8 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 			failed = append(failed, err)
 		}
 	}
-	b.page.Machine.LoadAfter = load()
-	b.page.Seconds = time.Since(b.begin).Seconds()
+	b.page.Machine.LoadAfter = bench.Load()
+	b.page.Seconds = time.Since(begin).Seconds()
 	b.page.judge()
-	return errors.Join(append(failed, b.page.write(o.out, stdout))...)
-}
-
-// moduleRoot finds the repository: the service is built there.
-func moduleRoot(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("find the repository: %w", err)
-	}
-	mod := strings.TrimSpace(string(out))
-	if mod == "" || mod == os.DevNull {
-		return "", errors.New("run it in the repository: it builds and starts the service")
-	}
-	return filepath.Dir(mod), nil
+	return errors.Join(append(failed, b.page.markdown().Publish(o.out, "throughput", b.page, stdout))...)
 }

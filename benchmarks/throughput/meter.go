@@ -120,6 +120,19 @@ type rounds struct {
 	units                           int
 }
 
+// measure takes one round of work on n units, beside decoding alone.
+func (r *rounds) measure(n int, decoding, work func() error) error {
+	limit, err := measure(decoding)
+	if err != nil {
+		return err
+	}
+	used, err := measure(work)
+	if err == nil {
+		r.add(n, used, limit)
+	}
+	return err
+}
+
 // add takes one round; limit is what decoding alone took, zero cost for none.
 func (r *rounds) add(units int, work, limit cost) {
 	n := float64(units)

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"bytes"
-	"context"
+	"cmp"
 	"fmt"
-	"os/exec"
-	"strconv"
+	"os"
+	"slices"
 	"strings"
+
+	pprof "github.com/google/pprof/profile"
 )
 
 // profile is the top of a CPU profile, in two orders.
@@ -17,7 +18,7 @@ type profile struct {
 	Cum     []function `json:"top_cumulative"`
 }
 
-// function is one line of `go tool pprof -top`, as parts of the profile's total.
+// function is a function's part of the profile's total.
 type function struct {
 	Name string  `json:"name"`
 	Flat float64 `json:"flat"` // in the function itself
@@ -26,95 +27,76 @@ type function struct {
 
 const topFunctions = 25
 
-// topOf runs pprof over a file; focus, where given, keeps only the samples with a
-// matching function on their stack.
-func topOf(ctx context.Context, path, focus string) (*profile, error) {
-	p, err := topIn(ctx, path, "-flat", focus)
+// topOf reads a CPU profile. It keeps the samples with a function on their stack whose
+// name ends with focus.
+func topOf(path, focus string) (*profile, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("profile: %w", err)
 	}
-	cum, err := topIn(ctx, path, "-cum", focus)
+	defer f.Close() //nolint:errcheck // it was read
+	in, err := pprof.Parse(f)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("profile: %w", err)
 	}
-	p.Cum = cum.Top
-	return p, nil
+	return top(in, focus)
 }
 
-func topIn(ctx context.Context, path, order, focus string) (*profile, error) {
-	args := []string{"tool", "pprof", "-top", order, "-relative_percentages", "-nodecount=" + strconv.Itoa(topFunctions)}
-	if focus != "" {
-		args = append(args, "-focus="+focus)
-	}
-	cmd := exec.CommandContext(ctx, "go", append(args, path)...) //nolint:gosec // a file that this program wrote
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("go tool pprof: %w: %s", err, stderr.Bytes())
-	}
-	return parseTop(string(out))
-}
-
-// parseTop reads the table that `go tool pprof -top` prints.
-func parseTop(text string) (*profile, error) {
-	p := &profile{}
-	table := false
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if !table {
-			// Active filters come first, then "Showing nodes accounting for ...", then
-			// the head of the table.
-			if _, of, ok := strings.Cut(line, " of "); ok && strings.HasPrefix(line, "Showing nodes accounting") {
-				p.Seconds = seconds(strings.Fields(of)[0])
+func top(in *pprof.Profile, focus string) (*profile, error) {
+	total := 0.0
+	by := map[string]*function{}
+	for _, s := range in.Sample {
+		var stack []string // the innermost first
+		for _, l := range s.Location {
+			for _, line := range l.Line {
+				stack = append(stack, shortName(line.Function.Name))
 			}
-			table = len(f) == 5 && f[0] == "flat" && f[4] == "cum%"
+		}
+		if len(stack) == 0 || !slices.ContainsFunc(stack, func(name string) bool { return strings.HasSuffix(name, focus) }) {
 			continue
 		}
-		if len(f) < 6 {
-			continue
+		nanos := float64(s.Value[len(s.Value)-1])
+		total += nanos
+		seen := map[string]bool{} // a recursive function counts once
+		for i, name := range stack {
+			if by[name] == nil {
+				by[name] = &function{Name: name}
+			}
+			if i == 0 {
+				by[name].Flat += nanos
+			}
+			if !seen[name] {
+				by[name].Cum += nanos
+			}
+			seen[name] = true
 		}
-		flat, err1 := percent(f[1])
-		cum, err2 := percent(f[4])
-		if err1 != nil || err2 != nil {
-			return nil, fmt.Errorf("go tool pprof: unexpected line %q", line)
-		}
-		p.Top = append(p.Top, function{Name: shortName(strings.Join(f[5:], " ")), Flat: flat, Cum: cum})
 	}
-	if len(p.Top) == 0 {
-		return nil, fmt.Errorf("go tool pprof printed no functions: %.300q", text)
+	if total == 0 {
+		return nil, fmt.Errorf("profile: none of %d samples counts", len(in.Sample))
 	}
-	return p, nil
+	all := make([]function, 0, len(by))
+	for _, f := range by {
+		all = append(all, function{f.Name, f.Flat / total, f.Cum / total})
+	}
+	highest := func(of func(*function) float64) []function {
+		slices.SortFunc(all, func(a, b function) int {
+			return cmp.Or(cmp.Compare(of(&b), of(&a)), cmp.Compare(a.Name, b.Name))
+		})
+		return slices.Clone(all[:min(topFunctions, len(all))])
+	}
+	return &profile{
+		Seconds: total / 1e9,
+		Top:     highest(func(f *function) float64 { return f.Flat }), Cum: highest(func(f *function) float64 { return f.Cum }),
+	}, nil
 }
 
-// shortName leaves out what makes no difference to a reader: this module's path,
-// the shapes of type parameters, that a call was inlined.
+// shortName leaves out what makes no difference to a reader: this module's path and
+// the shapes of type parameters.
 func shortName(name string) string {
-	name = strings.TrimSuffix(strings.TrimPrefix(name, "github.com/plumbline-sec/plumbline/"), " (inline)")
+	name = strings.TrimPrefix(name, "github.com/plumbline-sec/plumbline/")
 	before, rest, ok := strings.Cut(name, "[go.shape.")
 	if !ok {
 		return name
 	}
 	return before + "[...]" + rest[strings.LastIndexByte(rest, ']')+1:]
-}
-
-func percent(s string) (float64, error) {
-	v, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
-	return v / 100, err
-}
-
-// seconds reads pprof's durations: "970ms", "1.23s", "2.5mins".
-func seconds(s string) float64 {
-	for _, u := range []struct {
-		suffix string
-		scale  float64
-	}{{"mins", 60}, {"hrs", 3600}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}, {"s", 1}} {
-		if n, ok := strings.CutSuffix(s, u.suffix); ok {
-			v, err := strconv.ParseFloat(n, 64)
-			if err == nil {
-				return v * u.scale
-			}
-		}
-	}
-	return 0
 }

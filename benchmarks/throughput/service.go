@@ -8,15 +8,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 )
 
 // service is the built binary at work, over a broker that may be another process.
@@ -41,24 +48,15 @@ type serviceOptions struct {
 	budget float64 // alerts per agent-day; 0: the default
 }
 
-// freeAddr returns an address that was free a moment ago.
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return ln.Addr().String(), ln.Close()
-}
-
 // startService writes a config and starts the binary with it.
-func (b *bench) startService(ctx context.Context, o serviceOptions) (*service, error) {
+func (b *runner) startService(ctx context.Context, o serviceOptions) (*service, error) {
 	binary, err := b.binary(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var addrs [3]string
 	for i := range addrs {
-		if addrs[i], err = freeAddr(); err != nil {
+		if addrs[i], err = stack.FreeAddr(); err != nil {
 			return nil, err
 		}
 	}
@@ -108,7 +106,7 @@ func (s *service) listen(stderr io.Reader) {
 		}
 		if l.Component == "route" && l.Message == "joined generation" && !s.joined {
 			s.joined = true
-			s.spent, _ = cpuOf(s.pid())
+			s.spent, _ = stack.CPUTime(s.pid())
 		}
 		s.mu.Unlock()
 	}
@@ -116,11 +114,15 @@ func (s *service) listen(stderr io.Reader) {
 
 func (s *service) pid() int { return s.cmd.Process.Pid }
 
-// startup is the CPU time until route joined; false: not yet.
-func (s *service) startup() (time.Duration, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.spent, s.joined
+// startup waits until route has joined and returns the CPU time until then.
+func (s *service) startup(ctx context.Context) (spent time.Duration, err error) {
+	err = s.eventually(ctx, time.Minute, "for route to join", func() (joined bool, err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		spent = s.spent
+		return s.joined, nil
+	})
+	return spent, err
 }
 
 // failed returns an error with what the service logged last.
@@ -144,47 +146,47 @@ func (s *service) stop() error {
 	return nil
 }
 
-// metrics returns the sums of counters and gauges, by "name" and by
-// `name{label="value"}` for every single label.
-func (s *service) metrics(ctx context.Context) (map[string]float64, error) {
+// metrics returns what the service counts.
+func (s *service) metrics(ctx context.Context) (metrics, error) {
 	body, err := get(ctx, "http://"+s.admin+"/metrics")
 	if err != nil {
 		return nil, err
 	}
-	return parseMetrics(string(body)), nil
+	return parseMetrics(body)
 }
 
-// parseMetrics reads Prometheus' text form. Every sample is added to its name, to
-// its name with each single label, and to its name with all of them.
-func parseMetrics(text string) map[string]float64 {
-	out := map[string]float64{}
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
+// metrics are Prometheus' families, by name.
+type metrics map[string]*dto.MetricFamily
+
+func parseMetrics(text []byte) (metrics, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	m, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	return m, nil
+}
+
+// sum adds up the samples of a counter or gauge that have all these labels, each a
+// name and a value.
+func (m metrics) sum(name string, labels ...[2]string) (sum float64) {
+	for _, x := range m[name].GetMetric() {
+		has := func(l [2]string) bool {
+			return slices.ContainsFunc(x.GetLabel(), func(p *dto.LabelPair) bool { return p.GetName() == l[0] && p.GetValue() == l[1] })
 		}
-		at := strings.LastIndexByte(line, ' ')
-		if at < 0 {
-			continue
-		}
-		v, err := strconv.ParseFloat(line[at+1:], 64)
-		if err != nil {
-			continue
-		}
-		name, labels, _ := strings.Cut(strings.TrimSuffix(line[:at], "}"), "{")
-		out[name] += v
-		if labels == "" {
-			continue
-		}
-		parts := strings.Split(labels, ",")
-		for _, l := range parts {
-			out[name+"{"+l+"}"] += v
-		}
-		if len(parts) > 1 {
-			out[name+"{"+labels+"}"] += v
+		if !slices.ContainsFunc(labels, func(l [2]string) bool { return !has(l) }) {
+			sum += x.GetCounter().GetValue() + x.GetGauge().GetValue()
 		}
 	}
-	return out
+	return sum
+}
+
+// histogram returns a histogram that has no labels; nil where it is not there.
+func (m metrics) histogram(name string) *dto.Histogram {
+	if x := m[name].GetMetric(); len(x) > 0 {
+		return x[0].GetHistogram()
+	}
+	return nil
 }
 
 // count asks the engine.
@@ -223,16 +225,11 @@ func (s *service) eventually(ctx context.Context, limit time.Duration, what stri
 }
 
 // binary builds plumbline, once.
-func (b *bench) binary(ctx context.Context) (string, error) {
+func (b *runner) binary(ctx context.Context) (string, error) {
 	path := filepath.Join(b.tmp, "plumbline")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
 	b.progress("building cmd/plumbline")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "./cmd/plumbline") //nolint:gosec // a temporary directory
-	cmd.Dir = b.root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build cmd/plumbline: %w\n%s", err, out)
-	}
-	return path, nil
+	return path, stack.Build(ctx, path, "-trimpath")
 }

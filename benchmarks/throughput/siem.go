@@ -21,7 +21,7 @@ func (c *collector) Window(*schemas.Window) {}
 
 // siem measures every encoder on alerts that the detector made of an attacked
 // fleet.
-func (b *bench) siem(_ context.Context) error {
+func (b *runner) siem(_ context.Context) error {
 	b.progress("siem: collecting alerts")
 	alerts, err := collectAlerts(b.scale.siemAgents)
 	if err != nil {

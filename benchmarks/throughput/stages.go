@@ -23,31 +23,35 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
-// load fills a new corpus from a feed of its own.
-func (b *bench) load(ctx context.Context, canonical bool) (*corpus, error) {
+// load fills a new corpus from a feed of its own, which goes on behind it.
+func (b *runner) load(ctx context.Context, canonical bool) (*corpus, *feed, error) {
 	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: simulator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer f.stop()
 	c, err := newCorpus(b.scale.corpus)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = c.fill(f, b.scale.corpus)
 	}
-	return c, c.fill(f, b.scale.corpus)
+	if err != nil {
+		f.stop()
+	}
+	return c, f, err
 }
 
 // decode measures the decoders and the encoder of the canonical form.
-func (b *bench) decode(ctx context.Context) error {
-	source, err := b.load(ctx, false)
+func (b *runner) decode(ctx context.Context) error {
+	source, f, err := b.load(ctx, false)
 	if err != nil {
 		return err
 	}
+	f.stop()
 	defer source.free()
-	canonical, err := b.load(ctx, true)
+	canonical, f, err := b.load(ctx, true)
 	if err != nil {
 		return err
 	}
+	f.stop()
 	defer canonical.free()
 	b.page.EventBytes, b.page.CanonicalBytes = source.meanBytes(), canonical.meanBytes()
 	var public, canon, route rounds
@@ -97,8 +101,8 @@ func rewrite(c *corpus, d decode.Decoder) error {
 	return err
 }
 
-// runner is a role.
-type runner interface {
+// role is one of the service's.
+type role interface {
 	Run(ctx context.Context) error
 }
 
@@ -107,26 +111,18 @@ type stage struct {
 	name, what string
 	topic      string // of its input
 	fresh      bool   // every round needs events that the role has not seen
-	build      func(role pipeline.Role, group pipeline.Group) runner
+	build      func(r pipeline.Role, group pipeline.Group) role
 	check      func(log *memoryLog, events int) error
 }
 
 // measureRole runs the rounds of a stage.
-func (b *bench) measureRole(ctx context.Context, s stage) error {
-	canonical := s.topic == pipeline.TopicActivity
-	f, err := startFeed(ctx, b.exe, feedOptions{Fleet: simulator.Options{Agents: 10_000, Days: 28, Seed: 7}, Canonical: canonical})
+func (b *runner) measureRole(ctx context.Context, s stage) error {
+	c, f, err := b.load(ctx, s.topic == pipeline.TopicActivity)
 	if err != nil {
 		return err
 	}
 	defer f.stop()
-	c, err := newCorpus(b.scale.corpus)
-	if err != nil {
-		return err
-	}
 	defer c.free()
-	if err := c.fill(f, b.scale.corpus); err != nil {
-		return err
-	}
 	log := newMemoryLog(s.topic)
 	role := s.build(pipeline.Role{
 		Log: log, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Health: pipeline.NewHealth(), Logger: zerolog.Nop(),
@@ -152,7 +148,7 @@ func (b *bench) measureRole(ctx context.Context, s stage) error {
 	})
 }
 
-func (b *bench) roleRounds(s stage, log *memoryLog, c *corpus, f *feed, ended <-chan struct{}) (*rounds, error) {
+func (b *runner) roleRounds(s stage, log *memoryLog, c *corpus, f *feed, ended <-chan struct{}) (*rounds, error) {
 	var limitOf decode.Decoder = decode.NewActivity()
 	if s.topic == pipeline.TopicActivity {
 		limitOf = decode.NewCanonical()
@@ -165,31 +161,26 @@ func (b *bench) roleRounds(s stage, log *memoryLog, c *corpus, f *feed, ended <-
 				return nil, err
 			}
 		}
-		limit, err := measure(func() error { return c.decodeAll(limitOf, nil) })
-		if err != nil {
-			return nil, err
+		if i == 1 { // the first round warmed up
+			r = rounds{}
 		}
-		used, err := measure(func() error { return log.run(c, ended) })
-		if err != nil {
+		if err := r.measure(c.len(), func() error { return c.decodeAll(limitOf, nil) }, func() error { return log.run(c, ended) }); err != nil {
 			return nil, err
-		}
-		if i > 0 { // the first round warms up
-			r.add(c.len(), used, limit)
 		}
 	}
 	return &r, nil
 }
 
-func (b *bench) route(ctx context.Context) error {
+func (b *runner) route(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "route", what: "the role: decode, canonical encode, key and partition, origin, one flush a batch; Kafka itself not counted",
 		topic: sourceTopic,
-		build: func(role pipeline.Role, group pipeline.Group) runner {
+		build: func(r pipeline.Role, group pipeline.Group) role {
 			sources := []route.Source{{
 				Name: "default", Topic: sourceTopic, Incarnation: 1,
 				NewDecoder: func() (decode.Decoder, error) { return decode.NewActivity(), nil },
 			}}
-			return route.New(role, group, sources, route.NewMetrics(prometheus.NewRegistry()))
+			return route.New(r, group, sources, route.NewMetrics(prometheus.NewRegistry()))
 		},
 		check: func(log *memoryLog, events int) error {
 			if n := log.count(pipeline.TopicActivity); n != events {
@@ -202,14 +193,14 @@ func (b *bench) route(ctx context.Context) error {
 
 // detectRole measures the role around the detector: origins, alerts in two forms,
 // windows, metrics.
-func (b *bench) detectRole(ctx context.Context) error {
+func (b *runner) detectRole(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "detect (role)", what: "the role with 10,000 agents: decode, detect, windows and alerts encoded, a checkpoint every 5 s; Kafka itself not counted; young baselines",
 		topic: pipeline.TopicActivity, fresh: true,
-		build: func(role pipeline.Role, group pipeline.Group) runner {
+		build: func(r pipeline.Role, group pipeline.Group) role {
 			outputs := []detect.Output{{Topic: "siem.ocsf", Encoder: siem.OCSF}}
 			cfg := detect.Config{Detector: detector.DefaultConfig(), Outputs: outputs, CheckpointEvery: 5 * time.Second}
-			return detect.New(role, group, cfg, detect.NewMetrics(prometheus.NewRegistry()))
+			return detect.New(r, group, cfg, detect.NewMetrics(prometheus.NewRegistry()))
 		},
 		check: func(log *memoryLog, _ int) error {
 			if log.count(pipeline.TopicDeadLetter) > 0 {
@@ -222,7 +213,7 @@ func (b *bench) detectRole(ctx context.Context) error {
 
 // archive measures the role with the ClickHouse client, against a server that
 // reads rows and forgets them.
-func (b *bench) archive(ctx context.Context) error {
+func (b *runner) archive(ctx context.Context) error {
 	server, addr, err := spawn(ctx, b.exe, childSink)
 	if err != nil {
 		return err
@@ -236,9 +227,9 @@ func (b *bench) archive(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "archive", what: "the role and the ClickHouse client: decode, columns, LZ4, HTTP; batches of 50,000 rows; server not counted, Kafka neither",
 		topic: pipeline.TopicActivity,
-		build: func(role pipeline.Role, group pipeline.Group) runner {
+		build: func(r pipeline.Role, group pipeline.Group) role {
 			limits := archive.Limits{Rows: 50_000, Bytes: 64 << 20, Age: 100 * time.Millisecond}
-			return archive.New(role, group, db, limits, archive.NewMetrics(prometheus.NewRegistry()))
+			return archive.New(r, group, db, limits, archive.NewMetrics(prometheus.NewRegistry()))
 		},
 		check: func(_ *memoryLog, rows int) error {
 			n, err := sinkBytes(ctx, addr)

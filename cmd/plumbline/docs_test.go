@@ -16,12 +16,23 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/decode/forms"
 )
 
-var update = flag.Bool("update", false, "rewrite the outputs in docs/sources.md, docs/tuning.md and docs/siem")
+var update = flag.Bool("update", false, "rewrite the outputs in docs/sources-*.md, docs/tuning.md and docs/siem")
 
-// The page of sources shows real outputs: each of its commands is run here.
-func TestThePageOfSourcesShowsWhatItsCommandsPrint(t *testing.T) {
+// The pages of sources show real outputs: each of their commands is run here.
+func TestThePagesOfSourcesShowWhatTheirCommandsPrint(t *testing.T) {
 	t.Chdir("../..")
-	const page = "docs/sources.md"
+	pages := sourcePage(t, "docs/sources-forms.md", 5) + sourcePage(t, "docs/sources-mapping.md", 4)
+	index, err := os.ReadFile("docs/sources.md")
+	require.NoError(t, err)
+	for _, form := range forms.All() {
+		require.Contains(t, string(index), "`"+form.Name+"`", "a form that the index does not name")
+		require.Contains(t, pages, form.Name, "a form without its section")
+	}
+}
+
+// sourcePage runs the commands of a page and returns the page with their outputs.
+func sourcePage(t *testing.T, page string, want int) string {
+	t.Helper()
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
 	commands := 0
@@ -33,15 +44,13 @@ func TestThePageOfSourcesShowsWhatItsCommandsPrint(t *testing.T) {
 		require.Equal(t, exitGood, run(t.Context(), strings.Fields(line), strings.NewReader(""), &out, &out), "%s\n%s", line, out.String())
 		return "```console\n$ plumbline " + line + "\n" + out.String() + "```"
 	})
-	require.Greater(t, commands, 8)
+	require.Equal(t, want, commands, page)
 	if *update {
 		require.NoError(t, os.WriteFile(page, []byte(got), 0o644))
-		return
+		return got
 	}
 	require.Equal(t, string(text), got, "run `go test ./cmd/plumbline -run Page -update` and read the diff")
-	for _, form := range forms.All() {
-		require.Contains(t, got, "`"+form.Name+"`", "a form without its section")
-	}
+	return got
 }
 
 // The pages of the SIEMs show a real alert.

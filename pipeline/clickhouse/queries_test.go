@@ -15,9 +15,11 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// page is the documentation whose tables and queries these tests hold against the
-// engine.
-const page = "../../docs/clickhouse.md"
+// The documentation that these tests hold against the engine.
+const (
+	queriesPage = "../../docs/clickhouse.md"
+	schemaPage  = "../../docs/clickhouse-schema.md"
+)
 
 // documented is a block of SQL under its heading; number tells blocks under one
 // heading apart.
@@ -29,7 +31,7 @@ type documented struct {
 
 // readPage returns the queries and, by the heading that names the view, the rows
 // of its table of columns: name and type.
-func readPage(tb testing.TB) (queries []documented, columns map[string][][2]string) {
+func readPage(tb testing.TB, page string) (queries []documented, columns map[string][][2]string) {
 	tb.Helper()
 	text, err := os.ReadFile(page)
 	require.NoError(tb, err)
@@ -181,7 +183,7 @@ func expectations() []expectation {
 func TestTheQueriesOfTheDocumentationAnswerOnTheRealEngine(t *testing.T) {
 	db := migrated(t)
 	tellStory(t, db)
-	queries, _ := readPage(t)
+	queries, _ := readPage(t, queriesPage)
 	require.GreaterOrEqual(t, len(queries), 10)
 	expected := expectations()
 	require.Len(t, queries, len(expected), "every query of the page has an expectation, and none is left over")
@@ -207,7 +209,7 @@ func TestTheQueriesOfTheDocumentationAnswerOnTheRealEngine(t *testing.T) {
 func TestTheQueryThatAnAlertBringsFindsItsEvents(t *testing.T) {
 	db := migrated(t)
 	tellStory(t, db)
-	queries, _ := readPage(t)
+	queries, _ := readPage(t, queriesPage)
 	i := slices.IndexFunc(queries, func(q documented) bool { return q.heading == "Which events prove an alert?" })
 	require.GreaterOrEqual(t, i, 0)
 	_, alerts := ask(t, db, queries[i].sql)
@@ -221,7 +223,7 @@ func TestTheQueryThatAnAlertBringsFindsItsEvents(t *testing.T) {
 
 func TestTheColumnsOfTheDocumentationAreThoseOfTheViews(t *testing.T) {
 	db := migrated(t)
-	_, columns := readPage(t)
+	_, columns := readPage(t, schemaPage)
 	for _, view := range []string{"activity", "alerts", "windows"} {
 		t.Run(view, func(t *testing.T) {
 			var real [][2]string

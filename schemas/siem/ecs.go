@@ -243,11 +243,7 @@ func (w *writer) own(a *schemas.Alert) {
 	w.some("agent_version", a.Agent.Version)
 	w.float("expected_per_agent_day", a.ExpectedPerAgentDay)
 	w.float("confidence", a.Confidence)
-	w.array("signals", func() {
-		for i := range a.Signals[:min(len(a.Signals), maxSignals)] {
-			w.object("", func() { w.signal(&a.Signals[i]) })
-		}
-	})
+	w.signals(a.Signals)
 	w.object("episode", func() { w.episode(&a.Episode) })
 	w.object("evidence", func() { w.evidence(&a.Evidence) })
 	w.some("counterfactual", a.Counterfactual)

@@ -43,11 +43,7 @@ func (w *writer) alert(a *schemas.Alert) {
 	w.object("episode", func() { w.episode(&a.Episode) })
 	w.text("title", a.Title)
 	w.text("summary", a.Summary)
-	w.array("signals", func() {
-		for i := range a.Signals[:min(len(a.Signals), maxSignals)] {
-			w.object("", func() { w.signal(&a.Signals[i]) })
-		}
-	})
+	w.signals(a.Signals)
 	w.object("evidence", func() { w.evidence(&a.Evidence) })
 	w.object("tags", func() {
 		w.list("owasp_asi", a.Tags.OwaspASI, maxTags)
@@ -132,6 +128,14 @@ func (w *writer) place(p schemas.Place) {
 	w.count("events", p.Events)
 	w.count("bytes_sent", p.BytesSent)
 	w.count("bytes_received", p.BytesReceived)
+}
+
+func (w *writer) signals(all []schemas.AlertSignal) {
+	w.array("signals", func() {
+		for i := range all[:min(len(all), maxSignals)] {
+			w.object("", func() { w.signal(&all[i]) })
+		}
+	})
 }
 
 func (w *writer) signal(s *schemas.AlertSignal) {
