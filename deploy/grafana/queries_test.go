@@ -217,6 +217,9 @@ func (e *expansion) apply(sql string) (string, error) {
 const seriesFormat = 0.0
 
 func TestStatementsOnAFleetWithAttacks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it needs the engine")
+	}
 	f, db := filled(t)
 	t.Run("every one returns rows", func(t *testing.T) { everyStatementReturnsRows(t, f, db) })
 	t.Run("an agent's name ends none", func(t *testing.T) { noNameEndsAStatement(t, f, db) })
