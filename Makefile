@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build build-server demo run test test-race test-short lint fuzz properties bench bench-micro bench-queries nab quality identical otel asyncapi judges clients faults faults-kafka soak golden docs check clean
+.PHONY: help setup build build-server demo run test test-race test-short lint fuzz properties bench bench-micro bench-queries nab quality identical otel asyncapi judges clients faults faults-kafka soak monitoring golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +114,10 @@ soak: setup ## the long loops: 200 kills under load, thousands of random histori
 
 otel: ## the real OpenTelemetry SDK and Collector in front of the service (a module of its own)
 	cd benchmarks/otel && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+monitoring: setup ## dashboards and alarms against the real service, Grafana's schema and promtool (a module of its own)
+	cd deploy/prometheus/test && $(GO) vet ./... && $(GO) test -count=1 ./...
+	deploy/prometheus/test/promtool.sh .cache/prometheus
 
 asyncapi: ## validate schemas/asyncapi.yaml with the public parser, which npm fetches
 	benchmarks/asyncapi/check.sh .cache/asyncapi

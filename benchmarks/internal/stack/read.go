@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -14,10 +13,11 @@ import (
 // record to its end. A connection that was cut shows with the first request on it, so
 // each request is tried for some seconds.
 func Read(ctx context.Context, client *kafka.Client, tp pipeline.TopicPartition, from int64, f func(*pipeline.Record) error) error {
+	var own error // of f: it is final
 	try := func(request func() error) (err error) {
 		for range 50 {
-			if err = request(); err == nil {
-				return nil
+			if err = request(); err == nil || own != nil {
+				return err
 			}
 			select {
 			case <-ctx.Done():
@@ -32,18 +32,13 @@ func Read(ctx context.Context, client *kafka.Client, tp pipeline.TopicPartition,
 		return err
 	}
 	at := max(start, from)
-	var own error
-	err := try(func() (err error) {
+	return try(func() (err error) {
 		at, err = pipeline.ReadRange(ctx, client, tp, at, end, nil, func(r *pipeline.Record) error {
 			if err := f(r); err != nil {
 				own = fmt.Errorf("%s at %d: %w", tp.Topic, r.Offset, err)
 			}
 			return own
 		})
-		if own != nil {
-			return nil
-		}
 		return err
 	})
-	return cmp.Or(own, err)
 }
