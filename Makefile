@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test test-race test-short lint fuzz properties bench bench-micro bench-queries nab quality identical otel asyncapi judges clients faults faults-kafka soak golden docs check clean
+.PHONY: help setup build build-server demo run test test-race test-short lint fuzz properties bench bench-micro bench-queries nab quality identical otel asyncapi judges clients faults faults-kafka soak golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ build: ## build bin/plumbline
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plumbline ./cmd/plumbline
 
+build-server: ## build bin/plumbline-server: static, without the embedded stack, for Kafka and ClickHouse of your own
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -tags noembedded -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plumbline-server ./cmd/plumbline
+
 demo: setup ## set everything up and see it at work: a fleet, attacks, live alerts (ARGS='--seed 7')
 	@$(BIN)/plumbline demo $(ARGS)
 
@@ -34,6 +38,7 @@ run: setup ## run the service on the embedded stack (CONFIG=file for another)
 
 test: setup ## set everything up and run the tests
 	$(GO) vet $(PKGS)
+	$(GO) vet -tags noembedded $(PKGS)
 	$(GO) test -count=$(COUNT) $(PKGS)
 
 test-short: ## the tests that need no engine and no minutes
@@ -44,6 +49,7 @@ test-race: setup ## the tests under the race detector
 
 lint: $(GOLANGCI) ## golangci-lint, the import arrows included
 	$(GOLANGCI) run $(PKGS)
+	$(GOLANGCI) run --build-tags noembedded $(PKGS)
 	$(GOLANGCI) fmt --diff
 
 $(GOLANGCI):

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plumbline-sec/plumbline/internal/demo"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 )
 
 // demoCmd is `plumbline demo`.
@@ -39,6 +40,9 @@ func (c *demoCmd) Run(ctx context.Context, g *Globals) error {
 	}
 	if c.Agents < 32 || c.Agents > 2000 {
 		return usageError{fmt.Errorf("--agents: %d is not between 32 and 2000: fewer leave no honest majority among eight attacks", c.Agents)}
+	}
+	if err := embedded.Included(); err != nil {
+		return err
 	}
 	terminal := isTerminal(g.Stdout)
 	o := demo.Options{

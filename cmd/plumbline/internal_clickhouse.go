@@ -5,10 +5,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 )
 
-// internalClickhouseCmd is the child process of the embedded engine; chdb.Start
+// internalClickhouseCmd is the child process of the embedded engine, which
 // runs it with these flags.
 type internalClickhouseCmd struct {
 	DataDir string `required:"" placeholder:"DIR" help:"Data directory of the engine."`
@@ -18,7 +18,7 @@ type internalClickhouseCmd struct {
 
 // Run serves until its parent goes away.
 func (c *internalClickhouseCmd) Run(ctx context.Context, g *Globals) error {
-	return chdb.ServeMain(ctx, chdb.ChildConfig{
+	return embedded.ServeClickHouse(ctx, embedded.ChildConfig{
 		DataDir: c.DataDir, Listen: c.Listen, Lib: c.Lib, Stdin: g.Stdin,
 		Logger: zerolog.New(g.Stderr).With().Timestamp().Logger(),
 	})

@@ -19,6 +19,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 )
 
 // cli is the command line: one line per command.
@@ -47,7 +48,7 @@ type cli struct {
 
 const description = `Plumbline tells a security team when one of its AI agents goes out of true.
 
-It reads agent activity from Kafka, keeps a rolling baseline of every agent, scores each deviation, stores every event in ClickHouse, and publishes alerts to the topics that a SIEM reads. Without a config, Kafka and ClickHouse are embedded.
+It reads agent activity from Kafka, keeps a rolling baseline of every agent, scores each deviation, stores every event in ClickHouse, and publishes alerts to the topics that a SIEM reads. ` + embedded.About + `
 
 Exit codes: 0 good, 1 the check failed, 2 bad usage or config.`
 
@@ -146,7 +147,7 @@ func report(stderr io.Writer, err error) int {
 			fmt.Fprintln(stderr, "plumbline: "+strings.Join(lines, "\n"))
 		}
 		return exitUsage
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, embedded.ErrNotIncluded):
 		fmt.Fprintln(stderr, "plumbline: "+oneLine(err))
 		return exitUsage
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 )
 
 // engine returns the library of the embedded engine.
@@ -57,7 +58,7 @@ func TestTheEmbeddedDatabaseIsMigratedAndQueriedWithoutAService(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.True(t, strings.HasPrefix(r.stderr, "plumbline: clickhouse: query: "), r.stderr)
 	require.Equal(t, 1, strings.Count(r.stderr, "\n"), "one line: %s", r.stderr)
-	_, held := chdb.RunningAddr(filepath.Join(dir, app.ClickHouseDir))
+	_, held := claim.Service(filepath.Join(dir, app.ClickHouseDir))
 	require.False(t, held, "the engine ended with the query")
 }
 

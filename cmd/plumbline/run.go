@@ -12,8 +12,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
-	"github.com/plumbline-sec/plumbline/internal/embedded/broker/datadir"
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
 )
@@ -26,7 +25,7 @@ type runCmd struct {
 
 // Help is the long help.
 func (c *runCmd) Help() string {
-	return `Without a config, Kafka and ClickHouse are embedded, listen on loopback and keep their data in ./plumbline-data. SIGTERM, SIGHUP and Ctrl-C drain, commit and end with exit code 0; a second SIGTERM or Ctrl-C ends at once.
+	return embedded.About + ` SIGTERM, SIGHUP and Ctrl-C drain, commit and end with exit code 0; a second SIGTERM or Ctrl-C ends at once.
 
 Examples:
   plumbline run
@@ -135,11 +134,9 @@ func setupError(err error) error {
 		port   *claim.PortError
 		held   *claim.HeldError
 		topics *kafka.TopicsError
-		file   *datadir.FileError
 	)
 	switch {
-	case errors.As(err, &port), errors.As(err, &held), errors.As(err, &topics), errors.As(err, &file),
-		errors.Is(err, chdb.ErrMissing), errors.Is(err, chdb.ErrUnsupported):
+	case errors.As(err, &port), errors.As(err, &held), errors.As(err, &topics), embedded.IsSetup(err):
 		return usageError{err}
 	}
 	return err

@@ -15,7 +15,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
@@ -56,8 +56,11 @@ func (s *service) kafka(ctx context.Context) (kafka.Config, error) {
 		}
 		return out, nil
 	}
-	if note, ok := claim.Holder(filepath.Join(s.cfg.DataDir, app.KafkaDir)); ok && note.Addr != "" {
-		out.Brokers = []string{note.Addr}
+	if err := embedded.Included(); err != nil {
+		return out, err
+	}
+	if addr, ok := claim.Service(filepath.Join(s.cfg.DataDir, app.KafkaDir)); ok {
+		out.Brokers = []string{addr}
 		return out, nil
 	}
 	if s.named {
@@ -78,15 +81,15 @@ func (s *service) kafka(ctx context.Context) (kafka.Config, error) {
 // service runs it, the engine runs for as long as do does; create says whether its
 // directory may be made.
 func (s *service) clickHouse(ctx context.Context, create bool, do func(*clickhouse.DB) error) (err error) {
-	embedded := s.cfg.ClickHouse.Addr.Embedded()
-	if s.named && !embedded {
+	ours := s.cfg.ClickHouse.Addr.Embedded()
+	if s.named && !ours {
 		return usageError{errors.New("--data-dir is of the embedded engine, and clickhouse.addr names a server")}
 	}
 	ch, err := app.ClickHouseConfig(s.cfg)
 	if err != nil {
 		return usageError{err}
 	}
-	if embedded {
+	if ours {
 		addr, stop, err := s.engine(ctx, create)
 		if err != nil {
 			return err
@@ -114,8 +117,11 @@ func (s *service) engine(ctx context.Context, create bool) (addr string, stop fu
 	dir := filepath.Join(s.cfg.DataDir, app.ClickHouseDir)
 	_, missing := os.Stat(dir)
 	started, said := time.Now(), false
+	if err := embedded.Included(); err != nil {
+		return "", nil, err
+	}
 	for {
-		if addr, ok := chdb.RunningAddr(dir); ok {
+		if addr, ok := claim.Service(dir); ok {
 			return addr, func() {}, nil
 		}
 		if addr := s.cfg.Embedded.ClickHouseListen; s.engineListens(ctx) {
@@ -156,14 +162,10 @@ func (s *service) engineListens(ctx context.Context) bool {
 	return !s.named && isEngine(ctx, s.cfg.Embedded.ClickHouseListen)
 }
 
-func startEngine(ctx context.Context, dir string) (*chdb.Server, error) {
-	lib, err := chdb.Path("")
-	if err != nil {
-		return nil, err
-	}
+func startEngine(ctx context.Context, dir string) (embedded.ClickHouse, error) {
 	privateFiles()
 	// A free port: the configured one may belong to another service.
-	return chdb.Start(ctx, chdb.Config{DataDir: dir, Listen: "127.0.0.1:0", Lib: lib, Private: true, Logger: zerolog.Nop()})
+	return embedded.StartClickHouse(ctx, embedded.ClickHouseConfig{DataDir: dir, Listen: "127.0.0.1:0", Private: true, Logger: zerolog.Nop()})
 }
 
 // isEngine reports whether an embedded engine answers on addr: another ClickHouse
@@ -181,5 +183,5 @@ func isEngine(ctx context.Context, addr string) bool {
 		return false
 	}
 	_ = resp.Body.Close() // it was not read
-	return resp.StatusCode == http.StatusOK && resp.Header.Get("Server") == chdb.ServerName
+	return resp.StatusCode == http.StatusOK && embedded.FromClickHouse(resp)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 )
 
 // setupCmd is `plumbline setup`.
@@ -20,7 +20,7 @@ func (c *setupCmd) Help() string {
 
 // Run installs the engine where it is missing.
 func (c *setupCmd) Run(ctx context.Context, g *Globals) error {
-	path, err := chdb.Install(ctx, chdb.InstallOptions{CacheDir: c.CacheDir, Progress: g.Stderr})
+	path, err := embedded.InstallClickHouse(ctx, c.CacheDir, g.Stderr)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 )
 
 // version is set by the linker (-X main.version=...); empty: the build info has it.
@@ -23,13 +25,14 @@ type buildVersion struct {
 	Modified bool   `json:"modified,omitempty"` // built from a tree with uncommitted changes
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+	Build    string `json:"build"` // full, or server: without the embedded stack
 }
 
 // Version returns what this program is: a release, a commit, or "dev".
 func Version() string { return readVersion().Version }
 
 func readVersion() buildVersion {
-	v := buildVersion{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := buildVersion{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Build: embedded.Build}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v.Version == "" && info.Main.Version != "(devel)" {
 			v.Version = info.Main.Version
@@ -75,7 +78,7 @@ func printVersion(w io.Writer) error {
 			commit += " with changes"
 		}
 	}
-	if _, err := fmt.Fprintf(w, "plumbline %s (%s %s%s)\n", v.Version, v.Go, v.Platform, commit); err != nil {
+	if _, err := fmt.Fprintf(w, "plumbline %s (%s %s, %s build%s)\n", v.Version, v.Go, v.Platform, v.Build, commit); err != nil {
 		return fmt.Errorf("print the version: %w", err)
 	}
 	return nil

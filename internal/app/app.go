@@ -23,6 +23,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 	"github.com/plumbline-sec/plumbline/pipeline"
 )
@@ -75,7 +76,18 @@ func New(cfg *config.Config, opts Options, logger zerolog.Logger) (*App, error) 
 		}
 	}
 	reg := telemetry.NewRegistry()
-	return &App{cfg: cfg, opts: opts, logger: logger, reg: reg, metrics: pipeline.NewMetrics(reg)}, nil
+	a := &App{cfg: cfg, opts: opts, logger: logger, reg: reg, metrics: pipeline.NewMetrics(reg)}
+	if a.embedded() {
+		if err := embedded.Included(); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// embedded reports whether a part of the embedded stack is to be started.
+func (a *App) embedded() bool {
+	return a.cfg.Kafka.Brokers.Embedded() || (a.has(RoleArchive) && a.cfg.ClickHouse.Addr.Embedded())
 }
 
 func (a *App) has(role string) bool { return slices.Contains(a.opts.Roles, role) }
@@ -112,7 +124,7 @@ func (a *App) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.cfg.Kafka.Brokers.Embedded() || (a.has(RoleArchive) && a.cfg.ClickHouse.Addr.Embedded()) {
+	if a.embedded() {
 		if err := os.MkdirAll(a.cfg.DataDir, 0o750); err != nil {
 			return fmt.Errorf("data_dir: %w", err)
 		}

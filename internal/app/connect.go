@@ -11,6 +11,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
@@ -21,7 +22,7 @@ import (
 
 // Forms are the names that the config may use for sources and outputs.
 func Forms() config.Forms {
-	f := config.Forms{CheckDecoder: func(name string, options map[string]any) error {
+	f := config.Forms{NotEmbedded: embedded.Included(), CheckDecoder: func(name string, options map[string]any) error {
 		_, err := decode.New(name, options)
 		return err
 	}}

@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 )
@@ -17,7 +16,7 @@ import (
 const (
 	// diskLow is said before it is felt: the engine begins nothing new in the last
 	// half of it.
-	diskLow   = 2 * chdb.KeepFree
+	diskLow   = 2 * claim.KeepFree
 	diskEvery = 10 * time.Second
 )
 

@@ -12,8 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
-	"github.com/plumbline-sec/plumbline/internal/embedded/broker"
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
@@ -65,10 +64,8 @@ func (a *App) startAdmin() (*telemetry.Admin, error) {
 func (a *App) startKafka(ctx context.Context, addr *Addresses) (*kafka.Client, error) {
 	cfg := KafkaConfig(a.cfg)
 	if a.cfg.Kafka.Brokers.Embedded() {
-		b, err := broker.Start(broker.Config{
-			DataDir: filepath.Join(a.cfg.DataDir, KafkaDir), Listen: a.cfg.Embedded.KafkaListen,
-			Logger: a.logger.With().Str("component", "embedded-kafka").Logger(),
-		})
+		b, err := embedded.StartKafka(filepath.Join(a.cfg.DataDir, KafkaDir), a.cfg.Embedded.KafkaListen,
+			a.logger.With().Str("component", "embedded-kafka").Logger())
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +91,7 @@ func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*warehouse,
 	if err != nil {
 		return nil, err
 	}
-	var engine *chdb.Server
+	var engine embedded.ClickHouse
 	if a.cfg.ClickHouse.Addr.Embedded() {
 		if engine, err = a.startEngine(ctx); err != nil {
 			return nil, err
@@ -111,14 +108,9 @@ func (a *App) startClickHouse(ctx context.Context, addr *Addresses) (*warehouse,
 }
 
 // startEngine runs the embedded ClickHouse in a child process.
-func (a *App) startEngine(ctx context.Context) (*chdb.Server, error) {
-	lib, err := chdb.Path("")
-	if err != nil {
-		return nil, err
-	}
-	a.logger.Info().Msg("starting the embedded ClickHouse")
-	engine, err := chdb.Start(ctx, chdb.Config{
-		DataDir: filepath.Join(a.cfg.DataDir, ClickHouseDir), Listen: a.cfg.Embedded.ClickHouseListen, Lib: lib, KeepTrying: true,
+func (a *App) startEngine(ctx context.Context) (embedded.ClickHouse, error) {
+	engine, err := embedded.StartClickHouse(ctx, embedded.ClickHouseConfig{
+		DataDir: filepath.Join(a.cfg.DataDir, ClickHouseDir), Listen: a.cfg.Embedded.ClickHouseListen, KeepTrying: true,
 		Database: a.cfg.ClickHouse.Database, ReaderPassword: a.cfg.Embedded.ReaderPassword.Reveal(),
 		Logger: a.logger.With().Str("component", "embedded-clickhouse").Logger(),
 	})

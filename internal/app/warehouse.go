@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
+	"github.com/plumbline-sec/plumbline/internal/embedded"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 )
@@ -42,7 +42,7 @@ const (
 //  3. What it reads is bounded, by rows a look.
 type warehouse struct {
 	db     *clickhouse.DB
-	engine *chdb.Server // nil: a server of somebody else
+	engine embedded.ClickHouse // nil: a server of somebody else
 	every  time.Duration
 	logger zerolog.Logger
 
@@ -74,7 +74,7 @@ type partState struct {
 	since time.Time
 }
 
-func newWarehouse(db *clickhouse.DB, engine *chdb.Server, reg prometheus.Registerer, logger zerolog.Logger) *warehouse {
+func newWarehouse(db *clickhouse.DB, engine embedded.ClickHouse, reg prometheus.Registerer, logger zerolog.Logger) *warehouse {
 	gauge := func(name, help string) *prometheus.GaugeVec {
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "plumbline", Name: name, Help: help}, []string{"table"})
 		reg.MustRegister(g)

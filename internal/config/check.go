@@ -29,6 +29,8 @@ type Forms struct {
 	// CheckDecoder says what is wrong with the options of a decoder, a
 	// decode.OptionErrors. nil: they are not checked.
 	CheckDecoder func(name string, options map[string]any) error
+	// NotEmbedded says why there is no embedded stack to configure; nil: there is one.
+	NotEmbedded error
 }
 
 // Validate reports what is wrong in a config that was not read from a file; Load
@@ -79,6 +81,9 @@ func (c *Config) check(forms Forms) []Mistake {
 	between(k, "archive.max_bytes", c.Archive.MaxBytes, 64<<10, 1<<30)
 	between(k, "archive.max_age", c.Archive.MaxAge, Duration(10*time.Millisecond), Duration(10*time.Minute))
 	k.embedded(&c.Embedded)
+	if forms.NotEmbedded != nil && c.Embedded != Default().Embedded {
+		k.wrong("embedded", "is set, but "+forms.NotEmbedded.Error(), "take it out")
+	}
 	if c.Admin.Listen != NoListen {
 		k.listen("admin.listen", c.Admin.Listen)
 	}

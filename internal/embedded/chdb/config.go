@@ -6,10 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-)
 
-// KeepFree is what the engine leaves free of its disk, in bytes.
-const KeepFree = 128 << 20
+	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
+)
 
 // The engine reads a configuration as a server does, and where it is given none
 // it looks for one in the working directory, the home directory and /etc. It is
@@ -118,7 +117,7 @@ func writeConfig(dir, database string) (string, error) {
 		return "", fmt.Errorf("write the engine's configuration: %w", err)
 	}
 	file := filepath.Join(dir, "engine.xml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, engineXML, path.String(), KeepFree), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, engineXML, path.String(), claim.KeepFree), 0o600); err != nil {
 		return "", fmt.Errorf("write the engine's configuration: %w", err)
 	}
 	return file, nil

@@ -160,13 +160,6 @@ func (s *Server) Stop(ctx context.Context) error {
 	return nil
 }
 
-// RunningAddr returns where the service that holds dataDir answers, and false
-// where none does.
-func RunningAddr(dataDir string) (addr string, ok bool) {
-	note, ok := claim.Holder(dataDir)
-	return note.Addr, ok && note.Addr != ""
-}
-
 func (s *Server) setChild(c *child) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -51,10 +51,10 @@ func TestARestartKeepsTheData(t *testing.T) {
 
 func TestOnlyOneServiceHoldsADataDirectory(t *testing.T) {
 	cfg := chdbtest.Config(t)
-	_, ok := chdb.RunningAddr(cfg.DataDir)
+	_, ok := claim.Service(cfg.DataDir)
 	assert.False(t, ok)
 	s := chdbtest.StartServer(t, chdbtest.WithDataDir(cfg.DataDir))
-	addr, ok := chdb.RunningAddr(cfg.DataDir)
+	addr, ok := claim.Service(cfg.DataDir)
 	assert.True(t, ok)
 	assert.Equal(t, s.Addr(), addr)
 
@@ -67,7 +67,7 @@ func TestOnlyOneServiceHoldsADataDirectory(t *testing.T) {
 	assert.Less(t, time.Since(started), 5*time.Second, "a living holder is not waited for")
 
 	stop(t, s)
-	_, ok = chdb.RunningAddr(cfg.DataDir)
+	_, ok = claim.Service(cfg.DataDir)
 	assert.False(t, ok)
 }
 
@@ -82,7 +82,7 @@ func TestAnOccupiedPortNamesThePortAndTheSetting(t *testing.T) {
 	require.ErrorAs(t, err, &port)
 	assert.Contains(t, err.Error(), taken.Addr().String())
 	assert.Contains(t, err.Error(), "embedded.clickhouse_listen")
-	_, ok := chdb.RunningAddr(cfg.DataDir)
+	_, ok := claim.Service(cfg.DataDir)
 	assert.False(t, ok, "the failed start gave the directory back")
 }
 
@@ -98,7 +98,7 @@ func TestAChildThatCannotStartSaysWhy(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(cfg.DataDir, "engine"), nil, 0o600))
 	_, err = chdb.Start(t.Context(), cfg)
 	require.ErrorContains(t, err, "engine")
-	_, ok := chdb.RunningAddr(cfg.DataDir)
+	_, ok := claim.Service(cfg.DataDir)
 	assert.False(t, ok)
 }
 

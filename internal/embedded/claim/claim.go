@@ -195,6 +195,12 @@ func Holder(dir string) (Note, bool) {
 	return note, true
 }
 
+// Service returns where the service that holds dir answers, and false where none does.
+func Service(dir string) (addr string, ok bool) {
+	note, ok := Holder(dir)
+	return note.Addr, ok && note.Addr != ""
+}
+
 func flock(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

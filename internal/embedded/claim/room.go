@@ -5,6 +5,9 @@ import (
 	"syscall"
 )
 
+// KeepFree is what the engine leaves free of its disk, in bytes.
+const KeepFree = 128 << 20
+
 // Free returns how many bytes are free on the disk of a directory.
 func Free(dir string) (uint64, error) {
 	var s syscall.Statfs_t
