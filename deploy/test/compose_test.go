@@ -37,7 +37,7 @@ func TestComposeIsValidPinnedAndOpenToThisMachineAlone(t *testing.T) {
 		}
 		for _, v := range s.Volumes {
 			if v.Type == "bind" {
-				require.FileExists(t, v.Source, "%s mounts what is not there", name)
+				require.True(t, exists(v.Source), "%s mounts what is not there", name)
 				require.True(t, v.ReadOnly, name)
 			} else {
 				require.Contains(t, project.Volumes, v.Source)
@@ -62,4 +62,9 @@ func TestTheConfigOfComposeIsValid(t *testing.T) {
 	config, err := os.ReadFile("../compose/plumbline.yaml")
 	require.NoError(t, err)
 	validate(t, config, "/run/secrets")
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
