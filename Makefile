@@ -112,7 +112,7 @@ monitoring: setup ## dashboards and alarms against the real service, Grafana's s
 	cd deploy/prometheus/test && $(GO) vet ./... && $(GO) test -count=1 ./...
 	deploy/prometheus/test/promtool.sh .cache/prometheus
 
-deploy: ## what stands under deploy, held to Helm, Kubernetes' types, Compose, systemd and buildah (a module of its own)
+deploy: setup ## what stands under deploy, held to Helm, Kubernetes' types, Compose, systemd and buildah (a module of its own)
 	cd deploy/test && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 release: ## build the binaries of a release, the chart and SBOMs into dist (VERSION=v1.2.3)

@@ -45,7 +45,7 @@ binary() {
   pack "$name.tar.gz" "$stage"
 }
 
-for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do
+for platform in ${PLATFORMS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64}; do
   binary build-server plumbline-server plumbline-server "${platform%/*}" "${platform#*/}"
 done
 binary build plumbline plumbline linux amd64 # elsewhere the engine has no library that could be checked

@@ -30,17 +30,17 @@ func TestTheImageHoldsAStaticProgramAndNoShell(t *testing.T) {
 
 // inside is a command that runs the program as the image would be run: as its user,
 // without privileges to gain, with a root that can't be written to.
-func inside(t *testing.T, args ...string) *exec.Cmd {
+func inside(t *testing.T, root string, args ...string) *exec.Cmd {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED: only root can enter the image")
 	}
 	const script = `mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec setpriv --no-new-privs chroot --userspec=65532:65532 "$0" /usr/bin/plumbline "$@"`
-	return exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "sh", "-c", script, image}, args...)...)
+	return exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, root}, args...)...)
 }
 
 func TestTheProgramRunsAsNobodyOnAReadOnlyRoot(t *testing.T) {
-	out, err := inside(t, "version").CombinedOutput()
+	out, err := inside(t, image, "version").CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Contains(t, string(out), "plumbline v0.0.0-test (")
 	require.Contains(t, string(out), "server build")

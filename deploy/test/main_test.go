@@ -7,6 +7,8 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +25,7 @@ var image, binary string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	log.SetOutput(io.Discard) // Helm tells of each link in the chart
 	dir, err := os.MkdirTemp("", "plumbline-deploy")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,9 +64,9 @@ func validate(t *testing.T, config []byte, secrets string, env ...string) {
 	}
 	if secrets != "" {
 		require.Contains(t, string(config), secrets)
+		config = bytes.ReplaceAll(config, []byte(secrets), []byte(dir))
 	}
 	file := filepath.Join(dir, "plumbline.yaml")
-	config = bytes.ReplaceAll(config, []byte(secrets), []byte(dir))
 	require.NoError(t, os.WriteFile(file, config, 0o600))
 	cmd := exec.CommandContext(t.Context(), binary, "config", "validate", file)
 	cmd.Env = append(os.Environ(), env...)
