@@ -23,7 +23,7 @@ mkdir -p "$dist"
 
 # pack NAME DIRECTORY: what is in a directory, as an archive without a trace of when and by whom.
 pack() {
-  tar --sort=name --format=ustar --owner=0 --group=0 --numeric-owner --mode=u+rw,go=rX --mtime="@$epoch" --dereference -C "$2" -cf - . |
+  tar --sort=name --format=ustar --owner=0 --group=0 --numeric-owner --mode=u+rw,go=rX --mtime="@$epoch" --dereference -C "$2" -cf - $(ls "$2") |
     gzip -n9 > "$dist/$1"
 }
 

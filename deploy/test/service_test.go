@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,14 +71,42 @@ func TestTheImageWorksWithTheConfigOfCompose(t *testing.T) {
 	start(t, inside(t, root, "run", "--config", file))
 	healthy(func() *exec.Cmd { return inside(t, root, "health", "--config", file) })
 
-	events := filepath.Join(dir, "events.jsonl")
 	fleet, err := exec.CommandContext(t.Context(), binary, "simulate", "--agents", "40", "--days", "6", "--scenario", "attacks").Output()
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(events, fleet, 0o600))
-	output(t, binary, "send", "--config", mine, events)
-	require.Eventually(t, func() bool {
-		got := output(t, binary, "query", "--config", mine, "--output", "json", "SELECT toUInt32(uniqExact(event_id)) AS n FROM activity")
-		return strings.Contains(got, fmt.Sprint(bytes.Count(fleet, []byte("\n"))))
-	}, time.Minute, 500*time.Millisecond, "not every event is in ClickHouse")
-	require.Contains(t, output(t, binary, "alerts", "--config", mine), "high", "no attack was found")
+	output(t, "cp", "../sources/activity.json", filepath.Join(dir, "records.jsonl"))
+	for _, line := range commands(t, "Verify") {
+		run := func() string {
+			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", `plumbline() { "`+binary+`" "$@"; }; `+line)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "CONFIG="+mine)
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s\n%s", line, out)
+			return string(out)
+		}
+		switch {
+		case strings.Contains(line, "count()"):
+			n := strconv.Itoa(bytes.Count(fleet, []byte("\n")))
+			require.Eventually(t, func() bool { return strings.Contains(run(), n) }, time.Minute, 500*time.Millisecond, "not every event is in ClickHouse")
+		case strings.Contains(line, "plumbline alerts"):
+			require.Contains(t, run(), "high", "no attack was found")
+		default:
+			run()
+		}
+	}
+}
+
+// commands are those that stand in a section of docs/deploy.md.
+func commands(t *testing.T, section string) (out []string) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/deploy.md")
+	require.NoError(t, err)
+	_, text, ok := strings.Cut(string(page), "\n## "+section+"\n")
+	require.True(t, ok)
+	text, _, _ = strings.Cut(text, "\n## ")
+	for line := range strings.Lines(text) {
+		if line, ok := strings.CutPrefix(line, "       "); ok {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	require.Greater(t, len(out), 4)
+	return out
 }
