@@ -44,7 +44,7 @@ func (c *healthCmd) Run(ctx context.Context, g *Globals) error {
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", cfg.Admin.Listen, err)
 	}
-	req.Host = "localhost" // where it listens on every interface, it is asked over loopback
+	req.Host = "localhost"                                                      // where it listens on every interface, it is asked over loopback
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: it is this machine
 	resp, err := client.Do(req)
 	if err != nil {
