@@ -87,6 +87,12 @@ func valuesFiles(t *testing.T) map[string]map[string]any {
 		out[filepath.Base(file)], err = chartutil.ReadValuesFile(file)
 		require.NoError(t, err)
 	}
+	page, err := os.ReadFile("../../docs/deploy.md")
+	require.NoError(t, err)
+	block := regexp.MustCompile("(?s) {3}```yaml\n(.*?) {3}```").FindSubmatch(page)
+	require.NotNil(t, block)
+	out["deploy.md"], err = chartutil.ReadValues(block[1])
+	require.NoError(t, err)
 	return out
 }
 
@@ -155,6 +161,7 @@ func TestWhatTheChartMakesIsWhatKubernetesKnows(t *testing.T) {
 			}
 			want := map[string]map[string]int{
 				"default":         {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2},
+				"deploy.md":       {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2},
 				"everything.yaml": {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2, "ServiceMonitor": 1, "PrometheusRule": 1, "dashboard": dashboards(t)},
 				"little.yaml":     {"Deployment": 2, "ServiceAccount": 1},
 			}
