@@ -14,7 +14,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build build-server demo run test test-race test-short lint fuzz properties bench bench-micro bench-queries nab quality identical otel asyncapi judges clients faults faults-kafka soak monitoring golden docs check clean
+.PHONY: help setup build build-server demo run test test-race test-short lint fuzz properties bench bench-micro bench-queries nab quality identical otel asyncapi judges clients faults faults-kafka soak monitoring deploy release golden docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,12 @@ monitoring: setup ## dashboards and alarms against the real service, Grafana's s
 	cd deploy/prometheus/test && $(GO) vet ./... && $(GO) test -count=1 ./...
 	deploy/prometheus/test/promtool.sh .cache/prometheus
 
+deploy: setup ## what stands under deploy, held to Helm, Kubernetes' types, Compose, systemd and buildah (a module of its own)
+	cd deploy/test && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+release: ## build the binaries of a release, the chart and SBOMs into dist (VERSION=v1.2.3)
+	GO='$(GO)' deploy/release.sh '$(VERSION)'
+
 asyncapi: ## validate schemas/asyncapi.yaml with the public parser, which npm fetches
 	benchmarks/asyncapi/check.sh .cache/asyncapi
 
@@ -137,4 +143,4 @@ docs: ## regenerate docs/configuration.md from the config types
 check: lint test test-race ## everything that must be green before a push
 
 clean: ## remove what was built here (the engine stays in the user's cache)
-	rm -rf $(BIN) .cache plumbline-data plumbline-demo
+	rm -rf $(BIN) .cache dist plumbline-data plumbline-demo

@@ -30,6 +30,7 @@ type cli struct {
 
 	Demo     demoCmd     `cmd:"" help:"A fleet with attacks in it, live, on the embedded stack; ends by itself."`
 	Run      runCmd      `cmd:"" help:"Run the service."`
+	Health   healthCmd   `cmd:"" help:"Ask a running service whether it does its work."`
 	Replay   replayCmd   `cmd:"" help:"Run events through the detector, without Kafka and ClickHouse."`
 	Decode   decodeCmd   `cmd:"" help:"Show what records of a source become, field by field."`
 	Send     sendCmd     `cmd:"" help:"Send JSON lines into a Kafka topic."`

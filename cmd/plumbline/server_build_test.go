@@ -33,7 +33,7 @@ func TestTheServerBuildIsStaticAndHoldsNothingOfTheEmbeddedStack(t *testing.T) {
 	info, err := buildinfo.ReadFile(server)
 	require.NoError(t, err)
 	for _, dep := range info.Deps {
-		require.NotContains(t, dep.Path, "franz-go")
+		require.NotContains(t, dep.Path, "kfake")
 		require.NotContains(t, dep.Path, "purego")
 	}
 	packages, err := exec.Command("go", "list", "-deps", "-tags", "noembedded", ".").Output()

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestHealthIsWhatTheServiceSaysOfItself(t *testing.T) {
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(r.Host + r.URL.Path + "\n"))
+	}))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "plumbline.yaml")
+	listen := func(addr string) {
+		require.NoError(t, os.WriteFile(file, []byte("admin: {listen: "+addr+"}\n"), 0o600))
+	}
+	listen(server.Listener.Addr().String())
+	got := plumbline(t, "health", "--config", file)
+	require.Equal(t, result{exitGood, "localhost/readyz\n", ""}, got)
+	status = http.StatusServiceUnavailable
+	got = plumbline(t, "health", "--live", "--config", file)
+	require.Equal(t, result{exitFailed, "localhost/healthz\n", ""}, got)
+	server.Close()
+	got = plumbline(t, "health", "--config", file)
+	require.Equal(t, exitFailed, got.code)
+	require.Contains(t, got.stderr, "no service answers")
+	listen("none")
+	require.Equal(t, exitUsage, plumbline(t, "health", "--config", file).code)
+}
