@@ -112,7 +112,7 @@ func (w *objectWriter) time(name string, v Millis) {
 }
 
 func (w *objectWriter) flags(f *Flags) {
-	if !f.Any() {
+	if !f.isSet() {
 		return
 	}
 	w.key(`"flags":[`)

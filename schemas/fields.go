@@ -184,7 +184,7 @@ func (f *Flags) Of(name string) any {
 // Each calls yield with the flags that are set and what each says beyond that: a
 // number, names with commas between, or nothing.
 func (f *Flags) Each(yield func(name, says string) bool) {
-	if !f.Any() {
+	if !f.isSet() {
 		return
 	}
 	for i := range flags {
@@ -203,5 +203,5 @@ func (f *Flags) Each(yield func(name, says string) bool) {
 	}
 }
 
-// Any reports whether a flag is set.
-func (f *Flags) Any() bool { return f.Old || f.Malformed() }
+// isSet reports whether a flag is set.
+func (f *Flags) isSet() bool { return f.Old || f.Malformed() }
