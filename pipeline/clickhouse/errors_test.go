@@ -281,7 +281,7 @@ func TestAServersMessageCannotPaintATerminalOrFillALog(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	err = db.Ping(t.Context())
-	require.ErrorContains(t, err, `Cannot parse input: '\x1b[2J\x1b[31mx`)
+	require.ErrorContains(t, err, `Cannot parse input: '\u001b[2J\u001b[31mx`)
 	require.Less(t, len(err.Error()), 2*maxErrorText)
 	require.NotContains(t, err.Error(), secret)
 }
