@@ -67,7 +67,7 @@ func pages(root string) ([]string, error) {
 	out := []string{first, "README.md"}
 	for _, dir := range []string{"docs", "deploy", "cmd/plumbline"} {
 		err := fs.WalkDir(os.DirFS(root), dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && path != first && !d.IsDir() && !strings.HasSuffix(path, "_test.go") {
+			if err == nil && path != first && d.Type().IsRegular() && !strings.HasSuffix(path, "_test.go") {
 				out = append(out, path)
 			}
 			return err
