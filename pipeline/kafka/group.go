@@ -59,9 +59,10 @@ type Group struct {
 	group    *kafkago.ConsumerGroup // nil until all topics exist
 	current  *generation
 	joinedAt time.Time
-	brief    int       // generations in a row that were shorter than minGeneration
-	said     time.Time // when a complaint was last logged
-	trouble  time.Time // since when joining fails
+	sizes    map[string]int32 // partitions of each topic, as last seen before a generation was joined
+	brief    int              // generations in a row that were shorter than minGeneration
+	said     time.Time        // when a complaint was last logged
+	trouble  time.Time        // since when joining fails
 
 	done      chan struct{}
 	closeOnce sync.Once
@@ -91,6 +92,7 @@ func (c *Client) Group(cfg GroupConfig) (pipeline.Group, error) {
 		logger: c.logger.With().Str("group", cfg.ID).Logger(),
 		done:   make(chan struct{}),
 		conns:  make(map[net.Conn]struct{}),
+		sizes:  make(map[string]int32),
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,8 +193,11 @@ func (g *Group) sleep(ctx context.Context, d time.Duration) error {
 func (g *Group) topicsExist(ctx context.Context) error {
 	for _, topic := range g.cfg.Topics {
 		for {
-			_, err := g.client.Partitions(ctx, topic)
+			n, err := g.client.Partitions(ctx, topic)
 			if err == nil {
+				if g.group == nil { // later it is the generation that looks
+					g.sizes[topic] = n
+				}
 				break
 			}
 			if ctx.Err() != nil {
@@ -228,19 +233,17 @@ func (g *Group) join() error {
 	dialer := *g.client.dialer
 	dialer.DialFunc = g.dial
 	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
-		ID:                     g.cfg.ID,
-		Brokers:                g.client.cfg.Brokers,
-		Dialer:                 &dialer,
-		Topics:                 g.cfg.Topics,
-		GroupBalancers:         []kafkago.GroupBalancer{kafkago.RangeGroupBalancer{}, kafkago.RoundRobinGroupBalancer{}},
-		HeartbeatInterval:      g.cfg.HeartbeatInterval,
-		SessionTimeout:         g.cfg.SessionTimeout,
-		RebalanceTimeout:       g.cfg.RebalanceTimeout,
-		JoinGroupBackoff:       g.cfg.RejoinBackoff,
-		PartitionWatchInterval: g.cfg.PartitionWatch,
-		WatchPartitionChanges:  true,
-		StartOffset:            kafkago.FirstOffset,
-		Timeout:                g.cfg.RequestTimeout,
+		ID:                g.cfg.ID,
+		Brokers:           g.client.cfg.Brokers,
+		Dialer:            &dialer,
+		Topics:            g.cfg.Topics,
+		GroupBalancers:    []kafkago.GroupBalancer{kafkago.RangeGroupBalancer{}, kafkago.RoundRobinGroupBalancer{}},
+		HeartbeatInterval: g.cfg.HeartbeatInterval,
+		SessionTimeout:    g.cfg.SessionTimeout,
+		RebalanceTimeout:  g.cfg.RebalanceTimeout,
+		JoinGroupBackoff:  g.cfg.RejoinBackoff,
+		StartOffset:       kafkago.FirstOffset,
+		Timeout:           g.cfg.RequestTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("consumer group %s: %w", g.cfg.ID, err)
@@ -371,7 +374,34 @@ func newGeneration(g *Group, gen *kafkago.Generation) *generation {
 		<-ctx.Done()
 		close(out.ended)
 	})
+	gen.Start(out.watch)
 	return out
+}
+
+// watch returns, and with it the generation ends, when a topic has another number of
+// partitions than before the generation was joined. kafka-go's own watcher first looks
+// some time after that: what came in between would belong to nobody.
+func (g *generation) watch(ctx context.Context) {
+	ticker := time.NewTicker(g.group.cfg.PartitionWatch)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		changed := false
+		for topic, before := range g.group.sizes {
+			n, err := g.group.client.Partitions(ctx, topic)
+			if err == nil || errors.Is(err, kafkago.UnknownTopicOrPartition) {
+				changed = changed || n != before
+				g.group.sizes[topic] = n
+			}
+		}
+		if changed {
+			return
+		}
+	}
 }
 
 // resolve finds the log's start where nothing was committed.
