@@ -39,7 +39,7 @@ type cli struct {
 	Agent    agentCmd    `cmd:"" help:"Show an agent: who it is, what it does, its alerts."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	State    stateCmd    `cmd:"" help:"Look at the detector's state in Kafka."`
-	Config   configCmd   `cmd:"" help:"Check the config, or print what is in force."`
+	Config   configCmd   `cmd:"" help:"Check the config, test it with cases, or print what is in force."`
 	Setup    setupCmd    `cmd:"" help:"Get the embedded ClickHouse engine, once."`
 	Version  versionCmd  `cmd:"" help:"Print the version of this program."`
 
