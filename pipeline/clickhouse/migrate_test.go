@@ -21,7 +21,7 @@ func stepNames(steps []Step) []string {
 	return out
 }
 
-var allSteps = []string{"create database", "0001 activity rows", "0002 alert rows", "0003 window rows", "0004 lookups", "views and retention"}
+var allSteps = []string{"create database", "0001 activity rows", "0002 alert rows", "0003 window rows", "0004 lookups", "0005 log", "views and retention"}
 
 func TestMigrationsAreAppliedOnceAndInOrder(t *testing.T) {
 	db := open(t, chdbtest.Start(t))
