@@ -26,7 +26,7 @@ type explainCmd struct {
 
 // Help is the long help.
 func (c *explainCmd) Help() string {
-	return `Reads the events of the alert's partition from ClickHouse, in the order in which the detector saw them, from the first one on, and runs them through the detector with this config. What comes out is compared with the stored alert, byte for byte. All events of the partition are read, since the agent's peers matter too: that takes about a second for 50,000.
+	return `Reads the events of the alert's partition from ClickHouse, in the order in which the detector saw them, from the first one on, and runs them through the detector with this config. What comes out is compared with the stored alert, byte for byte. All events of the partition are read, since the agent's peers matter too; progress is shown where that takes long.
 
 Give the config of the service with --config. Exit code 0: proven equal; 1: it differs or can't be proven, and why.
 

@@ -54,7 +54,7 @@ func TestMigrationsAreAppliedOnceAndInOrder(t *testing.T) {
 	require.Equal(t, 5, count(t, db, "schema_migrations"))
 	plan, err = db.Plan(ctx)
 	require.NoError(t, err)
-	require.Equal(t, &Plan{Database: "plumbline", Current: 4, Latest: 4}, plan)
+	require.Equal(t, &Plan{Database: "plumbline", Current: 5, Latest: 5}, plan)
 
 	exec(t, db, "DROP VIEW alerts")
 	require.ErrorIs(t, checkSchema(ctx, db), ErrSchemaPending)
