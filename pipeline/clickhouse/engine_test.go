@@ -132,10 +132,10 @@ func readActivity(tb testing.TB, db *DB) map[schemas.Origin]readRow {
 	out := make(map[schemas.Origin]readRow)
 	for rows.Next() {
 		var (
-			r            readRow
+			r                    readRow
 			at, recorded, logged time.Time
-			expires      *time.Time
-			e, o         = &r.Event, &r.Origin
+			expires              *time.Time
+			e, o                 = &r.Event, &r.Origin
 		)
 		require.NoError(tb, rows.Scan(&e.EventID, &at, &e.TenantID, &e.AgentID, &e.AgentName, &e.AgentVersion, &e.PeerGroup, &e.SessionID, &e.OnBehalfOf,
 			&e.Action, &e.Tool, &e.Access, &e.Resources, &r.ResourceCount, &e.TargetAgentID, &e.BytesSent, &e.BytesReceived, &e.TokensIn, &e.TokensOut,
