@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/internal/scenario"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -203,9 +204,9 @@ func TestAnEpisodeCountsItsFirstEventWhereTheSwarmGoesOn(t *testing.T) {
 	for i := range 6 {
 		line(i, "u", i+10, 43_200_000)
 	}
-	s := play(t, text.String())
+	alerts := play(t, text.String())
 	opened := 0
-	for _, a := range s.sink.alerts {
+	for _, a := range alerts {
 		if a.Status == schemas.StatusOpen {
 			opened++
 			assert.NotZero(t, a.Evidence.Totals.Events, a.Agent.ID)
@@ -217,8 +218,8 @@ func TestAnEpisodeCountsItsFirstEventWhereTheSwarmGoesOn(t *testing.T) {
 
 func TestAnEventThatComesAgainProvesNothingMore(t *testing.T) {
 	const again = "event agent=peer-3 id=x session=a tool=mail access=send resource=email:drop@evil.example sent=43200000\n"
-	s := play(t, "peers 12 in crm\nhistory 14d 12\n"+again+again+again+"quiet 7h\n")
-	last := s.sink.alerts[len(s.sink.alerts)-1]
+	alerts := play(t, "peers 12 in crm\nhistory 14d 12\n"+again+again+again+"quiet 7h\n")
+	last := alerts[len(alerts)-1]
 	require.Equal(t, schemas.StatusClose, last.Status)
 	assert.EqualValues(t, 1, last.Evidence.EventCount)
 	assert.Equal(t, []string{"x"}, last.Evidence.EventIDs)
@@ -230,8 +231,8 @@ func TestWhatAnEpisodeSendsSaturates(t *testing.T) {
 	line := func(sent uint64) string {
 		return fmt.Sprintf("event agent=peer-3 session=a tool=mail access=send resource=email:drop@evil.example sent=%d\n", sent)
 	}
-	s := play(t, "peers 12 in crm\nhistory 14d 12\n"+line(43_200_000)+line(math.MaxInt64)+line(math.MaxInt64)+line(math.MaxInt64)+"quiet 7h\n")
-	last := s.sink.alerts[len(s.sink.alerts)-1]
+	alerts := play(t, "peers 12 in crm\nhistory 14d 12\n"+line(43_200_000)+line(math.MaxInt64)+line(math.MaxInt64)+line(math.MaxInt64)+"quiet 7h\n")
+	last := alerts[len(alerts)-1]
 	assert.Equal(t, uint64(math.MaxUint64), last.Evidence.Totals.BytesSent)
 	assert.Equal(t, uint64(math.MaxUint64), last.Evidence.Places[0].BytesSent)
 }
@@ -260,24 +261,26 @@ func TestAnOpenEpisodeOfTheFormatBeforeGoesOn(t *testing.T) {
 	}
 }
 
-// play runs the text of a scenario.
-func play(t *testing.T, text string) *scenario {
+// play runs the text of a scenario and returns its alerts.
+func play(t *testing.T, text string) []*schemas.Alert {
 	t.Helper()
-	s := &scenario{t: t, file: t.Name(), cfg: detector.DefaultConfig(), clock: fleetStart, begun: fleetStart}
-	s.run(text)
-	return s
+	cases, err := scenario.Read(t.Name(), text)
+	require.NoError(t, err)
+	res, err := cases[0].Run(t.Context(), scenario.Options{Detector: detector.DefaultConfig(), Tunes: true})
+	require.NoError(t, err)
+	return res.Alerts
 }
 
 // An event that proved an earlier episode comes again in one that nothing with an id has
 // proved: what completes an alert is among its events all the same.
 func TestARepeatedEventCompletesAnAlertOfEventsWithoutIDs(t *testing.T) {
 	const mail = "event agent=peer-3 session=a tool=mail access=send "
-	s := play(t, "peers 12 in crm\nhistory 14d 12\n"+
+	alerts := play(t, "peers 12 in crm\nhistory 14d 12\n"+
 		mail+"id=x resource=email:team@corp.example sent=4320000000\nquiet 7h\n"+
 		mail+"id= resource=email:drop@evil.example sent=400\n"+
 		mail+"id=x resource=email:team@corp.example sent=4320000000\nquiet 7h\n")
 	completed := 0
-	for _, a := range s.sink.alerts {
+	for _, a := range alerts {
 		if done := a.Evidence.CompletedBy; done.EventID != "" {
 			completed++
 			assert.Contains(t, a.Evidence.EventIDs, done.EventID)

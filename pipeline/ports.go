@@ -14,6 +14,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -154,10 +155,44 @@ type Generation interface {
 	Commit(tp TopicPartition, offset int64) error
 }
 
+// Place is a place in TopicActivity.
+type Place struct {
+	Partition int32
+	Offset    int64
+}
+
+// NoPlace is that of what does not say it.
+var NoPlace = Place{-1, -1}
+
+// AppendTo appends the value of HeaderSource.
+func (p Place) AppendTo(dst []byte) []byte {
+	dst = append(strconv.AppendInt(dst, int64(p.Partition), 10), '/')
+	return strconv.AppendInt(dst, p.Offset, 10)
+}
+
+// ParsePlace reads what AppendTo wrote.
+func ParsePlace(b []byte) (Place, bool) {
+	partition, offset, ok := bytes.Cut(b, []byte{'/'})
+	if !ok {
+		return NoPlace, false
+	}
+	p, err := strconv.ParseInt(string(partition), 10, 32)
+	if err != nil {
+		return NoPlace, false
+	}
+	o, err := strconv.ParseInt(string(offset), 10, 64)
+	if err != nil {
+		return NoPlace, false
+	}
+	return Place{int32(p), o}, true
+}
+
 // ActivityRow is one event on its way into the warehouse.
 type ActivityRow struct {
-	Event  schemas.Activity
-	Origin schemas.Origin
+	Event   schemas.Activity
+	Origin  schemas.Origin
+	Log     Place
+	LogTime schemas.Millis // when it was appended there
 	// Version is that of the decoding that made Event. Where one origin is stored
 	// twice, the row with the higher version stays.
 	Version uint32
@@ -168,6 +203,7 @@ type AlertRow struct {
 	Alert      schemas.Alert
 	JSON       []byte
 	RecordedAt schemas.Millis
+	Log        Place // of the event at which it was raised
 }
 
 // WindowRow is one window.

@@ -181,6 +181,18 @@ func (f *Flags) Of(name string) any {
 	return nil
 }
 
+// Set sets a flag by what Each says of it; what it does not know it leaves out.
+func (f *Flags) Set(name, says string) {
+	switch v := f.Of(name).(type) {
+	case *bool:
+		*v = true
+	case *int:
+		*v, _ = strconv.Atoi(says)
+	case *[]string:
+		*v = strings.Split(says, ",")
+	}
+}
+
 // Each calls yield with the flags that are set and what each says beyond that: a
 // number, names with commas between, or nothing.
 func (f *Flags) Each(yield func(name, says string) bool) {

@@ -12,6 +12,7 @@ import (
 // configCmd is `plumbline config`.
 type configCmd struct {
 	Validate configValidateCmd `cmd:"" help:"Name every mistake of the config, each with its line and what to write instead."`
+	Test     configTestCmd     `cmd:"" help:"Run cases against the config: events, and the alerts or the silence expected of them."`
 	Print    configPrintCmd    `cmd:"" help:"Print the config that is in force: defaults included, secrets masked."`
 }
 

@@ -37,10 +37,12 @@ type cli struct {
 	Simulate simulateCmd `cmd:"" help:"Simulate a fleet of agents, with labelled attacks, as JSON lines."`
 	Query    queryCmd    `cmd:"" help:"Run SQL on ClickHouse and print the rows."`
 	Alerts   alertsCmd   `cmd:"" help:"List the latest alerts, or show one."`
+	Explain  explainCmd  `cmd:"" help:"Make an alert again from the stored events, prove that it is the same, and show how it came about."`
+	Tail     tailCmd     `cmd:"" help:"Show alerts, or an agent's events, as they come."`
 	Agent    agentCmd    `cmd:"" help:"Show an agent: who it is, what it does, its alerts."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	State    stateCmd    `cmd:"" help:"Look at the detector's state in Kafka."`
-	Config   configCmd   `cmd:"" help:"Check the config, or print what is in force."`
+	Config   configCmd   `cmd:"" help:"Check the config, test it with cases, or print what is in force."`
 	Setup    setupCmd    `cmd:"" help:"Get the embedded ClickHouse engine, once."`
 	Version  versionCmd  `cmd:"" help:"Print the version of this program."`
 

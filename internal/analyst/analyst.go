@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -119,21 +120,34 @@ func ShowEpisodes(ctx context.Context, db Store, f Filter, d clickhouse.Display)
 // Step is one step of an episode.
 type Step struct {
 	schemas.Alert
-	Published string // the canonical JSON
+	Published string         // the canonical JSON
+	Log       pipeline.Place // of Stored alone
 }
 
 // Steps returns the steps of the episodes of which an id, or that of one of their
 // alerts, begins so: all of one episode behind each other, in order.
 func Steps(ctx context.Context, db Store, id string) ([]Step, error) {
+	return steps(ctx, db, "steps", id)
+}
+
+// Stored returns the alerts of which the id, or that of their episode, begins so, with
+// where they were raised.
+func Stored(ctx context.Context, db Store, id string) ([]Step, error) {
+	return steps(ctx, db, "stored", id)
+}
+
+func steps(ctx context.Context, db Store, name, id string) ([]Step, error) {
 	rows, err := read[struct {
-		Alert string `json:"alert"`
-	}](ctx, db, "steps", stepsOf(id))
+		Alert     string `json:"alert"`
+		Partition int32  `json:"log_partition"`
+		Offset    int64  `json:"log_offset"`
+	}](ctx, db, name, stepsOf(id))
 	if err != nil {
 		return nil, err
 	}
 	steps := make([]Step, len(rows))
 	for i, r := range rows {
-		steps[i].Published = r.Alert
+		steps[i].Published, steps[i].Log = r.Alert, pipeline.Place{Partition: r.Partition, Offset: r.Offset}
 		if err := json.Unmarshal([]byte(r.Alert), &steps[i].Alert); err != nil {
 			return nil, fmt.Errorf("read an alert: %w", err)
 		}

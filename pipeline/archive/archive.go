@@ -231,7 +231,7 @@ func (t *activityTable) add(rec *pipeline.Record) (refused *decode.Refusal) {
 			refused = refusal
 			return
 		}
-		row := pipeline.ActivityRow{Event: *ev, Origin: origin, Version: rowVersion}
+		row := pipeline.ActivityRow{Event: *ev, Origin: origin, Log: pipeline.Place{Partition: t.partition, Offset: rec.Offset}, LogTime: rec.Time, Version: rowVersion}
 		row.Event.Resources = t.keep(ev.Resources)
 		row.Event.Flags.FieldsInvalid = t.keep(ev.Flags.FieldsInvalid)
 		start := len(t.attrs)
@@ -259,6 +259,7 @@ func (t *activityTable) reset() {
 
 func readAlert(rec *pipeline.Record, row *pipeline.AlertRow) *decode.Refusal {
 	row.JSON, row.RecordedAt = rec.Value, rec.Time
+	row.Log, _ = pipeline.ParsePlace(rec.Header(pipeline.HeaderSource))
 	if err := json.Unmarshal(rec.Value, &row.Alert); err != nil {
 		return &decode.Refusal{Reason: decode.ReasonNotJSON, Detail: err.Error()}
 	}

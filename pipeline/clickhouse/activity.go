@@ -5,7 +5,7 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// activityTable is sql/0001_activity_rows.sql, column by column.
+// activityTable is sql/0001_activity_rows.sql and 0005_log.sql, column by column.
 var activityTable = &table[pipeline.ActivityRow]{
 	name: "activity_rows",
 	columns: []spec[pipeline.ActivityRow]{
@@ -44,14 +44,19 @@ var activityTable = &table[pipeline.ActivityRow]{
 		numberColumn("origin_partition", "Int32", func(r *pipeline.ActivityRow) int32 { return r.Origin.Partition }),
 		numberColumn("origin_offset", "Int64", func(r *pipeline.ActivityRow) int64 { return r.Origin.Offset }),
 		numberColumn("origin_index", "Int32", func(r *pipeline.ActivityRow) int32 { return r.Origin.Index }),
+		numberColumn("log_partition", "Int32", func(r *pipeline.ActivityRow) int32 { return r.Log.Partition }),
+		numberColumn("log_offset", "Int64", func(r *pipeline.ActivityRow) int64 { return r.Log.Offset }),
+		millisColumn("log_time", func(r *pipeline.ActivityRow) schemas.Millis { return r.LogTime }),
 		numberColumn("version", "UInt64", activityVersion),
 	},
 }
 
 // activityVersion orders the decodings of one record: by decoder, then by how this
-// package made columns of it.
+// package made columns of it, then by its place in the log, where the first copy counts.
+// Copies stand near each other, so that the end of the offset tells them apart.
 func activityVersion(r *pipeline.ActivityRow) uint64 {
-	return uint64(r.Version)<<32 | rowFormat
+	const offsetBits = 28
+	return uint64(r.Version)<<32 | rowFormat<<offsetBits | ^uint64(r.Log.Offset)&(1<<offsetBits-1)
 }
 
 // attributeMap is a Map(LowCardinality(String), String): an array of pairs, keys

@@ -5,7 +5,7 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// alertTable is sql/0002_alert_rows.sql, column by column.
+// alertTable is sql/0002_alert_rows.sql and 0005_log.sql, column by column.
 var alertTable = &table[pipeline.AlertRow]{
 	name: "alert_rows",
 	columns: []spec[pipeline.AlertRow]{
@@ -57,6 +57,8 @@ var alertTable = &table[pipeline.AlertRow]{
 		lowCardinality("detector_version", func(r *pipeline.AlertRow) string { return r.Alert.Detector.Version }),
 		lowCardinality("config_hash", func(r *pipeline.AlertRow) string { return r.Alert.Detector.ConfigHash }),
 		millisColumn("recorded_at", func(r *pipeline.AlertRow) schemas.Millis { return r.RecordedAt }),
+		numberColumn("log_partition", "Int32", func(r *pipeline.AlertRow) int32 { return r.Log.Partition }),
+		numberColumn("log_offset", "Int64", func(r *pipeline.AlertRow) int64 { return r.Log.Offset }),
 		stringColumn("alert", func(r *pipeline.AlertRow) string { return string(r.JSON) }),
 		numberColumn("version", "UInt64", func(r *pipeline.AlertRow) uint64 { return firstRecorded(r.RecordedAt) }),
 	},

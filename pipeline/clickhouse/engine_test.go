@@ -91,7 +91,7 @@ func TestWhatIsReadBackIsWhatWasInserted(t *testing.T) {
 // apart, it is the row.
 func asRead(r pipeline.ActivityRow) readRow {
 	e := r.Event
-	out := readRow{Event: e, Origin: r.Origin, ResourceCount: uint32(e.ResourceCount()), Attributes: map[string]string{}}
+	out := readRow{Event: e, Origin: r.Origin, Log: r.Log, LogTime: r.LogTime, ResourceCount: uint32(e.ResourceCount()), Attributes: map[string]string{}}
 	for _, a := range e.Attributes {
 		out.Attributes[a.Key] = a.Value
 	}
@@ -111,6 +111,8 @@ func asRead(r pipeline.ActivityRow) readRow {
 type readRow struct {
 	Event         schemas.Activity
 	Origin        schemas.Origin
+	Log           pipeline.Place
+	LogTime       schemas.Millis
 	ResourceCount uint32
 	Attributes    map[string]string
 	Flags         []string
@@ -125,21 +127,21 @@ func readActivity(tb testing.TB, db *DB) map[schemas.Origin]readRow {
 		"event_id", "time", "tenant_id", "agent_id", "agent_name", "agent_version", "peer_group", "session_id", "on_behalf_of", "action", "tool", "access",
 		"resources", "resource_count", "target_agent_id", "bytes_sent", "bytes_received", "tokens_in", "tokens_out", "outcome", "duration_ms", "model",
 		"credential_id", "credential_type", "credential_expires", "source_ip", "attributes", "recorded_at", "flags", "origin_source", "origin_incarnation",
-		"origin_topic", "origin_partition", "origin_offset", "origin_index",
+		"origin_topic", "origin_partition", "origin_offset", "origin_index", "log_partition", "log_offset", "log_time",
 	}, rows.Columns())
 	out := make(map[schemas.Origin]readRow)
 	for rows.Next() {
 		var (
-			r            readRow
-			at, recorded time.Time
-			expires      *time.Time
-			e, o         = &r.Event, &r.Origin
+			r                    readRow
+			at, recorded, logged time.Time
+			expires              *time.Time
+			e, o                 = &r.Event, &r.Origin
 		)
 		require.NoError(tb, rows.Scan(&e.EventID, &at, &e.TenantID, &e.AgentID, &e.AgentName, &e.AgentVersion, &e.PeerGroup, &e.SessionID, &e.OnBehalfOf,
 			&e.Action, &e.Tool, &e.Access, &e.Resources, &r.ResourceCount, &e.TargetAgentID, &e.BytesSent, &e.BytesReceived, &e.TokensIn, &e.TokensOut,
 			&e.Outcome, &e.DurationMS, &e.Model, &e.CredentialID, &e.CredentialType, &expires, &e.SourceIP, &r.Attributes, &recorded, &r.Flags,
-			&o.Source, &o.Incarnation, &o.Topic, &o.Partition, &o.Offset, &o.Index))
-		e.Time, e.RecordedAt = schemas.Millis(at.UnixMilli()), schemas.Millis(recorded.UnixMilli())
+			&o.Source, &o.Incarnation, &o.Topic, &o.Partition, &o.Offset, &o.Index, &r.Log.Partition, &r.Log.Offset, &logged))
+		e.Time, e.RecordedAt, r.LogTime = schemas.Millis(at.UnixMilli()), schemas.Millis(recorded.UnixMilli()), schemas.Millis(logged.UnixMilli())
 		if expires != nil {
 			e.CredentialExpires = schemas.Millis(expires.UnixMilli())
 		}

@@ -23,6 +23,7 @@ var conditions = map[string]string{
 	"credential_id":   "credential_id = '%s'",
 	"source_ip":       "source_ip = '%s'",
 	"resources":       "has(resources, '%s')",
+	"log_offset":      "log_offset = 7%s",
 	"time":            "time BETWEEN toDateTime64('2001-01-01 00:00:00', 3, 'UTC') AND toDateTime64('2001-01-01 0%.1s:00:00', 3, 'UTC')",
 }
 

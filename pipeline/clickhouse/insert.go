@@ -14,7 +14,7 @@ import (
 // it when the same record comes to other columns than before: of two forms of one
 // row the higher stays, so that an old program that is still running can't undo
 // what a new one stored.
-const rowFormat = 1
+const rowFormat = 2
 
 // InsertActivity stores events. It returns when the server acknowledged them all.
 func (db *DB) InsertActivity(ctx context.Context, rows []pipeline.ActivityRow) error {

@@ -139,6 +139,8 @@ func (s *schema) probes(table string) []string {
 			out = append(out, "has("+i.Expr+", 'no such value')")
 		case c != nil && strings.HasPrefix(c.Type, "DateTime64("):
 			out = append(out, i.Expr+" = toDateTime64('1900-01-01 00:00:00', 3, 'UTC')")
+		case c != nil && strings.HasPrefix(c.Type, "Int"):
+			out = append(out, i.Expr+" = -2")
 		default:
 			out = append(out, i.Expr+" = 'no such value'")
 		}

@@ -91,6 +91,7 @@ func randomRows(rng *rand.Rand, n int, recorded schemas.Millis) []pipeline.Activ
 			e.Attributes = append(e.Attributes, schemas.Attribute{Key: fmt.Sprint(k, text()), Value: text()})
 		}
 		rows[i].Version = rng.Uint32()
+		rows[i].Log, rows[i].LogTime = pipeline.Place{Partition: int32(rng.Uint32()), Offset: int64(rng.Uint64() >> 1)}, recorded+schemas.Millis(rng.Int64N(1000))
 		rows[i].Origin = schemas.Origin{
 			Source: text(), Incarnation: rng.Uint32(), Topic: text(), Partition: int32(rng.Uint32()), Offset: int64(rng.Uint64()), Index: int32(i),
 		}

@@ -223,7 +223,7 @@ func (h *handler) alert(a *schemas.Alert) {
 		h.role.news.opened(a, time.Now())
 	}
 	key := schemas.AppendKey(nil, a.TenantID, a.Agent.ID)
-	headers := []pipeline.Header{{Key: pipeline.HeaderAlertID, Value: []byte(a.AlertID)}, {Key: pipeline.HeaderSource, Value: appendSource(nil, h.partition, h.rec.Offset)}}
+	headers := []pipeline.Header{{Key: pipeline.HeaderAlertID, Value: []byte(a.AlertID)}, {Key: pipeline.HeaderSource, Value: pipeline.Place{Partition: h.partition, Offset: h.rec.Offset}.AppendTo(nil)}}
 
 	h.publish(0, key, headers, a, siem.JSON)
 	for i := range h.role.cfg.Outputs {

@@ -1,10 +1,8 @@
 package detect
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
@@ -49,26 +47,6 @@ func (k *knownAlerts) lowest(tp pipeline.TopicPartition, end int64) int64 {
 		}
 	}
 	return end
-}
-
-// appendSource writes the value of the header plumbline-source.
-func appendSource(dst []byte, partition int32, offset int64) []byte {
-	dst = strconv.AppendInt(dst, int64(partition), 10)
-	dst = append(dst, '/')
-	return strconv.AppendInt(dst, offset, 10)
-}
-
-func parseSource(b []byte) (partition int32, offset int64, ok bool) {
-	p, o, ok := bytes.Cut(b, []byte{'/'})
-	if !ok {
-		return 0, 0, false
-	}
-	n, err := strconv.ParseInt(string(p), 10, 32)
-	if err != nil {
-		return 0, 0, false
-	}
-	offset, err = strconv.ParseInt(string(o), 10, 64)
-	return int32(n), offset, err == nil
 }
 
 // alertTopics are the topics that alerts go to.
@@ -131,8 +109,8 @@ func (h *handler) sentTo(ctx context.Context, tp pipeline.TopicPartition, output
 			var err error
 			from, err = pipeline.ReadRange(ctx, h.role.Log, tp, from, end, &retry, func(rec *pipeline.Record) error {
 				id := rec.Header(pipeline.HeaderAlertID)
-				if p, source, ok := parseSource(rec.Header(pipeline.HeaderSource)); ok && p == h.partition && id != nil {
-					f(string(id), rec.Offset, source)
+				if source, ok := pipeline.ParsePlace(rec.Header(pipeline.HeaderSource)); ok && source.Partition == h.partition && id != nil {
+					f(string(id), rec.Offset, source.Offset)
 				}
 				return nil
 			})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 	kafkago "github.com/segmentio/kafka-go"
@@ -134,6 +135,39 @@ func (c *Client) Bounds(ctx context.Context, tp pipeline.TopicPartition) (start,
 		return o.FirstOffset, o.LastOffset, nil
 	}
 	return 0, 0, fmt.Errorf("offsets of %s/%d: the broker's answer leaves them out", tp.Topic, tp.Partition)
+}
+
+// OffsetAt returns the offset of the first record that is not older than at; the end of
+// the log where there is none.
+func (c *Client) OffsetAt(ctx context.Context, tp pipeline.TopicPartition, at time.Time) (int64, error) {
+	if c.isClosed() {
+		return 0, errClosed
+	}
+	_, end, err := c.Bounds(ctx, tp) // before the question: what comes meanwhile is newer
+	if err != nil {
+		return 0, err
+	}
+	p := int(tp.Partition)
+	res, err := c.client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{
+		Topics: map[string][]kafkago.OffsetRequest{tp.Topic: {kafkago.TimeOffsetOf(p, at)}},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("offset of %s/%d at a time: %w", tp.Topic, tp.Partition, c.explain(ctx, err))
+	}
+	for _, o := range res.Topics[tp.Topic] {
+		if o.Partition != p {
+			continue
+		}
+		if o.Error != nil {
+			return 0, fmt.Errorf("offset of %s/%d at a time: %w", tp.Topic, tp.Partition, o.Error)
+		}
+		for offset := range o.Offsets {
+			if offset >= 0 {
+				return offset, nil
+			}
+		}
+	}
+	return end, nil
 }
 
 // Partitions returns how many partitions a topic has. A topic that was created a

@@ -8,7 +8,8 @@
 -- Exact mode would read, for every granule that an index leaves, all granules of
 -- all days that hold the same agents: everything. Copies of a row are equal in every
 -- indexed column, so that an index leaves all of them or none. Two decodings of one
--- record (another `version`) may differ; ADR 0005 says what is seen of them.
+-- record (another `version`) may differ, and so do the places of an event that route wrote
+-- twice (log_offset); ADR 0005 says what is seen of them.
 ALTER TABLE {{database}}.activity_rows
     MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay({{retention_days}} + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
@@ -25,7 +26,8 @@ SELECT
     target_agent_id, bytes_sent, bytes_received, tokens_in, tokens_out, outcome,
     duration_ms, model, credential_id, credential_type, credential_expires,
     source_ip, attributes, recorded_at, flags, origin_source, origin_incarnation,
-    origin_topic, origin_partition, origin_offset, origin_index
+    origin_topic, origin_partition, origin_offset, origin_index,
+    log_partition, log_offset, log_time
 FROM {{database}}.activity_rows FINAL
 WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
 SETTINGS do_not_merge_across_partitions_select_final = 1,
@@ -41,7 +43,8 @@ SELECT
     `signals.window_start`, `signals.window_seconds`, `signals.baseline_samples`,
     `signals.first_seen`, evidence_event_ids, evidence_resources, evidence_tools,
     event_count, tags_owasp_asi, tags_atlas, tags_attack, counterfactual, query,
-    runbook, suppressed, detector_version, config_hash, recorded_at, alert
+    runbook, suppressed, detector_version, config_hash, recorded_at,
+    log_partition, log_offset, alert
 FROM {{database}}.alert_rows FINAL
 WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
 SETTINGS do_not_merge_across_partitions_select_final = 1;

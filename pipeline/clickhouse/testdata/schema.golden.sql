@@ -1,4 +1,4 @@
--- Schema version 4 for database `sec\`ops`, retention 30 days.
+-- Schema version 5 for database `sec\`ops`, retention 30 days.
 
 -- ---- create database
 
@@ -251,6 +251,23 @@ ALTER TABLE `sec\`ops`.activity_rows
 ALTER TABLE `sec\`ops`.window_rows
     MODIFY SETTING min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1;
 
+-- ---- 0005 log
+
+-- Where a row's record stands in plumbline.activity, and when it was appended there:
+-- what the detector saw, in the order in which it saw it. Of an alert it is the place of
+-- the event at which it was raised. -1 in rows from before: their order is not known.
+--
+-- Route may write an event twice; `version` prefers the copy that came first, which is the
+-- one that the detector counted.
+ALTER TABLE `sec\`ops`.activity_rows
+    ADD COLUMN IF NOT EXISTS log_partition Int32 DEFAULT -1 CODEC(ZSTD(1)) AFTER origin_index,
+    ADD COLUMN IF NOT EXISTS log_offset Int64 DEFAULT -1 CODEC(Delta, ZSTD(1)) AFTER log_partition,
+    ADD COLUMN IF NOT EXISTS log_time DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)) AFTER log_offset,
+    ADD INDEX IF NOT EXISTS log_offset log_offset TYPE minmax GRANULARITY 1;
+ALTER TABLE `sec\`ops`.alert_rows
+    ADD COLUMN IF NOT EXISTS log_partition Int32 DEFAULT -1 CODEC(ZSTD(1)) AFTER recorded_at,
+    ADD COLUMN IF NOT EXISTS log_offset Int64 DEFAULT -1 CODEC(ZSTD(1)) AFTER log_partition;
+
 -- ---- views and retention
 
 -- Applied whenever its text, filled in, is not what was applied last: this is how
@@ -263,7 +280,8 @@ ALTER TABLE `sec\`ops`.window_rows
 -- Exact mode would read, for every granule that an index leaves, all granules of
 -- all days that hold the same agents: everything. Copies of a row are equal in every
 -- indexed column, so that an index leaves all of them or none. Two decodings of one
--- record (another `version`) may differ; ADR 0005 says what is seen of them.
+-- record (another `version`) may differ, and so do the places of an event that route wrote
+-- twice (log_offset); ADR 0005 says what is seen of them.
 ALTER TABLE `sec\`ops`.activity_rows
     MODIFY TTL toStartOfDay(toDateTime(least(recorded_at + toIntervalDay(30 + 1), toDateTime64('2106-01-01 00:00:00', 3, 'UTC')), 'UTC'), 'UTC');
 
@@ -280,7 +298,8 @@ SELECT
     target_agent_id, bytes_sent, bytes_received, tokens_in, tokens_out, outcome,
     duration_ms, model, credential_id, credential_type, credential_expires,
     source_ip, attributes, recorded_at, flags, origin_source, origin_incarnation,
-    origin_topic, origin_partition, origin_offset, origin_index
+    origin_topic, origin_partition, origin_offset, origin_index,
+    log_partition, log_offset, log_time
 FROM `sec\`ops`.activity_rows FINAL
 WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
 SETTINGS do_not_merge_across_partitions_select_final = 1,
@@ -296,7 +315,8 @@ SELECT
     `signals.window_start`, `signals.window_seconds`, `signals.baseline_samples`,
     `signals.first_seen`, evidence_event_ids, evidence_resources, evidence_tools,
     event_count, tags_owasp_asi, tags_atlas, tags_attack, counterfactual, query,
-    runbook, suppressed, detector_version, config_hash, recorded_at, alert
+    runbook, suppressed, detector_version, config_hash, recorded_at,
+    log_partition, log_offset, alert
 FROM `sec\`ops`.alert_rows FINAL
 WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
 SETTINGS do_not_merge_across_partitions_select_final = 1;
