@@ -32,6 +32,7 @@ const (
 	OutputText     Output = "text"
 	OutputJSON     Output = "json"
 	OutputVertical Output = "vertical"
+	OutputHTML     Output = "html"
 )
 
 // show runs a statement and prints its rows.

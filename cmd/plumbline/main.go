@@ -31,6 +31,7 @@ type cli struct {
 	Demo     demoCmd     `cmd:"" help:"A fleet with attacks in it, live, on the embedded stack; ends by itself."`
 	Run      runCmd      `cmd:"" help:"Run the service."`
 	Replay   replayCmd   `cmd:"" help:"Run events through the detector, without Kafka and ClickHouse."`
+	Backtest backtestCmd `cmd:"" help:"Say which alerts a candidate config would have raised, and which not."`
 	Decode   decodeCmd   `cmd:"" help:"Show what records of a source become, field by field."`
 	Send     sendCmd     `cmd:"" help:"Send JSON lines into a Kafka topic."`
 	Simulate simulateCmd `cmd:"" help:"Simulate a fleet of agents, with labelled attacks, as JSON lines."`
