@@ -37,10 +37,7 @@ var pageFuncs = template.FuncMap{
 }
 
 // bar is a bar of a picture, or two of them side by side.
-type bar struct {
-	X, X2, W, Y1, H1, Y2, H2 float64
-	Label                    string
-}
+type bar struct{ X, X2, W, Y1, H1, Y2, H2 float64 }
 
 // bars are those of a picture; Top is what its height stands for.
 type bars struct {
@@ -48,12 +45,8 @@ type bars struct {
 	Bars []bar
 }
 
-// The place of the bars within their picture, in its units.
-const (
-	barsLeft, barsRight  = 34.0, 716.0
-	barsBottom, barsHigh = 170.0, 160.0
-	mostLabels           = 7
-)
+// The size of the picture, in its units.
+const barsWide, barsHigh = 720.0, 160.0
 
 // dayBars draws the alerts of each day.
 func dayBars(days []backtest.Count) bars {
@@ -61,16 +54,12 @@ func dayBars(days []backtest.Count) bars {
 	for _, d := range days {
 		out.Top = max(out.Top, d.Old, d.New)
 	}
-	step := (barsRight - barsLeft) / float64(max(1, len(days)))
-	every := (len(days) + mostLabels - 1) / mostLabels
+	step := barsWide / float64(max(1, len(days)))
 	for i, d := range days {
-		b := bar{X: barsLeft + float64(i)*step, W: step * 0.4}
+		b := bar{X: (float64(i) + 0.1) * step, W: step * 0.4}
 		b.X2 = b.X + b.W
 		b.H1, b.H2 = barsHigh*float64(d.Old)/float64(out.Top), barsHigh*float64(d.New)/float64(out.Top)
-		b.Y1, b.Y2 = barsBottom-b.H1, barsBottom-b.H2
-		if i%every == 0 {
-			b.Label = d.Name
-		}
+		b.Y1, b.Y2 = barsHigh-b.H1, barsHigh-b.H2
 		out.Bars = append(out.Bars, b)
 	}
 	return out
