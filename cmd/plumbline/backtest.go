@@ -16,7 +16,7 @@ import (
 type backtestCmd struct {
 	Candidate string `required:"" placeholder:"FILE" help:"The config that is to be judged; --config is the one that it is compared with."`
 	recordedFlags
-	Output Output `enum:"text,json,html" default:"text" help:"Form of the result: text, json, or html, a page that needs nothing else."`
+	Output string `enum:"text,json,html" default:"text" help:"Form of the result: text, json, or html, a page that needs nothing else."`
 }
 
 // Help is the long help.
@@ -70,9 +70,9 @@ func (c *backtestCmd) Run(ctx context.Context, g *Globals) error {
 	result.Interrupted = interrupted
 	result.EventsPerSecond = float64(result.Events) / result.Seconds
 	switch c.Output {
-	case OutputJSON:
+	case "json":
 		err = g.printJSON(result)
-	case OutputHTML:
+	case "html":
 		err = writePage(g.Stdout, result)
 	default:
 		err = g.printVisible(func(w io.Writer) error { return result.text(w) })
@@ -89,7 +89,7 @@ func (c *backtestCmd) Run(ctx context.Context, g *Globals) error {
 // text writes the result for people.
 func (r *backtestResult) text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "events\t%d from %s to %s, read in %.1f s (%.0f/s)\n", r.Events, r.From, r.To, r.Seconds, r.EventsPerSecond)
+	fmt.Fprintf(w, "events\t%d from %s to %s\n", r.Events, r.From, r.To)
 	if r.Interrupted {
 		fmt.Fprintf(w, "interrupted\twhat follows is of the events up to there\n")
 	}
@@ -134,10 +134,14 @@ func (r *backtestResult) text(out io.Writer) error {
 
 // Counted says what is counted.
 func (r *backtestResult) Counted() string {
-	if r.WarmupDays == 0 {
-		return fmt.Sprintf("%d agent-days, from the first day on: the baselines were still empty", r.AgentDays)
+	return countedText(r.AgentDays, r.WarmupDays, r.CountedFrom)
+}
+
+func countedText(agentDays, warmupDays int, from string) string {
+	if warmupDays == 0 {
+		return fmt.Sprintf("%d agent-days, from the first day on: the baselines were still empty", agentDays)
 	}
-	return fmt.Sprintf("%d agent-days, from %s on; the %d days before warmed the baselines up, which began empty", r.AgentDays, r.CountedFrom, r.WarmupDays)
+	return fmt.Sprintf("%d agent-days, from %s on; the %d days before warmed the baselines up, which began empty", agentDays, from, warmupDays)
 }
 
 // sideRow is a config in the result.

@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/plumbline-sec/plumbline/internal/backtest"
-	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/terminal"
 )
 
@@ -20,7 +19,7 @@ var pageFuncs = template.FuncMap{
 	"say":    terminal.Escape,
 	"who":    func(tenant, agent string) string { return terminal.Escape(agentName(tenant, agent)) },
 	"minute": minute,
-	"change": func(c config.Change) string { return changeText(c) },
+	"change": changeText,
 	"shown":  func(of []backtest.Incident) []backtest.Incident { return of[:min(len(of), shownIncidents)] },
 	"days":   dayBars,
 	"most": func(rows []backtest.Count) int {

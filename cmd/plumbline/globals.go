@@ -32,7 +32,6 @@ const (
 	OutputText     Output = "text"
 	OutputJSON     Output = "json"
 	OutputVertical Output = "vertical"
-	OutputHTML     Output = "html"
 )
 
 // show runs a statement and prints its rows.

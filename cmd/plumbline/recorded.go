@@ -142,6 +142,9 @@ func (r *recorded) pass(ctx context.Context, sides []backtest.Side) (interrupted
 	stop()
 	r.took = time.Since(r.started)
 	n, _ := r.run.Events()
+	if n > 0 {
+		r.con.line(fmt.Sprintf("%d events in %.1f s (%.0f/s)", n, r.took.Seconds(), float64(n)/r.took.Seconds()))
+	}
 	switch {
 	case r.run.TooMany():
 		return false, errTooMany

@@ -1,9 +1,9 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -114,7 +114,7 @@ func compareLists(out *[]Change, from, to reflect.Value, at Change) {
 func elements(list reflect.Value) []string {
 	out := make([]string, list.Len())
 	for i := range out {
-		out[i] = fmt.Sprint(i)
+		out[i] = strconv.Itoa(i)
 		for _, field := range []string{"Name", "Topic"} {
 			if f := list.Index(i).FieldByName(field); f.IsValid() {
 				out[i] = f.String()
