@@ -178,7 +178,7 @@ func printOverrides(w io.Writer, t *backtest.Tuning) error {
 		_, err := fmt.Fprintln(w, "\nNo override would save two alerts.")
 		return err
 	}
-	fmt.Fprintln(w, "\nOverrides and what each would save, of the alerts above. Paste those that you want, then look at them with plumbline backtest --candidate.")
+	fmt.Fprintln(w, "\nOverrides and what each would save, of the alerts above. Paste those that you want, then look at them with plumbline backtest --candidate.\ndetector:")
 	for _, section := range []struct {
 		key string
 		of  func(*backtest.Override) bool
@@ -186,7 +186,7 @@ func printOverrides(w io.Writer, t *backtest.Tuning) error {
 		{"overrides", func(o *backtest.Override) bool { return o.Agent+o.PeerGroup != "" }},
 		{"signals", func(o *backtest.Override) bool { return o.Agent+o.PeerGroup == "" }},
 	} {
-		head := "detector:\n  " + section.key + ":\n"
+		head := "  " + section.key + ":\n"
 		for i := range t.Overrides {
 			if o := &t.Overrides[i]; section.of(o) {
 				fmt.Fprintf(w, "%s    # %s\n    %s\n", head, costs(o, t.Present.Episodes), terminal.Escape(o.YAML))

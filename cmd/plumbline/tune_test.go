@@ -43,7 +43,6 @@ func TestTuneSaysWhatBudgetsAndOverridesGive(t *testing.T) {
 	// What is printed is a part of a config.
 	_, pasted, found := strings.Cut(r.stdout, "\ndetector:\n")
 	require.True(t, found, r.stdout)
-	pasted = strings.ReplaceAll(pasted, "detector:\n", "")
 	_, err := config.Parse("pasted.yaml", []byte("detector:\n"+pasted), app.Forms())
 	require.NoError(t, err, pasted)
 }
