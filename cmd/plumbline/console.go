@@ -46,6 +46,26 @@ func (c *console) progress(text string) {
 	c.shown = true
 }
 
+// during shows progress until the function that it returns is called.
+func (c *console) during(progress func() string) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(c.every())
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				c.clear()
+				return
+			case <-tick.C:
+				c.progress(progress())
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
 // line writes a line that stays.
 func (c *console) line(text string) {
 	text = terminal.Escape(text)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/plumbline-sec/plumbline/internal/input"
 )
@@ -20,6 +21,7 @@ type inputs struct {
 	names []string
 	stdin io.Reader
 	total int64 // bytes of all files, 0 where one of them has no size
+	read  atomic.Int64
 }
 
 // openInputs looks at all files before the first is read: a name that is wrong shows
@@ -80,9 +82,10 @@ func (in *inputs) one(ctx context.Context, file string, o input.Options, t *tall
 	}
 	defer closeFile()
 	t.begin(name)
-	records := input.NewReader(ctx, name, r, o)
+	records, before := input.NewReader(ctx, name, r, o), in.read.Load()
 	for {
 		rec, err := records.Next()
+		in.read.Store(before + records.Read())
 		if errors.Is(err, io.EOF) {
 			return t.end()
 		}

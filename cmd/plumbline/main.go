@@ -32,6 +32,8 @@ type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the service."`
 	Health   healthCmd   `cmd:"" help:"Ask a running service whether it does its work."`
 	Replay   replayCmd   `cmd:"" help:"Run events through the detector, without Kafka and ClickHouse."`
+	Backtest backtestCmd `cmd:"" help:"Say which alerts a candidate config would have raised, and which not."`
+	Tune     tuneCmd     `cmd:"" help:"Say where alerts come from, what other budgets would give and what overrides would save."`
 	Decode   decodeCmd   `cmd:"" help:"Show what records of a source become, field by field."`
 	Send     sendCmd     `cmd:"" help:"Send JSON lines into a Kafka topic."`
 	Simulate simulateCmd `cmd:"" help:"Simulate a fleet of agents, with labelled attacks, as JSON lines."`

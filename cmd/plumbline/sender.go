@@ -79,7 +79,7 @@ func (s *sender) send(ctx context.Context, in *inputs) (sendSummary, error) {
 		defer close(chunks)
 		readErr <- s.readAll(ctx, in, cut)
 	}()
-	stopProgress := s.showProgress()
+	stopProgress := s.console.during(s.progress)
 	err := s.chunks(ctx, chunks)
 	stopProgress()
 	if err == nil {
@@ -289,26 +289,6 @@ func (s *sender) refuse(file string, number int64, why string) {
 	case n == maxRefusals+1:
 		s.console.line("plumbline: further refused lines are only counted")
 	}
-}
-
-// showProgress shows progress until the function that it returns is called.
-func (s *sender) showProgress() (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(s.console.every())
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				s.console.clear()
-				return
-			case <-tick.C:
-				s.console.progress(s.progress())
-			}
-		}
-	})
-	return func() { close(done); wg.Wait() }
 }
 
 func (s *sender) progress() string {

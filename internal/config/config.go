@@ -24,25 +24,25 @@ import (
 type Config struct {
 	// Directory of everything that is kept on this machine: the embedded Kafka and
 	// ClickHouse. Relative to the working directory.
-	DataDir string `yaml:"data_dir" example:"/var/lib/plumbline"`
+	DataDir string `yaml:"data_dir" example:"/var/lib/plumbline" change:"restart"`
 	// Where events come from and alerts go to.
-	Kafka Kafka `yaml:"kafka"`
+	Kafka Kafka `yaml:"kafka" change:"restart"`
 	// What is read, and in which form.
-	Sources []Source `yaml:"sources"`
+	Sources []Source `yaml:"sources" change:"restart"`
 	// Where events, alerts and windows are kept.
-	ClickHouse ClickHouse `yaml:"clickhouse"`
+	ClickHouse ClickHouse `yaml:"clickhouse" change:"restart"`
 	// What counts as an anomaly.
-	Detector Detector `yaml:"detector"`
+	Detector Detector `yaml:"detector" change:"verdicts"`
 	// Topics that a SIEM reads, beside `plumbline.alerts`. `[]` for none.
-	Outputs []Output `yaml:"outputs"`
+	Outputs []Output `yaml:"outputs" change:"restart"`
 	// How rows are batched on their way into ClickHouse.
-	Archive Archive `yaml:"archive"`
+	Archive Archive `yaml:"archive" change:"restart"`
 	// Addresses of the embedded Kafka and ClickHouse.
-	Embedded Embedded `yaml:"embedded"`
+	Embedded Embedded `yaml:"embedded" change:"restart"`
 	// Metrics and health over HTTP.
-	Admin Admin `yaml:"admin"`
+	Admin Admin `yaml:"admin" change:"restart"`
 	// What the service says about itself, on standard error.
-	Log Log `yaml:"log"`
+	Log Log `yaml:"log" change:"restart"`
 }
 
 // Kafka says how to reach Kafka, and how the topics that Plumbline owns are made.
@@ -52,7 +52,7 @@ type Kafka struct {
 	// Partitions of `plumbline.activity`, 1 to 1024. A partition carries well over
 	// 100,000 events/s and holds its own peer groups: raise it only where one core
 	// no longer keeps up. The service refuses a topic that has another count.
-	Partitions int32 `yaml:"partitions" example:"4"`
+	Partitions int32 `yaml:"partitions" example:"4" change:"verdicts,restart"`
 	// Copies that Kafka keeps of each topic that Plumbline creates, 1 to 32767; 0
 	// means one per broker, at most three.
 	Replication int16 `yaml:"replication" example:"3"`
@@ -152,16 +152,16 @@ type Detector struct {
 	MaxTenants int `yaml:"max_tenants" example:"500"`
 	// How often the baselines of a partition are written to Kafka, 1 s to 10 min: so
 	// much is read again after a crash. Detection goes on meanwhile.
-	CheckpointEvery Duration `yaml:"checkpoint_every" example:"1m"`
+	CheckpointEvery Duration `yaml:"checkpoint_every" example:"1m" change:"restart"`
 	// What to do where events were processed before and the state that belongs to
 	// them is gone: `refuse` to start and say so, or start `fresh`, with baselines
 	// that know nothing.
-	OnLostState string `yaml:"on_lost_state" example:"fresh"`
+	OnLostState string `yaml:"on_lost_state" example:"fresh" change:"restart"`
 	// Link or path in front of a signal's name, which together are the `runbook` of
 	// an alert. Empty: none.
-	Runbook string `yaml:"runbook" example:"https://wiki.example.com/plumbline/"`
+	Runbook string `yaml:"runbook" example:"https://wiki.example.com/plumbline/" change:"-"`
 	// Tags that an alert gets from what the call that completed it did.
-	AccessTags AccessTags `yaml:"access_tags"`
+	AccessTags AccessTags `yaml:"access_tags" change:"-"`
 	// Overrides of single signals, by name: `call_rate`, `call_rate_long`, `drift`,
 	// `silence`, `bytes_sent`, `bytes_received`, `new_tool`, `new_resource`,
 	// `new_destination`, `resource_breadth`, `tool_sequence`, `failure_ratio`,
@@ -193,7 +193,7 @@ type Signal struct {
 	AtLeast float64 `yaml:"at_least" example:"1000000"`
 	// Tags that an alert gets from this signal, in place of its own: ids of OWASP
 	// Agentic, MITRE ATLAS and ATT&CK. Empty: its own; `[none]`: none.
-	Tags Names `yaml:"tags" example:"[ASI02, AML.T0086, T1567.002]"`
+	Tags Names `yaml:"tags" example:"[ASI02, AML.T0086, T1567.002]" change:"-"`
 }
 
 // Metric is a number of events that is scored like the calls and bytes are.
@@ -207,7 +207,7 @@ type Metric struct {
 	// `mean`, a call and the hour's mean, too high or too low.
 	Take string `yaml:"take" example:"mean"`
 	// What it counts, for people. Empty: nothing is said.
-	Unit string `yaml:"unit" example:"USD"`
+	Unit string `yaml:"unit" example:"USD" change:"-"`
 }
 
 // Override changes how the agents that it matches are judged. They stay calibrated

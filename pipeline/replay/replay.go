@@ -12,7 +12,6 @@ package replay
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -30,7 +29,7 @@ import (
 // Replay is one run.
 type Replay struct {
 	shards  []*detector.Detector
-	decoder decode.Decoder
+	stream  *Stream
 	encoder siem.Encoder
 	filter  siem.Filter
 	alerts  *bufio.Writer // nil: not wanted
@@ -39,8 +38,6 @@ type Replay struct {
 	explain   map[string]int // event ids that are asked about, and how many events had each
 	explained func(*detector.Ladder)
 
-	line    int64
-	ahead   lookahead
 	key     []byte
 	buf     []byte
 	err     error
@@ -91,14 +88,12 @@ func New(cfg Config) (*Replay, error) {
 		return nil, fmt.Errorf("replay: %d partitions", cfg.Partitions)
 	}
 	r := &Replay{
-		decoder: cfg.Decoder, encoder: cfg.Encoder, filter: cfg.Filter,
+		encoder: cfg.Encoder, filter: cfg.Filter,
 		days: make(map[uint64]struct{}), agents: make(map[uint64]struct{}),
 		summary: Summary{Reasons: make(map[string]int64)},
 		started: time.Now(),
 	}
-	if r.decoder == nil {
-		r.decoder = decode.NewActivity()
-	}
+	r.stream = NewStream(cfg.Decoder, r.event, r.refused)
 	if cfg.Alerts != nil {
 		r.alerts = bufio.NewWriterSize(cfg.Alerts, 1<<16)
 	}
@@ -124,33 +119,12 @@ func New(cfg Config) (*Replay, error) {
 // Record replays one record; Flush comes after the last one. The value may change
 // afterwards.
 func (r *Replay) Record(value []byte) error {
-	r.line++
-	// There is no broker here, so that there is no time but the event's own.
-	// Its events are held for a while (lookahead), and share its memory.
-	rec := decode.Record{Topic: "replay", Offset: r.line, Value: bytes.Clone(value)}
-	r.decoder.Decode(&rec, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
-		if refusal != nil {
-			r.refused(refusal.Reason)
-			return
-		}
-		if r.ahead.push(ev, len(value)); r.ahead.full() {
-			r.next()
-		}
-	})
+	r.stream.Record(value)
 	return r.err
 }
 
 // TooLarge counts a record that is too large for a topic.
-func (r *Replay) TooLarge() {
-	r.line++
-	r.refused(decode.ReasonTooLarge)
-}
-
-// next takes the oldest event that is held.
-func (r *Replay) next() {
-	arrived := r.ahead.arrival()
-	r.ahead.pop(func(ev *schemas.Activity) { r.event(ev, arrived) })
-}
+func (r *Replay) TooLarge() { r.stream.TooLarge() }
 
 func (r *Replay) refused(reason decode.Reason) {
 	r.summary.DeadLetters++
@@ -276,9 +250,7 @@ func (r *Replay) fail(err error) {
 
 // Flush takes the events that are still held, and writes their alerts and scores.
 func (r *Replay) Flush() error {
-	for !r.ahead.empty() {
-		r.next()
-	}
+	r.stream.Flush()
 	for _, w := range []*bufio.Writer{r.alerts, r.scores} {
 		if w != nil {
 			if err := w.Flush(); err != nil {
