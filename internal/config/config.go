@@ -66,7 +66,8 @@ type Kafka struct {
 	SASL SASL `yaml:"sasl"`
 }
 
-// TLS says how a connection is encrypted and who is believed.
+// TLS says how a connection is encrypted and who is believed. Its files are read
+// again for every new connection: a renewed certificate needs no restart.
 type TLS struct {
 	// Whether to encrypt.
 	Enabled bool `yaml:"enabled" example:"true"`

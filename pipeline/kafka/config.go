@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type Config struct {
 	Brokers []string    // host:port, at least one; the others are discovered
 	TLS     *tls.Config // nil: none
 	SASL    *SASLConfig // nil: none
+	// DialTLS makes the encrypted connections, where certificates may change
+	// meanwhile; nil: they are made by TLS as it is.
+	DialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	DialTimeout    time.Duration // 5 s: connect, TLS and SASL together
 	RequestTimeout time.Duration // 30 s: any request, from send to answer
