@@ -42,12 +42,21 @@ func KafkaConfig(cfg *config.Config) (kafka.Config, error) {
 		return kafka.Config{Brokers: []string{cfg.Embedded.KafkaListen}}, nil
 	}
 	out := kafka.Config{Brokers: slices.Clone(k.Brokers)}
+	var err error
 	if k.SASL.Mechanism != config.SASLNone {
 		out.SASL = &kafka.SASLConfig{
 			Mechanism: strings.ToUpper(k.SASL.Mechanism), Username: k.SASL.Username, Password: k.SASL.Password.Reveal(),
 		}
 	}
-	var err error
+	if k.SASL.Mechanism == config.SASLOAuthBearer {
+		o, sasl := &k.SASL.OAuth, out.SASL
+		sasl.Username, sasl.Password = o.ClientID, o.ClientSecret.Reveal()
+		sasl.OAuth = kafka.OAuth{TokenFile: o.TokenFile, TokenURL: o.TokenURL, Scope: o.Scope, Extensions: o.Extensions}
+		sasl.OAuth.TLS, sasl.OAuth.DialTLS, err = tlsFiles{"kafka.sasl.oauth", config.TLS{Enabled: true, CAFile: o.CAFile}}.open()
+		if err != nil {
+			return out, err
+		}
+	}
 	out.TLS, out.DialTLS, err = tlsFiles{"kafka.tls", k.TLS}.open()
 	return out, err
 }

@@ -180,3 +180,24 @@ func TestTLSIsMadeOfTheFilesThatTheConfigNames(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+func TestTheIssuerOfTokensIsThatOfTheConfig(t *testing.T) {
+	p := newPKI(t)
+	issuer := httptest.NewUnstartedServer(http.NotFoundHandler())
+	issuer.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: p.server.Certificates}
+	issuer.StartTLS()
+	t.Cleanup(issuer.Close)
+	cfg := config.Default()
+	cfg.Kafka.Brokers = config.Endpoints{"127.0.0.1:1"}
+	cfg.Kafka.SASL = config.SASL{Mechanism: config.SASLOAuthBearer, OAuth: config.OAuth{
+		TokenURL: issuer.URL, ClientID: "me", ClientSecret: config.NewSecret("s3cret"), Scope: "kafka", CAFile: p.write(t, t.TempDir()).CAFile,
+	}}
+	got, err := KafkaConfig(cfg)
+	require.NoError(t, err)
+	require.Equal(t, kafka.MechanismOAuthBearer, got.SASL.Mechanism)
+	require.Equal(t, "me s3cret kafka", got.SASL.Username+" "+got.SASL.Password+" "+got.SASL.OAuth.Scope)
+	client := http.Client{Transport: &http.Transport{DialTLSContext: got.SASL.OAuth.DialTLS, DisableKeepAlives: true}}
+	res, err := client.Get(got.SASL.OAuth.TokenURL)
+	require.NoError(t, err, "its authority is that of ca_file")
+	require.NoError(t, res.Body.Close())
+}

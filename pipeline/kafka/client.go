@@ -49,7 +49,7 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	mechanism, err := cfg.mechanism()
+	mechanism, err := cfg.mechanism(logger)
 	if err != nil {
 		return nil, err
 	}

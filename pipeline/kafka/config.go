@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
@@ -19,6 +20,7 @@ const (
 	MechanismPlain       = "PLAIN"
 	MechanismSCRAMSHA256 = "SCRAM-SHA-256"
 	MechanismSCRAMSHA512 = "SCRAM-SHA-512"
+	MechanismOAuthBearer = "OAUTHBEARER"
 )
 
 // Config says how to reach a cluster. Durations that are zero take the defaults
@@ -39,13 +41,19 @@ type Config struct {
 
 // SASLConfig holds credentials. It never prints its password.
 type SASLConfig struct {
-	Mechanism string // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+	Mechanism string // one of the above
 	Username  string
 	Password  string
+	OAuth     OAuth // of OAUTHBEARER
 }
 
 // String describes the credentials without the password.
-func (s SASLConfig) String() string { return s.Mechanism + " as " + s.Username }
+func (s SASLConfig) String() string {
+	if s.OAuth.TokenFile != "" {
+		return s.Mechanism + " with the token of " + s.OAuth.TokenFile
+	}
+	return s.Mechanism + " as " + s.Username
+}
 
 // GoString is String: %#v must not print the password either.
 func (s SASLConfig) GoString() string { return s.String() }
@@ -74,12 +82,12 @@ func (c *Config) validate() error {
 	}
 	if c.SASL != nil {
 		switch c.SASL.Mechanism {
-		case MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512:
+		case MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512, MechanismOAuthBearer:
 		default:
-			errs = append(errs, fmt.Errorf("kafka.sasl.mechanism: %q is not one of %s, %s, %s",
-				c.SASL.Mechanism, MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512))
+			errs = append(errs, fmt.Errorf("kafka.sasl.mechanism: %q is not one of %s, %s, %s, %s",
+				c.SASL.Mechanism, MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512, MechanismOAuthBearer))
 		}
-		if c.SASL.Username == "" || c.SASL.Password == "" {
+		if c.SASL.OAuth.TokenFile == "" && (c.SASL.Username == "" || c.SASL.Password == "") {
 			errs = append(errs, errors.New("kafka.sasl: username and password are both needed"))
 		}
 	}
@@ -87,7 +95,7 @@ func (c *Config) validate() error {
 }
 
 // mechanism returns nil where SASL is off.
-func (c *Config) mechanism() (sasl.Mechanism, error) {
+func (c *Config) mechanism(logger zerolog.Logger) (sasl.Mechanism, error) {
 	if c.SASL == nil {
 		return nil, nil //nolint:nilnil // "no SASL" is what kafka-go means by nil
 	}
@@ -95,6 +103,8 @@ func (c *Config) mechanism() (sasl.Mechanism, error) {
 	switch c.SASL.Mechanism {
 	case MechanismPlain:
 		return plain.Mechanism{Username: c.SASL.Username, Password: c.SASL.Password}, nil
+	case MechanismOAuthBearer:
+		return newBearer(*c.SASL, logger), nil
 	case MechanismSCRAMSHA256:
 		algorithm = scram.SHA256
 	}

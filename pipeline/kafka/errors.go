@@ -75,8 +75,9 @@ func (c *Client) hint(err error) error {
 	var (
 		access      *AccessError
 		unreachable *UnreachableError
+		token       *TokenError
 	)
-	if err == nil || errors.As(err, &access) || errors.As(err, &unreachable) {
+	if err == nil || errors.As(err, &access) || errors.As(err, &unreachable) || errors.As(err, &token) {
 		return err
 	}
 	brokers := strings.Join(c.cfg.Brokers, ",")
@@ -85,7 +86,10 @@ func (c *Client) hint(err error) error {
 	}
 	switch {
 	case errors.Is(err, kafkago.SASLAuthenticationFailed):
-		return &AccessError{"the broker refuses the credentials of " + c.user() + "; check kafka.sasl.username and kafka.sasl.password", kafkago.SASLAuthenticationFailed}
+		if b, ok := c.transport.SASL.(*bearer); ok {
+			b.refused()
+		}
+		return &AccessError{"the broker refuses the credentials of " + c.user() + "; check " + c.credentials(), kafkago.SASLAuthenticationFailed}
 	case errors.Is(err, kafkago.UnsupportedSASLMechanism):
 		return &AccessError{"the broker does not offer the SASL mechanism of " + c.user() + "; change kafka.sasl.mechanism", kafkago.UnsupportedSASLMechanism}
 	case errors.Is(err, kafkago.IllegalSASLState):
@@ -134,7 +138,7 @@ func (c *Client) suspects() string {
 		out = "a listener without TLS does so (kafka.tls.enabled: false)"
 	}
 	if c.cfg.SASL != nil {
-		return out + ", and one that refuses the credentials (kafka.sasl.username, kafka.sasl.password)"
+		return out + ", and one that refuses the credentials (" + strings.ReplaceAll(c.credentials(), " and ", ", ") + ")"
 	}
 	return out + ", and one that expects credentials (kafka.sasl)"
 }
@@ -156,6 +160,14 @@ func (c *Client) user() string {
 		return "an anonymous client (no kafka.sasl configured)"
 	}
 	return c.cfg.SASL.String()
+}
+
+// credentials names the keys in which they stand.
+func (c *Client) credentials() string {
+	if _, ok := c.transport.SASL.(*bearer); ok {
+		return "kafka.sasl.oauth"
+	}
+	return "kafka.sasl.username and kafka.sasl.password"
 }
 
 // produceError maps what the broker says of a produce request.
