@@ -45,10 +45,13 @@ func KafkaConfig(cfg *config.Config) (kafka.Config, error) {
 	var err error
 	if k.SASL.Mechanism != config.SASLNone {
 		out.SASL = &kafka.SASLConfig{
-			Mechanism: strings.ToUpper(k.SASL.Mechanism), Username: k.SASL.Username, Password: k.SASL.Password.Reveal(),
+			Mechanism: strings.ToUpper(k.SASL.Mechanism), Username: k.SASL.Username, Password: k.SASL.Password.Reveal(), Region: k.SASL.AWSRegion,
 		}
 	}
-	if k.SASL.Mechanism == config.SASLOAuthBearer {
+	switch k.SASL.Mechanism {
+	case config.SASLMSKIAM:
+		out.SASL.Mechanism = kafka.MechanismMSKIAM
+	case config.SASLOAuthBearer:
 		o, sasl := &k.SASL.OAuth, out.SASL
 		sasl.Username, sasl.Password = o.ClientID, o.ClientSecret.Reveal()
 		sasl.OAuth = kafka.OAuth{TokenFile: o.TokenFile, TokenURL: o.TokenURL, Scope: o.Scope, Extensions: o.Extensions}

@@ -107,18 +107,22 @@ func (k *checker) kafka(c *Kafka) {
 }
 
 func (k *checker) sasl(c *SASL) {
-	k.oneOf("kafka.sasl.mechanism", c.Mechanism, SASLNone, SASLPlain, SASLScramSHA256, SASLScramSHA512, SASLOAuthBearer)
+	k.oneOf("kafka.sasl.mechanism", c.Mechanism, SASLNone, SASLPlain, SASLScramSHA256, SASLScramSHA512, SASLOAuthBearer, SASLMSKIAM)
+	named := c.Username != "" || c.Password.IsSet()
 	switch c.Mechanism {
 	case SASLNone:
-		if c.Username != "" || c.Password.IsSet() {
+		if named {
 			k.wrong("kafka.sasl.mechanism", "is none, yet a user name or password is given", "write plain, scram-sha-256 or scram-sha-512")
 		}
 	case SASLOAuthBearer:
-		if c.Username != "" || c.Password.IsSet() {
+		if named {
 			k.wrong("kafka.sasl.mechanism", "is oauthbearer, which has neither user name nor password", "write client_id and client_secret below oauth")
 		}
 		k.oauth(&c.OAuth)
-		return
+	case SASLMSKIAM:
+		if named {
+			k.wrong("kafka.sasl.mechanism", "is aws-msk-iam, which has neither user name nor password", "take them out: the credentials are those that AWS's own tools find")
+		}
 	default:
 		if c.Username == "" {
 			k.wrong("kafka.sasl.username", "is missing", "write the user name, or mechanism: none")
@@ -127,8 +131,12 @@ func (k *checker) sasl(c *SASL) {
 			k.wrong("kafka.sasl.password", "is missing or empty", "write ${NAME} for an environment variable, or file:PATH")
 		}
 	}
-	if o := &c.OAuth; o.TokenURL+o.ClientID+o.Scope+o.CAFile+o.TokenFile != "" || o.ClientSecret.IsSet() || len(o.Extensions) > 0 {
+	o := &c.OAuth
+	if c.Mechanism != SASLOAuthBearer && (o.TokenURL+o.ClientID+o.Scope+o.CAFile+o.TokenFile != "" || o.ClientSecret.IsSet() || len(o.Extensions) > 0) {
 		k.wrong("kafka.sasl.oauth", "is given, yet mechanism is "+c.Mechanism, "write mechanism: oauthbearer")
+	}
+	if c.Mechanism != SASLMSKIAM && c.AWSRegion != "" {
+		k.wrong("kafka.sasl.aws_region", "is given, yet mechanism is "+c.Mechanism, "write mechanism: aws-msk-iam")
 	}
 }
 

@@ -84,7 +84,7 @@ type TLS struct {
 
 // SASL says who Plumbline is towards the brokers.
 type SASL struct {
-	// `none`, `plain`, `scram-sha-256`, `scram-sha-512` or `oauthbearer`.
+	// `none`, `plain`, `scram-sha-256`, `scram-sha-512`, `oauthbearer` or `aws-msk-iam`.
 	Mechanism string `yaml:"mechanism" example:"scram-sha-512"`
 	// User name, of `plain` and `scram`.
 	Username string `yaml:"username" example:"plumbline"`
@@ -92,6 +92,9 @@ type SASL struct {
 	Password Secret `yaml:"password" example:"${KAFKA_PASSWORD}"`
 	// Where the token of `oauthbearer` comes from.
 	OAuth OAuth `yaml:"oauth"`
+	// Region of the cluster, of `aws-msk-iam`, whose credentials are those that AWS's
+	// own tools find. Empty: that of `AWS_REGION` or AWS's config file.
+	AWSRegion string `yaml:"aws_region" example:"eu-central-1"`
 }
 
 // OAuth says where a bearer token comes from: an issuer, which gives one for id and
@@ -367,6 +370,7 @@ const (
 	SASLScramSHA256 = "scram-sha-256"
 	SASLScramSHA512 = "scram-sha-512"
 	SASLOAuthBearer = "oauthbearer"
+	SASLMSKIAM      = "aws-msk-iam"
 
 	LogConsole = "console"
 	LogJSON    = "json"

@@ -137,13 +137,14 @@ func TestTheFileThatSetsEveryKeyToItsExampleIsAccepted(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
 	}
 	// A mechanism has keys of its own, and a token comes from one place.
-	oauth := map[string]string{"kafka.sasl.mechanism": SASLOAuthBearer, "kafka.sasl.username": "", "kafka.sasl.password": ""}
+	oauth := map[string]string{"kafka.sasl.mechanism": SASLOAuthBearer, "kafka.sasl.username": "", "kafka.sasl.password": "", "kafka.sasl.aws_region": ""}
 	byFile := maps.Clone(oauth)
 	for _, name := range []string{"token_url", "client_id", "client_secret", "scope", "ca_file"} {
 		byFile["kafka.sasl.oauth."+name] = ""
 	}
 	oauth["kafka.sasl.oauth.token_file"] = ""
-	for _, other := range []map[string]string{{"kafka.sasl.oauth": ""}, oauth, byFile} {
+	iam := map[string]string{"kafka.sasl.mechanism": SASLMSKIAM, "kafka.sasl.username": "", "kafka.sasl.password": "", "kafka.sasl.oauth": ""}
+	for _, other := range []map[string]string{{"kafka.sasl.oauth": "", "kafka.sasl.aws_region": ""}, oauth, byFile, iam} {
 		var b strings.Builder
 		keys := 0
 		var write func(ty reflect.Type, key, indent string)

@@ -21,6 +21,7 @@ const (
 	MechanismSCRAMSHA256 = "SCRAM-SHA-256"
 	MechanismSCRAMSHA512 = "SCRAM-SHA-512"
 	MechanismOAuthBearer = "OAUTHBEARER"
+	MechanismMSKIAM      = "AWS_MSK_IAM"
 )
 
 // Config says how to reach a cluster. Durations that are zero take the defaults
@@ -44,12 +45,16 @@ type SASLConfig struct {
 	Mechanism string // one of the above
 	Username  string
 	Password  string
-	OAuth     OAuth // of OAUTHBEARER
+	OAuth     OAuth  // of OAUTHBEARER
+	Region    string // of AWS_MSK_IAM; empty: that of AWS's own config
 }
 
 // String describes the credentials without the password.
 func (s SASLConfig) String() string {
-	if s.OAuth.TokenFile != "" {
+	switch {
+	case s.Mechanism == MechanismMSKIAM:
+		return s.Mechanism
+	case s.OAuth.TokenFile != "":
 		return s.Mechanism + " with the token of " + s.OAuth.TokenFile
 	}
 	return s.Mechanism + " as " + s.Username
@@ -82,12 +87,12 @@ func (c *Config) validate() error {
 	}
 	if c.SASL != nil {
 		switch c.SASL.Mechanism {
-		case MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512, MechanismOAuthBearer:
+		case MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512, MechanismOAuthBearer, MechanismMSKIAM:
 		default:
-			errs = append(errs, fmt.Errorf("kafka.sasl.mechanism: %q is not one of %s, %s, %s, %s",
-				c.SASL.Mechanism, MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512, MechanismOAuthBearer))
+			errs = append(errs, fmt.Errorf("kafka.sasl.mechanism: %q is not one of %s, %s, %s, %s, %s",
+				c.SASL.Mechanism, MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512, MechanismOAuthBearer, MechanismMSKIAM))
 		}
-		if c.SASL.OAuth.TokenFile == "" && (c.SASL.Username == "" || c.SASL.Password == "") {
+		if c.SASL.Mechanism != MechanismMSKIAM && c.SASL.OAuth.TokenFile == "" && (c.SASL.Username == "" || c.SASL.Password == "") {
 			errs = append(errs, errors.New("kafka.sasl: username and password are both needed"))
 		}
 	}
@@ -105,6 +110,8 @@ func (c *Config) mechanism(logger zerolog.Logger) (sasl.Mechanism, error) {
 		return plain.Mechanism{Username: c.SASL.Username, Password: c.SASL.Password}, nil
 	case MechanismOAuthBearer:
 		return newBearer(*c.SASL, logger), nil
+	case MechanismMSKIAM:
+		return newIAM(c.SASL.Region)
 	case MechanismSCRAMSHA256:
 		algorithm = scram.SHA256
 	}

@@ -48,6 +48,16 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// CredentialsError says that there are no credentials to show, for a reason that may pass.
+type CredentialsError struct{ Err error }
+
+func (e *CredentialsError) Error() string {
+	return "no credentials for Kafka (kafka.sasl): " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *CredentialsError) Unwrap() error { return e.Err }
+
 // explain turns an error of the library into one that says what to do. Where the
 // transport has never seen the cluster, its own answer is that the topic does not
 // exist; the true reason is asked for.
@@ -75,9 +85,9 @@ func (c *Client) hint(err error) error {
 	var (
 		access      *AccessError
 		unreachable *UnreachableError
-		token       *TokenError
+		credentials *CredentialsError
 	)
-	if err == nil || errors.As(err, &access) || errors.As(err, &unreachable) || errors.As(err, &token) {
+	if err == nil || errors.As(err, &access) || errors.As(err, &unreachable) || errors.As(err, &credentials) {
 		return err
 	}
 	brokers := strings.Join(c.cfg.Brokers, ",")
@@ -164,8 +174,11 @@ func (c *Client) user() string {
 
 // credentials names the keys in which they stand.
 func (c *Client) credentials() string {
-	if _, ok := c.transport.SASL.(*bearer); ok {
+	switch c.transport.SASL.(type) {
+	case *bearer:
 		return "kafka.sasl.oauth"
+	case iam:
+		return "AWS's credentials, their policy, and kafka.sasl.aws_region"
 	}
 	return "kafka.sasl.username and kafka.sasl.password"
 }

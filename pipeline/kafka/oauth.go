@@ -40,14 +40,6 @@ type OAuth struct {
 	DialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// TokenError says that there is no token, for a reason that may pass.
-type TokenError struct{ Err error }
-
-func (e *TokenError) Error() string { return "no token for Kafka (kafka.sasl.oauth): " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *TokenError) Unwrap() error { return e.Err }
-
 const (
 	// tokenPatience bounds one request to the issuer. A connection waits for it.
 	tokenPatience = 5 * time.Second
@@ -135,7 +127,7 @@ func (b *bearer) token(ctx context.Context) (string, error) {
 	case b.asking <- struct{}{}:
 		defer func() { <-b.asking }()
 	case <-ctx.Done():
-		return "", &TokenError{ctx.Err()}
+		return "", &CredentialsError{ctx.Err()}
 	}
 	old := b.held.Load()
 	if old != nil && time.Now().Before(old.renew) { // somebody else has asked meanwhile
@@ -169,7 +161,7 @@ func (b *bearer) ask(ctx context.Context) (*token, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.cfg.OAuth.TokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, &TokenError{err}
+		return nil, &CredentialsError{err}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
@@ -177,11 +169,11 @@ func (b *bearer) ask(ctx context.Context) (*token, error) {
 	sent := time.Now()
 	res, err := b.http.Do(req)
 	if err != nil {
-		return nil, &TokenError{err}
+		return nil, &CredentialsError{err}
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxToken))
 	if err = errors.Join(err, res.Body.Close()); err != nil {
-		return nil, &TokenError{fmt.Errorf("answer of %s: %w", b.cfg.OAuth.TokenURL, err)}
+		return nil, &CredentialsError{fmt.Errorf("answer of %s: %w", b.cfg.OAuth.TokenURL, err)}
 	}
 	if res.StatusCode != http.StatusOK {
 		return nil, b.refusal(res.StatusCode, body)
@@ -191,7 +183,7 @@ func (b *bearer) ask(ctx context.Context) (*token, error) {
 		Seconds json.Number `json:"expires_in"` // some write it as a text
 	}
 	if json.Unmarshal(body, &answer) != nil || !isToken.MatchString(answer.Token) {
-		return nil, &TokenError{fmt.Errorf("%s answers without an access_token", b.cfg.OAuth.TokenURL)}
+		return nil, &CredentialsError{fmt.Errorf("%s answers without an access_token", b.cfg.OAuth.TokenURL)}
 	}
 	t := &token{text: answer.Token, got: sent, expiry: expiry(answer.Token)}
 	if s, err := answer.Seconds.Float64(); err == nil {
@@ -217,7 +209,7 @@ func (b *bearer) refusal(status int, body []byte) error {
 	err := fmt.Errorf("HTTP status %d, %.200q", status, text)
 	switch {
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
-		return &TokenError{fmt.Errorf("%s: %w", b.cfg.OAuth.TokenURL, err)}
+		return &CredentialsError{fmt.Errorf("%s: %w", b.cfg.OAuth.TokenURL, err)}
 	case status >= http.StatusBadRequest && why.Code != "":
 		return &AccessError{"the issuer at " + b.cfg.OAuth.TokenURL + " gives client " + strconv.Quote(b.cfg.Username) +
 			" no token; check kafka.sasl.oauth.client_id, client_secret and scope", err}
@@ -232,18 +224,18 @@ var isToken = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 func readToken(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", &TokenError{fmt.Errorf("token_file: %w", err)}
+		return "", &CredentialsError{fmt.Errorf("token_file: %w", err)}
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxToken))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return "", &TokenError{fmt.Errorf("token_file: %w", err)}
+		return "", &CredentialsError{fmt.Errorf("token_file: %w", err)}
 	}
 	raw = bytes.TrimSpace(raw)
 	if !isToken.Match(raw) {
-		return "", &TokenError{fmt.Errorf("token_file: %s holds no bearer token", path)}
+		return "", &CredentialsError{fmt.Errorf("token_file: %s holds no bearer token", path)}
 	}
 	if e := expiry(string(raw)); !e.IsZero() && !time.Now().Before(e) {
-		return "", &TokenError{fmt.Errorf("token_file: the token in %s expired %s", path, e.UTC().Format(time.RFC3339))}
+		return "", &CredentialsError{fmt.Errorf("token_file: the token in %s expired %s", path, e.UTC().Format(time.RFC3339))}
 	}
 	return string(raw), nil
 }

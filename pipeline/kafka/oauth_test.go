@@ -193,20 +193,20 @@ func TestAnIssuerThatGivesNoTokenIsSaid(t *testing.T) {
 	}{
 		"a wrong secret": {func(s *kafka.SASLConfig) { s.Password = "hunter2wrong" }, `gives client "plumb:line" no token; check kafka.sasl.oauth.client_id, client_secret and scope: HTTP status 401, "invalid_client no client has \x1b[31m ***"`, true},
 		"a wrong scope":  {func(s *kafka.SASLConfig) { s.OAuth.Scope = "other" }, `HTTP status 400, "invalid_scope"`, true},
-		"down":           {func(s *kafka.SASLConfig) { s.OAuth.TokenURL = "http://127.0.0.1:1/" }, "no token for Kafka (kafka.sasl.oauth): Post \"http://127.0.0.1:1/\": dial tcp 127.0.0.1:1: connect: connection refused", false},
+		"down":           {func(s *kafka.SASLConfig) { s.OAuth.TokenURL = "http://127.0.0.1:1/" }, "no credentials for Kafka (kafka.sasl): Post \"http://127.0.0.1:1/\": dial tcp 127.0.0.1:1: connect: connection refused", false},
 		"slow": {func(s *kafka.SASLConfig) {
 			s.OAuth.TokenURL = answers(func(_ http.ResponseWriter, r *http.Request) {
 				_ = r.ParseForm() // a server notices the end of a client only behind the body
 				<-r.Context().Done()
 			})
-		}, "no token for Kafka (kafka.sasl.oauth): Post", false},
+		}, "no credentials for Kafka (kafka.sasl): Post", false},
 		"behind a broken gateway":  {text(http.StatusServiceUnavailable, "<html>"), "HTTP status 503", false},
 		"not there":                {text(http.StatusNotFound, "<html>"), "check kafka.sasl.oauth.token_url: HTTP status 404", true},
 		"somewhere else":           {text(http.StatusTemporaryRedirect, ""), "HTTP status 307", true},
 		"without a token":          {text(http.StatusOK, `{"expires_in": 60}`), "answers without an access_token", false},
 		"with what is no token":    {text(http.StatusOK, `{"access_token": "a\u0001auth=Bearer b"}`), "answers without an access_token", false},
 		"with an endless answer":   {text(http.StatusOK, `{"access_token": "`+strings.Repeat("a", 1<<17)), "answers without an access_token", false},
-		"a file that is not there": {func(s *kafka.SASLConfig) { s.OAuth.TokenFile = "absent" }, "no token for Kafka (kafka.sasl.oauth): token_file: open absent: no such file", false},
+		"a file that is not there": {func(s *kafka.SASLConfig) { s.OAuth.TokenFile = "absent" }, "no credentials for Kafka (kafka.sasl): token_file: open absent: no such file", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startIssuer(t, 60).sasl()
