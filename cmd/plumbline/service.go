@@ -97,7 +97,7 @@ func (s *service) client(ctx context.Context) (*kafka.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := kafka.New(at, zerolog.Nop()) //nolint:contextcheck // what it waits for is files
+	client, err := kafka.New(at, zerolog.Nop())
 	if err != nil {
 		return nil, usageError{err}
 	}

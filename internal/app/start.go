@@ -80,7 +80,7 @@ func (a *App) startKafka(ctx context.Context, addr *Addresses) (*kafka.Client, e
 		cfg.Brokers = []string{b.Addr()}
 	}
 	addr.Kafka = cfg.Brokers
-	client, err := kafka.New(cfg, a.logger.With().Str("component", "kafka").Logger()) //nolint:contextcheck // what it waits for is files
+	client, err := kafka.New(cfg, a.logger.With().Str("component", "kafka").Logger())
 	if err != nil {
 		return nil, err
 	}
