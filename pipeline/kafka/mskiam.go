@@ -15,7 +15,7 @@ import (
 // library, when a connection is made.
 type iam struct{ *aws_msk_iam_v2.Mechanism }
 
-//nolint:contextcheck // what it waits for is files; of its callers, New connects to nothing
+//nolint:contextcheck,nolintlint // contextcheck reads it for the callers: what it waits for is files; of its callers, New connects to nothing
 func newIAM(region string) (sasl.Mechanism, error) {
 	cfg, err := awsconfig.LoadDefaultConfig(context.Background(), awsconfig.WithRegion(region)) // empty: that of the environment
 	if err != nil {
