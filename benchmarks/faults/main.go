@@ -31,6 +31,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := bench.Parse(flags, args, "--kills, --agents and --days are at least 1", func() bool { return min(o.kills, o.agents, o.days) >= 1 }); err != nil {
 		return err
 	}
+	if o.kafkaHome != "" {
+		if err := bench.Jars("--kafka", o.kafkaHome, "pipeline/kafka/kafkatest/fetch.sh"); err != nil {
+			return err //nolint:wrapcheck // it says all
+		}
+	}
 	o.say = bench.Progress("faults", stderr)
 	dir, err := os.MkdirTemp("", "plumbline-faults-")
 	if err != nil {

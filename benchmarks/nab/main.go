@@ -29,7 +29,7 @@ import (
 func main() {
 	bench.Main("nab", func(_ context.Context, args []string, _, stderr io.Writer) error {
 		flags := bench.Flags("nab", stderr)
-		data := flags.String("data", "", "directory of NAB, with data/ in it")
+		data := flags.String("data", "", "directory of NAB: a checkout of its repository, or what else holds data/CATEGORY/FILE.csv")
 		out := flags.String("out", "", "directory for the results")
 		if err := bench.Parse(flags, args, "--data and --out are needed", func() bool { return *data != "" && *out != "" }); err != nil {
 			return err
@@ -41,7 +41,7 @@ func main() {
 func run(data, out string, stderr io.Writer) error {
 	files, err := filepath.Glob(filepath.Join(data, "data", "*", "*.csv"))
 	if err != nil || len(files) == 0 {
-		return fmt.Errorf("no series in %s: it must hold data/CATEGORY/FILE.csv: %w", data, errors.Join(err, os.ErrNotExist))
+		return fmt.Errorf("no series in %s: it must hold data/CATEGORY/FILE.csv, as a checkout of NAB does: %w", data, errors.Join(err, os.ErrNotExist))
 	}
 	rows := 0
 	began := time.Now()

@@ -35,9 +35,23 @@ func (s sessions) Alert(a *schemas.Alert) {
 
 func (s sessions) Window(*schemas.Window) {}
 
+// checkDojo says what a directory of AgentDojo's traces must hold, where it does not.
+func checkDojo(dir string) error {
+	for _, name := range []string{"labels.jsonl", "train.jsonl", "test-*.jsonl"} {
+		if found, err := filepath.Glob(filepath.Join(dir, name)); err != nil || len(found) == 0 {
+			return fmt.Errorf("no %s in %s: it must hold train.jsonl and test-MODEL.jsonl, events a line, and labels.jsonl, a session_id with its label "+
+				"(hijacked, benign or resisted) a line: %w", name, dir, errors.Join(err, os.ErrNotExist))
+		}
+	}
+	return nil
+}
+
 // runDojo runs AgentDojo's traces: those to learn from, then each test model alone.
 // A session's score is its events' highest surprise.
 func runDojo(dir string, cfg detector.Config) (*dojo, error) {
+	if err := checkDojo(dir); err != nil {
+		return nil, err
+	}
 	labels := map[string]string{}
 	err := bench.EachLine(filepath.Join(dir, "labels.jsonl"), func(b []byte) error {
 		var l struct {
@@ -52,8 +66,8 @@ func runDojo(dir string, cfg detector.Config) (*dojo, error) {
 		return nil, err
 	}
 	tests, err := filepath.Glob(filepath.Join(dir, "test-*.jsonl"))
-	if err != nil || len(tests) == 0 {
-		return nil, fmt.Errorf("no test-*.jsonl in %s: %w", dir, errors.Join(err, os.ErrNotExist))
+	if err != nil {
+		return nil, fmt.Errorf("traces: %w", err)
 	}
 	best, alerted := map[string]float64{}, map[string]int{}
 	for _, test := range tests {

@@ -12,6 +12,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -58,6 +59,18 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "one seed of 60 agents and 21 days")
 	err := bench.Parse(flags, args, "--output is text or json, --seeds at least 1", func() bool {
 		return (*output == "text" || *output == "json") && o.seeds >= 1
+	})
+	// A directory that was named is needed; that of the default may be absent.
+	flags.Visit(func(f *flag.Flag) {
+		switch {
+		case err != nil:
+		case f.Name == "agentdojo":
+			if err = checkDojo(o.dojo); err != nil {
+				err = fmt.Errorf("--agentdojo: %w", err)
+			}
+		case f.Name == "rcf":
+			err = bench.Jars("--rcf", o.rcf, "benchmarks/rcf/fetch.sh")
+		}
 	})
 	if o.quick {
 		o.seeds, o.agents, o.days = 1, 60, 21

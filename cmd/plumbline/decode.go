@@ -24,7 +24,8 @@ import (
 // decodeCmd is `plumbline decode`.
 type decodeCmd struct {
 	formFlags
-	Files  []string `arg:"" name:"file" help:"Files of records; - is standard input. JSON lines, other JSON, a CloudTrail log file, one binary message, each also packed with gzip or zstd."`
+	inputFlag
+	Files  []string `arg:"" optional:"" name:"file" help:"Files of records; - is standard input. JSON lines, other JSON, a CloudTrail log file, one binary message, each also packed with gzip or zstd."`
 	Limit  int      `default:"5" placeholder:"N" help:"Most events that are shown as text; 0 shows all. The summary counts all."`
 	Output Output   `enum:"text,json" default:"text" help:"text, or json: one object for each event."`
 }
@@ -100,6 +101,10 @@ Examples:
 
 // Run decodes.
 func (c *decodeCmd) Run(ctx context.Context, g *Globals) (err error) {
+	files, err := c.or(c.Files)
+	if err != nil {
+		return err
+	}
 	cfg, err := g.Load()
 	if err != nil {
 		return err
@@ -108,7 +113,7 @@ func (c *decodeCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := openInputs(c.Files, g.Stdin)
+	in, err := openInputs(files, g.Stdin)
 	if err != nil {
 		return usageError{err}
 	}

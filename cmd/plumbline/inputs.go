@@ -24,6 +24,25 @@ type inputs struct {
 	read  atomic.Int64
 }
 
+// inputFlag is how commands whose arguments are files take them by name as well.
+type inputFlag struct {
+	Input []string `short:"i" placeholder:"FILE" help:"The same as an argument. Repeatable, read in order."`
+}
+
+// or returns the files: the arguments, or those of --input, which have no order among
+// each other.
+func (f inputFlag) or(arguments []string) ([]string, error) {
+	switch {
+	case len(arguments)+len(f.Input) == 0:
+		return nil, usageError{errors.New("no input: name a file, or - for standard input")}
+	case len(arguments) == 0:
+		return f.Input, nil
+	case len(f.Input) == 0:
+		return arguments, nil
+	}
+	return nil, usageError{errors.New("input: files are either arguments or those of --input, as they are read in order")}
+}
+
 // openInputs looks at all files before the first is read: a name that is wrong shows
 // at once. Opened is one at a time, as there may be more of them than a process may open,
 // and a FIFO waits for who writes into it.

@@ -226,3 +226,21 @@ func arrives(t *testing.T, client *kafka.Client, n int64) {
 		return err == nil && end == n
 	}, 20*time.Second, 10*time.Millisecond)
 }
+
+func TestFilesAreArgumentsOrThoseOfInput(t *testing.T) {
+	events := writeFile(t, "events.jsonl", `{"tenant_id":"t","agent_id":"a","event_id":"1","time":"2026-11-01T00:00:00Z","tool":"x","action":"x"}`+"\n")
+	for _, command := range []string{"replay", "decode"} {
+		byArgument, byFlag := plumbline(t, command, "--output", "json", events), plumbline(t, command, "--output", "json", "--input", events)
+		require.Zero(t, byArgument.code, byArgument.stderr)
+		require.Zero(t, byFlag.code, byFlag.stderr)
+		require.NotEmpty(t, byFlag.stdout)
+	}
+	for _, command := range []string{"replay", "decode", "send"} {
+		none := plumbline(t, command)
+		require.Equal(t, exitUsage, none.code)
+		require.Contains(t, none.stderr, "no input: name a file, or - for standard input")
+		both := plumbline(t, command, "--input", events, events)
+		require.Equal(t, exitUsage, both.code)
+		require.Contains(t, both.stderr, "either arguments or those of --input")
+	}
+}

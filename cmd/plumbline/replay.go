@@ -24,7 +24,8 @@ import (
 // replayCmd is `plumbline replay`.
 type replayCmd struct {
 	formFlags
-	Input        []string `short:"i" required:"" placeholder:"FILE" help:"JSON lines, or records of another form with --as, also packed with gzip or zstd; - is standard input. Repeatable, read in order."`
+	inputFlag
+	Files        []string `arg:"" optional:"" name:"file" help:"JSON lines, or records of another form with --as, also packed with gzip or zstd; - is standard input."`
 	Alerts       string   `placeholder:"FILE" help:"Write the alerts here, one a line; - is standard output."`
 	AlertsFormat string   `placeholder:"FORM" help:"Form of the alerts: json (the default), ocsf (ocsf-1.7, ocsf-1.6, ocsf-1.5), ecs, splunk, asim, cef, leef."`
 	AlertsFor    string   `placeholder:"TOPIC" help:"Write what the output of this topic in the config gets: its format, its filters, its syslog header."`
@@ -49,6 +50,10 @@ Examples:
 
 // Run replays.
 func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
+	files, err := c.or(c.Files)
+	if err != nil {
+		return err
+	}
 	cfg, err := g.Load()
 	if err != nil {
 		return err
@@ -60,14 +65,14 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	if err := c.oneOutput(); err != nil {
 		return usageError{err}
 	}
-	if err := c.distinct(); err != nil {
+	if err := c.distinct(files); err != nil {
 		return usageError{err}
 	}
 	form, err := c.form(cfg)
 	if err != nil {
 		return err
 	}
-	in, err := openInputs(c.Input, g.Stdin)
+	in, err := openInputs(files, g.Stdin)
 	if err != nil {
 		return usageError{err}
 	}
@@ -161,10 +166,10 @@ func (c *replayCmd) output(cfg *config.Config) (detect.Output, error) {
 }
 
 // distinct refuses to write over what is to be read, or twice to the same file.
-func (c *replayCmd) distinct() error {
+func (c *replayCmd) distinct(inputs []string) error {
 	type file struct{ flag, name string }
 	var taken []file
-	for _, name := range c.Input {
+	for _, name := range inputs {
 		taken = append(taken, file{"--input", name})
 	}
 	for _, out := range []file{{"--alerts", c.Alerts}, {"--scores", c.Scores}} {

@@ -15,10 +15,11 @@ import (
 
 // sendCmd is `plumbline send`.
 type sendCmd struct {
-	Files    []string      `arg:"" name:"file" help:"Files of JSON lines, also packed with gzip or zstd, sent in this order; - is standard input."`
+	Files    []string      `arg:"" optional:"" name:"file" help:"Files of JSON lines, also packed with gzip or zstd, sent in this order; - is standard input."`
 	Topic    string        `placeholder:"TOPIC" help:"Topic to send to. Without it that of the first source in the config."`
 	Rate     float64       `placeholder:"N" help:"Most lines a second. Without it as fast as Kafka takes them."`
 	Patience time.Duration `default:"5m" help:"How long brokers may be away while sending."`
+	inputFlag
 	serviceDir
 	Output Output `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
 }
@@ -45,6 +46,10 @@ const topicPatience = 3 * time.Second
 
 // Run sends.
 func (c *sendCmd) Run(ctx context.Context, g *Globals) error {
+	files, err := c.or(c.Files)
+	if err != nil {
+		return err
+	}
 	service, err := g.Service(c.DataDir)
 	if err != nil {
 		return err
@@ -57,7 +62,7 @@ func (c *sendCmd) Run(ctx context.Context, g *Globals) error {
 	if topic == "" {
 		topic = cfg.Sources[0].Topic
 	}
-	in, err := openInputs(c.Files, g.Stdin)
+	in, err := openInputs(files, g.Stdin)
 	if err != nil {
 		return usageError{err}
 	}

@@ -1,10 +1,7 @@
 package app
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -45,13 +42,25 @@ func KafkaConfig(cfg *config.Config) (kafka.Config, error) {
 		return kafka.Config{Brokers: []string{cfg.Embedded.KafkaListen}}, nil
 	}
 	out := kafka.Config{Brokers: slices.Clone(k.Brokers)}
+	var err error
 	if k.SASL.Mechanism != config.SASLNone {
 		out.SASL = &kafka.SASLConfig{
-			Mechanism: strings.ToUpper(k.SASL.Mechanism), Username: k.SASL.Username, Password: k.SASL.Password.Reveal(),
+			Mechanism: strings.ToUpper(k.SASL.Mechanism), Username: k.SASL.Username, Password: k.SASL.Password.Reveal(), Region: k.SASL.AWSRegion,
 		}
 	}
-	var err error
-	out.TLS, err = tlsConfig("kafka.tls", &k.TLS)
+	switch k.SASL.Mechanism {
+	case config.SASLMSKIAM:
+		out.SASL.Mechanism = kafka.MechanismMSKIAM
+	case config.SASLOAuthBearer:
+		o, sasl := &k.SASL.OAuth, out.SASL
+		sasl.Username, sasl.Password = o.ClientID, o.ClientSecret.Reveal()
+		sasl.OAuth = kafka.OAuth{TokenFile: o.TokenFile, TokenURL: o.TokenURL, Scope: o.Scope, Extensions: o.Extensions}
+		sasl.OAuth.TLS, sasl.OAuth.DialTLS, err = tlsFiles{"kafka.sasl.oauth", config.TLS{Enabled: true, CAFile: o.CAFile}}.open()
+		if err != nil {
+			return out, err
+		}
+	}
+	out.TLS, out.DialTLS, err = tlsFiles{"kafka.tls", k.TLS}.open()
 	return out, err
 }
 
@@ -70,34 +79,8 @@ func ClickHouseConfig(cfg *config.Config) (clickhouse.Config, error) {
 		return out, nil
 	}
 	var err error
-	out.TLS, err = tlsConfig("clickhouse.tls", &c.TLS)
+	out.TLS, out.DialTLS, err = tlsFiles{"clickhouse.tls", c.TLS}.open()
 	return out, err
-}
-
-// tlsConfig returns nil where TLS is off.
-func tlsConfig(key string, t *config.TLS) (*tls.Config, error) {
-	if !t.Enabled {
-		return nil, nil //nolint:nilnil // "no TLS" is what drivers mean by nil
-	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("%s.ca_file: %w", key, err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s.ca_file: no PEM certificate in %s", key, t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("%s.cert_file, key_file: %w", key, err)
-		}
-		out.Certificates = []tls.Certificate{pair}
-	}
-	return out, nil
 }
 
 // DetectorConfig is the detector's part of the config.

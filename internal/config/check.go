@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -99,21 +100,94 @@ func (k *checker) kafka(c *Kafka) {
 	between(k, "kafka.replication", c.Replication, 0, 32767)
 	between(k, "kafka.session_timeout", c.SessionTimeout, Duration(time.Second), Duration(5*time.Minute))
 	k.tls("kafka.tls", &c.TLS)
-	k.oneOf("kafka.sasl.mechanism", c.SASL.Mechanism, SASLNone, SASLPlain, SASLScramSHA256, SASLScramSHA512)
-	if c.SASL.Mechanism == SASLNone {
-		if c.SASL.Username != "" || c.SASL.Password.IsSet() {
+	k.sasl(&c.SASL)
+	if c.Brokers.Embedded() && (c.TLS.Enabled || c.SASL.Mechanism != SASLNone) {
+		k.wrong("kafka.brokers", "is embedded, which has neither tls nor sasl", "name brokers, or take tls and sasl out")
+	}
+}
+
+func (k *checker) sasl(c *SASL) {
+	k.oneOf("kafka.sasl.mechanism", c.Mechanism, SASLNone, SASLPlain, SASLScramSHA256, SASLScramSHA512, SASLOAuthBearer, SASLMSKIAM)
+	named := c.Username != "" || c.Password.IsSet()
+	switch c.Mechanism {
+	case SASLNone:
+		if named {
 			k.wrong("kafka.sasl.mechanism", "is none, yet a user name or password is given", "write plain, scram-sha-256 or scram-sha-512")
 		}
-	} else {
-		if c.SASL.Username == "" {
+	case SASLOAuthBearer:
+		if named {
+			k.wrong("kafka.sasl.mechanism", "is oauthbearer, which has neither user name nor password", "write client_id and client_secret below oauth")
+		}
+		k.oauth(&c.OAuth)
+	case SASLMSKIAM:
+		if named {
+			k.wrong("kafka.sasl.mechanism", "is aws-msk-iam, which has neither user name nor password", "take them out: the credentials are those that AWS's own tools find")
+		}
+	default:
+		if c.Username == "" {
 			k.wrong("kafka.sasl.username", "is missing", "write the user name, or mechanism: none")
 		}
-		if !c.SASL.Password.IsSet() {
+		if !c.Password.IsSet() {
 			k.wrong("kafka.sasl.password", "is missing or empty", "write ${NAME} for an environment variable, or file:PATH")
 		}
 	}
-	if c.Brokers.Embedded() && (c.TLS.Enabled || c.SASL.Mechanism != SASLNone) {
-		k.wrong("kafka.brokers", "is embedded, which has neither tls nor sasl", "name brokers, or take tls and sasl out")
+	o := &c.OAuth
+	if c.Mechanism != SASLOAuthBearer && (o.TokenURL+o.ClientID+o.Scope+o.CAFile+o.TokenFile != "" || o.ClientSecret.IsSet() || len(o.Extensions) > 0) {
+		k.wrong("kafka.sasl.oauth", "is given, yet mechanism is "+c.Mechanism, "write mechanism: oauthbearer")
+	}
+	if c.Mechanism != SASLMSKIAM && c.AWSRegion != "" {
+		k.wrong("kafka.sasl.aws_region", "is given, yet mechanism is "+c.Mechanism, "write mechanism: aws-msk-iam")
+	}
+}
+
+var (
+	extensionName  = regexp.MustCompile(`^[A-Za-z]+$`)    // RFC 7628, 3.1
+	extensionValue = regexp.MustCompile(`^[\x20-\x7e]+$`) // without what ends it
+)
+
+func (k *checker) oauth(c *OAuth) {
+	const key = "kafka.sasl.oauth"
+	switch {
+	case c.TokenURL == "" && c.TokenFile == "":
+		k.wrong(key, "has neither token_url nor token_file", "write one of them")
+	case c.TokenURL != "" && c.TokenFile != "":
+		k.wrong(key, "has both token_url and token_file", "keep one of them")
+	case c.TokenFile != "":
+		k.file(key+".token_file", c.TokenFile, "name a file that this user may read")
+		if c.ClientID != "" || c.ClientSecret.IsSet() || c.Scope != "" || c.CAFile != "" {
+			k.wrong(key, "has a token_file, and keys of a token_url", "take out client_id, client_secret, scope and ca_file")
+		}
+	default:
+		u, err := url.Parse(c.TokenURL)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+			k.wrong(key+".token_url", strconv.Quote(c.TokenURL)+" is no address of a token endpoint", "write one such as https://issuer.example.com/oauth2/token")
+		case u.User != nil:
+			k.wrong(key+".token_url", "holds a user name", "write client_id and client_secret")
+		case u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "80")):
+			k.wrong(key+".token_url", strconv.Quote(c.TokenURL)+" would send the secret in clear", "write https")
+		}
+		if c.ClientID == "" {
+			k.wrong(key+".client_id", "is missing", "write the id of the client")
+		}
+		if !c.ClientSecret.IsSet() {
+			k.wrong(key+".client_secret", "is missing or empty", "write ${NAME} for an environment variable, or file:PATH")
+		}
+		if c.CAFile != "" {
+			k.file(key+".ca_file", c.CAFile, "name a PEM file that this user may read")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Extensions)) {
+		if !extensionName.MatchString(name) || name == "auth" || !extensionValue.MatchString(c.Extensions[name]) {
+			k.wrong(key+".extensions."+name, "is no SASL extension", "write a name of letters other than auth, and a value of printable ASCII")
+		}
+	}
+}
+
+// file checks that a file is there.
+func (k *checker) file(key, path, fix string) {
+	if _, err := os.Stat(path); err != nil {
+		k.wrong(key, "can't be read: "+err.Error(), fix)
 	}
 }
 
@@ -437,11 +511,8 @@ func (k *checker) tls(key string, t *TLS) {
 		return
 	}
 	for _, f := range files {
-		if f.path == "" {
-			continue
-		}
-		if _, err := os.Stat(f.path); err != nil {
-			k.wrong(key+"."+f.key, "can't be read: "+err.Error(), "name a PEM file that this user may read")
+		if f.path != "" {
+			k.file(key+"."+f.key, f.path, "name a PEM file that this user may read")
 		}
 	}
 	if (t.CertFile == "") != (t.KeyFile == "") {

@@ -66,7 +66,8 @@ type Kafka struct {
 	SASL SASL `yaml:"sasl"`
 }
 
-// TLS says how a connection is encrypted and who is believed.
+// TLS says how a connection is encrypted and who is believed. Its files are read
+// again for every new connection: a renewed certificate needs no restart.
 type TLS struct {
 	// Whether to encrypt.
 	Enabled bool `yaml:"enabled" example:"true"`
@@ -83,12 +84,39 @@ type TLS struct {
 
 // SASL says who Plumbline is towards the brokers.
 type SASL struct {
-	// `none`, `plain`, `scram-sha-256` or `scram-sha-512`.
+	// `none`, `plain`, `scram-sha-256`, `scram-sha-512`, `oauthbearer` or `aws-msk-iam`.
 	Mechanism string `yaml:"mechanism" example:"scram-sha-512"`
-	// User name.
+	// User name, of `plain` and `scram`.
 	Username string `yaml:"username" example:"plumbline"`
 	// Password: `${NAME}` of an environment variable, or `file:PATH`.
 	Password Secret `yaml:"password" example:"${KAFKA_PASSWORD}"`
+	// Where the token of `oauthbearer` comes from.
+	OAuth OAuth `yaml:"oauth"`
+	// Region of the cluster, of `aws-msk-iam`, whose credentials are those that AWS's
+	// own tools find. Empty: that of `AWS_REGION` or AWS's config file.
+	AWSRegion string `yaml:"aws_region" example:"eu-central-1"`
+}
+
+// OAuth says where a bearer token comes from: an issuer, which gives one for id and
+// secret of a client (client credentials grant), or a file that somebody else
+// renews.
+type OAuth struct {
+	// The issuer's token endpoint, https; http on this machine only. A token is
+	// replaced after four fifths of its life.
+	TokenURL string `yaml:"token_url" example:"https://issuer.example.com/oauth2/token"`
+	// The client's id.
+	ClientID string `yaml:"client_id" example:"plumbline"`
+	// Its secret: `${NAME}` of an environment variable, or `file:PATH`.
+	ClientSecret Secret `yaml:"client_secret" example:"file:/run/secrets/kafka-client"`
+	// What the token is for. Empty: the issuer's default.
+	Scope string `yaml:"scope" example:"kafka"`
+	// PEM file of the authorities that are believed for `token_url`; empty: those of
+	// the system.
+	CAFile string `yaml:"ca_file" example:"/etc/plumbline/ca.pem"`
+	// In the place of `token_url`: a file with the token, read for every connection.
+	TokenFile string `yaml:"token_file" example:"/run/secrets/token"`
+	// SASL extensions that the broker wants beside the token.
+	Extensions map[string]string `yaml:"extensions" example:"{logicalCluster: lkc-1, identityPoolId: pool-1}"`
 }
 
 // Source is one topic that is read.
@@ -341,6 +369,8 @@ const (
 	SASLPlain       = "plain"
 	SASLScramSHA256 = "scram-sha-256"
 	SASLScramSHA512 = "scram-sha-512"
+	SASLOAuthBearer = "oauthbearer"
+	SASLMSKIAM      = "aws-msk-iam"
 
 	LogConsole = "console"
 	LogJSON    = "json"

@@ -96,8 +96,7 @@ func TestWhatIsPrintedIsReadBackAsTheSameConfig(t *testing.T) {
 		t.Run(filepath.Base(in), func(t *testing.T) {
 			cfg, err := Load(in, testForms)
 			require.NoError(t, err)
-			cfg.Kafka.SASL.Password, cfg.ClickHouse.Password = Secret{}, Secret{}
-			cfg.Kafka.SASL.Mechanism, cfg.Kafka.SASL.Username = SASLNone, ""
+			cfg.Kafka.SASL, cfg.ClickHouse.Password = SASL{Mechanism: SASLNone, OAuth: OAuth{Extensions: map[string]string{}}}, Secret{}
 			cfg.Detector.Runbook = strings.ReplaceAll(cfg.Detector.Runbook, "${", "$${")
 			out, err := cfg.YAML()
 			require.NoError(t, err)

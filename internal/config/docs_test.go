@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -99,7 +100,7 @@ func writeSection(t *testing.T, b *strings.Builder, v reflect.Value, key string)
 			below = append(below, func() { writeSection(t, b, element, k+"[]") })
 		case f.Type == reflect.TypeFor[Tree]():
 			preset = "none"
-		case f.Type.Kind() == reflect.Map:
+		case f.Type.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.Struct:
 			below = append(below, func() { writeSection(t, b, reflect.New(f.Type.Elem()).Elem(), k+".NAME") })
 		case value.IsZero() && f.Type.Kind() == reflect.String || f.Type == reflect.TypeFor[Secret]():
 			preset = "empty"
@@ -132,30 +133,46 @@ func TestTheDocumentationPageSaysWhatTheTypesSay(t *testing.T) {
 func TestTheFileThatSetsEveryKeyToItsExampleIsAccepted(t *testing.T) {
 	t.Setenv("KAFKA_PASSWORD", "x")
 	dir := t.TempDir()
-	for _, name := range []string{"ca.pem", "client.pem", "client.key", "clickhouse", "reader"} {
+	for _, name := range []string{"ca.pem", "client.pem", "client.key", "clickhouse", "reader", "kafka-client", "token"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
 	}
-	var b strings.Builder
-	keys := 0
-	var write func(ty reflect.Type, indent string)
-	write = func(ty reflect.Type, indent string) {
-		for f := range ty.Fields() {
-			fmt.Fprintf(&b, "%s%s:", indent, f.Tag.Get("yaml"))
-			switch example := f.Tag.Get("example"); {
-			case example != "":
-				keys++
-				b.WriteString(" " + strings.NewReplacer("/etc/plumbline", dir, "/run/secrets", dir).Replace(example) + "\n")
-			case f.Type.Kind() == reflect.Slice:
-				b.WriteString("\n" + indent + "  -\n")
-				write(f.Type.Elem(), indent+"    ")
-			default:
-				b.WriteString("\n")
-				write(f.Type, indent+"  ")
+	// A mechanism has keys of its own, and a token comes from one place.
+	oauth := map[string]string{"kafka.sasl.mechanism": SASLOAuthBearer, "kafka.sasl.username": "", "kafka.sasl.password": "", "kafka.sasl.aws_region": ""}
+	byFile := maps.Clone(oauth)
+	for _, name := range []string{"token_url", "client_id", "client_secret", "scope", "ca_file"} {
+		byFile["kafka.sasl.oauth."+name] = ""
+	}
+	oauth["kafka.sasl.oauth.token_file"] = ""
+	iam := map[string]string{"kafka.sasl.mechanism": SASLMSKIAM, "kafka.sasl.username": "", "kafka.sasl.password": "", "kafka.sasl.oauth": ""}
+	for _, other := range []map[string]string{{"kafka.sasl.oauth": "", "kafka.sasl.aws_region": ""}, oauth, byFile, iam} {
+		var b strings.Builder
+		keys := 0
+		var write func(ty reflect.Type, key, indent string)
+		write = func(ty reflect.Type, key, indent string) {
+			for f := range ty.Fields() {
+				name, example := f.Tag.Get("yaml"), f.Tag.Get("example")
+				if instead, ok := other[dotted(key, name)]; ok {
+					if example = instead; instead == "" {
+						continue
+					}
+				}
+				fmt.Fprintf(&b, "%s%s:", indent, name)
+				switch {
+				case example != "":
+					keys++
+					b.WriteString(" " + strings.NewReplacer("/etc/plumbline", dir, "/run/secrets", dir).Replace(example) + "\n")
+				case f.Type.Kind() == reflect.Slice:
+					b.WriteString("\n" + indent + "  -\n")
+					write(f.Type.Elem(), dotted(key, name)+"[]", indent+"    ")
+				default:
+					b.WriteString("\n")
+					write(f.Type, dotted(key, name), indent+"  ")
+				}
 			}
 		}
+		write(reflect.TypeFor[Config](), "", "")
+		_, err := Parse("examples.yaml", []byte(b.String()), testForms)
+		require.NoError(t, err)
+		require.Greater(t, keys, 40)
 	}
-	write(reflect.TypeFor[Config](), "")
-	_, err := Parse("examples.yaml", []byte(b.String()), testForms)
-	require.NoError(t, err)
-	require.Greater(t, keys, 40)
 }

@@ -1,9 +1,11 @@
 package clickhouse
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,6 +40,9 @@ type Config struct {
 	Username string // default default
 	Password string
 	TLS      *tls.Config // nil: not encrypted
+	// DialTLS makes the encrypted connections, where certificates may change
+	// meanwhile; nil: they are made by TLS as it is.
+	DialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// RetentionDays is how long rows are kept, counted from recorded_at; default 90.
 	RetentionDays int
@@ -151,8 +156,14 @@ func (c *Config) options(database string) (*driver.Options, error) {
 	opt.ClientInfo.Products = append(opt.ClientInfo.Products, struct{ Name, Version string }{"plumbline", "1"})
 	if c.Protocol == ProtocolNative {
 		opt.Protocol = driver.Native
+		if c.DialTLS != nil {
+			opt.DialContext = func(ctx context.Context, addr string) (net.Conn, error) {
+				return c.DialTLS(ctx, "tcp", addr)
+			}
+		}
 	} else if c.TLS != nil {
 		opt.TransportFunc = func(t *http.Transport) (http.RoundTripper, error) {
+			t.DialTLSContext = c.DialTLS
 			return passwordlessTransport{t}, nil
 		}
 	}

@@ -50,18 +50,21 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	mechanism, err := cfg.mechanism()
+	mechanism, err := cfg.mechanism(logger)
 	if err != nil {
 		return nil, err
 	}
-	netDialer := &net.Dialer{Timeout: cfg.DialTimeout}
+	dial, byTLS := (&net.Dialer{Timeout: cfg.DialTimeout}).DialContext, cfg.TLS
+	if cfg.DialTLS != nil {
+		dial, byTLS = cfg.DialTLS, nil
+	}
 	background, stop := context.WithCancel(context.Background())
 	transport := &kafkago.Transport{
-		Dial:        netDialer.DialContext,
+		Dial:        dial,
 		DialTimeout: cfg.DialTimeout,
 		MetadataTTL: cfg.MetadataTTL,
 		ClientID:    clientID,
-		TLS:         cfg.TLS,
+		TLS:         byTLS,
 		SASL:        mechanism,
 		Context:     background,
 	}
@@ -74,9 +77,9 @@ func New(cfg Config, logger zerolog.Logger) (*Client, error) {
 		client:    &kafkago.Client{Addr: addr, Timeout: cfg.RequestTimeout, Transport: transport},
 		dialer: &kafkago.Dialer{
 			ClientID:      clientID,
-			DialFunc:      netDialer.DialContext,
+			DialFunc:      dial,
 			Timeout:       cfg.DialTimeout,
-			TLS:           cfg.TLS,
+			TLS:           byTLS,
 			SASLMechanism: mechanism,
 		},
 		stop:   stop,

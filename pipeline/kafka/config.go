@@ -2,12 +2,14 @@ package kafka
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
@@ -18,6 +20,8 @@ const (
 	MechanismPlain       = "PLAIN"
 	MechanismSCRAMSHA256 = "SCRAM-SHA-256"
 	MechanismSCRAMSHA512 = "SCRAM-SHA-512"
+	MechanismOAuthBearer = "OAUTHBEARER"
+	MechanismMSKIAM      = "AWS_MSK_IAM"
 )
 
 // Config says how to reach a cluster. Durations that are zero take the defaults
@@ -26,6 +30,9 @@ type Config struct {
 	Brokers []string    // host:port, at least one; the others are discovered
 	TLS     *tls.Config // nil: none
 	SASL    *SASLConfig // nil: none
+	// DialTLS makes the encrypted connections, where certificates may change
+	// meanwhile; nil: they are made by TLS as it is.
+	DialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	DialTimeout    time.Duration // 5 s: connect, TLS and SASL together
 	RequestTimeout time.Duration // 30 s: any request, from send to answer
@@ -35,13 +42,23 @@ type Config struct {
 
 // SASLConfig holds credentials. It never prints its password.
 type SASLConfig struct {
-	Mechanism string // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+	Mechanism string // one of the above
 	Username  string
 	Password  string
+	OAuth     OAuth  // of OAUTHBEARER
+	Region    string // of AWS_MSK_IAM; empty: that of AWS's own config
 }
 
 // String describes the credentials without the password.
-func (s SASLConfig) String() string { return s.Mechanism + " as " + s.Username }
+func (s SASLConfig) String() string {
+	switch {
+	case s.Mechanism == MechanismMSKIAM:
+		return s.Mechanism
+	case s.OAuth.TokenFile != "":
+		return s.Mechanism + " with the token of " + s.OAuth.TokenFile
+	}
+	return s.Mechanism + " as " + s.Username
+}
 
 // GoString is String: %#v must not print the password either.
 func (s SASLConfig) GoString() string { return s.String() }
@@ -70,12 +87,12 @@ func (c *Config) validate() error {
 	}
 	if c.SASL != nil {
 		switch c.SASL.Mechanism {
-		case MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512:
+		case MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512, MechanismOAuthBearer, MechanismMSKIAM:
 		default:
-			errs = append(errs, fmt.Errorf("kafka.sasl.mechanism: %q is not one of %s, %s, %s",
-				c.SASL.Mechanism, MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512))
+			errs = append(errs, fmt.Errorf("kafka.sasl.mechanism: %q is not one of %s, %s, %s, %s, %s",
+				c.SASL.Mechanism, MechanismPlain, MechanismSCRAMSHA256, MechanismSCRAMSHA512, MechanismOAuthBearer, MechanismMSKIAM))
 		}
-		if c.SASL.Username == "" || c.SASL.Password == "" {
+		if c.SASL.Mechanism != MechanismMSKIAM && c.SASL.OAuth.TokenFile == "" && (c.SASL.Username == "" || c.SASL.Password == "") {
 			errs = append(errs, errors.New("kafka.sasl: username and password are both needed"))
 		}
 	}
@@ -83,7 +100,7 @@ func (c *Config) validate() error {
 }
 
 // mechanism returns nil where SASL is off.
-func (c *Config) mechanism() (sasl.Mechanism, error) {
+func (c *Config) mechanism(logger zerolog.Logger) (sasl.Mechanism, error) {
 	if c.SASL == nil {
 		return nil, nil //nolint:nilnil // "no SASL" is what kafka-go means by nil
 	}
@@ -91,6 +108,10 @@ func (c *Config) mechanism() (sasl.Mechanism, error) {
 	switch c.SASL.Mechanism {
 	case MechanismPlain:
 		return plain.Mechanism{Username: c.SASL.Username, Password: c.SASL.Password}, nil
+	case MechanismOAuthBearer:
+		return newBearer(*c.SASL, logger), nil
+	case MechanismMSKIAM:
+		return newIAM(c.SASL.Region)
 	case MechanismSCRAMSHA256:
 		algorithm = scram.SHA256
 	}

@@ -48,6 +48,16 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// CredentialsError says that there are no credentials to show, for a reason that may pass.
+type CredentialsError struct{ Err error }
+
+func (e *CredentialsError) Error() string {
+	return "no credentials for Kafka (kafka.sasl): " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *CredentialsError) Unwrap() error { return e.Err }
+
 // explain turns an error of the library into one that says what to do. Where the
 // transport has never seen the cluster, its own answer is that the topic does not
 // exist; the true reason is asked for.
@@ -75,8 +85,9 @@ func (c *Client) hint(err error) error {
 	var (
 		access      *AccessError
 		unreachable *UnreachableError
+		credentials *CredentialsError
 	)
-	if err == nil || errors.As(err, &access) || errors.As(err, &unreachable) {
+	if err == nil || errors.As(err, &access) || errors.As(err, &unreachable) || errors.As(err, &credentials) {
 		return err
 	}
 	brokers := strings.Join(c.cfg.Brokers, ",")
@@ -85,7 +96,10 @@ func (c *Client) hint(err error) error {
 	}
 	switch {
 	case errors.Is(err, kafkago.SASLAuthenticationFailed):
-		return &AccessError{"the broker refuses the credentials of " + c.user() + "; check kafka.sasl.username and kafka.sasl.password", kafkago.SASLAuthenticationFailed}
+		if b, ok := c.transport.SASL.(*bearer); ok {
+			b.refused()
+		}
+		return &AccessError{"the broker refuses the credentials of " + c.user() + "; check " + c.credentials(), kafkago.SASLAuthenticationFailed}
 	case errors.Is(err, kafkago.UnsupportedSASLMechanism):
 		return &AccessError{"the broker does not offer the SASL mechanism of " + c.user() + "; change kafka.sasl.mechanism", kafkago.UnsupportedSASLMechanism}
 	case errors.Is(err, kafkago.IllegalSASLState):
@@ -134,7 +148,7 @@ func (c *Client) suspects() string {
 		out = "a listener without TLS does so (kafka.tls.enabled: false)"
 	}
 	if c.cfg.SASL != nil {
-		return out + ", and one that refuses the credentials (kafka.sasl.username, kafka.sasl.password)"
+		return out + ", and one that refuses the credentials (" + strings.ReplaceAll(c.credentials(), " and ", ", ") + ")"
 	}
 	return out + ", and one that expects credentials (kafka.sasl)"
 }
@@ -156,6 +170,17 @@ func (c *Client) user() string {
 		return "an anonymous client (no kafka.sasl configured)"
 	}
 	return c.cfg.SASL.String()
+}
+
+// credentials names the keys in which they stand.
+func (c *Client) credentials() string {
+	switch c.transport.SASL.(type) {
+	case *bearer:
+		return "kafka.sasl.oauth"
+	case iam:
+		return "AWS's credentials, their policy, and kafka.sasl.aws_region"
+	}
+	return "kafka.sasl.username and kafka.sasl.password"
 }
 
 // produceError maps what the broker says of a produce request.

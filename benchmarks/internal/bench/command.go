@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -62,6 +63,14 @@ func Progress(name string, to io.Writer) func(format string, args ...any) {
 	return func(format string, args ...any) {
 		fmt.Fprintf(to, "%s: %4.0fs  %s\n", name, time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
+}
+
+// Jars says how to fill the directory of a flag, where it holds no jar.
+func Jars(flag, dir, fetch string) error {
+	if jars, err := filepath.Glob(filepath.Join(dir, "*.jar")); err != nil || len(jars) == 0 {
+		return fmt.Errorf("%s: no *.jar in %s: fill it with %s %s", flag, dir, fetch, dir)
+	}
+	return nil
 }
 
 // EachLine calls f with every line of a file. The line is valid until f returns.
