@@ -206,7 +206,11 @@ func (m *machine) start(ctx context.Context) *owner {
 				Logger: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
 			}
 			cfg := detect.Config{Detector: detector.DefaultConfig(), CheckpointEvery: m.every}
-			err = errors.Join(detect.New(role, group, cfg, o.m).Run(ctx), group.Close())
+			var d *detect.Detect
+			if d, err = detect.New(role, group, cfg, o.m); err == nil {
+				err = d.Run(ctx)
+			}
+			err = errors.Join(err, group.Close())
 		}
 		ended <- err
 	}()

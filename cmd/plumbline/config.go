@@ -14,6 +14,7 @@ import (
 type configCmd struct {
 	Validate configValidateCmd `cmd:"" help:"Name every mistake of the config, each with its line and what to write instead."`
 	Print    configPrintCmd    `cmd:"" help:"Print the config that is in force: defaults included, secrets masked."`
+	Reload   configReloadCmd   `cmd:"" help:"Have the running service read its config file again."`
 	Diff     configDiffCmd     `cmd:"" help:"Say in which keys two configs differ, and what each change does."`
 }
 
