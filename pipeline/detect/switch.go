@@ -113,9 +113,11 @@ func (h *handler) follow(ctx context.Context) error {
 		h.lost = true
 		return err
 	}
+	took := time.Since(started)
+	h.role.metrics.SwitchSeconds.Observe(took.Seconds())
 	old := s.verdict
 	s.verdict, s.since = v, s.next
 	h.logger.Info().Int64("offset", s.since).Str("config_hash_before", old.cfg.Hash).Str("config_hash", v.cfg.Hash).
-		Stringer("took", time.Since(started).Round(time.Microsecond)).Msg("another config judges from this offset on")
+		Stringer("took", took.Round(time.Microsecond)).Msg("another config judges from this offset on")
 	return nil
 }
