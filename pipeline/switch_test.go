@@ -133,6 +133,7 @@ func TestAReloadTakesEffectWhereNothingComes(t *testing.T) {
 	r.send(lines[half:]...)
 	r.settled("route")
 	require.NoError(t, s.stop())
+	r.every = time.Millisecond
 	r.run("detect")
 	want, state := r.judged(old)
 	require.Equal(t, want, r.alerts())

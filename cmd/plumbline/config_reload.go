@@ -83,7 +83,7 @@ func askReload(ctx context.Context, addr string) (out app.Reloaded, err error) {
 	if err != nil {
 		return out, fmt.Errorf("the service does not answer: %w", err)
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // it was read
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
 	if err == nil && resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnprocessableEntity {
 		err = fmt.Errorf("%s: %.200s", resp.Status, body)

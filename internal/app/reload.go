@@ -73,7 +73,7 @@ func newReloader(cfg *config.Config, source Source, version string, reg promethe
 
 // look remembers which version of the file is about to be read.
 func (r *reloader) look() {
-	r.read, _ = os.Stat(r.source.File) //nolint:errcheck // then Load says what is wrong
+	r.read, _ = os.Stat(r.source.File) // an error is Load's to tell
 }
 
 // reload reads the file, and applies what can be applied while the service runs.
@@ -101,8 +101,7 @@ func (r *reloader) reload() Reloaded {
 func (r *reloader) apply(out *Reloaded) error {
 	out.Result = ReloadRefused
 	refused := func(err error) error {
-		var mistakes *config.Error
-		if errors.As(err, &mistakes) {
+		if mistakes, ok := errors.AsType[*config.Error](err); ok {
 			out.Mistakes = mistakes.Mistakes
 		} else {
 			out.Error = err.Error()
