@@ -81,9 +81,10 @@ func (d *Detect) inForce(m *statelog.Marker, start int64, logger zerolog.Logger)
 }
 
 // behind reports whether the partition is to go on with another config now: nothing
-// that an owner before us published is judged by the new one.
+// that an owner before us published is judged by the new one. A checkpoint on its way is
+// of the old config; the records need not wait for it.
 func (h *handler) behind() bool {
-	return h.role.verdict.Load() != h.state.verdict && h.state.known.before(h.state.next)
+	return h.run == nil && h.role.verdict.Load() != h.state.verdict && h.state.known.before(h.state.next)
 }
 
 // follow goes on with the process's config where that is another one.
@@ -92,10 +93,6 @@ func (h *handler) follow(ctx context.Context) error {
 		return nil
 	}
 	s, v, started := h.state, h.role.verdict.Load(), time.Now()
-	// A checkpoint on its way is of the old config.
-	if err := h.complete(ctx); err != nil {
-		return err
-	}
 	if err := h.flush(ctx); err != nil {
 		return err
 	}
