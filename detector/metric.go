@@ -13,10 +13,10 @@ import (
 
 // Metric is a number of events that becomes the signal metric:NAME.
 type Metric struct {
-	Name  string
-	Field string // one of MetricFields, or attributes.KEY
-	Take  string // signal.TakeMean or signal.TakeSum
-	Unit  string // for people
+	Name  string `json:"name"`
+	Field string `json:"field"`          // one of MetricFields, or attributes.KEY
+	Take  string `json:"take"`           // signal.TakeMean or signal.TakeSum
+	Unit  string `json:"unit,omitempty"` // for people
 }
 
 // AttributePrefix begins a Metric.Field that is an attribute.

@@ -17,10 +17,12 @@ const MaxOverrides = 64
 // Override changes how some agents are judged. A pattern is a name, or the
 // beginning of names with a * at its end; an empty one takes any.
 type Override struct {
-	Tenant, PeerGroup, Agent string
-	AlertsPerAgentDay        float64                 // 0: as it was
-	QuietTime                time.Duration           // 0: as it was
-	Signals                  map[string]SignalConfig // each in place of what was said of that signal
+	Tenant            string                  `json:"tenant,omitempty"`
+	PeerGroup         string                  `json:"peer_group,omitempty"`
+	Agent             string                  `json:"agent,omitempty"`
+	AlertsPerAgentDay float64                 `json:"alerts_per_agent_day,omitempty"` // 0: as it was
+	QuietTime         time.Duration           `json:"quiet_time,omitempty"`           // 0: as it was
+	Signals           map[string]SignalConfig `json:"signals,omitempty"`              // each in place of what was said of that signal
 }
 
 // policy is how an agent is judged: the config, and the overrides that match it in

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
@@ -40,6 +41,8 @@ type chaos struct {
 	clean   bool       // no fault that may double alerts
 	quiet   bool       // faults are over
 	actions map[string]int
+	next    *detector.Config // that is reloaded on the way; nil: none
+	crash   bool             // not reloaded: all are killed, and those that come have it
 }
 
 func (c *chaos) roll(n int) int {
@@ -59,6 +62,7 @@ type owner struct {
 	c      *chaos
 	member *pipelinetest.Member
 	stop   func() error
+	reload func(detector.Config) error
 
 	mu     sync.Mutex
 	dead   bool
@@ -201,9 +205,11 @@ func (c *chaos) spawn() *owner {
 func (c *chaos) spawnWith(every time.Duration) *owner {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &owner{c: c, member: c.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)}
-	cfg := detect.Config{Detector: c.detectors, Outputs: c.outputs, CheckpointEvery: every, WholeBelow: c.whole}
+	cfg := detect.Config{Detector: c.detectors, CheckpointEvery: every, Outputs: c.outputs, WholeBelow: c.whole}
 	role := pipeline.Role{Log: &chaosLog{c.cluster, o}, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Health: pipeline.NewHealth(), Logger: zerolog.New(c.rig)}
-	detect := detect.New(role, &chaosGroup{o.member, o}, cfg, detect.NewMetrics(prometheus.NewRegistry()))
+	detect, err := detect.New(role, &chaosGroup{o.member, o}, cfg, detect.NewMetrics(prometheus.NewRegistry()))
+	require.NoError(c.t, err)
+	o.reload = detect.Reload
 	ended := make(chan error, 1)
 	go func() {
 		err := detect.Run(ctx)
@@ -271,7 +277,11 @@ func (c *chaos) act(owners []*owner) []*owner {
 // how often alerts stand twice.
 func (c *chaos) run(records []pipeline.Record, want map[string]int, total int) (doubles int) {
 	owners := []*owner{c.spawn()}
+	old, reloadAt := c.detectors, len(records)/8+c.roll(len(records)/2+1)
 	for rest := records; len(rest) > 0; {
+		if c.next != nil && len(records)-len(rest) >= reloadAt {
+			owners, reloadAt = c.reloaded(owners), len(records)
+		}
 		n := min(len(rest), 1+c.roll(200))
 		_, err := c.cluster.Put(activity, rest[:n]...)
 		require.NoError(c.t, err)
@@ -301,7 +311,11 @@ func (c *chaos) run(records []pipeline.Record, want map[string]int, total int) (
 	log := c.logged()
 	got, at := c.state(0)
 	require.Equal(c.t, int64(total), at, "log:\n%s", log)
-	require.True(c.t, maps.Equal(c.undisturbed(0, at), got), "the state is not that of an undisturbed run; log:\n%s", log)
+	state := c.undisturbed(0, at)
+	if c.next != nil {
+		want, state = c.judged(old)
+	}
+	require.True(c.t, maps.Equal(state, got), "the state is not that of an undisturbed run; log:\n%s", log)
 	alerts := c.alerts()
 	for alert, n := range alerts {
 		require.Contains(c.t, want, alert, "log:\n%s", log)

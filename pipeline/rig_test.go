@@ -114,6 +114,7 @@ type service struct {
 	health  map[string]*pipeline.Health
 	ended   func() error // waits until the roles end by themselves
 	stop    func() error
+	reload  func(detector.Config) error // of detect
 }
 
 func (r *rig) start(roles ...string) *service {
@@ -137,7 +138,9 @@ func (r *rig) start(roles ...string) *service {
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
 			cfg := detect.Config{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, WholeBelow: r.whole, FreshOnLostState: r.fresh}
-			run = detect.New(role, g, cfg, s.detect).Run
+			d, err := detect.New(role, g, cfg, s.detect)
+			require.NoError(r.t, err)
+			run, s.reload = d.Run, d.Reload
 		case "archive":
 			g = r.cluster.Group(pipeline.GroupArchive, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows)
 			limits := archive.Limits{Rows: 1000, Bytes: 1 << 20, Age: 10 * time.Millisecond}

@@ -221,8 +221,8 @@ func ParseTags(ids []string) (Tags, error) {
 // Signals and Access take the place of what it says of single signals and kinds of
 // access.
 type Tagging struct {
-	Signals map[string]Tags
-	Access  map[string]Tags
+	Signals map[string]Tags `json:"signals,omitempty"`
+	Access  map[string]Tags `json:"access,omitempty"`
 }
 
 // For returns the tags of an alert with these signals, completed by this call (nil: by no

@@ -37,6 +37,9 @@ func cases(o options) []faultCase {
 	for _, at := range failpoint.All() {
 		out = append(out, faultCase{name: "killed at " + at, do: dieAt(at)})
 	}
+	for _, at := range []string{failpoint.StateChunk, failpoint.StateMarker, failpoint.StateCommitted} {
+		out = append(out, faultCase{name: "config reloaded, killed at " + at, do: reload(at)})
+	}
 	if o.kafkaHome != "" {
 		out = append(out,
 			faultCase{name: "three brokers, each killed in turn", do: leadersMove, mayDouble: true, cluster: true},
@@ -277,7 +280,7 @@ func warehouseAway(ctx context.Context, w *world, _ *instance) error {
 	}
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		seen, err := w.published(ctx, pipeline.TopicAlerts)
+		seen, err := w.published(ctx, pipeline.TopicAlerts, nil)
 		if err != nil {
 			return err
 		}

@@ -96,14 +96,16 @@ func (h *harness) simulate(ctx context.Context) error {
 	return nil
 }
 
-// replay returns the ids of the alerts that these events give.
-func (h *harness) replay(ctx context.Context, events string) (map[string]bool, error) {
+// replay returns the ids of the alerts that these events give, and leaves the alerts in
+// events.alerts.
+func (h *harness) replay(ctx context.Context, events string, more ...string) (map[string]bool, error) {
 	cfg := filepath.Join(h.dir, "replay.yaml")
 	if err := os.WriteFile(cfg, []byte(common), 0o600); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	alerts := events + ".alerts"
-	if msg, err := exec.CommandContext(ctx, h.binary, "replay", "--config", cfg, "--input", events, "--alerts", alerts).CombinedOutput(); err != nil { //nolint:gosec // our own
+	args := append([]string{"replay", "--config", cfg, "--input", events, "--alerts", alerts}, more...)
+	if msg, err := exec.CommandContext(ctx, h.binary, args...).CombinedOutput(); err != nil { //nolint:gosec // our own
 		return nil, fmt.Errorf("replay: %w: %s", err, msg)
 	}
 	ids := make(map[string]bool)

@@ -114,6 +114,9 @@ func corrupted(ctx context.Context, w *world) error {
 // expected is what must come out in the end: the events that are stored, and the
 // alerts.
 func (w *world) expected(ctx context.Context) (events int, alerts map[string]bool, err error) {
+	if w.alerts != nil {
+		return len(w.h.ids), w.alerts, nil
+	}
 	if len(w.lost) == 0 {
 		return len(w.h.ids), w.h.alerts, nil
 	}

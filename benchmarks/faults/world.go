@@ -51,6 +51,8 @@ type world struct {
 	lines    [partitions][]int // which of the harness's lines stands at an offset
 	stampOff time.Duration     // how far off the sender's clock is
 	lost     map[int]bool      // lines that the case took away for good
+	alerts   map[string]bool   // ids that must come out, where the case changes them
+	values   map[string]string // and the alerts, by id
 	running  []*instance
 }
 

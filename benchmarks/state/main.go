@@ -87,7 +87,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	before := first.read()
 	say("%d events a second for %d s", *rate, *seconds)
-	if err := m.load(ctx, *visits, *rate**seconds, *rate); err != nil {
+	half := *rate * *seconds / 2
+	if err := m.load(ctx, *visits, half, *rate); err != nil {
+		return err
+	}
+	stricter := detector.DefaultConfig()
+	stricter.AlertsPerAgentDay /= 2
+	if err := first.reload(stricter); err != nil {
+		return err
+	}
+	if err := m.load(ctx, *visits + half / *agents + 1, half, *rate); err != nil {
 		return err
 	}
 	if err := first.caughtUp(ctx, m.sent); err != nil {
@@ -128,6 +137,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	row("load while measured", "%d events/s, a checkpoint every %s", *rate, *every)
 	row("checkpoints", "%.0f, %.1f s each from cut to confirmation, %.0f MiB each", n, (loaded.seconds-before.seconds)/n, (loaded.bytes-before.bytes)/n/(1<<20))
 	row("longest pause of detection by a checkpoint", "under %.0f ms", 1000*bench.Bound(before.pauses, loaded.pauses, 1))
+	row("pause of detection by another config", "%.1f s", loaded.switching)
 	row("log read to restore", "%d records", chunks)
 	row("restart to detection, joining the group included", "%.1f s", took.Seconds())
 	row("heap after it", "%.0f bytes an agent", float64(mem.HeapAlloc)/float64(*agents))
@@ -192,12 +202,14 @@ type owner struct {
 	m       *detect.Metrics
 	machine *machine
 	stop    func() error
+	reload  func(detector.Config) error
 }
 
 func (m *machine) start(ctx context.Context) *owner {
 	ctx, cancel := context.WithCancel(ctx)
 	o := &owner{m: detect.NewMetrics(prometheus.NewRegistry()), machine: m}
-	ended := make(chan error, 1)
+	ended, made := make(chan error, 1), make(chan *detect.Detect, 1)
+	o.reload = func(cfg detector.Config) error { return (<-made).Reload(cfg) }
 	go func() {
 		group, err := m.client.Group(kafka.GroupConfig{ID: pipeline.GroupDetect, Topics: []string{pipeline.TopicActivity}})
 		if err == nil {
@@ -206,7 +218,12 @@ func (m *machine) start(ctx context.Context) *owner {
 				Logger: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
 			}
 			cfg := detect.Config{Detector: detector.DefaultConfig(), CheckpointEvery: m.every}
-			err = errors.Join(detect.New(role, group, cfg, o.m).Run(ctx), group.Close())
+			var d *detect.Detect
+			if d, err = detect.New(role, group, cfg, o.m); err == nil {
+				made <- d
+				err = d.Run(ctx)
+			}
+			err = errors.Join(err, group.Close())
 		}
 		ended <- err
 	}()
@@ -245,6 +262,7 @@ type figures struct {
 	pauses      *dto.Histogram
 	restores    uint64
 	restoring   float64
+	switching   float64
 }
 
 func (o *owner) read() figures {
@@ -255,6 +273,7 @@ func (o *owner) read() figures {
 		bytes:    value(o.m.CheckpointBytes.(prometheus.Metric)).GetHistogram().GetSampleSum(),
 		pauses:   value(o.m.CheckpointPause.(prometheus.Metric)).GetHistogram(),
 		restores: restore.GetSampleCount(), restoring: restore.GetSampleSum(),
+		switching: value(o.m.SwitchSeconds.(prometheus.Metric)).GetHistogram().GetSampleSum(),
 	}
 }
 

@@ -111,7 +111,7 @@ type stage struct {
 	name, what string
 	topic      string // of its input
 	fresh      bool   // every round needs events that the role has not seen
-	build      func(r pipeline.Role, group pipeline.Group) role
+	build      func(r pipeline.Role, group pipeline.Group) (role, error)
 	check      func(log *memoryLog, events int) error
 }
 
@@ -124,9 +124,12 @@ func (b *runner) measureRole(ctx context.Context, s stage) error {
 	defer f.stop()
 	defer c.free()
 	log := newMemoryLog(s.topic)
-	role := s.build(pipeline.Role{
+	role, err := s.build(pipeline.Role{
 		Log: log, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Health: pipeline.NewHealth(), Logger: zerolog.Nop(),
 	}, &soleMember{log: log})
+	if err != nil {
+		return err
+	}
 	return onOneCore(func() error {
 		ctx, cancel := context.WithCancel(ctx)
 		ended := make(chan struct{})
@@ -175,12 +178,12 @@ func (b *runner) route(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "route", what: "the role: decode, canonical encode, key and partition, origin, one flush a batch; Kafka itself not counted",
 		topic: sourceTopic,
-		build: func(r pipeline.Role, group pipeline.Group) role {
+		build: func(r pipeline.Role, group pipeline.Group) (role, error) {
 			sources := []route.Source{{
 				Name: "default", Topic: sourceTopic, Incarnation: 1,
 				NewDecoder: func() (decode.Decoder, error) { return decode.NewActivity(), nil },
 			}}
-			return route.New(r, group, sources, route.NewMetrics(prometheus.NewRegistry()))
+			return route.New(r, group, sources, route.NewMetrics(prometheus.NewRegistry())), nil
 		},
 		check: func(log *memoryLog, events int) error {
 			if n := log.count(pipeline.TopicActivity); n != events {
@@ -197,7 +200,7 @@ func (b *runner) detectRole(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "detect (role)", what: "the role with 10,000 agents: decode, detect, windows and alerts encoded, a checkpoint every 5 s; Kafka itself not counted; young baselines",
 		topic: pipeline.TopicActivity, fresh: true,
-		build: func(r pipeline.Role, group pipeline.Group) role {
+		build: func(r pipeline.Role, group pipeline.Group) (role, error) {
 			outputs := []detect.Output{{Topic: "siem.ocsf", Encoder: siem.OCSF}}
 			cfg := detect.Config{Detector: detector.DefaultConfig(), Outputs: outputs, CheckpointEvery: 5 * time.Second}
 			return detect.New(r, group, cfg, detect.NewMetrics(prometheus.NewRegistry()))
@@ -227,9 +230,9 @@ func (b *runner) archive(ctx context.Context) error {
 	return b.measureRole(ctx, stage{
 		name: "archive", what: "the role and the ClickHouse client: decode, columns, LZ4, HTTP; batches of 50,000 rows; server not counted, Kafka neither",
 		topic: pipeline.TopicActivity,
-		build: func(r pipeline.Role, group pipeline.Group) role {
+		build: func(r pipeline.Role, group pipeline.Group) (role, error) {
 			limits := archive.Limits{Rows: 50_000, Bytes: 64 << 20, Age: 100 * time.Millisecond}
-			return archive.New(r, group, db, limits, archive.NewMetrics(prometheus.NewRegistry()))
+			return archive.New(r, group, db, limits, archive.NewMetrics(prometheus.NewRegistry())), nil
 		},
 		check: func(_ *memoryLog, rows int) error {
 			n, err := sinkBytes(ctx, addr)

@@ -15,6 +15,7 @@ type configCmd struct {
 	Validate configValidateCmd `cmd:"" help:"Name every mistake of the config, each with its line and what to write instead."`
 	Test     configTestCmd     `cmd:"" help:"Run cases against the config: events, and the alerts or the silence expected of them."`
 	Print    configPrintCmd    `cmd:"" help:"Print the config that is in force: defaults included, secrets masked."`
+	Reload   configReloadCmd   `cmd:"" help:"Have the running service read its config file again."`
 	Diff     configDiffCmd     `cmd:"" help:"Say in which keys two configs differ, and what each change does."`
 }
 

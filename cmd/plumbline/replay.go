@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector"
@@ -30,6 +31,7 @@ type replayCmd struct {
 	AlertsFormat string   `placeholder:"FORM" help:"Form of the alerts: json (the default), ocsf (ocsf-1.7, ocsf-1.6, ocsf-1.5), ecs, splunk, asim, cef, leef."`
 	AlertsFor    string   `placeholder:"TOPIC" help:"Write what the output of this topic in the config gets: its format, its filters, its syslog header."`
 	Scores       string   `placeholder:"FILE" help:"Write a score per event here, one a line; - is standard output."`
+	SwitchAt     []string `sep:"none" placeholder:"PARTITION:OFFSET=FILE" help:"From that event of a partition on, counted from 0, judge by the detector section of another config, as a service that has reloaded its own. Repeatable."`
 	Explain      []string `sep:"none" placeholder:"EVENT_ID" help:"Print for the event of that id how its score came about, whether it raised an alert or not. Repeatable."`
 	Output       Output   `enum:"text,json" default:"text" help:"Form of the summary: text or json."`
 }
@@ -45,6 +47,7 @@ Examples:
   plumbline replay --config stricter.yaml --input last-month.jsonl --output json
   plumbline replay --config siem.yaml --input last-month.jsonl --alerts - --alerts-for siem.cef
   plumbline replay --input last-month.jsonl --explain ce5f5a7fa0f438f1
+  plumbline replay --config old.yaml --switch-at 0:81234=new.yaml --input last-month.jsonl
   plumbline replay --as cloudtrail --input log-1.json.gz --input log-2.json.gz`
 }
 
@@ -67,6 +70,10 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	}
 	if err := c.distinct(files); err != nil {
 		return usageError{err}
+	}
+	switches, err := c.switches(cfg)
+	if err != nil {
+		return err
 	}
 	form, err := c.form(cfg)
 	if err != nil {
@@ -91,7 +98,7 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 
 	var explainErr error
 	run, err := replay.New(replay.Config{
-		Detector: app.DetectorConfig(cfg, Version()), Partitions: cfg.Kafka.Partitions,
+		Detector: app.DetectorConfig(cfg, Version()), Partitions: cfg.Kafka.Partitions, Switches: switches,
 		Decoder: t, Encoder: to.Encoder, Filter: to.Filter, Alerts: alerts, Scores: scores,
 		Explain: c.Explain, Explained: func(l *detector.Ladder) { explainErr = errors.Join(explainErr, c.explain(g, l)) },
 	})
@@ -115,6 +122,29 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 		err = errors.Join(err, c.print(g, sum))
 	}
 	return errors.Join(err, explainErr, c.missing(g, run))
+}
+
+// switches reads what --switch-at names. Everything but the detector section stays that
+// of the config: a reload changes nothing else.
+func (c *replayCmd) switches(cfg *config.Config) ([]replay.Switch, error) {
+	var out []replay.Switch
+	for _, text := range c.SwitchAt {
+		place, file, _ := strings.Cut(text, "=")
+		partition, offset, _ := strings.Cut(place, ":")
+		p, errP := strconv.ParseInt(partition, 10, 32)
+		at, errAt := strconv.ParseInt(offset, 10, 64)
+		if errP != nil || errAt != nil || file == "" {
+			return nil, usageError{fmt.Errorf("--switch-at: %q is not PARTITION:OFFSET=FILE, as in 0:81234=new.yaml", text)}
+		}
+		next, err := (&Globals{ConfigFile: file}).Load()
+		if err != nil {
+			return nil, err
+		}
+		then := *cfg
+		then.Detector = next.Detector
+		out = append(out, replay.Switch{Partition: int32(p), Offset: at, Detector: app.DetectorConfig(&then, Version())})
+	}
+	return out, nil
 }
 
 // oneOutput refuses two things on standard output.

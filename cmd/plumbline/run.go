@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -22,11 +23,12 @@ import (
 type runCmd struct {
 	Roles   []string `placeholder:"ROLE,..." help:"What this instance does: route, detect, archive. Default: all of them."`
 	DataDir string   `placeholder:"DIR" help:"Directory of the embedded stack, in the place of data_dir."`
+	Watch   bool     `negatable:"" default:"true" help:"Reload the config when its file changes (the default)."`
 }
 
 // Help is the long help.
 func (c *runCmd) Help() string {
-	return embedded.About + ` SIGTERM, SIGHUP and Ctrl-C drain, commit and end with exit code 0; a second SIGTERM or Ctrl-C ends at once.
+	return embedded.About + ` SIGTERM and Ctrl-C drain, commit and end with exit code 0; a second one ends at once. SIGHUP reloads the config, as a change of its file and plumbline config reload do; on a terminal, where it says that the terminal is closed, it drains.
 
 Examples:
   plumbline run
@@ -46,6 +48,10 @@ func (c *runCmd) Run(ctx context.Context, g *Globals) error {
 	privateFiles()
 	service, err := app.New(cfg, app.Options{
 		Roles: c.Roles, Version: Version(),
+		Source: app.Source{
+			File: g.ConfigFile, Watch: c.Watch, Hangup: hangups(),
+			Load: func() (*config.Config, error) { return g.LoadWithDataDir(c.DataDir) },
+		},
 		Ready: func(at app.Addresses) { c.welcome(g, cfg, at) },
 	}, logger)
 	if err != nil {
@@ -57,6 +63,28 @@ func (c *runCmd) Run(ctx context.Context, g *Globals) error {
 		return nil
 	}
 	return setupError(err)
+}
+
+// hangups are the SIGHUPs that ask for a reload: those of a process that has no terminal
+// which could be closed. Under nohup they stay ignored.
+func hangups() <-chan os.Signal {
+	if signal.Ignored(syscall.SIGHUP) || hasTerminal() {
+		return nil
+	}
+	signal.Reset(syscall.SIGHUP) // what main does with it
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c
+}
+
+// hasTerminal reports whether this process has a controlling terminal.
+func hasTerminal() bool {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	_ = tty.Close()
+	return true
 }
 
 // privateFiles has every file that this process and its children make be their

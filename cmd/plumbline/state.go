@@ -50,6 +50,7 @@ type partitionState struct {
 	Watermark       string `json:"watermark,omitempty"`
 	DetectorVersion string `json:"detector_version,omitempty"`
 	ConfigHash      string `json:"config_hash,omitempty"`
+	ConfigSince     int64  `json:"config_since"` // the first offset that was judged by it
 	State           string `json:"state,omitempty"`
 }
 
@@ -127,7 +128,7 @@ func (r *partitionState) read(ctx context.Context, client *kafka.Client) error {
 	}
 	m := s.Marker
 	r.Checkpoints, r.Offset, r.Agents, r.Bytes = m.Counter, m.Offset, len(s.Agents), s.Bytes()
-	r.DetectorVersion, r.ConfigHash = m.DetectorVersion, m.ConfigHash
+	r.DetectorVersion, r.ConfigHash, r.ConfigSince = m.DetectorVersion, m.ConfigHash, m.ConfigSince
 	_, end, err := client.Bounds(ctx, pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: r.Partition})
 	if err != nil {
 		return err
@@ -146,14 +147,14 @@ func (r *partitionState) read(ctx context.Context, client *kafka.Client) error {
 
 func printStates(g *Globals, rows []partitionState) error {
 	w := tabwriter.NewWriter(g.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PARTITION\tEPOCH\tCHECKPOINTS\tOFFSET\tBEHIND\tAGENTS\tSIZE\tWATERMARK\tVERSION\tCONFIG\tSTATE")
+	fmt.Fprintln(w, "PARTITION\tEPOCH\tCHECKPOINTS\tOFFSET\tBEHIND\tAGENTS\tSIZE\tWATERMARK\tVERSION\tCONFIG\tSINCE\tSTATE")
 	for _, r := range rows {
 		if r.Error != "" {
 			fmt.Fprintf(w, "%d\t%s\n", r.Partition, terminal.Escape(r.Error))
 			continue
 		}
-		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Partition, r.Epoch, r.Checkpoints, r.Offset, r.Behind,
-			r.Agents, bytesText(r.Bytes), r.Watermark, terminal.Escape(r.DetectorVersion), terminal.Escape(r.ConfigHash), r.State)
+		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%d\t%s\n", r.Partition, r.Epoch, r.Checkpoints, r.Offset, r.Behind,
+			r.Agents, bytesText(r.Bytes), r.Watermark, terminal.Escape(r.DetectorVersion), terminal.Escape(r.ConfigHash), r.ConfigSince, r.State)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)

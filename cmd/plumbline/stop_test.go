@@ -72,16 +72,43 @@ func TestAServiceWhoseBrokersHaveGoneSilentStopsInTime(t *testing.T) {
 	}
 }
 
-// A terminal that is closed sends SIGHUP, often twice: from the shell and from the kernel.
-func TestAHangupDrainsLikeSIGTERM(t *testing.T) {
+// hungUp starts a service in a session of its own, with a terminal or without.
+func hungUp(t *testing.T, terminal *os.File) *site {
+	t.Helper()
 	s := newRemoteSite(t, freeAddr(t))
-	s.launch("route,detect")
+	s.cmd = exec.Command(s.exe, "run", "--config", s.config, "--roles", "route,detect")
+	s.cmd.Stderr, s.cmd.SysProcAttr = &s.log, &syscall.SysProcAttr{Setsid: true}
+	if terminal != nil {
+		s.cmd.Stdin, s.cmd.SysProcAttr.Setctty = terminal, true
+	}
+	require.NoError(t, s.cmd.Start())
+	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
 	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "Kafka does not answer yet") }, 30*time.Second, 20*time.Millisecond)
+	return s
+}
+
+// A terminal that is closed sends SIGHUP, often twice: from the shell and from the kernel.
+func TestOnATerminalAHangupDrainsLikeSIGTERM(t *testing.T) {
+	master, terminal := newTerminal(t, 80)
+	defer func() { _ = master.Close() }()
+	s := hungUp(t, terminal)
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGHUP))
 	_ = s.cmd.Process.Signal(syscall.SIGHUP) // it may have ended
 	_ = s.cmd.Wait()
 	require.Equal(t, 0, s.cmd.ProcessState.ExitCode(), s.log.String())
 	require.Contains(t, s.log.String(), "stopped: what is acknowledged is committed")
+}
+
+// A service that waits for its brokers reads its config when it has begun.
+func TestWithoutATerminalAHangupEndsNothing(t *testing.T) {
+	s := hungUp(t, nil)
+	for range 2 {
+		require.NoError(t, s.cmd.Process.Signal(syscall.SIGHUP))
+		time.Sleep(100 * time.Millisecond)
+	}
+	code, body := s.get("/healthz")
+	require.Equal(t, 200, code, body)
+	require.Equal(t, 0, s.stop(), s.log.String())
 }
 
 func TestUnderNohupAHangupIsIgnored(t *testing.T) {

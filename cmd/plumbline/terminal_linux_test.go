@@ -12,22 +12,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal runs the program with a terminal of so many columns as its standard
-// output, and returns what stands on it.
-func onTerminal(t *testing.T, width uint16, args ...string) result {
+// newTerminal returns both ends of a terminal of so many columns.
+func newTerminal(t *testing.T, width uint16) (master, terminal *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Skipf("SKIPPED, no terminals here: %v", err)
 	}
-	defer func() { _ = master.Close() }()
 	fd := int(master.Fd())
 	require.NoError(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	require.NoError(t, err)
 	require.NoError(t, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: width}))
-	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	require.NoError(t, err)
+	return master, terminal
+}
+
+// onTerminal runs the program with a terminal of so many columns as its standard
+// output, and returns what stands on it.
+func onTerminal(t *testing.T, width uint16, args ...string) result {
+	t.Helper()
+	master, terminal := newTerminal(t, width)
+	defer func() { _ = master.Close() }()
 	var errs bytes.Buffer
 	cmd := command(t, args...)
 	cmd.Stdout, cmd.Stderr = terminal, &errs

@@ -129,6 +129,19 @@ func (c *Calibration) EndDay() {
 	}
 }
 
+// Reorder gives the curves of n signals their places: the one at i goes to order[i],
+// below 0 it is dropped, and a signal that is new starts empty.
+func (c *Calibration) Reorder(order []int, n int) {
+	for class, old := range c.Signals {
+		c.Signals[class] = make([]Curve, n)
+		for i, to := range order {
+			if to >= 0 {
+				c.Signals[class][to] = old[i]
+			}
+		}
+	}
+}
+
 // Code encodes or decodes c, its signals in the order of names: what a record
 // holds of a signal that is no more is dropped, and a new one starts empty.
 func (c *Calibration) Code(w *wire.Coder, names []string) {

@@ -45,6 +45,7 @@ func Roles() []string { return []string{RoleRoute, RoleDetect, RoleArchive} }
 type Options struct {
 	Roles   []string // empty: all
 	Version string
+	Source  Source // of the config
 	// Ready, if set, is called once when every role works.
 	Ready func(Addresses)
 }
@@ -63,6 +64,7 @@ type App struct {
 	logger  zerolog.Logger
 	reg     *prometheus.Registry
 	metrics metrics
+	reload  *reloader
 
 	// stops undo what was started, last first.
 	stops []func(context.Context)
@@ -92,6 +94,7 @@ func New(cfg *config.Config, opts Options, logger zerolog.Logger) (*App, error) 
 	}
 	reg := telemetry.NewRegistry()
 	a := &App{cfg: cfg, opts: opts, logger: logger, reg: reg, metrics: newMetrics(reg)}
+	a.reload = newReloader(cfg, opts.Source, opts.Version, reg, logger.With().Str("component", "config").Logger())
 	if a.embedded() {
 		if err := embedded.Included(); err != nil {
 			return nil, err
@@ -166,9 +169,19 @@ func (a *App) Run(ctx context.Context) error {
 		admin.AddCheck(r.name, func(context.Context) error { return r.health.Ready() })
 		defer watch(ctx, admin, r)()
 	}
+	a.followConfig(ctx, admin)
 	admin.SetStarted()
 	defer context.AfterFunc(ctx, admin.Drain)()
 	return a.work(ctx, roles, addr)
+}
+
+// followConfig has the config reloaded when somebody asks for it, until the stop.
+func (a *App) followConfig(ctx context.Context, admin *telemetry.Admin) {
+	admin.OnReload(a.reload.answer)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	done.Go(func() { a.reload.watch(ctx) })
+	a.onStop("the look at the config", quick(func() error { cancel(); done.Wait(); return nil }))
 }
 
 // Read returns how many records a role has read since the start.

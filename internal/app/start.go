@@ -205,10 +205,14 @@ func (a *App) detect(client *kafka.Client) (role, error) {
 	if err != nil {
 		return role{}, err
 	}
-	d := detect.New(a.role(client, RoleDetect), group, detect.Config{
+	d, err := detect.New(a.role(client, RoleDetect), group, detect.Config{
 		Detector: DetectorConfig(a.cfg, a.opts.Version), Outputs: outputs,
 		CheckpointEvery: a.cfg.Detector.CheckpointEvery.Std(), FreshOnLostState: a.cfg.Detector.OnLostState == config.LostStateFresh,
 	}, a.metrics.detect)
+	if err != nil {
+		return role{}, err
+	}
+	a.reload.judge = d.Reload
 	return role{health: d.Health, leave: leave, run: d.Run}, nil
 }
 

@@ -37,6 +37,9 @@ paths start from the working directory.
 **What changes verdicts** has a fingerprint, ` + "`config_hash`" + ` in every alert and window: ` + "`kafka.partitions`" + ` (peers belong to a
 partition) and ` + "`detector`" + ` without the runbook.
 
+**What a running service takes over** is ` + "`detector`" + ` without ` + "`checkpoint_every`" + ` and ` + "`on_lost_state`" + `; every other key needs a restart
+([operations](operations.md#changing-the-config)).
+
 ## All keys with their defaults
 
 ` + "```yaml\n%s```\n"

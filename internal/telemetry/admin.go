@@ -27,6 +27,8 @@ import (
 //     silent for too long; a restart is then the remedy.
 //   - /readyz: does it do its work now? 503 with the reason of every check that
 //     fails; a restart would not help.
+//   - POST /-/reload: reads the config file again and says in JSON what that did; 422
+//     where it is refused.
 //
 // Both answer in plain text, or in JSON where the request accepts it or asks with
 // ?format=json. Nobody is asked for a password, so the pages that a browser shows are
@@ -38,6 +40,7 @@ type Admin struct {
 	health health
 
 	mu     sync.Mutex
+	reload func() (body []byte, ok bool)
 	ln     net.Listener
 	server *http.Server
 	served chan struct{}
@@ -58,6 +61,30 @@ func (a *Admin) AddCheck(name string, ask func(ctx context.Context) error) {
 // from now on, until it calls Done.
 func (a *Admin) Watch(name string, limit time.Duration) *Heartbeat {
 	return a.health.watch(name, limit)
+}
+
+// OnReload says what POST /-/reload does; until then it is refused.
+func (a *Admin) OnReload(reload func() (body []byte, ok bool)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reload = reload
+}
+
+func (a *Admin) serveReload(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	reload := a.reload
+	a.mu.Unlock()
+	if reload == nil {
+		http.Error(w, "the service is starting", http.StatusServiceUnavailable)
+		return
+	}
+	body, ok := reload()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !ok {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+	}
+	a.write(w, append(body, '\n'))
 }
 
 // SetStarted says that all checks have been added: until then /readyz fails,
@@ -136,6 +163,7 @@ const index = `Plumbline
 /metrics  Prometheus metrics
 /healthz  is the process alive?
 /readyz   does it do its work now?
+/-/reload  POST: read the config file again
 `
 
 // Handler returns what Start serves.
@@ -147,6 +175,7 @@ func (a *Admin) Handler() http.Handler {
 	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { a.answer(w, r, a.health.alive()) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { a.answer(w, r, a.health.ready(r.Context())) })
+	mux.HandleFunc("POST /-/reload", a.serveReload)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { a.write(w, []byte(index)) })
 	if a.cfg.PProf {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -21,8 +21,8 @@ const (
 func (h *handler) later() { h.cutAt = time.Now().Add(h.role.cfg.CheckpointEvery) }
 
 // begin starts a checkpoint of the state as it is. All that the detector said is
-// acknowledged.
-func (h *handler) begin(ctx context.Context) error {
+// acknowledged. What follows is judged by v, since an offset; wholeBelow is as in Config.
+func (h *handler) begin(ctx context.Context, v *verdict, since, wholeBelow int64) error {
 	start := time.Now()
 	s, d := h.state, h.role
 	outputs, err := statelog.Ends(ctx, &d.Role, h.alertTopics(), h.logger)
@@ -37,14 +37,20 @@ func (h *handler) begin(ctx context.Context) error {
 		}
 	}
 	parts := 1
-	if s.detector.Stats().StateBytes >= d.cfg.WholeBelow {
+	if s.detector.Stats().StateBytes >= wholeBelow {
 		parts = slicesOf
 	}
 	h.run, h.begun = s.owner.Begin(ctx, s.detector, statelog.Marker{
-		Offset: s.next, Slices: parts, Outputs: outputs, ConfigHash: d.cfg.Detector.Hash, DetectorVersion: d.cfg.Detector.Version,
+		Offset: s.next, Slices: parts, Outputs: outputs, DetectorVersion: v.cfg.Version,
+		ConfigHash: v.cfg.Hash, ConfigSince: since, Config: v.canonical,
 	}, appendRouted(nil, s.routed), d.metrics.CheckpointPause), start
 	d.metrics.CheckpointPause.Observe(time.Since(start).Seconds())
 	return nil
+}
+
+// checkpoint begins one that changes nothing about the config.
+func (h *handler) checkpoint(ctx context.Context) error {
+	return h.begin(ctx, h.state.verdict, h.state.since, h.role.cfg.WholeBelow)
 }
 
 // advance takes the checkpoint at hand a step further, and begins one that is due.
@@ -53,7 +59,7 @@ func (h *handler) advance(ctx context.Context) error {
 		if h.state.next == h.state.safe || time.Now().Before(h.cutAt) {
 			return nil
 		}
-		return h.begin(ctx)
+		return h.checkpoint(ctx)
 	}
 	if ended, err := h.run.Advance(); ended {
 		return h.ended(err)
@@ -68,7 +74,7 @@ func (h *handler) ended(err error) error {
 	h.later()
 	if err != nil {
 		m.Checkpoints.WithLabelValues("given up").Inc()
-		h.lost = errors.Is(err, pipeline.ErrFenced)
+		h.lost = h.lost || errors.Is(err, pipeline.ErrFenced)
 		return err
 	}
 	s.safe = run.Marker.Offset
@@ -106,13 +112,17 @@ func (h *handler) Tick(ctx context.Context) error {
 	if err := h.flush(ctx); err != nil {
 		return err
 	}
+	if err := h.follow(ctx); err != nil {
+		return err
+	}
 	return h.advance(ctx)
 }
 
-// Due asks for a flush of what an earlier generation left, and for checkpoints.
+// Due asks for a flush of what an earlier generation left, for another config, and for
+// checkpoints.
 func (h *handler) Due() time.Time {
 	switch r := h.run; {
-	case !h.state.out.Empty():
+	case !h.state.out.Empty(), h.behind():
 		return time.Unix(0, 0)
 	case r != nil:
 		return r.Due()
@@ -131,7 +141,7 @@ func (h *handler) Finish(ctx context.Context) error {
 	if err := h.complete(ctx); err != nil || h.state.next == h.state.safe {
 		return err
 	}
-	if err := h.begin(ctx); err != nil {
+	if err := h.checkpoint(ctx); err != nil {
 		return err
 	}
 	return h.complete(ctx)

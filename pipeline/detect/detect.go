@@ -6,7 +6,9 @@
 //  2. An offset is committed only with a checkpoint of the state at that offset,
 //     and only when the alerts and windows of every event before it are
 //     acknowledged.
-//  3. What is published is a function of the partition's records and the config.
+//  3. What is published is a function of the partition's records and the config. Which
+//     config judges a record is part of the state: another one takes over at a
+//     checkpoint that is made for it (switch.go).
 //
 // It imports the detector, the ports and loop of package pipeline, and statelog,
 // never another role or an adapter.
@@ -20,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,7 +46,7 @@ type Output struct {
 
 // Config says how detect works.
 type Config struct {
-	Detector detector.Config
+	Detector detector.Config // until Reload
 	Outputs  []Output
 	// CheckpointEvery is how much time passes between two checkpoints of a
 	// partition: what is read again after a crash.
@@ -67,6 +70,7 @@ type Config struct {
 type Detect struct {
 	pipeline.Consumer
 	cfg     Config
+	verdict atomic.Pointer[verdict] // what Reload replaces
 	metrics *Metrics
 	news    news
 
@@ -74,15 +78,18 @@ type Detect struct {
 	warm map[int32]*state // partitions not owned right now
 }
 
-// New returns the role; Run starts it.
-func New(role pipeline.Role, group pipeline.Group, cfg Config, m *Metrics) *Detect {
+// New returns the role; Run starts it. A config that the detector refuses is an error.
+func New(role pipeline.Role, group pipeline.Group, cfg Config, m *Metrics) (*Detect, error) {
 	if cfg.WholeBelow == 0 {
 		cfg.WholeBelow = wholeBelow
 	}
 	d := &Detect{cfg: cfg, metrics: m, news: news{logger: role.Logger}, warm: make(map[int32]*state)}
+	if err := d.Reload(cfg.Detector); err != nil {
+		return nil, err
+	}
 	role.Name = "detect"
 	d.Consumer = pipeline.Consumer{Role: role, Group: group, Open: d.open, Joined: d.keepWarm}
-	return d
+	return d, nil
 }
 
 // keepWarm forgets the states of partitions that have gone to somebody else.
@@ -122,6 +129,8 @@ func (d *Detect) open(ctx context.Context, gen pipeline.Generation, a pipeline.A
 // state is all that detect knows of one partition.
 type state struct {
 	detector *detector.Detector
+	verdict  *verdict // by which the detector judges
+	since    int64    // the first offset that it judges by it
 	// routed is the last position of every source partition, keyed by the origin
 	// without offset and index. Route writes a source partition's events in order,
 	// so that what is not after it was written twice.
@@ -169,6 +178,9 @@ type handler struct {
 }
 
 func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
+	if err := h.follow(ctx); err != nil {
+		return err
+	}
 	for i := range f.Records {
 		h.rec = &f.Records[i]
 		if h.next = h.rec.Offset + 1; h.next > h.state.next {

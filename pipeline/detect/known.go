@@ -29,6 +29,16 @@ func (k *knownAlerts) has(topic, id string) bool {
 	return ok
 }
 
+// before reports whether the events of all of them stand before an offset.
+func (k *knownAlerts) before(offset int64) bool {
+	for _, a := range k.of {
+		if a.source >= offset {
+			return false
+		}
+	}
+	return true
+}
+
 // passed forgets the alerts of events before an offset: a checkpoint holds them.
 func (k *knownAlerts) passed(offset int64) {
 	for in, a := range k.of {

@@ -31,6 +31,7 @@ type Metrics struct {
 	CheckpointBytes   prometheus.Histogram
 	CheckpointOffset  *prometheus.GaugeVec // partition
 	RestoreSeconds    prometheus.Histogram
+	SwitchSeconds     prometheus.Histogram
 
 	AlertLatency prometheus.Histogram
 	FlushSeconds prometheus.Histogram
@@ -65,6 +66,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		CheckpointBytes:   one(r.Histogram("checkpoint_bytes", "Size of a checkpoint.", prometheus.ExponentialBuckets(1<<10, 4, 12))),
 		CheckpointOffset:  r.Gauge("checkpoint_offset", "Offset of the activity topic up to which the state is safe.", "partition"),
 		RestoreSeconds:    one(r.Histogram("restore_seconds", "Time to restore the state of a partition.", pipeline.Latencies)),
+		SwitchSeconds:     one(r.Histogram("config_switch_seconds", "How long a partition waited to go over to another config.", pipeline.Latencies)),
 		Suppressed:        r.Counter("suppressed_alerts_total", "Alerts that stood in their topic already after a restart, and were not sent again.").WithLabelValues(),
 		AlertLatency:      one(r.Histogram("alert_latency_seconds", "From the append of an event in the activity topic to the acknowledged alert.", pipeline.Latencies)),
 		FlushSeconds:      one(r.Histogram("flush_seconds", "Time to get alerts and windows acknowledged.", pipeline.Latencies)),

@@ -33,12 +33,13 @@ func (h *handler) takeOver(ctx context.Context, gen pipeline.Generation, a pipel
 	h.state = &state{owner: owner, handler: h, out: pipeline.NewOutbox(&d.Role), next: start, safe: start}
 	h.state.out.Sent = h.state.sent
 	m := content.Marker
+	h.state.verdict, h.state.since = d.inForce(m, start, h.logger)
 	if m == nil && a.Committed && a.Offset > 0 {
 		d.metrics.StateLost.Inc()
 		h.logger.Warn().Int64("offset", a.Offset).
 			Msg("BASELINES START ANEW: there is no checkpoint, and detector.on_lost_state says fresh; agents are judged like new ones until they are known again")
 	}
-	if h.state.detector, h.state.routed, err = restore(d.cfg.Detector, h.state, content); err != nil {
+	if h.state.detector, h.state.routed, err = restore(h.state.verdict.cfg, h.state, content); err != nil {
 		return statelog.Lost(err)
 	}
 	h.state.stats = h.state.detector.Stats() // what was counted before is not counted again
@@ -47,7 +48,7 @@ func (h *handler) takeOver(ctx context.Context, gen pipeline.Generation, a pipel
 	}
 	if m == nil {
 		// The initial marker, before the first event.
-		if err := h.begin(ctx); err != nil {
+		if err := h.checkpoint(ctx); err != nil {
 			return err
 		}
 		return h.complete(ctx)
@@ -59,7 +60,7 @@ func (h *handler) takeOver(ctx context.Context, gen pipeline.Generation, a pipel
 	took := time.Since(started)
 	d.metrics.RestoreSeconds.Observe(took.Seconds())
 	h.logger.Info().Int64("offset", h.state.next).Int("agents", h.state.detector.Stats().Agents).Stringer("took", took.Round(time.Microsecond)).
-		Int("alerts_sent_before", len(h.state.known.of)).Str("config_hash", m.ConfigHash).Msg("baselines restored")
+		Int("alerts_sent_before", len(h.state.known.of)).Str("config_hash", h.state.verdict.cfg.Hash).Int64("config_since", h.state.since).Msg("baselines restored")
 	return nil
 }
 

@@ -28,12 +28,14 @@ import (
 
 // Replay is one run.
 type Replay struct {
-	shards  []*detector.Detector
-	stream  *Stream
-	encoder siem.Encoder
-	filter  siem.Filter
-	alerts  *bufio.Writer // nil: not wanted
-	scores  *bufio.Writer // nil: not wanted
+	shards   []*detector.Detector
+	taken    []int64 // events of each shard: the offset of its next one
+	switches []Switch
+	stream   *Stream
+	encoder  siem.Encoder
+	filter   siem.Filter
+	alerts   *bufio.Writer // nil: not wanted
+	scores   *bufio.Writer // nil: not wanted
 
 	explain   map[string]int // event ids that are asked about, and how many events had each
 	explained func(*detector.Ladder)
@@ -72,10 +74,22 @@ type Config struct {
 	Alerts     io.Writer   // one encoded alert a line; nil: none
 	Scores     io.Writer   // one score a line, in input order; nil: none
 
+	// Switches say where another config takes over, as in a service that has reloaded
+	// its own.
+	Switches []Switch
+
 	// Explain are ids of events of which Explained is told how their score came about, of
 	// each id for the first MostExplained events.
 	Explain   []string
 	Explained func(*detector.Ladder)
+}
+
+// Switch is where another config judges, from that event of a partition on. Events are
+// counted from 0, as TopicActivity counts them where it holds nothing else.
+type Switch struct {
+	Partition int32
+	Offset    int64
+	Detector  detector.Config
 }
 
 // MostExplained bounds the events of one id that are explained: ids are the producers' to
@@ -88,7 +102,7 @@ func New(cfg Config) (*Replay, error) {
 		return nil, fmt.Errorf("replay: %d partitions", cfg.Partitions)
 	}
 	r := &Replay{
-		encoder: cfg.Encoder, filter: cfg.Filter,
+		switches: cfg.Switches, encoder: cfg.Encoder, filter: cfg.Filter,
 		days: make(map[uint64]struct{}), agents: make(map[uint64]struct{}),
 		summary: Summary{Reasons: make(map[string]int64)},
 		started: time.Now(),
@@ -113,6 +127,15 @@ func New(cfg Config) (*Replay, error) {
 		}
 		r.shards = append(r.shards, d)
 	}
+	r.taken = make([]int64, cfg.Partitions)
+	for _, s := range cfg.Switches {
+		if s.Partition < 0 || s.Partition >= cfg.Partitions || s.Offset < 0 {
+			return nil, fmt.Errorf("replay: no offset %d of partition %d, there are %d partitions", s.Offset, s.Partition, cfg.Partitions)
+		}
+		if _, err := detector.New(s.Detector, r); err != nil {
+			return nil, fmt.Errorf("replay: %w", err)
+		}
+	}
 	return r, nil
 }
 
@@ -134,7 +157,14 @@ func (r *Replay) refused(reason decode.Reason) {
 func (r *Replay) event(ev *schemas.Activity, arrived schemas.Millis) {
 	r.key = schemas.AppendKey(r.key[:0], ev.TenantID, ev.AgentID)
 	r.count(min(ev.Time, arrived))
-	d := r.shards[schemas.Partition(r.key, int32(len(r.shards)))]
+	p := schemas.Partition(r.key, int32(len(r.shards)))
+	d := r.shards[p]
+	for i := range r.switches {
+		if s := &r.switches[i]; s.Partition == p && s.Offset == r.taken[p] {
+			r.fail(d.Reconfigure(s.Detector))
+		}
+	}
+	r.taken[p]++
 	d.Arrived(arrived)
 	v := r.process(d, ev)
 	if v.Late {

@@ -88,7 +88,7 @@ func (o *Owner) begin(m Marker, full bool) *Checkpoint {
 	if !full {
 		m.Window = append(m.Window, o.window[max(0, len(o.window)-m.Slices+1):]...)
 	}
-	return &Checkpoint{owner: o, Marker: m, start: -1}
+	return &Checkpoint{owner: o, Marker: m, start: -1, pollAt: time.Now()}
 }
 
 // sliceOf divides agents into equal parts.

@@ -94,9 +94,16 @@ type Marker struct {
 	Partitions int32  `json:"partitions"`
 	Slices     int    `json:"slices"`
 
-	ConfigHash      string `json:"config_hash"`
-	DetectorVersion string `json:"detector_version"`
-	Snapshot        int    `json:"snapshot"` // version of the detector's records
+	ConfigHash string `json:"config_hash"`
+	// ConfigSince is the offset from which records are judged by the config: everything
+	// before it was judged by another one, or by a release that did not say.
+	ConfigSince int64 `json:"config_since,omitempty"`
+	// Config is the config by which records from Offset on are judged, whatever the
+	// process's says, until a marker has another one. Releases up to format 1 of the log
+	// left it out: then it is the process's.
+	Config          json.RawMessage `json:"config,omitempty"`
+	DetectorVersion string          `json:"detector_version"`
+	Snapshot        int             `json:"snapshot"` // version of the detector's records
 
 	// Outputs has for every partition of every alert topic the offset from which
 	// alerts of events at or behind Offset may stand.

@@ -156,7 +156,7 @@ func (s *Split) write(ctx context.Context, p, to int32, old *Content) error {
 	m := old.Marker
 	c := owner.begin(Marker{
 		Offset: end, Partitions: to, Slices: 1, Outputs: outputs,
-		ConfigHash: m.ConfigHash, DetectorVersion: m.DetectorVersion,
+		ConfigHash: m.ConfigHash, ConfigSince: end, Config: m.Config, DetectorVersion: m.DetectorVersion,
 	}, true)
 	c.Partition(old.Partition)
 	c.entry(entryInput, old.Input)
