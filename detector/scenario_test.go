@@ -2,6 +2,7 @@ package detector_test
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -72,8 +73,7 @@ func TestScenarios(t *testing.T) {
 			s := &scenario{t: t, file: name, cfg: detector.DefaultConfig(), clock: fleetStart, begun: fleetStart}
 			s.cfg.Version, s.cfg.Hash = "test", "cafe"
 			s.run(string(text))
-			_, err = detector.Load(s.cfg, &s.sink, s.d.Save())
-			require.NoError(t, err, "what it has come to can be restored")
+			_ = detector.Loaded(t, s.cfg, &s.sink, s.d.Save())
 		})
 	}
 }
@@ -386,60 +386,36 @@ func (s *scenario) alert(a *schemas.Alert, args []string) {
 	for _, g := range a.Signals {
 		names = append(names, g.Name)
 	}
+	ev, lead := &a.Evidence, &a.Signals[0]
+	is := map[string]string{ // of what is expected, one of the words between bars
+		"status": a.Status, "agent": a.Agent.ID, "severity": a.Severity, "lead": lead.Name, "session": a.SessionID, "target": "", "place": "",
+		"count": strconv.FormatInt(ev.EventCount, 10), "reason": a.Episode.Reason, "led": lead.LedBy, "baseline": lead.Baseline,
+		"attack": cmp.Or(strings.Join(a.Tags.Attack, " "), "none"),
+	}
+	if ev.CompletedBy != nil {
+		is["target"] = ev.CompletedBy.Target
+	}
+	if len(ev.Places) > 0 {
+		is["place"] = ev.Places[0].Resource
+	}
+	holds := map[string]string{
+		"title": a.Title, "summary": a.Summary, "counterfactual": a.Counterfactual, "query": a.Query, "first_seen": strings.Join(lead.FirstSeen, " "),
+		"evidence": strings.Join(ev.EventIDs, " "),
+	}
+	lists := map[string][]string{"signal": names, "resource": ev.Resources}
 	for _, kv := range args {
 		k, v, _ := strings.Cut(kv, "=")
-		ok, got := false, ""
-		has := func(text string) { got, ok = text, strings.Contains(text, v) }
-		switch k {
-		case "status":
-			got, ok = a.Status, a.Status == v
-		case "agent":
-			got, ok = a.Agent.ID, a.Agent.ID == v
-		case "severity":
-			got, ok = a.Severity, slices.Contains(strings.Split(v, "|"), a.Severity)
-		case "lead":
-			got, ok = names[0], slices.Contains(strings.Split(v, "|"), names[0])
-		case "signal":
-			got, ok = strings.Join(names, " "), slices.Contains(names, v)
-		case "session":
-			got, ok = a.SessionID, a.SessionID == v
-		case "title":
-			has(a.Title)
-		case "summary":
-			has(a.Summary)
-		case "counterfactual":
-			has(a.Counterfactual)
-		case "query":
-			has(a.Query)
-		case "first_seen":
-			has(strings.Join(a.Signals[0].FirstSeen, " "))
-		case "resource":
-			got, ok = strings.Join(a.Evidence.Resources, " "), slices.Contains(a.Evidence.Resources, v)
-		case "evidence":
-			has(strings.Join(a.Evidence.EventIDs, " "))
-		case "target":
-			if c := a.Evidence.CompletedBy; c != nil {
-				got = c.Target
-			}
-			ok = got == v
-		case "place":
-			if len(a.Evidence.Places) > 0 {
-				got = a.Evidence.Places[0].Resource
-			}
-			ok = got == v
-		case "count":
-			got = strconv.FormatInt(a.Evidence.EventCount, 10)
-			ok = got == v
-		case "reason":
-			got, ok = a.Episode.Reason, a.Episode.Reason == v
-		case "led":
-			got, ok = a.Signals[0].LedBy, a.Signals[0].LedBy == v
-		case "baseline":
-			got, ok = a.Signals[0].Baseline, a.Signals[0].Baseline == v
-		case "attack":
-			got = strings.Join(a.Tags.Attack, " ")
-			ok = got == v || v == "none" && got == ""
-		case "suppressed":
+		got, ok := is[k]
+		text, isText := holds[k]
+		list, isList := lists[k]
+		switch {
+		case ok:
+			ok = slices.Contains(strings.Split(v, "|"), got)
+		case isText:
+			got, ok = text, strings.Contains(text, v)
+		case isList:
+			got, ok = strings.Join(list, " "), slices.Contains(list, v)
+		case k == "suppressed":
 			got = strconv.Itoa(a.Suppressed)
 			ok = got == v || v == "some" && a.Suppressed > 0
 		default:
