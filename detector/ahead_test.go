@@ -29,8 +29,7 @@ func TestWhatIsSaidAheadChangesNothing(t *testing.T) {
 		}
 	}
 	for hinted := range 2 {
-		d, err := detector.New(cfg, &alerts[hinted])
-		require.NoError(t, err)
+		d := detector.Started(t, cfg, &alerts[hinted])
 		for i := range events {
 			if hinted == 1 {
 				for _, at := range []int{i + detector.Lead, i, rng.IntN(len(events))} {

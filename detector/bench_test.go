@@ -71,8 +71,7 @@ func (s *stream) next() *schemas.Activity {
 func benchmark(b *testing.B, agents int, ahead bool) {
 	b.Helper()
 	sink := &discard{}
-	d, err := detector.New(detector.DefaultConfig(), sink)
-	require.NoError(b, err)
+	d := detector.Started(b, detector.DefaultConfig(), sink)
 	s := newStream(agents)
 	for range agents * 12 * 3 {
 		d.Process(s.next())
@@ -109,8 +108,7 @@ func TestAnAgentTakesAtMostFourKiBOnAverage(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	d, err := detector.New(detector.DefaultConfig(), &discard{})
-	require.NoError(t, err)
+	d := detector.Started(t, detector.DefaultConfig(), &discard{})
 	for range agents * 12 * 30 {
 		d.Process(s.next())
 	}

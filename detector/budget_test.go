@@ -23,8 +23,7 @@ func (a *tally) add(b tally) { *a = tally{a.alerts + b.alerts, a.days + b.days} 
 func benign(t *testing.T, seed uint64, all *tally, late map[string]*tally) {
 	t.Helper()
 	sink := &recorder{}
-	d, err := detector.New(detector.DefaultConfig(), sink)
-	require.NoError(t, err)
+	d := detector.Started(t, detector.DefaultConfig(), sink)
 	f := newFleet(seed, 60)
 	for day := range 28 {
 		count := func(group string, n tally) {

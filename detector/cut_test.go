@@ -3,6 +3,7 @@ package detector
 import (
 	"bytes"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -18,25 +19,25 @@ type nowhere struct{}
 func (nowhere) Alert(*schemas.Alert)   {}
 func (nowhere) Window(*schemas.Window) {}
 
-// cutStore is what a log of cuts comes to: the newest record of every agent.
-type cutStore struct {
+// CutStore is what a log of cuts comes to: the newest record of every agent.
+type CutStore struct {
+	Agents    map[string][]byte
 	partition []byte
-	agents    map[string][]byte
 	// Of the cut at hand.
 	newPartition []byte
 	newAgents    map[string][]byte
 	newGone      []string
 }
 
-func (s *cutStore) Partition(r []byte) {
+func (s *CutStore) Partition(r []byte) {
 	s.newPartition, s.newAgents, s.newGone = bytes.Clone(r), map[string][]byte{}, nil
 }
 
-func (s *cutStore) Gone(tenantID, agentID string) {
+func (s *CutStore) Gone(tenantID, agentID string) {
 	s.newGone = append(s.newGone, tenantID+"/"+agentID)
 }
 
-func (s *cutStore) Agent(r []byte) {
+func (s *CutStore) Agent(r []byte) {
 	tenantID, agentID, err := AgentOf(r)
 	if err != nil {
 		panic(err)
@@ -48,15 +49,33 @@ func (s *cutStore) Agent(r []byte) {
 	s.newAgents[key] = bytes.Clone(r)
 }
 
-func (s *cutStore) confirm(whole bool) {
-	if whole {
-		clear(s.agents)
+// Confirm makes the cut at hand a part of the log, or where it is whole all of it.
+func (s *CutStore) Confirm(whole bool) {
+	if whole || s.Agents == nil {
+		s.Agents = map[string][]byte{}
 	}
 	for _, key := range s.newGone {
-		delete(s.agents, key)
+		delete(s.Agents, key)
 	}
-	maps.Copy(s.agents, s.newAgents)
+	maps.Copy(s.Agents, s.newAgents)
 	s.partition = s.newPartition
+}
+
+// Add appends a cut of what has changed.
+func (s *CutStore) Add(d *Detector) {
+	whole := d.CutWhole()
+	d.BeginCut(s, nil)
+	d.ContinueCut(math.MaxInt)
+	d.ConfirmCut()
+	s.Confirm(whole)
+}
+
+// Restore returns the detector that the log comes to.
+func (s *CutStore) Restore(tb testing.TB, cfg Config, sink Sink) *Detector {
+	tb.Helper()
+	d, err := RestoreCuts(cfg, sink, s.partition, maps.Values(s.Agents))
+	require.NoError(tb, err)
+	return d
 }
 
 // cutEvents is a stream in which agents come, go, are evicted and alert.
@@ -86,9 +105,8 @@ func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		cfg := DefaultConfig()
 		cfg.MaxAgents = 40 // evictions all the time
-		d, err := New(cfg, nowhere{})
-		require.NoError(t, err)
-		store := &cutStore{agents: map[string][]byte{}}
+		d := Started(t, cfg, nowhere{})
+		store := &CutStore{}
 		var instant []byte
 		running, whole, full, cuts := false, false, false, 0
 		for i, ev := range cutEvents(rng, 6000) {
@@ -113,10 +131,9 @@ func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 					break
 				}
 				d.ConfirmCut()
-				store.confirm(full || whole)
+				store.Confirm(full || whole)
 				cuts++
-				back, err := RestoreCuts(cfg, nowhere{}, store.partition, maps.Values(store.agents))
-				require.NoError(t, err, "seed %d, event %d", seed, i)
+				back := store.Restore(t, cfg, nowhere{})
 				require.True(t, bytes.Equal(instant, back.Save()), "seed %d: cut %d, ended at event %d", seed, cuts, i)
 				if rng.IntN(3) == 0 {
 					// Go on with the restored one, as a new owner does, from the instant of the
@@ -131,12 +148,11 @@ func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 }
 
 func TestACutWithoutChangesHoldsNoAgent(t *testing.T) {
-	d, err := New(DefaultConfig(), nowhere{})
-	require.NoError(t, err)
+	d := Started(t, DefaultConfig(), nowhere{})
 	for _, ev := range cutEvents(rand.New(rand.NewPCG(1, 1)), 500) {
 		d.Process(&ev)
 	}
-	store := &cutStore{agents: map[string][]byte{}}
+	store := &CutStore{}
 	d.BeginCut(store, nil)
 	require.True(t, d.ContinueCut(1<<20))
 	require.Len(t, store.newAgents, d.agents)

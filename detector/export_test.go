@@ -3,6 +3,10 @@ package detector
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 )
@@ -28,13 +32,23 @@ func Load(cfg Config, sink Sink, saved []byte) (*Detector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return RestoreCuts(cfg, sink, records[0], func(yield func([]byte) bool) {
-		for _, r := range records[1:] {
-			if !yield(r) {
-				return
-			}
-		}
-	})
+	return RestoreCuts(cfg, sink, records[0], slices.Values(records[1:]))
+}
+
+// Started returns a detector that has seen nothing.
+func Started(tb testing.TB, cfg Config, sink Sink) *Detector {
+	tb.Helper()
+	d, err := New(cfg, sink)
+	require.NoError(tb, err)
+	return d
+}
+
+// Loaded returns the detector that Save wrote.
+func Loaded(tb testing.TB, cfg Config, sink Sink, saved []byte) *Detector {
+	tb.Helper()
+	d, err := Load(cfg, sink, saved)
+	require.NoError(tb, err)
+	return d
 }
 
 // Split returns the records of what Save returned.

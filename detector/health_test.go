@@ -16,8 +16,7 @@ func TestModelRatiosSayHowOftenModelsAloneWouldHaveAlerted(t *testing.T) {
 	ratios := func(budget float64) map[string]float64 {
 		c := cfg
 		c.AlertsPerAgentDay = budget
-		d, err := detector.New(c, &recorder{})
-		require.NoError(t, err)
+		d := detector.Started(t, c, &recorder{})
 		require.Empty(t, d.ModelRatios(), "nobody has been watched")
 		f := newFleet(3, 25)
 		for day := range 21 {

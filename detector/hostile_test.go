@@ -60,8 +60,7 @@ func newHouse(tb testing.TB, seed uint64) *house {
 	}
 	h := &house{cfg: detector.DefaultConfig(), at: fleetStart + houseDays*dayMS + 10*hourMS + 20*60_000, agent: f.agents[10]}
 	h.known = h.agent.dests[0]
-	d, err := detector.New(h.cfg, &recorder{})
-	require.NoError(tb, err)
+	d := detector.Started(tb, h.cfg, &recorder{})
 	for day := range houseDays + 1 {
 		for _, ev := range f.day(day) {
 			if ev.Time >= h.at {
@@ -145,8 +144,7 @@ func (h *house) attack(tb testing.TB, number int) (log []sent, control float64) 
 // run scores a log behind the history, and returns the highest score of the attack.
 func (h *house) run(tb testing.TB, log []sent) float64 {
 	tb.Helper()
-	d, err := detector.Load(h.cfg, &recorder{}, h.saved)
-	require.NoError(tb, err)
+	d := detector.Loaded(tb, h.cfg, &recorder{}, h.saved)
 	top, acts, next := 0.0, 0, 0
 	for i := range log {
 		for ; next < len(h.beside) && h.beside[next].arrived <= log[i].arrived; next++ {

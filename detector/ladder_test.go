@@ -41,10 +41,8 @@ func attacked(f func(ev *schemas.Activity)) {
 func TestWhoAsksHowAScoreCameAboutChangesNothing(t *testing.T) {
 	var asked, left recorder
 	cfg := detector.DefaultConfig()
-	a, err := detector.New(cfg, &asked)
-	require.NoError(t, err)
-	b, err := detector.New(cfg, &left)
-	require.NoError(t, err)
+	a := detector.Started(t, cfg, &asked)
+	b := detector.Started(t, cfg, &left)
 	n := 0
 	attacked(func(ev *schemas.Activity) {
 		var v detector.Verdict
@@ -66,8 +64,7 @@ func TestALadderHoldsTheNumbersOfTheVerdict(t *testing.T) {
 	var sink recorder
 	cfg := detector.DefaultConfig()
 	cfg.Signals = map[string]detector.SignalConfig{schemas.SignalDrift: {Off: true}, schemas.SignalCallRate: {AtLeast: 60}}
-	d, err := detector.New(cfg, &sink)
-	require.NoError(t, err)
+	d := detector.Started(t, cfg, &sink)
 	opened, updated, same, under, nothing, least := 0, 0, 0, 0, 0, 0
 	n := 0
 	attacked(func(ev *schemas.Activity) {

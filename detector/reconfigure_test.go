@@ -2,7 +2,6 @@ package detector_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
@@ -59,30 +58,26 @@ func reconfigurable() detector.Config {
 // in place to what a restart does with the records of that instant.
 func TestADetectorThatIsReconfiguredGoesOnAsOneThatIsRestoredWithThatConfig(t *testing.T) {
 	rng := seeded.Rand(t)
-	events := troubled(rng.Uint64(), 15, 5)
+	events := asSent(troubled(rng.Uint64(), 15, 5))
 	for name, change := range changes() {
 		t.Run(name, func(t *testing.T) {
 			at := len(events)/4 + rng.IntN(len(events)/2)
 			cfg := reconfigurable()
-			live := &transcript{}
-			d, err := detector.New(cfg, live)
-			require.NoError(t, err)
-			live.run(t, d, events[:at])
+			live := &fed{}
+			d := detector.Started(t, cfg, live)
+			feed(d, events[:at], live)
 			saved := d.Save()
-			live.recorder, live.verdicts = recorder{}, bytes.Buffer{}
+			*live = fed{}
 
 			change(&cfg)
-			restored := &transcript{}
-			r, err := detector.Load(cfg, restored, saved)
-			require.NoError(t, err)
+			restored := &fed{}
+			r := detector.Loaded(t, cfg, restored, saved)
 			require.NoError(t, d.Reconfigure(cfg))
 			require.True(t, bytes.Equal(r.Save(), d.Save()), "records differ")
 			require.Equal(t, r.CutWhole(), d.CutWhole())
-			live.run(t, d, events[at:])
-			restored.run(t, r, events[at:])
-			want, got := restored.bytes(t), live.bytes(t)
-			firstDifference(t, want, got)
-			require.Equal(t, sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got)), "what they say differs")
+			feed(d, events[at:], live)
+			feed(r, events[at:], restored)
+			requireSame(t, restored, live)
 			require.True(t, bytes.Equal(r.Save(), d.Save()), "records differ at the end")
 			require.NotEmpty(t, live.alerts)
 		})

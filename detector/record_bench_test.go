@@ -2,15 +2,13 @@ package detector
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // BenchmarkRecords encodes the records of a partition, and restores them.
 func BenchmarkRecords(b *testing.B) {
-	d, err := New(DefaultConfig(), nowhere{})
-	require.NoError(b, err)
+	d := Started(b, DefaultConfig(), nowhere{})
 	for _, ev := range cutEvents(rand.New(rand.NewPCG(1, 1)), 20_000) {
 		d.Process(&ev)
 	}
@@ -35,13 +33,7 @@ func BenchmarkRecords(b *testing.B) {
 	b.Run("restore", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
-			if _, err := RestoreCuts(DefaultConfig(), nowhere{}, partition, func(yield func([]byte) bool) {
-				for _, a := range agents {
-					if !yield(a) {
-						return
-					}
-				}
-			}); err != nil {
+			if _, err := RestoreCuts(DefaultConfig(), nowhere{}, partition, slices.Values(agents)); err != nil {
 				b.Fatal(err)
 			}
 		}

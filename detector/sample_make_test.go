@@ -125,8 +125,7 @@ func replacementLists(rv reflect.Value, n int, encode func(func(*wire.Coder)) []
 // realRecords are of a detector to which everything has happened.
 func realRecords(t *testing.T) map[string][]byte {
 	t.Helper()
-	d, err := New(sampleConfig(), nowhere{})
-	require.NoError(t, err)
+	d := Started(t, sampleConfig(), nowhere{})
 	rng := rand.New(rand.NewPCG(1, 2))
 	at := schemas.Millis(1_700_000_000_000)
 	for i := range 4000 {

@@ -55,8 +55,7 @@ var sampleRecords = []sampleRecord{
 	}},
 	{"partition", dumpPartition, func(t *testing.T, c *wire.Coder) any {
 		t.Helper()
-		d, err := New(sampleConfig(), nowhere{})
-		require.NoError(t, err)
+		d := Started(t, sampleConfig(), nowhere{})
 		d.code(c)
 		return d
 	}},

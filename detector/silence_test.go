@@ -31,8 +31,7 @@ func TestAPauseOfAllSaysSomethingWhereItComesEveryWeek(t *testing.T) {
 }
 
 func TestWhatSticksOutFarCountsATenthAsOftenAsTheBudgetAllows(t *testing.T) {
-	d, err := New(DefaultConfig(), deaf{})
-	require.NoError(t, err)
+	d := Started(t, DefaultConfig(), nowhere{})
 	ten := d.addTenant("t")
 	budget := score.Budget{Alerts: 0.01}
 	require.InDelta(t, 1, ten.calibrationWeight(budget.Threshold()+0.9, budget), 0)
@@ -44,19 +43,13 @@ func TestWhatSticksOutFarCountsATenthAsOftenAsTheBudgetAllows(t *testing.T) {
 	require.InDelta(t, 3*0.1+7, trusted, 1e-9, "of 300 agent-days, at one alert in a hundred")
 }
 
-type deaf struct{}
-
-func (deaf) Alert(*schemas.Alert)   {}
-func (deaf) Window(*schemas.Window) {}
-
 // What a group counts of its agents must be what its agents are, whatever they do:
 // a count that drifts would call a group silent for ever, and teach it nothing.
 func TestAGroupsCountsAreThoseOfItsAgents(t *testing.T) {
 	rng := seeded.Rand(t)
 	cfg := DefaultConfig()
 	cfg.MaxAgents = 25 // some are evicted
-	d, err := New(cfg, deaf{})
-	require.NoError(t, err)
+	d := Started(t, cfg, nowhere{})
 	const agents, days = 30, 60
 	at := schemas.Millis(1_700_000_000_000)
 	silent := 0
@@ -111,8 +104,7 @@ func TestAGroupsCountsAreThoseOfItsAgents(t *testing.T) {
 // is not known whether it is worked hides that for no longer than the weekend.
 func TestWhoStopsOverAWeekendIsMissedOnMonday(t *testing.T) {
 	var sink heard
-	d, err := New(DefaultConfig(), &sink)
-	require.NoError(t, err)
+	d := Started(t, DefaultConfig(), &sink)
 	const weeks = 6
 	for hour := range weeks*weekHours + 24 {
 		for minute := 0; minute < 60; minute += 5 {
@@ -137,8 +129,7 @@ func TestWhoStopsOverAWeekendIsMissedOnMonday(t *testing.T) {
 // then on, as an agent's own would.)
 func TestAPauseOfAllTeachesNothing(t *testing.T) {
 	for _, c := range []struct{ gap, low, high float64 }{{60, 0.9, 1.1}, {10 * 24, 0.35, 0.6}} {
-		d, err := New(DefaultConfig(), deaf{})
-		require.NoError(t, err)
+		d := Started(t, DefaultConfig(), nowhere{})
 		const worked = 4 * weekHours
 		for hour := range worked + int(c.gap) {
 			for minute := 0; minute < 60; minute += 5 {
@@ -179,7 +170,7 @@ func call(d *Detector, hour, minute int, agent string) {
 
 // heard is a sink that keeps alerts.
 type heard struct {
-	deaf
+	nowhere
 	alerts []*schemas.Alert
 }
 

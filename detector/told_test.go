@@ -164,8 +164,7 @@ func TestNoAlertContradictsItsEvents(t *testing.T) {
 			fleet, err := simulator.New(simulator.Options{Agents: 80, Days: 21, Seed: 11, Tails: tails, Kinds: simulator.Kinds()})
 			require.NoError(t, err)
 			c := &teller{t: t, ids: map[string]bool{}, episodes: map[string]*told{}, newest: map[string]*told{}}
-			d, err := detector.New(detector.DefaultConfig(), c)
-			require.NoError(t, err)
+			d := detector.Started(t, detector.DefaultConfig(), c)
 			var ev schemas.Activity
 			for fleet.Next(&ev) {
 				c.event(&ev)
@@ -242,8 +241,7 @@ func TestAnOpenEpisodeOfTheFormatBeforeGoesOn(t *testing.T) {
 	b, err := os.ReadFile("testdata/records-v2-open.bin")
 	require.NoError(t, err)
 	r := &recorder{}
-	d, err := detector.Load(detector.DefaultConfig(), r, b)
-	require.NoError(t, err)
+	d := detector.Loaded(t, detector.DefaultConfig(), r, b)
 	require.NotZero(t, d.Stats().OpenEpisodes)
 	for _, tenant := range []string{"default", "acme", "second"} {
 		d.Process(&schemas.Activity{EventID: "z", AgentID: "clock", TenantID: tenant, PeerGroup: "x", Time: d.Stats().Watermark + 3*24*hourMS})

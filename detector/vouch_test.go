@@ -73,10 +73,17 @@ func feed(d *detector.Detector, log []sent, to *fed) {
 func watch(t *testing.T, log []sent) (*detector.Detector, *fed) {
 	t.Helper()
 	f := &fed{}
-	d, err := detector.New(detector.DefaultConfig(), f)
-	require.NoError(t, err)
+	d := detector.Started(t, detector.DefaultConfig(), f)
 	feed(d, log, f)
 	return d, f
+}
+
+// goneOn is what a detector that was saved says of a log.
+func goneOn(t *testing.T, saved []byte, log []sent) *fed {
+	t.Helper()
+	f := &fed{}
+	feed(detector.Loaded(t, detector.DefaultConfig(), f, saved), log, f)
+	return f
 }
 
 func asJSON(t *testing.T, v any) string {
@@ -107,11 +114,8 @@ func TestInventedPeersVouchForNoPlace(t *testing.T) {
 		for _, tool := range []string{"http.post", victim.tools[0]} {
 			first := contact(victim.id, victim.group, tool, drop, day(28)+10*hourMS)
 			score := func(vouching []sent) float64 {
-				got := &fed{}
-				d, err := detector.Load(detector.DefaultConfig(), got, saved)
-				require.NoError(t, err)
 				before := slices.IndexFunc(log, func(e sent) bool { return e.arrived > first.arrived })
-				feed(d, append(merged(log[begin:before], vouching), first), got)
+				got := goneOn(t, saved, append(merged(log[begin:before], vouching), first))
 				return got.verdicts[len(got.verdicts)-1].Score
 			}
 			control := score(nil)
@@ -150,13 +154,7 @@ func TestAnAgentThatNamesAnotherGroupIsHeldAgainstItsOwnForThreeDays(t *testing.
 	saved := d.Save()
 	agent := f.agents[10]
 	require.Equal(t, steady, agent.kind)
-	run := func(log ...sent) *fed {
-		got := &fed{}
-		d, err := detector.Load(detector.DefaultConfig(), got, saved)
-		require.NoError(t, err)
-		feed(d, log, got)
-		return got
-	}
+	run := func(log ...sent) *fed { return goneOn(t, saved, log) }
 	// Each day it makes a call at work, and one hour later another one.
 	var claims []sent
 	for n := range 6 {
@@ -219,13 +217,9 @@ func TestTheAgentsOfANewFleetVouchForEachOtherAtOnce(t *testing.T) {
 			d, _ := watch(t, merged(log))
 			saved := d.Save()
 			writes := func(place string, bytes uint64) *fed {
-				got := &fed{}
-				d, err := detector.Load(detector.DefaultConfig(), got, saved)
-				require.NoError(t, err)
 				e := contact(name(0), "crew", "mail", place, begin+hourMS/2)
 				e.ev.BytesSent = bytes
-				feed(d, []sent{e}, got)
-				return got
+				return goneOn(t, saved, []sent{e})
 			}
 			known, unknown := writes(partner, 400).verdicts[0].Surprise, writes(strangers, 400).verdicts[0].Surprise
 			require.Less(t, known, unknown, "what peers know is less of a surprise")

@@ -26,8 +26,7 @@ const (
 func worked(t *testing.T) (explained func(sent uint64, place string) *detector.Ladder, calls int) {
 	t.Helper()
 	f, cfg := newFleet(11, 30), detector.DefaultConfig()
-	d, err := detector.New(cfg, &recorder{})
-	require.NoError(t, err)
+	d := detector.Started(t, cfg, &recorder{})
 	for day := range 21 {
 		for _, ev := range f.day(day) {
 			d.Process(&ev)
@@ -36,8 +35,7 @@ func worked(t *testing.T) (explained func(sent uint64, place string) *detector.L
 	}
 	a, saved := f.agents[6], d.Save()
 	return func(sent uint64, place string) *detector.Ladder {
-		d, err := detector.Load(cfg, &recorder{}, saved)
-		require.NoError(t, err)
+		d := detector.Loaded(t, cfg, &recorder{}, saved)
 		if place == "" {
 			place = a.dests[0]
 		}
@@ -113,8 +111,15 @@ func TestTheReadmeShowsHowAScoreIsMade(t *testing.T) {
 func TestTheReadmeHasASectionForEverySignal(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	for _, s := range append(signal.All(), signal.Metric(0, "NAME", "", signal.TakeMean)) {
+	config, err := os.ReadFile("../docs/configuration.md")
+	require.NoError(t, err)
+	all := append(signal.All(), signal.Metric(0, "NAME", "", signal.TakeMean))
+	require.Equal(t, len(all), strings.Count(string(readme), "\n### `"), "a section of no signal")
+	for _, s := range all {
 		info := s.Info()
+		if info.Name != schemas.SignalMetric+"NAME" {
+			require.Contains(t, string(config), "`"+info.Name+"`")
+		}
 		_, section, ok := strings.Cut(string(readme), "\n### `"+info.Name+"`\n")
 		require.True(t, ok, info.Name)
 		section, _, _ = strings.Cut(section, "\n##")

@@ -230,6 +230,7 @@ func (o *owner) kill() {
 	o.mu.Unlock()
 	time.Sleep(100 * time.Millisecond) // what is on the wire arrives
 	o.c.cluster.Evict(o.member)
+	go o.stop() //nolint:errcheck // a dead process says nothing
 }
 
 // pause stops a process for longer than its session: the group goes on without it.
@@ -247,7 +248,6 @@ func (c *chaos) act(owners []*owner) []*owner {
 		for again := true; again; again = c.roll(2) == 0 { // the next one dies while it catches up
 			c.count("kill")
 			owners[i].kill()
-			go owners[i].stop() //nolint:errcheck // a dead process says nothing
 			owners[i] = c.spawn()
 			time.Sleep(time.Duration(c.roll(500)) * time.Millisecond)
 		}
@@ -361,23 +361,20 @@ func chaosInput(t *testing.T) ([]pipeline.Record, map[string]int, *rig) {
 
 func TestWhateverHappensToItsOwnersThePartitionsAlertsAndStateAreThoseOfAnUndisturbedRun(t *testing.T) {
 	records, want, base := chaosInput(t)
-	runs := 30
-	if s := os.Getenv("PLUMBLINE_CHAOS_RUNS"); s != "" {
-		var err error
-		runs, err = strconv.Atoi(s)
-		require.NoError(t, err)
-	} else if testing.Short() {
+	runs, seed0 := uint64(30), uint64(1)
+	if testing.Short() {
 		runs = 5
 	}
-	seed0 := uint64(1)
-	if s := os.Getenv("PLUMBLINE_CHAOS_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-		seed0 = n
+	for name, value := range map[string]*uint64{"PLUMBLINE_CHAOS_RUNS": &runs, "PLUMBLINE_CHAOS_SEED": &seed0} {
+		if s := os.Getenv(name); s != "" {
+			var err error
+			*value, err = strconv.ParseUint(s, 10, 64)
+			require.NoError(t, err)
+		}
 	}
 	actions := make(map[string]int)
 	unclean := 0
-	for seed := seed0; seed < seed0+uint64(runs); seed++ {
+	for seed := seed0; seed < seed0+runs; seed++ {
 		t.Run("seed "+strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 1)
@@ -415,7 +412,6 @@ func TestACheckpointWhileCatchingUpRemembersWhereTheAlertsOfTheDeadOwnerStand(t 
 			time.Sleep(10 * time.Millisecond)
 		}
 		first.kill()
-		go first.stop() //nolint:errcheck // a dead process says nothing
 		deaths := 0
 		for at := int64(0); at < int64(len(records))/2; deaths++ {
 			next := c.spawnWith(0)
@@ -424,7 +420,6 @@ func TestACheckpointWhileCatchingUpRemembersWhereTheAlertsOfTheDeadOwnerStand(t 
 				at, _ = c.cluster.Committed(pipeline.GroupDetect, activity)
 			}
 			next.kill()
-			go next.stop() //nolint:errcheck // a dead process says nothing
 		}
 		require.Greater(t, deaths, 5)
 		require.Zero(t, c.run(nil, want, len(records)), "alerts stand twice")

@@ -183,19 +183,13 @@ func TestALateOrRepeatedRecordOfTheStateLogChangesNothing(t *testing.T) {
 	lines := fleet(3)
 	var logs [][]pipeline.Record // of every owner
 	var want records
-	seen := 0
+	seen := int64(0)
 	for i := range 3 {
 		r.send(lines[i*300 : (i+1)*300]...)
 		r.run("route", "detect")
 		all := r.cluster.Records(baselines)
-		var mine []pipeline.Record
-		for _, rec := range all {
-			if int(rec.Offset) >= seen {
-				mine = append(mine, rec)
-			}
-		}
-		seen = int(all[len(all)-1].Offset) + 1
-		logs = append(logs, mine)
+		logs = append(logs, slices.DeleteFunc(slices.Clone(all), func(rec pipeline.Record) bool { return rec.Offset < seen }))
+		seen = all[len(all)-1].Offset + 1
 		want, _ = r.state(0)
 	}
 	last := func(i int) []pipeline.Record { // chunk and marker of its last checkpoint

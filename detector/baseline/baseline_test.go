@@ -269,29 +269,6 @@ func TestItemsTellDestinationsFromSources(t *testing.T) {
 		kinds(baseline.Touch{Tool: "put", Access: "send", Resources: []string{"file:a"}})[baseline.ItemDestination])
 }
 
-func TestASiteIsWhoseADestinationIs(t *testing.T) {
-	for resource, site := range map[string]string{
-		"email:a@b@corp.example":                    "a@b@corp.example", // no address: a site of its own
-		"email:Bob@Corp.Example":                    "corp.example",
-		"email:nobody":                              "nobody",
-		"url:https://user:pw@host.example:8443/p?q": "host.example:8443",
-		"url:host.example#top":                      "host.example",
-		"domain:x.example":                          "x.example",
-		"iban:GB29NWBK60161331926819":               "GB29NWBK",
-		"iban:GB":                                   "GB",
-		"s3:bucket/key/of/it":                       "bucket",
-		"queue:jobs":                                "",
-	} {
-		var got []string
-		for _, it := range baseline.AppendItems(nil, baseline.Touch{Access: "send", Resources: []string{resource}}) {
-			if it.Kind == baseline.ItemSite {
-				got = append(got, it.Name)
-			}
-		}
-		require.Equal(t, []string{site}, got, resource)
-	}
-}
-
 func TestAnItemIsNewUntilItsProbationIsOver(t *testing.T) {
 	var n baseline.Novelty
 	n.Admit(42<<40, 1000)
@@ -365,22 +342,18 @@ func TestANightlyRunOfTheSameSizeHasNoSpread(t *testing.T) {
 }
 
 func TestAWeekdayThatIsHardlyWorkedMayStillBeEmpty(t *testing.T) {
-	prior := baseline.NewPeers(nil).Rate
-	var r baseline.Rate
-	for hour := range int64(4 * 7 * 24) { // 1 January 1970 was a Thursday
-		count := 40.0
+	r, prior := hours(4*7*24, func(hour int) float64 { // 1 January 1970 was a Thursday
 		if weekday := (hour/24 + 3) % 7; weekday >= 5 {
-			count = 0
+			return 0
 		}
-		r.Learn(&prior, r.At(&prior, hour), hour, count, false)
-		r.Fade()
-	}
+		return 40
+	})
 	thursday, saturday := int64(28*24+10), int64(30*24+10)
-	mu, over, day := r.Idles(&prior, thursday)
+	mu, over, day := r.Idles(prior, thursday)
 	require.InDelta(t, 40, mu, 6)
-	require.InDelta(t, r.At(&prior, thursday).Overdispersion, over, 0.05)
+	require.InDelta(t, r.At(prior, thursday).Overdispersion, over, 0.05)
 	require.Less(t, day, 0.05)
-	few, rest, doubt := r.Idles(&prior, saturday)
+	few, rest, doubt := r.Idles(prior, saturday)
 	require.Less(t, few, 4.0)
 	require.Greater(t, rest+doubt, over+0.5)
 	require.Greater(t, doubt, 0.5)

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -27,27 +26,6 @@ func newBlock[R any](tb testing.TB, t *table[R]) *chproto.Block {
 		require.NoError(tb, b.AddColumn(t.columns[i].name, column.Type(t.columns[i].typ)))
 	}
 	return b
-}
-
-func TestAnEncoderLoadsEveryColumnWithEveryRow(t *testing.T) {
-	rng := rand.New(rand.NewPCG(7, 7))
-	e := newEncoder(activityTable)
-	for _, n := range []int{1, 2, 300, 1, 2000} { // the same encoder again, smaller and larger
-		rows := randomRows(rng, n, 1790000000000)
-		e.fill(rows)
-		block := newBlock(t, activityTable)
-		require.NoError(t, e.load(block.Columns, n))
-		for i, c := range block.Columns {
-			require.Equal(t, n, c.Rows(), activityTable.columns[i].name)
-		}
-		for _, k := range []int{0, n / 2, n - 1} {
-			require.Equal(t, rows[k].Event.TenantID, block.Columns[0].Row(k, false))
-			require.Equal(t, rows[k].Event.AgentID, block.Columns[1].Row(k, false))
-			require.Equal(t, rows[k].Event.Time.Time(), block.Columns[2].Row(k, false))
-			require.Equal(t, activityVersion(&rows[k]), block.Columns[len(block.Columns)-1].Row(k, false))
-		}
-		e.forget()
-	}
 }
 
 func TestEveryFieldOfAnEventHasItsColumn(t *testing.T) {
@@ -119,12 +97,6 @@ func TestAnEncoderRefusesColumnsThatAreNotTheTables(t *testing.T) {
 			require.NoError(t, e.load(block.Columns, len(rows)))
 		})
 	}
-}
-
-func TestTimesOutOfRangeAreDrawnToItsEdge(t *testing.T) {
-	require.Equal(t, time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), time.UnixMilli(clamped(-1<<62)).UTC())
-	require.Equal(t, time.Date(2261, 12, 31, 23, 59, 59, 999e6, time.UTC), time.UnixMilli(clamped(1<<62)).UTC())
-	require.Equal(t, int64(1790000000000), clamped(1790000000000))
 }
 
 func TestVersionsOrderRows(t *testing.T) {

@@ -3,10 +3,8 @@ package clickhouse
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -172,65 +170,49 @@ func TestAlertsAndWindowsReadBackAsTheyWere(t *testing.T) {
 	require.NoError(t, db.InsertAlerts(t.Context(), alerts))
 	require.NoError(t, db.InsertWindows(t.Context(), windows))
 
-	var got []map[string]any
-	read := func(sql string) []map[string]any {
-		got = nil
-		var out strings.Builder
-		require.NoError(t, db.Query(t.Context(), sql, FormatJSON, &out, nil))
-		dec := json.NewDecoder(strings.NewReader(out.String()))
-		dec.UseNumber()
-		for dec.More() {
-			var m map[string]any
-			require.NoError(t, dec.Decode(&m))
-			got = append(got, m)
-		}
-		return got
-	}
-	wantJSON := func(v any) string {
+	wantJSON := func(v any) string { // each byte that is no UTF-8 becomes U+FFFD
 		b, err := json.Marshal(v)
 		require.NoError(t, err)
 		return string(b)
 	}
-	for i, m := range read("SELECT * FROM alerts ORDER BY alert_id") {
+	got := ask(t, db, "SELECT * FROM alerts ORDER BY alert_id")
+	require.Len(t, got, len(alerts))
+	for i, m := range got {
 		a := alerts[i].Alert
 		var names, units []string
 		var observed, high, p []float64
 		var starts []schemas.Millis
 		var first [][]string
 		for _, s := range a.Signals {
-			names, units, observed = append(names, s.Name), append(units, valid(s.Unit)), append(observed, s.Observed)
-			high, p, starts = append(high, s.High), append(p, s.P), append(starts, s.WindowStart)
-			list := []string{}
-			for _, f := range s.FirstSeen {
-				list = append(list, valid(f))
-			}
-			first = append(first, list)
+			names, units, observed, high = append(names, s.Name), append(units, s.Unit), append(observed, s.Observed), append(high, s.High)
+			p, starts, first = append(p, s.P), append(starts, s.WindowStart), append(first, s.FirstSeen)
 		}
 		for name, want := range map[string]any{
 			"alert_id": a.AlertID, "episode_id": a.EpisodeID, "status": a.Status, "kind": a.Kind, "tenant_id": a.TenantID, "agent_id": a.Agent.ID,
-			"agent_name": valid(a.Agent.Name), "agent_version": valid(a.Agent.Version), "peer_group": valid(a.Agent.PeerGroup), "agent_owner": valid(a.Agent.Owner),
-			"session_id": valid(a.SessionID), "on_behalf_of": valid(a.OnBehalfOf), "time": a.Time, "first_seen": a.FirstSeen, "last_seen": a.LastSeen,
-			"severity": a.Severity, "score": a.Score, "confidence": a.Confidence, "title": valid(a.Title), "summary": valid(a.Summary),
+			"agent_name": a.Agent.Name, "agent_version": a.Agent.Version, "peer_group": a.Agent.PeerGroup, "agent_owner": a.Agent.Owner,
+			"session_id": a.SessionID, "on_behalf_of": a.OnBehalfOf, "time": a.Time, "first_seen": a.FirstSeen, "last_seen": a.LastSeen,
+			"severity": a.Severity, "score": a.Score, "confidence": a.Confidence, "title": a.Title, "summary": a.Summary,
 			"signals.name": names, "signals.observed": observed, "signals.unit": units, "signals.window_start": starts, "signals.first_seen": first,
-			"evidence_event_ids": validAll(a.Evidence.EventIDs), "evidence_resources": validAll(a.Evidence.Resources), "evidence_tools": validAll(a.Evidence.Tools),
+			"signals.high": high, "signals.p": p,
+			"evidence_event_ids": a.Evidence.EventIDs, "evidence_resources": a.Evidence.Resources, "evidence_tools": a.Evidence.Tools,
 			"event_count": a.Evidence.EventCount, "tags_owasp_asi": a.Tags.OwaspASI, "tags_atlas": a.Tags.ATLAS, "tags_attack": a.Tags.Attack,
-			"counterfactual": valid(a.Counterfactual), "query": valid(a.Query), "runbook": valid(a.Runbook), "suppressed": a.Suppressed,
-			"detector_version": a.Detector.Version, "config_hash": a.Detector.ConfigHash, "recorded_at": alerts[i].RecordedAt, "alert": valid(string(alerts[i].JSON)),
+			"counterfactual": a.Counterfactual, "query": a.Query, "runbook": a.Runbook, "suppressed": a.Suppressed,
+			"detector_version": a.Detector.Version, "config_hash": a.Detector.ConfigHash, "recorded_at": alerts[i].RecordedAt, "alert": string(alerts[i].JSON),
 		} {
 			expected := strings.ReplaceAll(wantJSON(want), "null", "[]")
 			require.JSONEq(t, expected, wantJSON(m[name]), "%s of alert %d", name, i)
 		}
-		require.InDeltaSlice(t, append(high, p...), append(floats(t, m["signals.high"]), floats(t, m["signals.p"])...), 0, "alert %d", i)
 	}
-	require.Len(t, got, len(alerts))
 	var raw string
 	scan(t, db, "SELECT alert FROM alerts WHERE alert_id = 'alert-000014'", &raw)
 	require.Equal(t, string(alerts[14].JSON), raw, "the alert itself is kept byte for byte")
 
-	for i, m := range read("SELECT * FROM windows ORDER BY start, agent_id") {
+	got = ask(t, db, "SELECT * FROM windows ORDER BY start, agent_id")
+	require.Len(t, got, len(windows))
+	for i, m := range got {
 		w := windows[i].Window
 		for name, want := range map[string]any{
-			"tenant_id": w.TenantID, "agent_id": w.AgentID, "peer_group": valid(w.PeerGroup), "start": w.Start, "seconds": w.Seconds, "events": w.Events,
+			"tenant_id": w.TenantID, "agent_id": w.AgentID, "peer_group": w.PeerGroup, "start": w.Start, "seconds": w.Seconds, "events": w.Events,
 			"late": w.Late, "failures": w.Failures, "denied": w.Denied, "bytes_sent": w.BytesSent, "bytes_received": w.BytesReceived, "tools": w.Tools,
 			"resources": w.Resources, "new_resources": w.NewResources, "new_destinations": w.NewDestinations, "sessions": w.Sessions, "score": w.Score,
 			"baseline_samples": w.BaselineSamples, "config_hash": w.ConfigHash, "recorded_at": windows[i].RecordedAt,
@@ -238,35 +220,10 @@ func TestAlertsAndWindowsReadBackAsTheyWere(t *testing.T) {
 			require.JSONEq(t, wantJSON(want), wantJSON(m[name]), "%s of window %d", name, i)
 		}
 	}
-	require.Len(t, got, len(windows))
 	var p, absent float64
 	scan(t, db, "SELECT signals['call_rate'].p, signals['drift'].p FROM windows WHERE agent_id = 'agent-1' ORDER BY start LIMIT 1", &p, &absent)
 	require.Equal(t, []float64{5e-200, 0}, []float64{p, absent})
 	require.Equal(t, 200-67, count(t, db, "windows WHERE mapContains(signals, 'call_rate')"))
-}
-
-// valid is s as JSON can say it: each byte that is no UTF-8 becomes U+FFFD.
-func valid(s string) string { return string([]rune(s)) }
-
-func validAll(list []string) []string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = valid(s)
-	}
-	return out
-}
-
-func floats(t *testing.T, v any) []float64 {
-	t.Helper()
-	list, ok := v.([]any)
-	require.True(t, ok, "%v", v)
-	var out []float64
-	for _, x := range list {
-		f, err := strconv.ParseFloat(fmt.Sprint(x), 64)
-		require.NoError(t, err)
-		out = append(out, f)
-	}
-	return out
 }
 
 func TestRowsThatAreInsertedAgainStandOnceUnderTheViews(t *testing.T) {
@@ -438,26 +395,15 @@ func TestTimesAtTheEdgeOfTheRangeAreStored(t *testing.T) {
 	require.Equal(t, 4, count(t, db, "activity"), "no overflow of the expiry removes a row")
 }
 
-func TestConditionsReachTheKeyAndTheIndexesThroughTheViews(t *testing.T) {
+func TestConditionsReachTheKeyAndTheDaysThroughTheViews(t *testing.T) {
 	db := migrated(t)
 	require.NoError(t, db.InsertActivity(t.Context(), typicalRows(60000, 50, now())))
-	plan := func(sql string) string {
-		var out strings.Builder
-		require.NoError(t, db.Query(t.Context(), "EXPLAIN indexes = 1 "+sql, FormatJSON, &out, nil))
-		return out.String()
-	}
-	all := count(t, db, "activity_rows")
-	require.Equal(t, 60000, all)
-
-	got := plan("SELECT count() FROM activity WHERE tenant_id = 'default' AND agent_id = 'agent-00007' AND time >= '2026-01-01'")
+	require.Equal(t, 60000, count(t, db, "activity_rows"))
+	got := explain(t, db, "SELECT count() FROM activity WHERE tenant_id = 'default' AND agent_id = 'agent-00007' AND time >= '2026-01-01'")
 	require.Contains(t, got, "FINAL: 1")
 	require.Regexp(t, `(?s)PrimaryKey.*tenant_id.*agent_id.*time.*Condition.*agent-00007`, got)
 	require.Regexp(t, `(?s)PrimaryKey.*Granules: [12]/\d`, got, "a few granules of all")
 
-	got = plan("SELECT * FROM activity WHERE event_id = 'no-such-event'")
-	require.Regexp(t, `(?s)Name: event_id.*Granules: 0/`, got)
-	got = plan("SELECT * FROM activity WHERE has(resources, 'file:no/such/file')")
-	require.Regexp(t, `(?s)Name: resources.*Granules: 0/`, got)
-	got = plan("SELECT * FROM activity WHERE recorded_at > '2200-01-01'")
+	got = explain(t, db, "SELECT * FROM activity WHERE recorded_at > '2200-01-01'")
 	require.Regexp(t, `(?s)Min-Max.*recorded_at.*Parts: 0/`, got)
 }

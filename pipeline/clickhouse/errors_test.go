@@ -95,166 +95,49 @@ func TestEveryWayToMissTheServerSaysWhatToDo(t *testing.T) {
 	// A server's exception in the native protocol: packet 2, code, name, message,
 	// stack trace, nested.
 	nativeException := "\x02\x04\x02\x00\x00" + "\x0dDB::Exception" + "\x12secret hunter2/...\x00\x00"
+	silence := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+	ssh := readThen("SSH-2.0-OpenSSH\r\n")
+	refused := exception(516, "plumb: Authentication failed: password is incorrect. (AUTHENTICATION_FAILED)")
+	gateway := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", http.StatusBadGateway) }
 
 	for _, c := range []struct {
-		name      string
-		cfg       Config
-		kind      Kind
-		retryable bool
-		says      []string
+		name, addr, protocol string
+		tls                  *tls.Config
+		kind                 Kind
+		retryable            bool
+		says                 []string
 	}{
-		{
-			"nobody listens, http",
-			Config{Addrs: []string{closedPort(t)}},
-			KindUnreachable, true,
-			[]string{"cannot reach 127.0.0.1:", "(clickhouse.addr)", "connection refused"},
-		},
-		{
-			"nobody listens, native",
-			Config{Addrs: []string{closedPort(t)}, Protocol: ProtocolNative},
-			KindUnreachable, true,
-			[]string{"cannot reach 127.0.0.1:", "(clickhouse.addr)", "connection refused"},
-		},
-		{
-			"no such host",
-			Config{Addrs: []string{"clickhouse.invalid:8123"}},
-			KindUnreachable, true,
-			[]string{"clickhouse.invalid:8123 (clickhouse.addr)"},
-		},
-		{
-			"silence, http",
-			Config{Addrs: []string{tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}},
-			KindTimeout, true,
-			[]string{"no answer in time", "clickhouse.addr"},
-		},
-		{
-			"silence, native",
-			Config{Addrs: []string{tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}, Protocol: ProtocolNative},
-			KindTimeout, true,
-			[]string{"no answer in time", "clickhouse.addr", "does it speak the native protocol"},
-		},
-		{
-			"the connection is cut",
-			Config{Addrs: []string{tcpFake(t, func(net.Conn) {})}, Protocol: ProtocolNative},
-			KindUnreachable, true,
-			[]string{"cannot reach"},
-		},
-		{
-			"http to the native port",
-			Config{Addrs: []string{tcpFake(t, readThen(badRequest))}},
-			KindProtocol, false,
-			[]string{"speaks the native protocol", "clickhouse.protocol to native", "8123"},
-		},
-		{
-			"native to the http port",
-			Config{Addrs: []string{tcpFake(t, readThen("HTTP/1.1 400 Bad Request\r\n\r\n"))}, Protocol: ProtocolNative},
-			KindProtocol, false,
-			[]string{"speaks HTTP", "clickhouse.protocol to http", "9000"},
-		},
-		{
-			"native to something else",
-			Config{Addrs: []string{tcpFake(t, readThen("SSH-2.0-OpenSSH\r\n"))}, Protocol: ProtocolNative},
-			KindProtocol, false,
-			[]string{"does not speak ClickHouse's native protocol"},
-		},
-		{
-			"http to something else",
-			Config{Addrs: []string{tcpFake(t, readThen("SSH-2.0-OpenSSH\r\n"))}},
-			KindProtocol, false,
-			[]string{"does not speak HTTP"},
-		},
-		{
-			"wrong password, http",
-			Config{Addrs: []string{httpFake(t, exception(516, "plumb: Authentication failed: password is incorrect. (AUTHENTICATION_FAILED)"))}},
-			KindAuth, false,
-			[]string{`refuses user "plumb"`, "clickhouse.username", "clickhouse.password"},
-		},
-		{
-			"wrong password, native",
-			Config{Addrs: []string{tcpFake(t, readThen(nativeException))}, Protocol: ProtocolNative},
-			KindAuth, false,
-			[]string{`refuses user "plumb"`, "clickhouse.username", "clickhouse.password"},
-		},
-		{
-			"no database",
-			Config{Addrs: []string{httpFake(t, exception(81, "Database plumbline does not exist. (UNKNOWN_DATABASE)"))}},
-			KindNoDatabase, false,
-			[]string{`no database "plumbline"`, "plumbline migrate"},
-		},
-		{
-			"no right",
-			Config{Addrs: []string{httpFake(t, exception(497, "plumb: Not enough privileges. (ACCESS_DENIED)"))}},
-			KindAccess, false,
-			[]string{`user "plumb" may not do this`, "Not enough privileges"},
-		},
-		{
-			"overloaded",
-			Config{Addrs: []string{httpFake(t, exception(241, "Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)"))}},
-			KindServer, true,
-			[]string{"Memory limit exceeded", "code 241"},
-		},
-		{
-			"a mistake of ours",
-			Config{Addrs: []string{httpFake(t, exception(62, "Syntax error. (SYNTAX_ERROR)"))}},
-			KindServer, false,
-			[]string{"Syntax error"},
-		},
-		{
-			"a gateway without its server",
-			Config{Addrs: []string{httpFake(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upstream", http.StatusBadGateway) })}},
-			KindServer, true,
-			[]string{"HTTP status 502", "no upstream"},
-		},
-		{
-			"another web server",
-			Config{Addrs: []string{httpFake(t, http.NotFound)}},
-			KindServer, false,
-			[]string{"HTTP status 404"},
-		},
-		{
-			"TLS to a plain port, http",
-			Config{Addrs: []string{httpFake(t, http.NotFound)}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}},
-			KindTLS, false,
-			[]string{"does not speak TLS", "clickhouse.tls.enabled"},
-		},
-		{
-			"TLS to a plain port, native",
-			Config{Addrs: []string{tcpFake(t, readThen(badRequest))}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Protocol: ProtocolNative},
-			KindTLS, false,
-			[]string{"does not speak TLS", "clickhouse.tls.enabled"},
-		},
-		{
-			"plain to a TLS port, http",
-			Config{Addrs: []string{tlsAddr}},
-			KindTLS, false,
-			[]string{"speaks TLS", "clickhouse.tls.enabled to true"},
-		},
-		{
-			"plain to a TLS port, native",
-			Config{Addrs: []string{tcpFake(t, readThen("\x15\x03\x01\x00\x02\x02\x46"))}, Protocol: ProtocolNative},
-			KindTLS, false,
-			[]string{"speaks TLS", "clickhouse.tls.enabled to true"},
-		},
-		{
-			"an unknown authority",
-			Config{Addrs: []string{tlsAddr}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}},
-			KindTLS, false,
-			[]string{"authority that is not believed", "clickhouse.tls.ca_file"},
-		},
-		{
-			"a certificate for another name",
-			Config{Addrs: []string{tlsAddr}, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: "clickhouse.example.org"}},
-			KindTLS, false,
-			[]string{"for another name", "clickhouse.tls.server_name"},
-		},
+		{"nobody listens, http", closedPort(t), ProtocolHTTP, nil, KindUnreachable, true, []string{"cannot reach 127.0.0.1:", "(clickhouse.addr)", "connection refused"}},
+		{"nobody listens, native", closedPort(t), ProtocolNative, nil, KindUnreachable, true, []string{"cannot reach 127.0.0.1:", "(clickhouse.addr)", "connection refused"}},
+		{"no such host", "clickhouse.invalid:8123", ProtocolHTTP, nil, KindUnreachable, true, []string{"clickhouse.invalid:8123 (clickhouse.addr)"}},
+		{"silence, http", tcpFake(t, silence), ProtocolHTTP, nil, KindTimeout, true, []string{"no answer in time", "clickhouse.addr"}},
+		{"silence, native", tcpFake(t, silence), ProtocolNative, nil, KindTimeout, true, []string{"no answer in time", "clickhouse.addr", "does it speak the native protocol"}},
+		{"the connection is cut", tcpFake(t, func(net.Conn) {}), ProtocolNative, nil, KindUnreachable, true, []string{"cannot reach"}},
+		{"http to the native port", tcpFake(t, readThen(badRequest)), ProtocolHTTP, nil, KindProtocol, false, []string{"speaks the native protocol", "clickhouse.protocol to native", "8123"}},
+		{"native to the http port", tcpFake(t, readThen("HTTP/1.1 400 Bad Request\r\n\r\n")), ProtocolNative, nil, KindProtocol, false, []string{"speaks HTTP", "clickhouse.protocol to http", "9000"}},
+		{"native to something else", tcpFake(t, ssh), ProtocolNative, nil, KindProtocol, false, []string{"does not speak ClickHouse's native protocol"}},
+		{"http to something else", tcpFake(t, ssh), ProtocolHTTP, nil, KindProtocol, false, []string{"does not speak HTTP"}},
+		{"wrong password, http", httpFake(t, refused), ProtocolHTTP, nil, KindAuth, false, []string{`refuses user "plumb"`, "clickhouse.username", "clickhouse.password"}},
+		{"wrong password, native", tcpFake(t, readThen(nativeException)), ProtocolNative, nil, KindAuth, false, []string{`refuses user "plumb"`, "clickhouse.username", "clickhouse.password"}},
+		{"no database", httpFake(t, exception(81, "Database plumbline does not exist. (UNKNOWN_DATABASE)")), ProtocolHTTP, nil, KindNoDatabase, false, []string{`no database "plumbline"`, "plumbline migrate"}},
+		{"no right", httpFake(t, exception(497, "plumb: Not enough privileges. (ACCESS_DENIED)")), ProtocolHTTP, nil, KindAccess, false, []string{`user "plumb" may not do this`, "Not enough privileges"}},
+		{"overloaded", httpFake(t, exception(241, "Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)")), ProtocolHTTP, nil, KindServer, true, []string{"Memory limit exceeded", "code 241"}},
+		{"a mistake of ours", httpFake(t, exception(62, "Syntax error. (SYNTAX_ERROR)")), ProtocolHTTP, nil, KindServer, false, []string{"Syntax error"}},
+		{"a gateway without its server", httpFake(t, gateway), ProtocolHTTP, nil, KindServer, true, []string{"HTTP status 502", "no upstream"}},
+		{"another web server", httpFake(t, http.NotFound), ProtocolHTTP, nil, KindServer, false, []string{"HTTP status 404"}},
+		{"TLS to a plain port, http", httpFake(t, http.NotFound), ProtocolHTTP, &tls.Config{}, KindTLS, false, []string{"does not speak TLS", "clickhouse.tls.enabled"}},
+		{"TLS to a plain port, native", tcpFake(t, readThen(badRequest)), ProtocolNative, &tls.Config{}, KindTLS, false, []string{"does not speak TLS", "clickhouse.tls.enabled"}},
+		{"plain to a TLS port, http", tlsAddr, ProtocolHTTP, nil, KindTLS, false, []string{"speaks TLS", "clickhouse.tls.enabled to true"}},
+		{"plain to a TLS port, native", tcpFake(t, readThen("\x15\x03\x01\x00\x02\x02\x46")), ProtocolNative, nil, KindTLS, false, []string{"speaks TLS", "clickhouse.tls.enabled to true"}},
+		{"an unknown authority", tlsAddr, ProtocolHTTP, &tls.Config{RootCAs: x509.NewCertPool()}, KindTLS, false, []string{"authority that is not believed", "clickhouse.tls.ca_file"}},
+		{"a certificate for another name", tlsAddr, ProtocolHTTP, &tls.Config{RootCAs: pool, ServerName: "clickhouse.example.org"}, KindTLS, false, []string{"for another name", "clickhouse.tls.server_name"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.cfg.Username, c.cfg.Password = "plumb", secret
-			c.cfg.DialTimeout, c.cfg.ReadTimeout, c.cfg.InsertTimeout = 400*time.Millisecond, 400*time.Millisecond, time.Second
-			db, err := Open(c.cfg)
-			require.NoError(t, err, "a server that is not there is no mistake of the config")
-			defer func() { require.NoError(t, db.Close()) }()
+			db := open(t, c.addr, func(cfg *Config) { // a server that is not there is no mistake of the config
+				cfg.Protocol, cfg.TLS, cfg.Username, cfg.Password = c.protocol, c.tls, "plumb", secret
+				cfg.DialTimeout, cfg.ReadTimeout, cfg.InsertTimeout = 400*time.Millisecond, 400*time.Millisecond, time.Second
+			})
 			for op, err := range map[string]error{
 				"ping":   db.Ping(t.Context()),
 				"insert": db.InsertActivity(t.Context(), typicalRows(2, 1, 1790000000000)),
@@ -277,10 +160,9 @@ func TestEveryWayToMissTheServerSaysWhatToDo(t *testing.T) {
 }
 
 func TestAServersMessageCannotPaintATerminalOrFillALog(t *testing.T) {
-	db, err := Open(Config{Addrs: []string{httpFake(t, exception(27, "Cannot parse input: '\x1b[2J\x1b[31m"+strings.Repeat("x", 1<<16)+secret))}, Password: secret})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, db.Close()) }()
-	err = db.Ping(t.Context())
+	hostile := exception(27, "Cannot parse input: '\x1b[2J\x1b[31m"+strings.Repeat("x", 1<<16)+secret)
+	db := open(t, httpFake(t, hostile), func(c *Config) { c.Password = secret })
+	err := db.Ping(t.Context())
 	require.ErrorContains(t, err, `Cannot parse input: '\u001b[2J\u001b[31mx`)
 	require.Less(t, len(err.Error()), 2*maxErrorText)
 	require.NotContains(t, err.Error(), secret)
@@ -292,23 +174,18 @@ func TestAMissingTableOrColumnPointsToMigrate(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			exception(code, "no such thing")(w, r)
 		})
-		db, err := Open(Config{Addrs: []string{addr}})
-		require.NoError(t, err)
-		err = db.InsertWindows(t.Context(), []pipeline.WindowRow{sampleWindow(1)})
+		err := open(t, addr).InsertWindows(t.Context(), []pipeline.WindowRow{sampleWindow(1)})
 		require.ErrorContains(t, err, "insert into window_rows")
 		require.ErrorContains(t, err, "run `plumbline migrate`")
 		require.False(t, IsRetryable(err))
-		require.NoError(t, db.Close())
 	}
 }
 
 func TestStoppingIsNoFailureOfTheServer(t *testing.T) {
-	db, err := Open(Config{Addrs: []string{tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, db.Close()) }()
+	db := open(t, tcpFake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	err = db.Ping(ctx)
+	err := db.Ping(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorContains(t, err, "stopped")
 	require.False(t, IsRetryable(err))

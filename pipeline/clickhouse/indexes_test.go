@@ -115,12 +115,6 @@ func TestALookupFindsOneOfTwoDecodingsAndTheNewerAfterTheMerge(t *testing.T) {
 // A day that is over is merged into one part: nothing is left for FINAL to do.
 func TestADayThatIsQuietBecomesOnePart(t *testing.T) {
 	db := migrated(t)
-	for _, table := range []string{"activity_rows", "window_rows"} {
-		var sql string
-		scan(t, db, "SELECT create_table_query FROM system.tables WHERE database = 'plumbline' AND name = '"+table+"'", &sql)
-		require.Contains(t, sql, "min_age_to_force_merge_seconds = 3600", table)
-		require.Contains(t, sql, "min_age_to_force_merge_on_partition_only = 1", table)
-	}
 	exec(t, db, "ALTER TABLE activity_rows MODIFY SETTING min_age_to_force_merge_seconds = 1, merge_selecting_sleep_ms = 100, max_merge_selecting_sleep_ms = 200")
 	rows := typicalRows(400, 5, now())
 	for i := range 3 {

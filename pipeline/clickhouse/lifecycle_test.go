@@ -13,28 +13,6 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 )
 
-func TestThreeHundredThousandRowsArrive(t *testing.T) {
-	db := migrated(t)
-	rows := typicalRows(300000, 10000, now())
-	start := time.Now()
-	for from := 0; from < len(rows); from += 50000 {
-		require.NoError(t, db.InsertActivity(t.Context(), rows[from:from+50000]))
-	}
-	took := time.Since(start)
-	var n, agents, sent uint64
-	scan(t, db, "SELECT count(), uniqExact(agent_id), sum(bytes_sent) FROM activity", &n, &agents, &sent)
-	var want uint64
-	ids := make(map[string]bool)
-	for i := range rows {
-		want += rows[i].Event.BytesSent
-		ids[rows[i].Event.AgentID] = true
-	}
-	require.Equal(t, []uint64{300000, uint64(len(ids)), want}, []uint64{n, agents, sent})
-	var disk uint64
-	scan(t, db, "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'activity_rows' AND database = 'plumbline'", &disk)
-	t.Logf("%.0f rows/s through the engine, %.1f bytes a row on disk", 300000/took.Seconds(), float64(disk)/300000)
-}
-
 func TestAServerThatWasAwayIsUsedAgain(t *testing.T) {
 	dir := t.TempDir()
 	s := chdbtest.StartServer(t, chdbtest.WithDataDir(dir))

@@ -3,10 +3,8 @@ package clickhouse
 import (
 	"bytes"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -65,31 +63,6 @@ func TestMigrationsAreNumberedWithoutGaps(t *testing.T) {
 			_, err := loadSchema(c.files)
 			require.ErrorContains(t, err, c.says)
 		})
-	}
-}
-
-func TestTheTablesInSQLHaveTheColumnsThatAreInserted(t *testing.T) {
-	s, err := loadSchema(sqlFiles)
-	require.NoError(t, err)
-	all := ""
-	for _, m := range s.migrations {
-		all += m.text
-	}
-	all = strings.Join(strings.Fields(all), " ")
-	check := func(table, name, typ string) {
-		t.Helper()
-		plain := strings.Join(strings.Fields(fmt.Sprintf("%s %s", name, typ)), " ")
-		quoted := strings.Join(strings.Fields(fmt.Sprintf("`%s` %s", name, typ)), " ")
-		require.True(t, strings.Contains(all, plain) || strings.Contains(all, quoted), "%s: %s %s", table, name, typ)
-	}
-	for _, c := range activityTable.columns {
-		check(activityTable.name, c.name, c.typ)
-	}
-	for _, c := range alertTable.columns {
-		check(alertTable.name, c.name, c.typ)
-	}
-	for _, c := range windowTable.columns {
-		check(windowTable.name, c.name, c.typ)
 	}
 }
 

@@ -83,6 +83,12 @@ func (s batchSpec) bytes(tb testing.TB) []byte {
 	return out
 }
 
+// RawBatch is a batch of one record.
+func RawBatch(tb testing.TB, value string, attributes int16) []byte {
+	tb.Helper()
+	return batchSpec{attributes: attributes, records: values(value)}.bytes(tb)
+}
+
 func fixChecksum(batch []byte) {
 	binary.BigEndian.PutUint32(batch[17:], crc32.Checksum(batch[21:], crc32.MakeTable(crc32.Castagnoli)))
 }

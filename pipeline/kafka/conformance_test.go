@@ -21,6 +21,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// tp is the partition of most tests.
+var tp = pipeline.TopicPartition{Topic: "t"}
+
+// withTopic creates the topic of tp, and returns the client.
+func withTopic(t *testing.T, c *kafka.Client) *kafka.Client {
+	t.Helper()
+	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
+	return c
+}
+
 func newClient(t *testing.T, cfg kafka.Config) *kafka.Client {
 	t.Helper()
 	c, err := kafka.New(cfg, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel))

@@ -54,7 +54,6 @@ func TestClientRidesOutABrokerThatIsGone(t *testing.T) {
 	addr := broker.Addr()
 	c, log := loggingClient(t, kafka.Config{Brokers: []string{addr}, MetadataTTL: 200 * time.Millisecond})
 	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
-	tp := pipeline.TopicPartition{Topic: "t"}
 	require.NoError(t, c.Produce(t.Context(), tp, []pipeline.Record{{Value: []byte("before")}}))
 	g, gen := join(t.Context(), t, c)
 	require.NoError(t, gen.Commit(tp, 1))
@@ -100,9 +99,7 @@ func TestClientRidesOutABrokerThatIsGone(t *testing.T) {
 
 func TestClientFollowsAPartitionToItsNewLeader(t *testing.T) {
 	cluster := fakeCluster(t)
-	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs(), MetadataTTL: 200 * time.Millisecond})
-	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
-	tp := pipeline.TopicPartition{Topic: "t"}
+	c := withTopic(t, newClient(t, kafka.Config{Brokers: cluster.ListenAddrs(), MetadataTTL: 200 * time.Millisecond}))
 	for node := range int32(3) {
 		require.NoError(t, cluster.MoveTopicPartition("t", 0, node))
 		require.Eventually(t, func() bool {
@@ -116,26 +113,10 @@ func TestClientFollowsAPartitionToItsNewLeader(t *testing.T) {
 }
 
 func TestRequestsToABrokerThatNeverAnswersEnd(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0") // connections are made, and nobody accepts them
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()
-	go func() {
-		var held []net.Conn
-		defer func() {
-			for _, c := range held {
-				_ = c.Close()
-			}
-		}()
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			held = append(held, conn)
-		}
-	}()
 	c := newClient(t, kafka.Config{Brokers: []string{l.Addr().String()}, DialTimeout: 200 * time.Millisecond, RequestTimeout: 400 * time.Millisecond})
-	tp := pipeline.TopicPartition{Topic: "t"}
 	start := time.Now()
 	_, err = c.Fetch(t.Context(), tp, 0)
 	var unreachable *kafka.UnreachableError
@@ -145,12 +126,11 @@ func TestRequestsToABrokerThatNeverAnswersEnd(t *testing.T) {
 }
 
 func TestACancelledFetchDoesNotWaitForTheBroker(t *testing.T) {
-	c := newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}, FetchMaxWait: 20 * time.Second})
-	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
+	c := withTopic(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}, FetchMaxWait: 20 * time.Second}))
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := c.Fetch(ctx, pipeline.TopicPartition{Topic: "t"}, 0)
+	_, err := c.Fetch(ctx, tp, 0)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Less(t, time.Since(start), 5*time.Second)
 }
@@ -158,7 +138,6 @@ func TestACancelledFetchDoesNotWaitForTheBroker(t *testing.T) {
 func TestProduceErrorsKeepTheirMeaning(t *testing.T) {
 	cluster := fakeCluster(t, kfake.SeedTopics(1, "t"))
 	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
-	tp := pipeline.TopicPartition{Topic: "t"}
 	for name, test := range map[string]struct {
 		code     *kerr.Error
 		tooLarge bool
@@ -195,7 +174,7 @@ func TestAppendSaysWhatIsAcknowledgedWhenALaterRequestFails(t *testing.T) {
 		return requests[r] == 2
 	}})
 	big := make([]byte, 600<<10)
-	appended, err := c.Append(t.Context(), pipeline.TopicPartition{Topic: "t"}, []pipeline.Record{{Value: big}, {Value: big}, {Value: big}})
+	appended, err := c.Append(t.Context(), tp, []pipeline.Record{{Value: big}, {Value: big}, {Value: big}})
 	require.Error(t, err)
 	assert.Equal(t, pipeline.Appended{First: 0, Last: 0, Count: 1}, appended)
 }
@@ -212,7 +191,7 @@ func TestRefusedCredentialsAreAnAccessError(t *testing.T) {
 		return res, nil, true
 	})
 	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs(), SASL: &kafka.SASLConfig{Mechanism: kafka.MechanismPlain, Username: "me", Password: password}})
-	_, err := c.Fetch(t.Context(), pipeline.TopicPartition{Topic: "t"}, 0)
+	_, err := c.Fetch(t.Context(), tp, 0)
 	var access *kafka.AccessError
 	require.ErrorAs(t, err, &access)
 	require.ErrorContains(t, err, "refuses the credentials of PLAIN as me")
@@ -225,7 +204,6 @@ func TestAClosedClientSaysSo(t *testing.T) {
 	g, _ := join(t.Context(), t, c)
 	require.NoError(t, c.Close(), "and closes its groups")
 	require.NoError(t, c.Close())
-	tp := pipeline.TopicPartition{Topic: "t"}
 	_, fetchErr := c.Fetch(t.Context(), tp, 0)
 	_, _, boundsErr := c.Bounds(t.Context(), tp)
 	_, nextErr := g.Next(t.Context())

@@ -119,11 +119,10 @@ func TestCloseDoesNotWaitForACoordinatorThatHoldsTheJoin(t *testing.T) {
 }
 
 func TestACommitAfterTheEndIsFenced(t *testing.T) {
-	c := newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}})
-	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
+	c := withTopic(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}}))
 	g, gen := join(t.Context(), t, c)
 	require.NoError(t, g.Close())
-	require.ErrorIs(t, gen.Commit(pipeline.TopicPartition{Topic: "t"}, 1), pipeline.ErrFenced)
+	require.ErrorIs(t, gen.Commit(tp, 1), pipeline.ErrFenced)
 }
 
 func TestGroupRefusesASenselessConfig(t *testing.T) {
@@ -144,9 +143,7 @@ func TestGroupRefusesASenselessConfig(t *testing.T) {
 }
 
 func TestAnOffsetIsCommittedFromOutsideOnlyWhileTheGroupHasNoMember(t *testing.T) {
-	c := newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}})
-	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
-	tp := pipeline.TopicPartition{Topic: "t"}
+	c := withTopic(t, newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}}))
 	require.NoError(t, c.Produce(t.Context(), tp, []pipeline.Record{{Value: []byte("a")}, {Value: []byte("b")}}))
 	require.NoError(t, c.CommitOffset(t.Context(), "g", tp, 1))
 	g, gen := join(t.Context(), t, c)

@@ -3,9 +3,7 @@ package kafka_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"testing"
 	"time"
 
@@ -77,7 +75,7 @@ func TestFetchReadsWhatAnotherLibraryWrote(t *testing.T) {
 				sent = append(sent, r)
 			}
 			require.NoError(t, franz(t, []string{addr}, kgo.ProducerBatchCompression(codec)).ProduceSync(t.Context(), sent...).FirstErr())
-			got := readAll(t, c, pipeline.TopicPartition{Topic: "t"})
+			got := readAll(t, c, tp)
 			require.Len(t, got, len(sent))
 			for i, r := range got {
 				assert.Equal(t, int64(i), r.Offset)
@@ -127,9 +125,7 @@ func TestAnotherLibraryReadsWhatProduceWrote(t *testing.T) {
 
 func TestFetchReturnsCommittedTransactionsOnly(t *testing.T) {
 	addr := brokertest.Start(t)
-	c := newClient(t, kafka.Config{Brokers: []string{addr}, FetchMaxWait: 50 * time.Millisecond})
-	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t"}}))
-	tp := pipeline.TopicPartition{Topic: "t"}
+	c := withTopic(t, newClient(t, kafka.Config{Brokers: []string{addr}, FetchMaxWait: 50 * time.Millisecond}))
 	plain := franz(t, []string{addr})
 	first := franz(t, []string{addr}, kgo.TransactionalID("first"))
 	second := franz(t, []string{addr}, kgo.TransactionalID("second"))
@@ -170,25 +166,15 @@ func TestFetchReturnsCommittedTransactionsOnly(t *testing.T) {
 	assert.Equal(t, f.HighWatermark, f.Next, "the reader moves past what it leaves out")
 }
 
-// batchOf is a batch of one record, with the attributes given.
-func batchOf(value string, attributes int16) []byte {
-	rec := kmsg.Record{Value: []byte(value)}
-	body := rec.AppendTo(nil)[1:]
-	body = append(binary.AppendVarint(nil, int64(len(body))), body...)
-	b := kmsg.RecordBatch{Length: int32(49 + len(body)), PartitionLeaderEpoch: -1, Magic: 2, Attributes: attributes, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: 1, Records: body}
-	out := b.AppendTo(nil)
-	binary.BigEndian.PutUint32(out[17:], crc32.Checksum(out[21:], crc32.MakeTable(crc32.Castagnoli)))
-	return out
-}
-
-func produceRaw(t *testing.T, cl *kgo.Client, topic string, batch []byte) {
+// produceRaw sends a batch of one record, with the attributes given.
+func produceRaw(t *testing.T, cl *kgo.Client, value string, attributes int16) {
 	t.Helper()
 	req := kmsg.NewPtrProduceRequest()
 	req.Version, req.Acks, req.TimeoutMillis = 8, -1, 1000
 	rt := kmsg.NewProduceRequestTopic()
-	rt.Topic = topic
+	rt.Topic = "t"
 	rp := kmsg.NewProduceRequestTopicPartition()
-	rp.Records = batch
+	rp.Records = kafka.RawBatch(t, value, attributes)
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	res, err := req.RequestWith(t.Context(), cl)
@@ -201,11 +187,10 @@ func produceRaw(t *testing.T, cl *kgo.Client, topic string, batch []byte) {
 func TestFetchStopsAtACorruptBatchAndNamesIt(t *testing.T) {
 	cluster := fakeCluster(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	cl := franz(t, cluster.ListenAddrs(), kgo.MaxVersions(kversion.V2_8_0())) // topics by name
-	produceRaw(t, cl, "t", batchOf("good", 0))
-	produceRaw(t, cl, "t", batchOf("corrupt", 8))
-	produceRaw(t, cl, "t", batchOf("behind it", 0))
+	produceRaw(t, cl, "good", 0)
+	produceRaw(t, cl, "corrupt", 8)
+	produceRaw(t, cl, "behind it", 0)
 	c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
-	tp := pipeline.TopicPartition{Topic: "t"}
 	f, err := c.Fetch(t.Context(), tp, 0)
 	require.NoError(t, err)
 	require.Len(t, f.Records, 1)

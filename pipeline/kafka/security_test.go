@@ -27,7 +27,6 @@ func works(t *testing.T, c *kafka.Client) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	require.NoError(t, c.EnsureTopics(ctx, []kafka.TopicSpec{{Name: "t"}}))
-	tp := pipeline.TopicPartition{Topic: "t"}
 	require.NoError(t, c.Produce(ctx, tp, []pipeline.Record{{Value: []byte("v")}}))
 	f, err := c.Fetch(ctx, tp, 0)
 	require.NoError(t, err)
@@ -96,7 +95,6 @@ func TestAccessProblemsSayWhatToChange(t *testing.T) {
 			defer func() { require.NoError(t, c.Close()) }()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			tp := pipeline.TopicPartition{Topic: "t"}
 			_, fetchErr := c.Fetch(ctx, tp, 0)
 			_, _, boundsErr := c.Bounds(ctx, tp)
 			for what, err := range map[string]error{

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/plumbline-sec/plumbline/internal/embedded/broker/brokertest"
@@ -23,7 +22,7 @@ func TestEnsureTopicsCreatesWhatIsMissing(t *testing.T) {
 		want         map[string]string
 	}{
 		"one broker": {1, kafka.TopicSpec{}, 1, map[string]string{
-			"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", "max.message.bytes": "10551296", "min.insync.replicas": "1",
+			"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete", "max.message.bytes": "10551296", "min.insync.replicas": "",
 		}},
 		"two brokers":  {2, kafka.TopicSpec{}, 2, map[string]string{"min.insync.replicas": "2"}},
 		"five brokers": {5, kafka.TopicSpec{}, 3, map[string]string{"min.insync.replicas": "2"}},
@@ -31,7 +30,7 @@ func TestEnsureTopicsCreatesWhatIsMissing(t *testing.T) {
 			5,
 			kafka.TopicSpec{Replication: 1, Configs: map[string]string{"retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": "134217728", "message.timestamp.type": "CreateTime"}},
 			1,
-			map[string]string{"retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": "134217728", "message.timestamp.type": "CreateTime", "min.insync.replicas": "1"},
+			map[string]string{"retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": "134217728", "message.timestamp.type": "CreateTime", "min.insync.replicas": ""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -39,18 +38,15 @@ func TestEnsureTopicsCreatesWhatIsMissing(t *testing.T) {
 			c := newClient(t, kafka.Config{Brokers: cluster.ListenAddrs()})
 			test.spec.Name, test.spec.Partitions = "t", 4
 			require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{test.spec}))
-			other := franz(t, cluster.ListenAddrs())
-			meta := kmsg.NewPtrMetadataRequest()
-			topic := kmsg.NewMetadataRequestTopic()
-			topic.Topic = new("t")
-			meta.Topics = append(meta.Topics, topic)
-			metadata, err := meta.RequestWith(t.Context(), other)
-			require.NoError(t, err)
-			require.Len(t, metadata.Topics[0].Partitions, 4)
-			assert.Len(t, metadata.Topics[0].Partitions[0].Replicas, test.wantReplicas)
-			got := describe(t, other, "t")
+			require.Len(t, cluster.PartitionInfos("t"), 4)
+			got := cluster.TopicInfo("t")
+			assert.Equal(t, test.wantReplicas, got.NumReplicas)
 			for k, v := range test.want {
-				assert.Equal(t, v, got[k], k)
+				set := "" // the broker's own
+				if c := got.Configs[k]; c != nil {
+					set = *c
+				}
+				assert.Equal(t, v, set, k)
 			}
 			test.spec.CheckPartitions = true
 			require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{test.spec}), "what was just created is as it should be")
@@ -58,48 +54,13 @@ func TestEnsureTopicsCreatesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// describe returns the settings of a topic as the broker sees them.
-func describe(t *testing.T, cl *kgo.Client, topic string) map[string]string {
-	t.Helper()
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	resource := kmsg.NewDescribeConfigsRequestResource()
-	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, topic
-	req.Resources = append(req.Resources, resource)
-	res, err := req.RequestWith(t.Context(), cl)
-	require.NoError(t, err)
-	out := make(map[string]string)
-	for _, c := range res.Resources[0].Configs {
-		if c.Value != nil {
-			out[c.Name] = *c.Value
-		}
-	}
-	return out
-}
-
-// create makes a topic by other hands.
-func create(t *testing.T, cl *kgo.Client, name string, partitions int32, configs map[string]string) {
-	t.Helper()
-	req := kmsg.NewPtrCreateTopicsRequest()
-	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
-	for k, v := range configs {
-		c := kmsg.NewCreateTopicsRequestTopicConfig()
-		c.Name, c.Value = k, new(v)
-		topic.Configs = append(topic.Configs, c)
-	}
-	req.Topics = append(req.Topics, topic)
-	res, err := req.RequestWith(t.Context(), cl)
-	require.NoError(t, err)
-	require.Zero(t, res.Topics[0].ErrorCode)
-}
-
 func TestEnsureTopicsNamesEverythingThatIsWrongAtOnce(t *testing.T) {
-	addr := brokertest.Start(t)
+	cluster := fakeCluster(t, kfake.NumBrokers(1))
+	addr := cluster.ListenAddrs()[0]
 	c := newClient(t, kafka.Config{Brokers: []string{addr}})
-	other := franz(t, []string{addr})
-	create(t, other, "bad", 3, map[string]string{"cleanup.policy": "compact", "retention.ms": "1000"})
-	create(t, other, "odd", 8, map[string]string{"message.timestamp.type": "LogAppendTime", "max.message.bytes": "20000000", "retention.ms": "1000"})
-	create(t, other, "foreign", 3, nil)
+	require.NoError(t, cluster.CreateTopic("bad", 3, map[string]string{"cleanup.policy": "compact", "retention.ms": "1000"}))
+	require.NoError(t, cluster.CreateTopic("odd", 8, map[string]string{"message.timestamp.type": "LogAppendTime", "max.message.bytes": "20000000", "retention.ms": "1000"}))
+	require.NoError(t, cluster.CreateTopic("foreign", 3, nil))
 	forever := map[string]string{"retention.ms": "-1"}
 	err := c.EnsureTopics(t.Context(), []kafka.TopicSpec{
 		{Name: "bad", Partitions: 4, CheckPartitions: true, Configs: forever},
@@ -133,8 +94,7 @@ func TestEnsureTopicsNamesEverythingThatIsWrongAtOnce(t *testing.T) {
 }
 
 func TestTooManyPartitionsHaveNoCommand(t *testing.T) {
-	addr := brokertest.Start(t)
-	c := newClient(t, kafka.Config{Brokers: []string{addr}})
+	c := newClient(t, kafka.Config{Brokers: []string{brokertest.Start(t)}})
 	require.NoError(t, c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t", Partitions: 8}}))
 	err := c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: "t", Partitions: 4, CheckPartitions: true}})
 	var topics *kafka.TopicsError
