@@ -19,15 +19,9 @@ func (asimForm) Name() string { return "asim" }
 func (asimForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	s := subjectOf(a)
 	return bounded(dst, func(w *writer) {
-		status, severity := "Active", "Low"
+		status := "Active"
 		if a.Status == schemas.StatusClose {
 			status = "Closed"
-		}
-		switch a.Severity {
-		case schemas.SeverityMedium:
-			severity = "Medium"
-		case schemas.SeverityHigh, schemas.SeverityCritical:
-			severity = "High"
 		}
 		w.buf = append(w.buf, '{')
 		w.time("TimeGenerated", a.Time)
@@ -42,7 +36,7 @@ func (asimForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 		w.some("EventProductVersion", a.Detector.Version)
 		w.text("EventSchema", "AlertEvent")
 		w.text("EventSchemaVersion", "0.1")
-		w.text("EventSeverity", severity)
+		w.text("EventSeverity", severityOf(a.Severity).asim)
 		w.text("EventOriginalSeverity", a.Severity)
 		w.some("EventOwner", a.Agent.Owner)
 		w.text("EventMessage", a.Summary)

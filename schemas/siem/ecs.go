@@ -55,18 +55,6 @@ func ruleID(a *schemas.Alert) string {
 	return "plumbline." + a.Signals[0].Name
 }
 
-func ecsSeverity(severity string) int64 {
-	switch severity {
-	case schemas.SeverityCritical:
-		return 99
-	case schemas.SeverityHigh:
-		return 73
-	case schemas.SeverityMedium:
-		return 47
-	}
-	return 21
-}
-
 // ecsEvent: the end of an episode is an event, not one more alert. Elastic adds up the risk of
 // alerts: each says what it adds to its episode.
 func (w *writer) ecsEvent(a *schemas.Alert) {
@@ -83,7 +71,7 @@ func (w *writer) ecsEvent(a *schemas.Alert) {
 	w.text("module", "plumbline")
 	w.text("provider", "plumbline")
 	w.id("id", a.AlertID)
-	w.integer("severity", ecsSeverity(a.Severity))
+	w.integer("severity", severityOf(a.Severity).ecs)
 	w.integer("risk_score", int64(a.Episode.RiskAdded))
 	w.integer("risk_score_norm", int64(a.Episode.RiskAdded))
 	w.text("reason", a.Summary)

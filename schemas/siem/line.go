@@ -96,19 +96,6 @@ func eventID(a *schemas.Alert) string {
 	return id[:min(len(id), 255)]
 }
 
-// severityTen is a severity from 1 to 10.
-func severityTen(severity string) int64 {
-	switch severity {
-	case schemas.SeverityCritical:
-		return 10
-	case schemas.SeverityHigh:
-		return 8
-	case schemas.SeverityMedium:
-		return 6
-	}
-	return 3
-}
-
 // techniques are all ids, separated by commas.
 func techniques(a *schemas.Alert) string {
 	var all []string

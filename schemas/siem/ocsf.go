@@ -100,20 +100,6 @@ func lifecycleOf(status string) lifecycle {
 	return lifecycle{caption{0, "Unknown"}, caption{0, "Unknown"}, caption{alerted, "Alert"}, true}
 }
 
-func severityOf(severity string) (sev, risk caption) {
-	switch severity {
-	case schemas.SeverityLow:
-		return caption{2, "Low"}, caption{1, "Low"}
-	case schemas.SeverityMedium:
-		return caption{3, "Medium"}, caption{2, "Medium"}
-	case schemas.SeverityHigh:
-		return caption{4, "High"}, caption{3, "High"}
-	case schemas.SeverityCritical:
-		return caption{5, "Critical"}, caption{4, "Critical"}
-	}
-	return caption{0, "Unknown"}, caption{0, "Info"}
-}
-
 func confidenceOf(c float64) caption {
 	switch {
 	case c >= 2.0/3:
@@ -128,7 +114,7 @@ func confidenceOf(c float64) caption {
 // update makes a finding milder.
 func (w *writer) ocsfHead(a *schemas.Alert) {
 	life := lifecycleOf(a.Status)
-	severity, risk := severityOf(a.Episode.Severity)
+	severity := severityOf(a.Episode.Severity)
 	w.caption("activity_id", "activity_name", life.activity)
 	w.caption("category_uid", "category_name", caption{2, "Findings"})
 	w.caption("class_uid", "class_name", caption{ocsfClass, "Detection Finding"})
@@ -138,11 +124,11 @@ func (w *writer) ocsfHead(a *schemas.Alert) {
 	w.integer("end_time", int64(a.LastSeen))
 	w.integer("duration", int64(a.LastSeen-a.FirstSeen))
 	w.integer("timezone_offset", 0)
-	w.caption("severity_id", "severity", severity)
+	w.caption("severity_id", "severity", severity.ocsf)
 	w.caption("status_id", "status", life.status)
 	w.caption("confidence_id", "confidence", confidenceOf(a.Confidence))
 	w.integer("confidence_score", w.int32("confidence", a.Confidence*100))
-	w.caption("risk_level_id", "risk_level", risk)
+	w.caption("risk_level_id", "risk_level", severity.risk)
 	w.integer("risk_score", int64(a.Episode.Risk))
 	w.boolean("is_alert", life.alert)
 	w.caption("action_id", "action", caption{3, "Observed"})

@@ -37,12 +37,12 @@ func (splunkForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 }
 
 func (w *writer) splunkEvent(a *schemas.Alert, s *subject) {
-	_, risk := severityOf(a.Severity)
+	severity := severityOf(a.Severity)
 	w.text("app", "plumbline")
 	w.id("id", a.AlertID)
 	w.text("type", "alert")
-	w.text("severity", splunkSeverity(a.Severity))
-	w.text("severity_id", strconv.FormatInt(risk.id, 10))
+	w.text("severity", severity.splunk)
+	w.text("severity_id", strconv.FormatInt(severity.risk.id, 10))
 	w.text("signature", a.Title)
 	w.text("signature_id", ruleID(a))
 	w.text("description", a.Summary)
@@ -116,12 +116,4 @@ func (s *subject) threatObject() (object, kind string) {
 		return to.file, "file_path"
 	}
 	return s.target, "resource"
-}
-
-func splunkSeverity(severity string) string {
-	switch severity {
-	case schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical:
-		return severity
-	}
-	return "unknown"
 }
