@@ -10,17 +10,15 @@ import (
 // OCSF is the Detection Finding (class 2004) of OCSF 1.8.0 with the profile
 // security_control. An episode is one finding: finding_info.uid stays the same
 // from its creation to its close, metadata.uid is another one in every record.
-var OCSF Encoder = ocsfForm{"ocsf", "1.8.0"}
+var OCSF = ocsfForm("ocsf", "1.8.0")
 
 // The same in earlier versions. Up to 1.5 a resource has no role, a user is not of
 // type Service, and unmapped says whether the record was cut.
 var (
-	OCSF17 Encoder = ocsfForm{"ocsf-1.7", "1.7.0"}
-	OCSF16 Encoder = ocsfForm{"ocsf-1.6", "1.6.0"}
-	OCSF15 Encoder = ocsfForm{"ocsf-1.5", "1.5.0"}
+	OCSF17 = ocsfForm("ocsf-1.7", "1.7.0")
+	OCSF16 = ocsfForm("ocsf-1.6", "1.6.0")
+	OCSF15 = ocsfForm("ocsf-1.5", "1.5.0")
 )
-
-type ocsfForm struct{ name, version string }
 
 const (
 	productName    = "Plumbline"
@@ -34,38 +32,38 @@ const (
 	analyticBehave = 2
 )
 
-func (f ocsfForm) Name() string { return f.name }
+func ocsfForm(name, version string) Encoder {
+	return &jsonForm{name, func(w *writer, a *schemas.Alert) {
+		w.ocsf = version
+		w.finding(a)
+	}}
+}
 
-func (f ocsfForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+func (w *writer) finding(a *schemas.Alert) {
 	s := subjectOf(a)
-	return bounded(dst, func(w *writer) {
-		w.ocsf = f.version
-		w.buf = append(w.buf, '{')
-		w.ocsfHead(a)
-		w.object("finding_info", func() { w.findingInfo(a) })
-		w.anomalies(a)
-		w.evidences(a, s)
-		w.ocsfResources(a, s)
-		w.observables(a, s)
-		if a.Runbook != "" {
-			w.object("remediation", func() {
-				w.text("desc", "Follow the runbook.")
-				w.list("references", []string{a.Runbook}, 1)
-			})
-		}
-		// Last comes what says whether anything was cut.
-		if w.ocsf15() {
-			w.object("metadata", func() { w.metadata(a) })
-			w.object("unmapped", func() {
-				w.unmapped(a)
-				w.boolean("is_truncated", w.cut)
-			})
-		} else {
-			w.object("unmapped", func() { w.unmapped(a) })
-			w.object("metadata", func() { w.metadata(a) })
-		}
-		w.buf = append(w.buf, '}')
-	})
+	w.ocsfHead(a)
+	w.object("finding_info", func() { w.findingInfo(a) })
+	w.anomalies(a)
+	w.evidences(a, s)
+	w.ocsfResources(a, s)
+	w.observables(a, s)
+	if a.Runbook != "" {
+		w.object("remediation", func() {
+			w.text("desc", "Follow the runbook.")
+			w.list("references", []string{a.Runbook}, 1)
+		})
+	}
+	// Last comes what says whether anything was cut.
+	if w.ocsf15() {
+		w.object("metadata", func() { w.metadata(a) })
+		w.object("unmapped", func() {
+			w.unmapped(a)
+			w.boolean("is_truncated", w.cut)
+		})
+	} else {
+		w.object("unmapped", func() { w.unmapped(a) })
+		w.object("metadata", func() { w.metadata(a) })
+	}
 }
 
 // caption is a normalised id of OCSF with its name.

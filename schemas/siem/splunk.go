@@ -10,29 +10,21 @@ import (
 // for Kafka passes it on with splunk.hec.json.event.formatted=true. The event has
 // the fields of the CIM data model Alerts and those of risk-based alerting; the
 // rest is in event.plumbline. `fields` are indexed: text only.
-var Splunk Encoder = splunkForm{}
+var Splunk Encoder = &jsonForm{"splunk", (*writer).splunk}
 
-type splunkForm struct{}
-
-func (splunkForm) Name() string { return "splunk" }
-
-func (splunkForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+func (w *writer) splunk(a *schemas.Alert) {
 	s := subjectOf(a)
-	return bounded(dst, func(w *writer) {
-		w.buf = append(w.buf, '{')
-		w.float("time", float64(a.Time)/1000)
-		w.text("host", "plumbline")
-		w.text("source", "plumbline")
-		w.text("sourcetype", "plumbline:alert")
-		w.object("event", func() { w.splunkEvent(a, s) })
-		w.object("fields", func() {
-			w.id("agent_id", a.Agent.ID)
-			w.id("tenant_id", a.TenantID)
-			w.id("episode_id", a.EpisodeID)
-			w.text("peer_group", a.Agent.PeerGroup)
-			w.text("status", a.Status)
-		})
-		w.buf = append(w.buf, '}')
+	w.float("time", float64(a.Time)/1000)
+	w.text("host", "plumbline")
+	w.text("source", "plumbline")
+	w.text("sourcetype", "plumbline:alert")
+	w.object("event", func() { w.splunkEvent(a, s) })
+	w.object("fields", func() {
+		w.id("agent_id", a.Agent.ID)
+		w.id("tenant_id", a.TenantID)
+		w.id("episode_id", a.EpisodeID)
+		w.text("peer_group", a.Agent.PeerGroup)
+		w.text("status", a.Status)
 	})
 }
 

@@ -26,6 +26,22 @@ const (
 	ellipsis      = "…"
 )
 
+// jsonForm is a form that is a JSON object; write writes its members.
+type jsonForm struct {
+	name  string
+	write func(w *writer, a *schemas.Alert)
+}
+
+func (f *jsonForm) Name() string { return f.name }
+
+func (f *jsonForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	return bounded(dst, func(w *writer) {
+		w.buf = append(w.buf, '{')
+		f.write(w, a)
+		w.buf = append(w.buf, '}')
+	})
+}
+
 // bounded appends what encode writes, with the widest limit on its strings that
 // keeps the record within MaxRecordBytes.
 func bounded(dst []byte, encode func(*writer)) ([]byte, error) {
