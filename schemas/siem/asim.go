@@ -39,7 +39,7 @@ func (w *writer) asim(a *schemas.Alert) {
 	w.text("AlertOriginalStatus", a.Status)
 	w.text("DetectionMethod", "Behavioral Analytics")
 	w.text("RuleName", ruleID(a))
-	w.integer("ThreatConfidence", percent(w.int32("confidence", a.Confidence*100)))
+	w.integer("ThreatConfidence", percent(integer32(a.Confidence*100)))
 	w.integer("ThreatRiskLevel", percent(int64(a.Episode.Risk)))
 	w.some("ThreatOriginalRiskLevel", a.Episode.Severity)
 	w.asimAttack(a.Tags.Attack)

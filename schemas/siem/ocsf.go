@@ -125,22 +125,18 @@ func (w *writer) ocsfHead(a *schemas.Alert) {
 	w.caption("severity_id", "severity", severity.ocsf)
 	w.caption("status_id", "status", life.status)
 	w.caption("confidence_id", "confidence", confidenceOf(a.Confidence))
-	w.integer("confidence_score", w.int32("confidence", a.Confidence*100))
+	w.integer("confidence_score", integer32(a.Confidence*100))
 	w.caption("risk_level_id", "risk_level", severity.risk)
 	w.integer("risk_score", int64(a.Episode.Risk))
 	w.boolean("is_alert", life.alert)
 	w.caption("action_id", "action", caption{3, "Observed"})
 	w.caption("disposition_id", "disposition", life.disposition)
 	w.text("message", a.Summary)
-	w.integer("count", w.int32("event_count", float64(a.Evidence.EventCount)))
+	w.integer("count", integer32(float64(a.Evidence.EventCount)))
 }
 
-// int32 rounds v to what OCSF's integer_t holds.
-func (w *writer) int32(name string, v float64) int64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		w.notFinite(name)
-		return 0
-	}
+// integer32 rounds v to what OCSF's integer_t holds.
+func integer32(v float64) int64 {
 	return int64(math.Round(min(max(v, math.MinInt32), math.MaxInt32)))
 }
 
@@ -213,7 +209,7 @@ func (w *writer) findingInfo(a *schemas.Alert) {
 			}
 		})
 	}
-	w.integer("related_events_count", w.int32("event_count", float64(a.Evidence.EventCount)))
+	w.integer("related_events_count", integer32(float64(a.Evidence.EventCount)))
 	w.list("data_sources", []string{"plumbline.activity"}, 1)
 }
 
