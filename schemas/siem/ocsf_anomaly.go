@@ -104,4 +104,4 @@ func windowEnd(s *schemas.AlertSignal) int64 {
 }
 
 // decimal is a number in a field of text.
-func decimal(v float64) string { return string(appendFloat(nil, v)) }
+func decimal(v float64) string { return string(appendFloat(make([]byte, 0, 24), v)) }
