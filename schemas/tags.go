@@ -53,19 +53,6 @@ var techniques = map[string]Technique{
 	"T1567": {Name: "Exfiltration Over Web Service", Tactic: "TA0010", TacticName: "Exfiltration"},
 }
 
-var owaspASI = map[string]string{
-	"ASI01": "Agent Goal Hijack",
-	"ASI02": "Tool Misuse & Exploitation",
-	"ASI03": "Identity & Privilege Abuse",
-	"ASI04": "Agentic Supply Chain Vulnerabilities",
-	"ASI05": "Unexpected Code Execution (RCE)",
-	"ASI06": "Memory & Context Poisoning",
-	"ASI07": "Insecure Inter-Agent Communication",
-	"ASI08": "Cascading Failures",
-	"ASI09": "Human-Agent Trust Exploitation",
-	"ASI10": "Rogue Agents",
-}
-
 // LookupTechnique returns the technique of ATT&CK or ATLAS with that id. Of one
 // that is not known here it returns what the id says: itself and its parent.
 func LookupTechnique(id string) (Technique, bool) {
@@ -79,14 +66,11 @@ func LookupTechnique(id string) (Technique, bool) {
 
 // Ids as their publishers write them, sub-techniques included.
 var (
+	owaspASI    = regexp.MustCompile(`^ASI(0[1-9]|10)$`)
 	attackID    = regexp.MustCompile(`^T[0-9]{4}(\.[0-9]{3})?$`)
 	atlasID     = regexp.MustCompile(`^AML\.T[0-9]{4}(\.[0-9]{3})?$`)
 	techniqueID = regexp.MustCompile(`^(AML\.)?T[0-9]{4}$`)
 )
-
-// OwaspASIName returns the name of an id of the OWASP Top 10 for Agentic
-// Applications, or the empty string.
-func OwaspASIName(id string) string { return owaspASI[id] }
 
 // signalTags say what a deviation may be a sign of. A deviation proves no technique: the
 // tags are where an analyst begins to look. A technique of ATT&CK is named only where what was
@@ -204,7 +188,7 @@ func ParseTags(ids []string) (Tags, error) {
 	var t Tags
 	for _, id := range ids {
 		switch {
-		case owaspASI[id] != "":
+		case owaspASI.MatchString(id):
 			t.OwaspASI = append(t.OwaspASI, id)
 		case atlasID.MatchString(id):
 			t.ATLAS = append(t.ATLAS, id)

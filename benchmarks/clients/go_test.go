@@ -121,45 +121,6 @@ func TestErrorsBeforeAndInTheMidstOfAnAnswer(t *testing.T) {
 	}
 }
 
-func TestWhatIsInsertedIsReadUnderEveryCompression(t *testing.T) {
-	for name, method := range map[string]clickhouse.CompressionMethod{
-		"none": clickhouse.CompressionNone, "lz4": clickhouse.CompressionLZ4, "zstd": clickhouse.CompressionZSTD, "gzip": clickhouse.CompressionGZIP, "deflate": clickhouse.CompressionDeflate,
-	} {
-		t.Run(name, func(t *testing.T) {
-			conn := open(t, func(o *clickhouse.Options) { o.Compression = &clickhouse.Compression{Method: method, Level: 3} })
-			require.NoError(t, conn.Exec(t.Context(), "CREATE OR REPLACE TABLE go_rows (a UInt64, b String, c Array(LowCardinality(String)), d DateTime64(3, 'UTC'), e Nullable(Int32)) ENGINE = MergeTree ORDER BY a"))
-			batch, err := conn.PrepareBatch(t.Context(), "INSERT INTO go_rows")
-			require.NoError(t, err)
-			at := time.UnixMilli(1700000000123).UTC()
-			for i := range uint64(100_000) {
-				require.NoError(t, batch.Append(i, "it's \\ é", []string{"x", "y"}, at, nil))
-			}
-			require.NoError(t, batch.Send())
-			var n uint64
-			var b string
-			var c []string
-			var d time.Time
-			var e *int32
-			require.NoError(t, conn.QueryRow(t.Context(), "SELECT count() OVER (), b, c, d, e FROM go_rows LIMIT 1").Scan(&n, &b, &c, &d, &e))
-			assert.EqualValues(t, 100_000, n)
-			assert.Equal(t, "it's \\ é", b)
-			assert.Equal(t, []string{"x", "y"}, c)
-			assert.True(t, at.Equal(d))
-			assert.Nil(t, e)
-			rows, err := conn.Query(t.Context(), "SELECT number FROM numbers({n:UInt64})", clickhouse.Named("n", "2000000"))
-			require.NoError(t, err)
-			var sum uint64
-			for rows.Next() {
-				var v uint64
-				require.NoError(t, rows.Scan(&v))
-				sum += v
-			}
-			require.NoError(t, rows.Close())
-			assert.EqualValues(t, 1999999*1000000, sum)
-		})
-	}
-}
-
 func TestATableComesWithItsStatement(t *testing.T) {
 	table, err := ext.NewTable("given", ext.Column("a", "UInt8"), ext.Column("b", "String"))
 	require.NoError(t, err)

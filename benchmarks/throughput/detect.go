@@ -185,7 +185,7 @@ func amortised(collection time.Duration, live, bytesPerEvent float64) float64 {
 const enoughToProfile = time.Second
 
 // profile is another few rounds under the CPU profiler.
-func (a *arena) profile(context.Context) error {
+func (a *arena) profile(ctx context.Context) error {
 	path := filepath.Join(a.b.keep, fmt.Sprintf("detect-%d.pprof", a.size.agents))
 	f, err := os.Create(path)
 	if err != nil {
@@ -207,13 +207,7 @@ func (a *arena) profile(context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := topOf(path, ".(*arena).pass")
-	if err != nil {
-		return err
-	}
-	p.Name = "decode + detect, " + a.name
-	a.b.page.Profiles = append(a.b.page.Profiles, *p)
-	return nil
+	return a.b.page.addProfile(ctx, "decode + detect, "+a.name, path, `\(\*arena\)\.pass$`)
 }
 
 // state measures writing and restoring the state, from memory to memory.

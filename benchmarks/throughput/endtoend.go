@@ -238,11 +238,5 @@ func (b *runner) profileService(ctx context.Context, s *service) error {
 	if err := os.WriteFile(path, body, 0o600); err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
-	p, err := topOf(path, "")
-	if err != nil {
-		return err
-	}
-	p.Name = "the whole service, broker in another process"
-	b.page.Profiles = append(b.page.Profiles, *p)
-	return nil
+	return b.page.addProfile(ctx, "the whole service, broker in another process", path, "")
 }

@@ -167,13 +167,7 @@ func (p *page) profileTables(w *bench.Page) {
 	w.Line("\n## Where the time goes")
 	for _, pr := range p.Profiles {
 		w.Line("\n### %s", pr.Name)
-		w.Line("\n`go tool pprof -top`, %.1f s of CPU time: in the function itself, and with what it calls.", pr.Seconds)
-		for _, table := range [][]function{pr.Top, pr.Cum} {
-			w.Table("itself", "with callees", "function")
-			for _, f := range table {
-				w.Row(fmt.Sprintf("%.1f %%", 100*f.Flat), fmt.Sprintf("%.1f %%", 100*f.Cum), "`"+f.Name+"`")
-			}
-		}
+		w.Line("\n`go tool pprof -top`, by the time in the function itself, and with what it calls.\n\n```\n%s```\n\n```\n%s```", pr.Top, pr.Cum)
 	}
 }
 

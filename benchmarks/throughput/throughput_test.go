@@ -13,7 +13,6 @@ import (
 
 	chproto "github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
-	pprof "github.com/google/pprof/profile"
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/benchmarks/internal/bench"
@@ -90,33 +89,6 @@ plain 7
 	require.InDelta(t, 4, m.sum("lag", [2]string{"role", "detect"}, [2]string{"topic", "b"}), 0)
 	require.InDelta(t, 7, m.sum("plain"), 0)
 	require.Zero(t, m.sum("not there"))
-}
-
-func TestAProfileGivesWhatFunctionsTookAndWhatTheyCalled(t *testing.T) {
-	at := func(names ...string) *pprof.Location { // inlined calls share a location
-		l := &pprof.Location{}
-		for _, n := range names {
-			l.Line = append(l.Line, pprof.Line{Function: &pprof.Function{Name: n}})
-		}
-		return l
-	}
-	pass, insert := at("main.pass"), "github.com/plumbline-sec/plumbline/pipeline/clickhouse.insert[go.shape.struct { Event x.Y; Z [3]int }].func1"
-	sample := func(nanos int64, stack ...*pprof.Location) *pprof.Sample {
-		return &pprof.Sample{Location: stack, Value: []int64{1, nanos}}
-	}
-	p, err := top(&pprof.Profile{Sample: []*pprof.Sample{
-		sample(3e9, at("runtime.memmove", insert), pass),
-		sample(1e9, at(insert), at(insert), pass),
-		sample(9e9, at("runtime.gc")),
-	}}, ".pass")
-	require.NoError(t, err)
-	require.Equal(t, &profile{
-		Seconds: 4,
-		Top:     []function{{"runtime.memmove", .75, .75}, {"pipeline/clickhouse.insert[...].func1", .25, 1}, {"main.pass", 0, 1}},
-		Cum:     []function{{"main.pass", 0, 1}, {"pipeline/clickhouse.insert[...].func1", .25, 1}, {"runtime.memmove", .75, .75}},
-	}, p)
-	_, err = top(&pprof.Profile{}, "")
-	require.Error(t, err)
 }
 
 func TestAFrameComesBackAsItWas(t *testing.T) {
@@ -218,6 +190,7 @@ func TestEveryStageIsMeasured(t *testing.T) {
 	require.Greater(t, b.page.Memory[0].HeapBytes, 500.0)
 	require.Len(t, b.page.Restores, 1)
 	require.Len(t, b.page.Profiles, 1)
+	require.Contains(t, b.page.Profiles[0].Cum, "(*Detector).Process")
 	b.page.judge()
 	require.NotEqual(t, notMeasured, verdictOf(b.page, "route, per core"))
 	require.Equal(t, notMeasured, verdictOf(b.page, "decode + detect at 1,000,000 agents, per core"))
@@ -266,7 +239,8 @@ func TestThePageSaysWhatWasRun(t *testing.T) {
 	p := &page{
 		Machine: bench.Machine{CPU: "Some CPU", Cores: 4, Go: "go1.0", Commit: "abc", Modified: true, Command: "go run x"},
 		Quick:   true, Failures: []string{"latency: no | broker"},
-		Profiles: []profile{{Name: "p", Top: []function{{"a|b", .5, .25}}}},
+		EndToEnd: []endToEnd{{Name: "a|b"}},
+		Profiles: []profile{{Name: "p", Top: "a|b\n"}},
 	}
 	p.judge()
 	require.NoError(t, p.markdown().Publish(dir, "throughput", p, io.Discard))
@@ -274,7 +248,7 @@ func TestThePageSaysWhatWasRun(t *testing.T) {
 	require.NoError(t, err)
 	for _, want := range []string{
 		"Some CPU, 4 cores", "Commit abc, with uncommitted changes", "`go run x`", "A quick run", "**Failed**: latency",
-		"| route, per core | >= 250k events/s |  | not measured |", "| 50.0 % | 25.0 % | `a\\|b` |",
+		"| route, per core | >= 250k events/s |  | not measured |", "| a\\|b | 0 |", "```\na|b\n```",
 	} {
 		require.Contains(t, string(md), want)
 	}

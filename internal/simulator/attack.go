@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,43 +10,22 @@ import (
 // attack plans all attacks of the options.
 func (f *Fleet) attack(places *crew) error {
 	d := newDice(f.opt.Seed, streamPlaces)
-	list := slices.Clone(f.opt.Attacks)
-	for i := range f.opt.Count {
-		list = append(list, Attack{Kind: f.opt.Kinds[i%len(f.opt.Kinds)]})
-	}
 	honest := slices.Clip(f.agents)
 	order := d.r.Perm(len(honest))
 	taken := map[*agent]bool{}
-	for i := range list {
-		for j := range list[:i] {
-			if list[i].Agent != "" && list[i].Agent == list[j].Agent {
-				return fmt.Errorf("simulate: two attacks on %s", list[i].Agent)
-			}
-		}
-		for _, a := range honest {
-			if a.id == list[i].Agent {
-				taken[a] = true
-			}
-		}
-	}
-	for _, at := range list {
-		when := f.start + schemas.Millis(at.At/time.Millisecond)
-		if at.At == 0 {
-			when = f.place(d, at.Kind)
-		}
-		if at.Kind == KindNewborn {
-			f.raid(f.newborn(d, places, honest, when), at.Kind, when)
+	for i := range f.opt.Count {
+		kind := f.opt.Kinds[i%len(f.opt.Kinds)]
+		when := f.place(d, kind)
+		if kind == KindNewborn {
+			f.raid(f.newborn(d, places, honest, when), kind, when)
 			continue
 		}
-		target := f.target(honest, order, taken, at, when)
+		target := f.target(honest, order, taken, kind, when)
 		if target == nil {
-			if at.Agent != "" {
-				return fmt.Errorf("simulate: no agent is called %q at the time of the attack", at.Agent)
-			}
 			return errCrowded
 		}
 		taken[target] = true
-		f.raid(target, at.Kind, when)
+		f.raid(target, kind, when)
 	}
 	if 2*len(taken) > len(honest) {
 		return errCrowded
@@ -77,21 +55,13 @@ func (f *Fleet) place(d dice, kind Kind) schemas.Millis {
 // target finds the agent to attack. An agent that has just joined has no
 // behaviour to deviate from, a ramp needs something to grow, and an injection the
 // end of a session.
-func (f *Fleet) target(honest []*agent, order []int, taken map[*agent]bool, at Attack, when schemas.Millis) *agent {
-	if at.Agent != "" {
-		for _, a := range honest {
-			if a.id == at.Agent && a.born <= when {
-				return a
-			}
-		}
-		return nil
-	}
+func (f *Fleet) target(honest []*agent, order []int, taken map[*agent]bool, kind Kind, when schemas.Millis) *agent {
 	for _, i := range order {
 		a := honest[i]
 		switch {
-		case taken[a] || a.born > f.start || f.opt.Settled && !a.settled(at.Kind):
-		case at.Kind == KindRamp && a.rhythm.perHour() < 1:
-		case at.Kind == KindInjection && a.rhythm.expect(when, f.end) < 3*a.role.length:
+		case taken[a] || a.born > f.start || f.opt.Settled && !a.settled(kind):
+		case kind == KindRamp && a.rhythm.perHour() < 1:
+		case kind == KindInjection && a.rhythm.expect(when, f.end) < 3*a.role.length:
 		default:
 			return a
 		}

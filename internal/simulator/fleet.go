@@ -97,7 +97,7 @@ func (f *Fleet) plan(d dice) map[*role]schemas.Millis {
 		return rollouts
 	}
 	life := float64(f.end - f.start)
-	for i := range f.opt.Groups {
+	for i := range f.opt.groups() {
 		r := &roles[i]
 		rolls, at := d.chance(.35), f.start+schemas.Millis(life*d.between(.4, .9))
 		if rolls {
@@ -303,7 +303,7 @@ type crew struct {
 }
 
 func newCrew(o Options) *crew {
-	return &crew{opt: o, number: map[string]int{}, width: max(2, len(strconv.Itoa(o.Agents/o.Tenants/max(1, o.Groups)*3)))}
+	return &crew{opt: o, number: map[string]int{}, width: max(2, len(strconv.Itoa(o.Agents/o.Tenants/o.groups()*3)))}
 }
 
 // seats draws archetypes in the exact proportions of the mix, and for each a
@@ -334,7 +334,7 @@ func (c *crew) seats(d dice) []seat {
 func (c *crew) pickRole(d dice, kind Archetype) *role {
 	var fit []*role
 	if !d.chance(1.0 / 12) {
-		for i := range c.opt.Groups {
+		for i := range c.opt.groups() {
 			for _, k := range roles[i].fits {
 				if k == kind {
 					fit = append(fit, &roles[i])
@@ -343,7 +343,7 @@ func (c *crew) pickRole(d dice, kind Archetype) *role {
 		}
 	}
 	if len(fit) == 0 {
-		return &roles[d.r.IntN(c.opt.Groups)]
+		return &roles[d.r.IntN(c.opt.groups())]
 	}
 	return fit[d.r.IntN(len(fit))]
 }

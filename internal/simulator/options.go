@@ -83,24 +83,12 @@ func (m Mix) parts() [archetypes]float64 {
 	return [archetypes]float64{m.Steady, m.Diurnal, m.Bursty, m.Batch, m.Rare}
 }
 
-// Attack is one attack to mix in. Only Kind is required.
-type Attack struct {
-	Kind Kind
-	// Agent is the agent_id to attack; empty: one that no other attack uses.
-	// A newborn is always an agent of its own.
-	Agent string
-	// At is when it begins, after Start; 0: some time in the last AttackDays,
-	// and for a ramp early enough to last three weeks where Days allows.
-	At time.Duration
-}
-
 // Options describe a fleet. The zero value of a field means its default.
 type Options struct {
 	Agents  int           // 100
 	Days    int           // 28
 	Start   time.Time     // 2026-03-02 00:00 UTC, a Monday
 	Seed    uint64        //
-	Groups  int           // peer groups: one for every 12 agents, at most 10
 	Tenants int           // 1
 	Mix     Mix           // DefaultMix
 	Tails   Tails         // TailsNB
@@ -109,8 +97,7 @@ type Options struct {
 	Still   bool          // no rollouts of tools, no new versions
 	Kinds   []Kind        // attacks to spread at random over distinct agents
 	Count   int           // how many of them: a quarter of Agents, at least one
-	Attacks []Attack      // further attacks, placed by hand
-	Window  time.Duration // attacks of Kinds begin in this last part of the time: a quarter, at most 7 days
+	Window  time.Duration // attacks begin in this last part of the time: a quarter, at most 7 days; a ramp as early as lets it last three weeks
 	// Strength scales how far attacks stick out; 1. Rates, sizes and numbers of
 	// things touched are multiplied by it, and so is the chance, a third, that
 	// an injection passes things on with a tool that is not the agent's.
@@ -118,9 +105,10 @@ type Options struct {
 	// Settled keeps attacks at random to agents with habits that they break with: who act
 	// at least once in two hours, and for whom what is done to them is no everyday matter.
 	Settled bool
-	// RampPerDay is the daily growth of a ramp; .039.
-	RampPerDay float64
 }
+
+// groups is how many peer groups there are: one for every 12 agents.
+func (o Options) groups() int { return max(1, min(len(roles), o.Agents/max(1, 12*o.Tenants))) }
 
 // withDefaults fills in what is absent and refuses what makes no sense.
 func (o Options) withDefaults() (Options, error) {
@@ -137,11 +125,9 @@ func (o Options) withDefaults() (Options, error) {
 	setInt(&o.Agents, 100)
 	setInt(&o.Days, 28)
 	setInt(&o.Tenants, 1)
-	setInt(&o.Groups, max(1, min(len(roles), o.Agents/max(1, 12*o.Tenants))))
 	set(&o.Rate, 1)
 	set(&o.Joins, .04)
 	set(&o.Strength, 1)
-	set(&o.RampPerDay, .039)
 	if o.Mix == (Mix{}) {
 		o.Mix = DefaultMix()
 	}
@@ -176,8 +162,6 @@ func (o Options) check() error {
 		return bad("%d agents: from 1 to 10,000,000", o.Agents)
 	case o.Days < 1 || o.Days > 3660:
 		return bad("%d days: from 1 to 3660", o.Days)
-	case o.Groups < 1 || o.Groups > len(roles):
-		return bad("%d peer groups: from 1 to %d", o.Groups, len(roles))
 	case o.Tenants < 1 || o.Tenants > o.Agents:
 		return bad("%d tenants: from 1 to the number of agents", o.Tenants)
 	case sum <= 0:
@@ -190,22 +174,12 @@ func (o Options) check() error {
 		return bad("joins %v: a part of the agents, at most 1", o.Joins)
 	case !(o.Strength > 0 && o.Strength <= 1e3):
 		return bad("strength %v: above 0", o.Strength)
-	case !(o.RampPerDay > 0 && o.RampPerDay <= 1):
-		return bad("a ramp of %v a day: above 0, at most 1", o.RampPerDay)
 	case o.Count < 0:
 		return bad("%d attacks", o.Count)
 	case o.Window < 0 || o.Window > time.Duration(o.Days)*24*time.Hour:
 		return bad("attacks begin in the last %v of %d days", o.Window, o.Days)
 	case o.Start.UnixMilli() <= 0:
 		return bad("a start before 1970")
-	}
-	for _, a := range o.Attacks {
-		if !slices.Contains(Kinds(), a.Kind) {
-			return bad("no attack is called %q", a.Kind)
-		}
-		if a.At < 0 || a.At >= time.Duration(o.Days)*24*time.Hour {
-			return bad("attack %s begins after %v, outside of the %d days", a.Kind, a.At, o.Days)
-		}
 	}
 	for _, k := range o.Kinds {
 		if !slices.Contains(Kinds(), k) {

@@ -158,6 +158,9 @@ func (r *raid) prepare(kind Kind) {
 	r.place = r.outside()
 }
 
+// rampPerDay is the daily growth of a ramp.
+const rampPerDay = .039
+
 // grow spreads what goes beyond the normal rate over stretches of ten minutes.
 func (r *raid) grow() bool {
 	f := r.victim.fleet
@@ -169,7 +172,7 @@ func (r *raid) grow() bool {
 		}
 		r.from += 10 * minute
 		days := float64(begin-r.began) / float64(day)
-		more := math.Expm1(days * math.Log1p(f.opt.RampPerDay*r.strength))
+		more := math.Expm1(days * math.Log1p(rampPerDay*r.strength))
 		r.left = r.d.poisson(more * r.victim.rhythm.hourly(begin+5*minute) / 6)
 		r.at, r.until = max(r.at, begin), r.from
 	}

@@ -167,14 +167,12 @@ func TestARampGrowsAsFastAsItWasAsked(t *testing.T) {
 	const perDay = .08
 	var plain, ramped [28]float64
 	for seed := range uint64(12) {
-		o := Options{Agents: 3, Days: 28, Seed: seed, Rate: 5, Mix: Mix{Bursty: 1}, Still: true, Joins: -1, RampPerDay: perDay}
+		o := Options{Agents: 3, Days: 28, Seed: seed, Rate: 5, Mix: Mix{Bursty: 1}, Still: true, Joins: -1, Strength: perDay / rampPerDay}
 		for _, attacked := range []bool{false, true} {
 			f := build(t, o)
 			victim := f.agents[0].id
 			if attacked {
-				victimOnly := o
-				victimOnly.Attacks = []Attack{{Kind: KindRamp, Agent: victim, At: 1}}
-				f = build(t, victimOnly)
+				f.raid(f.agents[0], KindRamp, f.start)
 			}
 			from, _ := f.Span()
 			var ev schemas.Activity

@@ -174,11 +174,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		"a rate that is not a number":           {Rate: math.NaN()},
 		"a mix with a part below zero":          {Mix: Mix{Steady: 2, Rare: -1}},
 		"more tenants than agents":              {Agents: 3, Tenants: 4},
-		"an attack after the end":               {Days: 2, Attacks: []Attack{{Kind: KindBurst, At: 49 * time.Hour}}},
-		"an attack of an unknown kind":          {Attacks: []Attack{{Kind: "smurf"}}},
 		"a spread attack of an unknown kind":    {Kinds: []Kind{"smurf"}},
-		"an attack on an unknown agent":         {Attacks: []Attack{{Kind: KindBurst, Agent: "nobody"}}},
-		"two attacks on one agent":              {Attacks: []Attack{{Kind: KindBurst, Agent: "invoice-bot-01"}, {Kind: KindSweep, Agent: "invoice-bot-01"}}},
 		"a majority of attacked agents":         {Agents: 10, Kinds: []Kind{KindBurst}, Count: 6},
 		"a window longer than the fleet's life": {Days: 2, Window: 50 * time.Hour},
 		"a start before 1970":                   {Start: time.Date(1969, 1, 1, 0, 0, 0, 0, time.UTC)},
@@ -204,18 +200,6 @@ func TestAScenarioIsReadByName(t *testing.T) {
 	}
 	_, err := ParseScenario("burst,smurf")
 	assert.ErrorContains(t, err, `no attack is called "smurf"`)
-}
-
-func TestAnAttackPlacedByHandComesWhenAndWhereItWasAsked(t *testing.T) {
-	at := 50*time.Hour + 20*time.Minute
-	f := build(t, Options{Agents: 24, Days: 4, Seed: 9, Still: true, Attacks: []Attack{{Kind: KindBurst, Agent: "invoice-bot-02", At: at}}})
-	require.NoError(t, f.WriteEvents(io.Discard, nil))
-	labels := f.Labels()
-	require.Len(t, labels, 1)
-	assert.Equal(t, "invoice-bot-02", labels[0].AgentID)
-	from, _ := f.Span()
-	begin := from + schemas.Millis(at/time.Millisecond)
-	assert.False(t, labels[0].Start < begin || labels[0].Start > begin+10*minute, "begins at %s", labels[0].Start)
 }
 
 func TestOnlySettledAgentsAreAttackedWhereThatIsAsked(t *testing.T) {

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
@@ -98,16 +99,9 @@ func unframe(b []byte) []byte {
 	return b
 }
 
-// zigzag reads the varint that b begins with; size is 0 where there is none.
+// zigzag reads the varint that b begins with, of 32 bits; size is 0 where there is none.
 func zigzag(b []byte) (v int64, size int) {
-	var u uint64
-	for i := 0; i < len(b) && i < 5; i++ {
-		u |= uint64(b[i]&0x7f) << (7 * i)
-		if b[i] < 0x80 {
-			return int64(u>>1) ^ -int64(u&1), i + 1
-		}
-	}
-	return 0, 0
+	return binary.Varint(b[:min(len(b), binary.MaxVarintLen32)])
 }
 
 // unwrap takes a CloudEvent off rec: of structured mode, where the record is the

@@ -10,69 +10,55 @@ import (
 
 // ASIM is a record of Microsoft Sentinel's Alert Event schema 0.1 (Advanced
 // Security Information Model). What it has no column for is in AdditionalFields.
-var ASIM Encoder = asimForm{}
+var ASIM Encoder = &jsonForm{"asim", (*writer).asim}
 
-type asimForm struct{}
-
-func (asimForm) Name() string { return "asim" }
-
-func (asimForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+func (w *writer) asim(a *schemas.Alert) {
 	s := subjectOf(a)
-	return bounded(dst, func(w *writer) {
-		status, severity := "Active", "Low"
-		if a.Status == schemas.StatusClose {
-			status = "Closed"
-		}
-		switch a.Severity {
-		case schemas.SeverityMedium:
-			severity = "Medium"
-		case schemas.SeverityHigh, schemas.SeverityCritical:
-			severity = "High"
-		}
-		w.buf = append(w.buf, '{')
-		w.time("TimeGenerated", a.Time)
-		w.integer("EventCount", 1)
-		w.time("EventStartTime", a.FirstSeen)
-		w.time("EventEndTime", a.LastSeen)
-		w.text("EventType", "Alert")
-		w.text("EventSubType", "Anomaly")
-		w.id("EventUid", a.AlertID)
-		w.text("EventProduct", productName)
-		w.text("EventVendor", productVendor)
-		w.some("EventProductVersion", a.Detector.Version)
-		w.text("EventSchema", "AlertEvent")
-		w.text("EventSchemaVersion", "0.1")
-		w.text("EventSeverity", severity)
-		w.text("EventOriginalSeverity", a.Severity)
-		w.some("EventOwner", a.Agent.Owner)
-		w.text("EventMessage", a.Summary)
-		w.text("AlertName", a.Title)
-		w.text("AlertStatus", status)
-		w.text("AlertOriginalStatus", a.Status)
-		w.text("DetectionMethod", "Behavioral Analytics")
-		w.text("RuleName", ruleID(a))
-		w.integer("ThreatConfidence", percent(w.int32("confidence", a.Confidence*100)))
-		w.integer("ThreatRiskLevel", percent(int64(a.Episode.Risk)))
-		w.some("ThreatOriginalRiskLevel", a.Episode.Severity)
-		w.asimAttack(a.Tags.Attack)
-		w.some("AttackRemediationSteps", a.Runbook)
-		w.text("Username", cmp.Or(a.Agent.Name, a.Agent.ID))
-		w.text("UsernameType", "Simple")
-		w.id("UserId", a.Agent.ID)
-		w.text("UserIdType", "Other")
-		w.text("UserType", "Application")
-		w.id("UserScopeId", a.TenantID)
-		w.some("UserSessionId", a.SessionID)
-		w.asimPlace(s)
-		w.text("IndicatorType", "Application")
-		w.text("IndicatorAssociation", "Associated")
-		w.object("AdditionalFields", func() {
-			w.text("peer_group", a.Agent.PeerGroup)
-			w.array("tags", func() { w.tagValues(a) })
-			w.asimPivots(s)
-			w.own(a)
-		})
-		w.buf = append(w.buf, '}')
+	status := "Active"
+	if a.Status == schemas.StatusClose {
+		status = "Closed"
+	}
+	w.time("TimeGenerated", a.Time)
+	w.integer("EventCount", 1)
+	w.time("EventStartTime", a.FirstSeen)
+	w.time("EventEndTime", a.LastSeen)
+	w.text("EventType", "Alert")
+	w.text("EventSubType", "Anomaly")
+	w.id("EventUid", a.AlertID)
+	w.text("EventProduct", productName)
+	w.text("EventVendor", productVendor)
+	w.some("EventProductVersion", a.Detector.Version)
+	w.text("EventSchema", "AlertEvent")
+	w.text("EventSchemaVersion", "0.1")
+	w.text("EventSeverity", severityOf(a.Severity).asim)
+	w.text("EventOriginalSeverity", a.Severity)
+	w.some("EventOwner", a.Agent.Owner)
+	w.text("EventMessage", a.Summary)
+	w.text("AlertName", a.Title)
+	w.text("AlertStatus", status)
+	w.text("AlertOriginalStatus", a.Status)
+	w.text("DetectionMethod", "Behavioral Analytics")
+	w.text("RuleName", ruleID(a))
+	w.integer("ThreatConfidence", percent(integer32(a.Confidence*100)))
+	w.integer("ThreatRiskLevel", percent(int64(a.Episode.Risk)))
+	w.some("ThreatOriginalRiskLevel", a.Episode.Severity)
+	w.asimAttack(a.Tags.Attack)
+	w.some("AttackRemediationSteps", a.Runbook)
+	w.text("Username", cmp.Or(a.Agent.Name, a.Agent.ID))
+	w.text("UsernameType", "Simple")
+	w.id("UserId", a.Agent.ID)
+	w.text("UserIdType", "Other")
+	w.text("UserType", "Application")
+	w.id("UserScopeId", a.TenantID)
+	w.some("UserSessionId", a.SessionID)
+	w.asimPlace(s)
+	w.text("IndicatorType", "Application")
+	w.text("IndicatorAssociation", "Associated")
+	w.object("AdditionalFields", func() {
+		w.text("peer_group", a.Agent.PeerGroup)
+		w.array("tags", func() { w.tagValues(a) })
+		w.asimPivots(s)
+		w.own(a)
 	})
 }
 

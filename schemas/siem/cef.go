@@ -27,7 +27,7 @@ func (cefForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	h.value(a.Detector.Version, 31)
 	h.buf = append(append(append(h.buf, '|'), eventID(a)...), '|')
 	h.value(a.Title, 512)
-	h.buf = append(strconv.AppendInt(append(h.buf, '|'), severityTen(a.Severity), 10), '|')
+	h.buf = append(strconv.AppendInt(append(h.buf, '|'), severityOf(a.Severity).ten, 10), '|')
 
 	l := line{buf: h.buf, sep: ' ', char: cefChar, head: true}
 	ms := func(key string, t schemas.Millis) { l.pair(key, strconv.FormatInt(int64(t), 10), 20) }

@@ -9,42 +9,34 @@ import (
 // ECS is a document of the Elastic Common Schema 9.4, as Elastic Security's rule
 // "External Alerts" promotes it: event.kind is "alert", message the rule's name,
 // event.severity one of 21, 47, 73, 99. What ECS has no field for is in plumbline.*.
-var ECS Encoder = ecsForm{}
-
-type ecsForm struct{}
+var ECS Encoder = &jsonForm{"ecs", (*writer).ecs}
 
 const ecsVersion = "9.4.0"
 
-func (ecsForm) Name() string { return "ecs" }
-
-func (ecsForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+func (w *writer) ecs(a *schemas.Alert) {
 	s := subjectOf(a)
-	return bounded(dst, func(w *writer) {
-		w.buf = append(w.buf, '{')
-		w.time("@timestamp", a.Time)
-		w.object("ecs", func() { w.text("version", ecsVersion) })
-		w.text("message", a.Title)
-		w.object("event", func() { w.ecsEvent(a) })
-		w.object("rule", func() {
-			w.text("id", ruleID(a))
-			w.text("name", a.Title)
-			w.text("category", "behavioral")
-			w.text("ruleset", "plumbline")
-			w.some("reference", a.Runbook)
-		})
-		w.ecsThreat(a.Tags.Attack)
-		w.object("observer", func() {
-			w.text("vendor", productVendor)
-			w.text("product", productName)
-			w.text("type", "anomaly-detector")
-			w.some("version", a.Detector.Version)
-		})
-		w.ecsActor(a, s)
-		w.ecsPlace(s)
-		w.array("tags", func() { w.tagValues(a) })
-		w.object("plumbline", func() { w.own(a) })
-		w.buf = append(w.buf, '}')
+	w.time("@timestamp", a.Time)
+	w.object("ecs", func() { w.text("version", ecsVersion) })
+	w.text("message", a.Title)
+	w.object("event", func() { w.ecsEvent(a) })
+	w.object("rule", func() {
+		w.text("id", ruleID(a))
+		w.text("name", a.Title)
+		w.text("category", "behavioral")
+		w.text("ruleset", "plumbline")
+		w.some("reference", a.Runbook)
 	})
+	w.ecsThreat(a.Tags.Attack)
+	w.object("observer", func() {
+		w.text("vendor", productVendor)
+		w.text("product", productName)
+		w.text("type", "anomaly-detector")
+		w.some("version", a.Detector.Version)
+	})
+	w.ecsActor(a, s)
+	w.ecsPlace(s)
+	w.array("tags", func() { w.tagValues(a) })
+	w.object("plumbline", func() { w.own(a) })
 }
 
 // ruleID names what raised the alert: the signal that stands out most.
@@ -53,18 +45,6 @@ func ruleID(a *schemas.Alert) string {
 		return "plumbline." + a.Kind
 	}
 	return "plumbline." + a.Signals[0].Name
-}
-
-func ecsSeverity(severity string) int64 {
-	switch severity {
-	case schemas.SeverityCritical:
-		return 99
-	case schemas.SeverityHigh:
-		return 73
-	case schemas.SeverityMedium:
-		return 47
-	}
-	return 21
 }
 
 // ecsEvent: the end of an episode is an event, not one more alert. Elastic adds up the risk of
@@ -83,7 +63,7 @@ func (w *writer) ecsEvent(a *schemas.Alert) {
 	w.text("module", "plumbline")
 	w.text("provider", "plumbline")
 	w.id("id", a.AlertID)
-	w.integer("severity", ecsSeverity(a.Severity))
+	w.integer("severity", severityOf(a.Severity).ecs)
 	w.integer("risk_score", int64(a.Episode.RiskAdded))
 	w.integer("risk_score_norm", int64(a.Episode.RiskAdded))
 	w.text("reason", a.Summary)

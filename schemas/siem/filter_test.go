@@ -62,11 +62,7 @@ func TestASyslogHeaderIsThatOfTheRFCWhateverTheAlertSays(t *testing.T) {
 // TestASyslogParserThatOthersWroteReadsTheHeader has go-syslog as the judge.
 func TestASyslogParserThatOthersWroteReadsTheHeader(t *testing.T) {
 	parser := rfc5424.NewParser()
-	alerts := map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed()}
-	for name, v := range hostileValues {
-		alerts["hostile: "+name] = hostile(v)
-	}
-	for name, a := range realAlerts(t, alerts) {
+	for name, a := range allAlerts(t, hostileAlerts()) {
 		for _, form := range []siem.Encoder{siem.CEF, siem.LEEF} {
 			plain, err := form.Append(nil, a)
 			require.NoError(t, err)

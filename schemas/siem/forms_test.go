@@ -126,7 +126,7 @@ func TestCEFKeysAndLengthsAreOfTheDictionary(t *testing.T) {
 	}
 	walk(doc)
 	require.Greater(t, len(known), 100)
-	for _, a := range realAlerts(t, map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed(), "hostile": hostile(strings.Repeat("x", 1<<13))}) {
+	for _, a := range allAlerts(t, map[string]*schemas.Alert{"hostile": hostile(strings.Repeat("x", 1<<13))}) {
 		a.AlertID = strings.Repeat("0123abcd", 4)
 		for key, value := range parseCEF(t, string(check(t, siem.CEF, a))) {
 			if key == "name" {
@@ -191,14 +191,11 @@ func TestDocumentsAreECS(t *testing.T) {
 			}
 		}
 	}
-	alerts := map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed()}
-	for name, v := range hostileValues {
-		alerts["hostile: "+name] = hostile(v)
-	}
+	alerts := hostileAlerts()
 	odd := exfiltration()
 	odd.Evidence.Resources = []string{"ip:fe80::1%eth0", "ip:999.1.1.1", "ip:", "ip:2001:db8::1"}
 	alerts["addresses"] = odd
-	for name, a := range realAlerts(t, alerts) {
+	for name, a := range allAlerts(t, alerts) {
 		t.Run(name, func(t *testing.T) {
 			var doc map[string]any
 			require.NoError(t, json.Unmarshal(check(t, siem.ECS, a), &doc))
@@ -222,7 +219,7 @@ func TestRecordsAreASIM(t *testing.T) {
 		}
 	}
 	require.NoError(t, yaml.Unmarshal(raw, &schema))
-	for _, a := range realAlerts(t, map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed(), "hostile": hostile("x\n|=")}) {
+	for _, a := range allAlerts(t, map[string]*schemas.Alert{"hostile": hostile("x\n|=")}) {
 		var record map[string]any
 		require.NoError(t, json.Unmarshal(check(t, siem.ASIM, a), &record))
 		known := map[string]bool{"TimeGenerated": true}
@@ -247,7 +244,7 @@ func TestRecordsAreASIM(t *testing.T) {
 }
 
 func TestSplunksEnvelopeAndModel(t *testing.T) {
-	for _, a := range realAlerts(t, map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed(), "hostile": hostile("x\n|=")}) {
+	for _, a := range allAlerts(t, map[string]*schemas.Alert{"hostile": hostile("x\n|=")}) {
 		var record struct {
 			Time   float64
 			Event  map[string]any

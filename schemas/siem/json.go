@@ -7,18 +7,9 @@ import (
 )
 
 // JSON is the alert itself, as it stands in plumbline.alerts.
-var JSON Encoder = jsonForm{}
-
-type jsonForm struct{}
-
-func (jsonForm) Name() string { return "json" }
-
-func (jsonForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
-	return bounded(dst, func(w *writer) { w.alert(a) })
-}
+var JSON Encoder = &jsonForm{"json", (*writer).alert}
 
 func (w *writer) alert(a *schemas.Alert) {
-	w.buf = append(w.buf, '{')
 	w.id("alert_id", a.AlertID)
 	w.id("episode_id", a.EpisodeID)
 	w.text("status", a.Status)
@@ -58,7 +49,6 @@ func (w *writer) alert(a *schemas.Alert) {
 		w.text("version", a.Detector.Version)
 		w.text("config_hash", a.Detector.ConfigHash)
 	})
-	w.buf = append(w.buf, '}')
 }
 
 func (w *writer) episode(e *schemas.Episode) {

@@ -29,7 +29,7 @@ func (leefForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	text := func(key, value string) { l.pair(key, value, most) }
 	text("devTime", strconv.FormatInt(int64(a.Time), 10))
 	text("cat", a.Kind)
-	text("sev", strconv.FormatInt(severityTen(a.Severity), 10))
+	text("sev", strconv.FormatInt(severityOf(a.Severity).ten, 10))
 	text("usrName", a.Agent.ID)
 	s := subjectOf(a)
 	to := s.dest()

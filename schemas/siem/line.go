@@ -59,27 +59,32 @@ func (l *line) value(v string, most int) {
 }
 
 func (l *line) number(key string, v float64) {
-	l.pair(key, string(appendFloat(nil, v)), 400)
+	l.pair(key, decimal(v), 400)
 }
 
-// finite returns ErrNotFinite if a number of the alert is none.
+// finite returns ErrNotFinite if a number of the alert is none: no form takes one.
 func finite(a *schemas.Alert) error {
-	check := func(name string, values ...float64) error {
-		for _, v := range values {
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return fmt.Errorf("encode alert: %s: %w", name, ErrNotFinite)
-			}
+	bad := ""
+	check := func(name string, v float64) {
+		if bad == "" && (math.IsNaN(v) || math.IsInf(v, 0)) {
+			bad = name
 		}
-		return nil
 	}
-	if err := check("score, confidence or expectation", a.Score, a.Confidence, a.ExpectedPerAgentDay, a.Episode.Score); err != nil {
-		return err
-	}
+	check("score", a.Score)
+	check("expected_per_agent_day", a.ExpectedPerAgentDay)
+	check("confidence", a.Confidence)
+	check("score", a.Episode.Score)
 	for i := range a.Signals {
 		s := &a.Signals[i]
-		if err := check("a signal", s.Observed, s.Expected, s.Low, s.High, s.P, s.BaselineSamples); err != nil {
-			return err
-		}
+		check("observed", s.Observed)
+		check("expected", s.Expected)
+		check("low", s.Low)
+		check("high", s.High)
+		check("p", s.P)
+		check("baseline_samples", s.BaselineSamples)
+	}
+	if bad != "" {
+		return fmt.Errorf("encode alert: %s: %w", bad, ErrNotFinite)
 	}
 	return nil
 }
@@ -94,19 +99,6 @@ func eventID(a *schemas.Alert) string {
 		return '_'
 	}, ruleID(a))
 	return id[:min(len(id), 255)]
-}
-
-// severityTen is a severity from 1 to 10.
-func severityTen(severity string) int64 {
-	switch severity {
-	case schemas.SeverityCritical:
-		return 10
-	case schemas.SeverityHigh:
-		return 8
-	case schemas.SeverityMedium:
-		return 6
-	}
-	return 3
 }
 
 // techniques are all ids, separated by commas.

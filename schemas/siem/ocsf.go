@@ -10,17 +10,15 @@ import (
 // OCSF is the Detection Finding (class 2004) of OCSF 1.8.0 with the profile
 // security_control. An episode is one finding: finding_info.uid stays the same
 // from its creation to its close, metadata.uid is another one in every record.
-var OCSF Encoder = ocsfForm{"ocsf", "1.8.0"}
+var OCSF = ocsfForm("ocsf", "1.8.0")
 
 // The same in earlier versions. Up to 1.5 a resource has no role, a user is not of
 // type Service, and unmapped says whether the record was cut.
 var (
-	OCSF17 Encoder = ocsfForm{"ocsf-1.7", "1.7.0"}
-	OCSF16 Encoder = ocsfForm{"ocsf-1.6", "1.6.0"}
-	OCSF15 Encoder = ocsfForm{"ocsf-1.5", "1.5.0"}
+	OCSF17 = ocsfForm("ocsf-1.7", "1.7.0")
+	OCSF16 = ocsfForm("ocsf-1.6", "1.6.0")
+	OCSF15 = ocsfForm("ocsf-1.5", "1.5.0")
 )
-
-type ocsfForm struct{ name, version string }
 
 const (
 	productName    = "Plumbline"
@@ -34,38 +32,38 @@ const (
 	analyticBehave = 2
 )
 
-func (f ocsfForm) Name() string { return f.name }
+func ocsfForm(name, version string) Encoder {
+	return &jsonForm{name, func(w *writer, a *schemas.Alert) {
+		w.ocsf = version
+		w.finding(a)
+	}}
+}
 
-func (f ocsfForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+func (w *writer) finding(a *schemas.Alert) {
 	s := subjectOf(a)
-	return bounded(dst, func(w *writer) {
-		w.ocsf = f.version
-		w.buf = append(w.buf, '{')
-		w.ocsfHead(a)
-		w.object("finding_info", func() { w.findingInfo(a) })
-		w.anomalies(a)
-		w.evidences(a, s)
-		w.ocsfResources(a, s)
-		w.observables(a, s)
-		if a.Runbook != "" {
-			w.object("remediation", func() {
-				w.text("desc", "Follow the runbook.")
-				w.list("references", []string{a.Runbook}, 1)
-			})
-		}
-		// Last comes what says whether anything was cut.
-		if w.ocsf15() {
-			w.object("metadata", func() { w.metadata(a) })
-			w.object("unmapped", func() {
-				w.unmapped(a)
-				w.boolean("is_truncated", w.cut)
-			})
-		} else {
-			w.object("unmapped", func() { w.unmapped(a) })
-			w.object("metadata", func() { w.metadata(a) })
-		}
-		w.buf = append(w.buf, '}')
-	})
+	w.ocsfHead(a)
+	w.object("finding_info", func() { w.findingInfo(a) })
+	w.anomalies(a)
+	w.evidences(a, s)
+	w.ocsfResources(a, s)
+	w.observables(a, s)
+	if a.Runbook != "" {
+		w.object("remediation", func() {
+			w.text("desc", "Follow the runbook.")
+			w.list("references", []string{a.Runbook}, 1)
+		})
+	}
+	// Last comes what says whether anything was cut.
+	if w.ocsf15() {
+		w.object("metadata", func() { w.metadata(a) })
+		w.object("unmapped", func() {
+			w.unmapped(a)
+			w.boolean("is_truncated", w.cut)
+		})
+	} else {
+		w.object("unmapped", func() { w.unmapped(a) })
+		w.object("metadata", func() { w.metadata(a) })
+	}
 }
 
 // caption is a normalised id of OCSF with its name.
@@ -100,20 +98,6 @@ func lifecycleOf(status string) lifecycle {
 	return lifecycle{caption{0, "Unknown"}, caption{0, "Unknown"}, caption{alerted, "Alert"}, true}
 }
 
-func severityOf(severity string) (sev, risk caption) {
-	switch severity {
-	case schemas.SeverityLow:
-		return caption{2, "Low"}, caption{1, "Low"}
-	case schemas.SeverityMedium:
-		return caption{3, "Medium"}, caption{2, "Medium"}
-	case schemas.SeverityHigh:
-		return caption{4, "High"}, caption{3, "High"}
-	case schemas.SeverityCritical:
-		return caption{5, "Critical"}, caption{4, "Critical"}
-	}
-	return caption{0, "Unknown"}, caption{0, "Info"}
-}
-
 func confidenceOf(c float64) caption {
 	switch {
 	case c >= 2.0/3:
@@ -128,7 +112,7 @@ func confidenceOf(c float64) caption {
 // update makes a finding milder.
 func (w *writer) ocsfHead(a *schemas.Alert) {
 	life := lifecycleOf(a.Status)
-	severity, risk := severityOf(a.Episode.Severity)
+	severity := severityOf(a.Episode.Severity)
 	w.caption("activity_id", "activity_name", life.activity)
 	w.caption("category_uid", "category_name", caption{2, "Findings"})
 	w.caption("class_uid", "class_name", caption{ocsfClass, "Detection Finding"})
@@ -138,25 +122,21 @@ func (w *writer) ocsfHead(a *schemas.Alert) {
 	w.integer("end_time", int64(a.LastSeen))
 	w.integer("duration", int64(a.LastSeen-a.FirstSeen))
 	w.integer("timezone_offset", 0)
-	w.caption("severity_id", "severity", severity)
+	w.caption("severity_id", "severity", severity.ocsf)
 	w.caption("status_id", "status", life.status)
 	w.caption("confidence_id", "confidence", confidenceOf(a.Confidence))
-	w.integer("confidence_score", w.int32("confidence", a.Confidence*100))
-	w.caption("risk_level_id", "risk_level", risk)
+	w.integer("confidence_score", integer32(a.Confidence*100))
+	w.caption("risk_level_id", "risk_level", severity.risk)
 	w.integer("risk_score", int64(a.Episode.Risk))
 	w.boolean("is_alert", life.alert)
 	w.caption("action_id", "action", caption{3, "Observed"})
 	w.caption("disposition_id", "disposition", life.disposition)
 	w.text("message", a.Summary)
-	w.integer("count", w.int32("event_count", float64(a.Evidence.EventCount)))
+	w.integer("count", integer32(float64(a.Evidence.EventCount)))
 }
 
-// int32 rounds v to what OCSF's integer_t holds.
-func (w *writer) int32(name string, v float64) int64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		w.notFinite(name)
-		return 0
-	}
+// integer32 rounds v to what OCSF's integer_t holds.
+func integer32(v float64) int64 {
 	return int64(math.Round(min(max(v, math.MinInt32), math.MaxInt32)))
 }
 
@@ -229,7 +209,7 @@ func (w *writer) findingInfo(a *schemas.Alert) {
 			}
 		})
 	}
-	w.integer("related_events_count", w.int32("event_count", float64(a.Evidence.EventCount)))
+	w.integer("related_events_count", integer32(float64(a.Evidence.EventCount)))
 	w.list("data_sources", []string{"plumbline.activity"}, 1)
 }
 

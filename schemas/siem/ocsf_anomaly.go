@@ -66,7 +66,7 @@ func (w *writer) anomaly(s *schemas.AlertSignal) {
 	w.text("observed_pattern", pattern)
 	w.array("observations", func() {
 		w.object("", func() {
-			w.text("value", w.decimal("observed", s.Observed))
+			w.text("value", decimal(s.Observed))
 			w.object("timespan", func() {
 				w.caption("type_id", "type", caption{timespanRange, "Time Interval"})
 				w.integer("start_time", int64(s.WindowStart))
@@ -84,15 +84,15 @@ func (w *writer) baseline(s *schemas.AlertSignal) {
 	w.text("observation_parameter", s.Name)
 	w.text("observation_type", analysis)
 	w.text("observed_pattern", "NORMAL")
-	value := "expected=" + w.decimal("expected", s.Expected) +
-		" low=" + w.decimal("low", s.Low) + " high=" + w.decimal("high", s.High)
+	value := "expected=" + decimal(s.Expected) +
+		" low=" + decimal(s.Low) + " high=" + decimal(s.High)
 	if s.Unit != "" {
 		value += " unit=" + s.Unit
 	}
 	w.array("observations", func() {
 		w.object("", func() {
 			w.text("value", value)
-			w.integer("count", w.int32("baseline_samples", s.BaselineSamples))
+			w.integer("count", integer32(s.BaselineSamples))
 		})
 	})
 }
@@ -104,10 +104,4 @@ func windowEnd(s *schemas.AlertSignal) int64 {
 }
 
 // decimal is a number in a field of text.
-func (w *writer) decimal(name string, v float64) string {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		w.notFinite(name)
-		return ""
-	}
-	return string(appendFloat(make([]byte, 0, 24), v))
-}
+func decimal(v float64) string { return string(appendFloat(make([]byte, 0, 24), v)) }

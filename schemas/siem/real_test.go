@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,11 +33,22 @@ func (k *keeper) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	return dst, nil
 }
 
-// realAlerts adds the alerts of real traces to those given: tool calls of language
+// hostileAlerts has every hostile value wherever an agent has a say.
+func hostileAlerts() map[string]*schemas.Alert {
+	alerts := make(map[string]*schemas.Alert)
+	for name, v := range hostileValues {
+		alerts["hostile: "+name] = hostile(v)
+	}
+	return alerts
+}
+
+// allAlerts are those given, the samples, and the alerts of real traces: tool calls of language
 // models, benign and hijacked, and CloudTrail of an account under attack, with a
 // budget so wide that there are many.
-func realAlerts(tb testing.TB, alerts map[string]*schemas.Alert) map[string]*schemas.Alert {
+func allAlerts(tb testing.TB, given map[string]*schemas.Alert) map[string]*schemas.Alert {
 	tb.Helper()
+	alerts := map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed()}
+	maps.Copy(alerts, given)
 	data := filepath.Join("..", "..", "..", "shared", "data")
 	if _, err := os.Stat(data); err != nil {
 		tb.Logf("SKIPPED, no alerts of real traces: %v", err)
@@ -90,7 +102,7 @@ func TestCanonicalAlertsFollowTheirSchema(t *testing.T) {
 	schema := c.MustCompile("alert.json")
 	odd := hostile("x\n\x00\xff")
 	odd.Episode = exfiltration().Episode // an agent has no say in it
-	for _, a := range realAlerts(t, map[string]*schemas.Alert{"exfiltration": exfiltration(), "silence": silence(), "closed": closed(), "hostile": odd}) {
+	for _, a := range allAlerts(t, map[string]*schemas.Alert{"hostile": odd}) {
 		validate(t, schema, check(t, siem.JSON, a))
 	}
 }

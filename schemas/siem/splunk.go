@@ -10,39 +10,31 @@ import (
 // for Kafka passes it on with splunk.hec.json.event.formatted=true. The event has
 // the fields of the CIM data model Alerts and those of risk-based alerting; the
 // rest is in event.plumbline. `fields` are indexed: text only.
-var Splunk Encoder = splunkForm{}
+var Splunk Encoder = &jsonForm{"splunk", (*writer).splunk}
 
-type splunkForm struct{}
-
-func (splunkForm) Name() string { return "splunk" }
-
-func (splunkForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+func (w *writer) splunk(a *schemas.Alert) {
 	s := subjectOf(a)
-	return bounded(dst, func(w *writer) {
-		w.buf = append(w.buf, '{')
-		w.float("time", float64(a.Time)/1000)
-		w.text("host", "plumbline")
-		w.text("source", "plumbline")
-		w.text("sourcetype", "plumbline:alert")
-		w.object("event", func() { w.splunkEvent(a, s) })
-		w.object("fields", func() {
-			w.id("agent_id", a.Agent.ID)
-			w.id("tenant_id", a.TenantID)
-			w.id("episode_id", a.EpisodeID)
-			w.text("peer_group", a.Agent.PeerGroup)
-			w.text("status", a.Status)
-		})
-		w.buf = append(w.buf, '}')
+	w.float("time", float64(a.Time)/1000)
+	w.text("host", "plumbline")
+	w.text("source", "plumbline")
+	w.text("sourcetype", "plumbline:alert")
+	w.object("event", func() { w.splunkEvent(a, s) })
+	w.object("fields", func() {
+		w.id("agent_id", a.Agent.ID)
+		w.id("tenant_id", a.TenantID)
+		w.id("episode_id", a.EpisodeID)
+		w.text("peer_group", a.Agent.PeerGroup)
+		w.text("status", a.Status)
 	})
 }
 
 func (w *writer) splunkEvent(a *schemas.Alert, s *subject) {
-	_, risk := severityOf(a.Severity)
+	severity := severityOf(a.Severity)
 	w.text("app", "plumbline")
 	w.id("id", a.AlertID)
 	w.text("type", "alert")
-	w.text("severity", splunkSeverity(a.Severity))
-	w.text("severity_id", strconv.FormatInt(risk.id, 10))
+	w.text("severity", severity.splunk)
+	w.text("severity_id", strconv.FormatInt(severity.risk.id, 10))
 	w.text("signature", a.Title)
 	w.text("signature_id", ruleID(a))
 	w.text("description", a.Summary)
@@ -116,12 +108,4 @@ func (s *subject) threatObject() (object, kind string) {
 		return to.file, "file_path"
 	}
 	return s.target, "resource"
-}
-
-func splunkSeverity(severity string) string {
-	switch severity {
-	case schemas.SeverityLow, schemas.SeverityMedium, schemas.SeverityHigh, schemas.SeverityCritical:
-		return severity
-	}
-	return "unknown"
 }

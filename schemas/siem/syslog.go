@@ -29,7 +29,7 @@ func (s syslogForm) Name() string { return s.form.Name() }
 // Append implements Encoder.
 func (s syslogForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	start := len(dst)
-	dst = strconv.AppendInt(append(dst, '<'), facilitySecurity*8+severitySyslog(a.Severity), 10)
+	dst = strconv.AppendInt(append(dst, '<'), facilitySecurity*8+severityOf(a.Severity).syslog, 10)
 	dst = a.Time.AppendRFC3339(append(dst, ">1 "...))
 	dst = append(dst, " - plumbline - "...)
 	id := eventID(a)
@@ -40,18 +40,6 @@ func (s syslogForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 		return dst[:start], err
 	}
 	return out, nil
-}
-
-func severitySyslog(severity string) int64 {
-	switch severity {
-	case schemas.SeverityCritical:
-		return 2
-	case schemas.SeverityHigh:
-		return 3
-	case schemas.SeverityMedium:
-		return 4
-	}
-	return 5
 }
 
 // TakesSyslog reports whether a form may stand behind a syslog header.

@@ -2,7 +2,6 @@ package siem
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"unicode"
@@ -26,25 +25,38 @@ const (
 	ellipsis      = "…"
 )
 
+// jsonForm is a form that is a JSON object; write writes its members.
+type jsonForm struct {
+	name  string
+	write func(w *writer, a *schemas.Alert)
+}
+
+func (f *jsonForm) Name() string { return f.name }
+
+func (f *jsonForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
+	if err := finite(a); err != nil {
+		return dst, err
+	}
+	return bounded(dst, func(w *writer) {
+		w.buf = append(w.buf, '{')
+		f.write(w, a)
+		w.buf = append(w.buf, '}')
+	}), nil
+}
+
 // bounded appends what encode writes, with the widest limit on its strings that
 // keeps the record within MaxRecordBytes.
-func bounded(dst []byte, encode func(*writer)) ([]byte, error) {
+func bounded(dst []byte, encode func(*writer)) []byte {
 	for _, limit := range limits[:len(limits)-1] {
 		w := writer{buf: dst, limit: limit, end: len(dst) + MaxRecordBytes}
 		encode(&w)
-		if w.err != nil {
-			return dst, w.err
-		}
 		if len(w.buf) <= w.end {
-			return w.buf, nil
+			return w.buf
 		}
 	}
 	w := writer{buf: dst, limit: limits[len(limits)-1], end: math.MaxInt}
 	encode(&w)
-	if w.err != nil {
-		return dst, w.err
-	}
-	return w.buf, nil
+	return w.buf
 }
 
 // writer appends JSON. It puts the commas; the caller opens and closes.
@@ -54,7 +66,6 @@ type writer struct {
 	end   int    // where it is futile to write on, because the record is too long
 	cut   bool   // a string was cut
 	ocsf  string // version
-	err   error
 }
 
 // comma separates a key or an element from the one before it. Strings end with a
@@ -143,17 +154,7 @@ func (w *writer) boolean(name string, v bool) {
 // float writes the shortest decimal that reads back as v.
 func (w *writer) float(name string, v float64) {
 	w.key(name)
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		w.notFinite(name)
-		v = 0
-	}
 	w.buf = appendFloat(w.buf, v)
-}
-
-func (w *writer) notFinite(name string) {
-	if w.err == nil {
-		w.err = fmt.Errorf("encode alert: %s: %w", name, ErrNotFinite)
-	}
 }
 
 func appendFloat(dst []byte, v float64) []byte {

@@ -91,6 +91,8 @@ func Check(tb testing.TB, d decode.Decoder, rec *decode.Record) (events, refusal
 		events++
 		require.NotEmpty(tb, ev.AgentID)
 		require.NotEmpty(tb, ev.EventID)
+		require.Positive(tb, ev.Time)
+		require.Positive(tb, ev.RecordedAt)
 		require.LessOrEqual(tb, len(ev.AgentID), schemas.MaxIdentityBytes)
 		require.True(tb, schemas.ValidTenant(ev.TenantID), ev.TenantID)
 		require.LessOrEqual(tb, len(ev.Attributes), schemas.MaxAttributes)
