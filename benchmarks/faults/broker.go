@@ -8,6 +8,7 @@ import (
 	"github.com/plumbline-sec/plumbline/benchmarks/internal/stack"
 
 	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	embedded "github.com/plumbline-sec/plumbline/internal/embedded/broker"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka/kafkatest"
@@ -54,7 +55,7 @@ func (e *embeddedBroker) Addr() string { return e.listen }
 
 // Start starts it, with the data that it had.
 func (e *embeddedBroker) Start() (err error) {
-	e.b, err = embedded.Start(embedded.Config{DataDir: e.dir, Listen: e.listen, Advertise: e.advertise, MinSessionTimeout: time.Second, Logger: zerolog.Nop()})
+	e.b, err = embedded.Start(embedded.Config{DataDir: e.dir, Listen: e.listen, Advertise: e.advertise, Options: []kfake.Opt{kfake.GroupMinSessionTimeout(time.Second)}, Logger: zerolog.Nop()})
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}

@@ -12,14 +12,13 @@ import (
 // runs it with these flags.
 type internalClickhouseCmd struct {
 	DataDir string `required:"" placeholder:"DIR" help:"Data directory of the engine."`
-	Listen  string `required:"" placeholder:"ADDR" help:"Where to listen."`
 	Lib     string `required:"" placeholder:"FILE" help:"The engine, libchdb."`
 }
 
 // Run serves until its parent goes away.
 func (c *internalClickhouseCmd) Run(ctx context.Context, g *Globals) error {
 	return embedded.ServeClickHouse(ctx, embedded.ChildConfig{
-		DataDir: c.DataDir, Listen: c.Listen, Lib: c.Lib, Stdin: g.Stdin,
+		DataDir: c.DataDir, Lib: c.Lib, Stdin: g.Stdin,
 		Logger: zerolog.New(g.Stderr).With().Timestamp().Logger(),
 	})
 }

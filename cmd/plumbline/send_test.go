@@ -18,7 +18,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
-	"github.com/plumbline-sec/plumbline/internal/embedded/broker"
 	"github.com/plumbline-sec/plumbline/internal/embedded/broker/brokertest"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/kafka"
@@ -165,7 +164,7 @@ func TestATopicThatDoesNotExistIsNamed(t *testing.T) {
 }
 
 func TestWrongCredentialsAreNamedWithoutShowingThem(t *testing.T) {
-	addr := brokertest.Start(t, brokertest.WithUser(broker.ScramSHA256, "plumbline", "right"))
+	addr := brokertest.Start(t, brokertest.WithUser(kafka.MechanismSCRAMSHA256, "plumbline", "right"))
 	cfg := writeFile(t, "kafka.yaml", "kafka: {brokers: \""+addr+"\", sasl: {mechanism: scram-sha-256, username: plumbline, password: \"${PLUMBLINE_TEST_PASSWORD}\"}}\n")
 	cmd := command(t, "send", writeFile(t, "in.jsonl", event("a", 1)), "--config", cfg)
 	cmd.Env = append(os.Environ(), "PLUMBLINE_TEST_PASSWORD=hunter2")

@@ -55,7 +55,7 @@ func TestTheServerBuildIsStaticAndHoldsNothingOfTheEmbeddedStack(t *testing.T) {
 		{"send", events},
 		{"state", "show"},
 		{"config", "validate", listens},
-		{"internal-clickhouse", "--data-dir", "d", "--listen", "l", "--lib", "l"},
+		{"internal-clickhouse", "--data-dir", "d", "--lib", "l"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			cmd := command(t, args...)

@@ -44,7 +44,7 @@ type ClickHouseConfig struct {
 
 // ChildConfig says what the engine's own process serves.
 type ChildConfig struct {
-	DataDir, Listen, Lib string
-	Stdin                io.Reader
-	Logger               zerolog.Logger
+	DataDir, Lib string
+	Stdin        io.Reader
+	Logger       zerolog.Logger
 }

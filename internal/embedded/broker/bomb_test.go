@@ -32,7 +32,7 @@ var bombs = sync.OnceValue(func() map[string][]byte {
 
 func TestABatchThatUnpacksToMoreThanAReaderTakesIsRefusedInLittleMemory(t *testing.T) {
 	addr := brokertest.Start(t)
-	c := client(t, addr, nil, nil)
+	c := client(t, addr)
 	large := fmt.Sprint(11 << 20)
 	createTopic(t, c, "appended", map[string]string{"message.timestamp.type": "LogAppendTime", "max.message.bytes": large})
 	createTopic(t, c, "created", map[string]string{"max.message.bytes": large})
@@ -76,7 +76,7 @@ func TestABatchJustWithinTheBoundIsStampedInBoundedMemory(t *testing.T) {
 		t.Skip("packs 600 MiB")
 	}
 	addr := brokertest.Start(t)
-	c := client(t, addr, nil, nil)
+	c := client(t, addr)
 	createTopic(t, c, "appended", map[string]string{"message.timestamp.type": "LogAppendTime", "max.message.bytes": fmt.Sprint(11 << 20)})
 	for _, codec := range []int16{asGzip, asSnappy, asXerial, asLZ4, asZstd} {
 		b := batch(codec, packed(t, codec, io.MultiReader(plainRecord(0, 100<<20), plainRecord(1, 20<<20))), 2)
@@ -93,7 +93,7 @@ func TestABatchJustWithinTheBoundIsStampedInBoundedMemory(t *testing.T) {
 
 func TestOtherBatchesOfARequestThatIsRefusedAreToBeSentAgain(t *testing.T) {
 	addr := brokertest.Start(t)
-	c := client(t, addr, nil, nil)
+	c := client(t, addr)
 	createTopic(t, c, "events", nil)
 	good := batch(0, packed(t, 0, plainRecord(0, 10)), 1)
 	res := dial(t, addr).ask(produceOf("events", good, bombs()["zstd"])).(*kmsg.ProduceResponse)
@@ -110,7 +110,7 @@ func TestOtherBatchesOfARequestThatIsRefusedAreToBeSentAgain(t *testing.T) {
 
 func TestABatchWhoseRecordsAreNotWhatItSaysIsRefusedAndMovesNoOffset(t *testing.T) {
 	addr := brokertest.Start(t)
-	c := client(t, addr, nil, nil)
+	c := client(t, addr)
 	createTopic(t, c, "events", nil)
 	require.NoError(t, produce(t.Context(), c, "events", 0, record("a", time.Now()), record("b", time.Now())))
 	one := packed(t, 0, plainRecord(0, 10))
@@ -171,13 +171,13 @@ func TestARequestThatClaimsMoreThanItHasEndsItsConnectionAndTakesNoMemory(t *tes
 			assert.Less(t, grew, uint64(64<<20))
 		})
 	}
-	_, err := client(t, addr, nil, nil).Metadata(t.Context(), &kafka.MetadataRequest{})
+	_, err := client(t, addr).Metadata(t.Context(), &kafka.MetadataRequest{})
 	require.NoError(t, err)
 }
 
 func TestWhatIsOnlyClaimedTakesNoRoomFromOthers(t *testing.T) {
 	addr := brokertest.Start(t)
-	c := client(t, addr, nil, nil)
+	c := client(t, addr)
 	createTopic(t, c, "events", map[string]string{"max.message.bytes": fmt.Sprint(11 << 20)})
 	grew := heapOf(func() {
 		for range 50 {
@@ -198,12 +198,10 @@ func TestWhatIsOnlyClaimedTakesNoRoomFromOthers(t *testing.T) {
 
 func TestASmallRequestMakesNoMillionPartitions(t *testing.T) {
 	addr := brokertest.Start(t)
-	c := client(t, addr, nil, nil)
+	c := client(t, addr)
 	create := kmsg.NewPtrCreateTopicsRequest()
 	create.SetVersion(5)
-	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "wide", 1_000_000, 1
-	create.Topics = append(create.Topics, topic)
+	create.Topics = []kmsg.CreateTopicsRequestTopic{{Topic: "wide", NumPartitions: 1_000_000, ReplicationFactor: 1}}
 	res := dial(t, addr).ask(create).(*kmsg.CreateTopicsResponse)
 	assert.Equal(t, kerr.InvalidPartitions.Code, res.Topics[0].ErrorCode)
 	assert.Contains(t, *res.Topics[0].ErrorMessage, "at most 1000 partitions")
@@ -211,15 +209,12 @@ func TestASmallRequestMakesNoMillionPartitions(t *testing.T) {
 	createTopic(t, c, "narrow", nil)
 	more := kmsg.NewPtrCreatePartitionsRequest()
 	more.SetVersion(1)
-	add := kmsg.NewCreatePartitionsRequestTopic()
-	add.Topic, add.Count = "narrow", 1<<31-1
-	more.Topics = append(more.Topics, add)
+	more.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: "narrow", Count: 1<<31 - 1}}
 	assert.Equal(t, kerr.InvalidPartitions.Code, dial(t, addr).ask(more).(*kmsg.CreatePartitionsResponse).Topics[0].ErrorCode)
 
 	lookups := kmsg.NewPtrListOffsetsRequest()
 	lookups.SetVersion(1)
-	at := kmsg.NewListOffsetsRequestTopic()
-	at.Topic = "narrow"
+	at := kmsg.ListOffsetsRequestTopic{Topic: "narrow"}
 	for i := range int32(101) {
 		p := kmsg.NewListOffsetsRequestTopicPartition()
 		p.Partition, p.Timestamp = i, 1
@@ -231,23 +226,14 @@ func TestASmallRequestMakesNoMillionPartitions(t *testing.T) {
 
 func TestAnAnswerIsBoundedWhateverAFetchAsksFor(t *testing.T) {
 	addr := brokertest.Start(t, brokertest.WithDataDir(t.TempDir()))
-	c := client(t, addr, nil, nil)
+	c := client(t, addr)
 	createTopic(t, c, "events", map[string]string{"max.message.bytes": fmt.Sprint(11 << 20)})
 	b := batch(0, packed(t, 0, plainRecord(0, 10<<20)), 1)
 	w := dial(t, addr)
 	for range 7 {
 		require.Zero(t, w.produceRaw("events", b).ErrorCode)
 	}
-	fetch := kmsg.NewPtrFetchRequest()
-	fetch.SetVersion(11)
-	fetch.MaxBytes, fetch.SessionEpoch = 1<<31-1, 0
-	topic := kmsg.NewFetchRequestTopic()
-	topic.Topic = "events"
-	part := kmsg.NewFetchRequestTopicPartition()
-	part.PartitionMaxBytes = 1<<31 - 1
-	topic.Partitions = append(topic.Partitions, part)
-	fetch.Topics = append(fetch.Topics, topic)
-	res := w.ask(fetch).(*kmsg.FetchResponse)
+	res := w.ask(fetchOf("events", 0, 1<<31-1, 0)).(*kmsg.FetchResponse)
 	assert.Zero(t, res.SessionID, "what a session holds is not bounded")
 	assert.Zero(t, res.ErrorCode)
 	assert.LessOrEqual(t, len(res.Topics[0].Partitions[0].RecordBatches), 55<<20)

@@ -43,18 +43,6 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 )
 
-// SASL mechanisms that User.Mechanism may name.
-const (
-	Plain       = "PLAIN"
-	ScramSHA256 = "SCRAM-SHA-256"
-	ScramSHA512 = "SCRAM-SHA-512"
-)
-
-// User may connect where SASL is on.
-type User struct {
-	Mechanism, Name, Password string
-}
-
 // Config says what Start runs.
 type Config struct {
 	// DataDir keeps topics, records and offsets. Empty: everything is in memory
@@ -68,12 +56,9 @@ type Config struct {
 	Advertise string
 	// TLS, if set, is what the listener speaks.
 	TLS *tls.Config
-	// Users, if any, turn SASL on.
-	Users []User
-	// MinSessionTimeout is the least session timeout a group member may ask for.
-	// Default: 6 s, as Kafka's.
-	MinSessionTimeout time.Duration
-	Logger            zerolog.Logger
+	// Options are more of kfake's, for tests and benchmarks: users, shorter sessions.
+	Options []kfake.Opt
+	Logger  zerolog.Logger
 }
 
 // ListenKey is the setting that chooses the address, for messages.
@@ -105,8 +90,6 @@ func Start(cfg Config) (*Broker, error) {
 			return nil, fmt.Errorf("embedded kafka: %w", err)
 		}
 		b.dir = dir
-	}
-	if b.dir != nil {
 		if err := datadir.Mend(cfg.DataDir, clusterID, cfg.Logger); err != nil {
 			return nil, errors.Join(fmt.Errorf("embedded kafka: data directory: %w", err), b.release())
 		}
@@ -120,10 +103,7 @@ func Start(cfg Config) (*Broker, error) {
 		b.addr = net.JoinHostPort(cfg.Advertise, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)) //nolint:forcetypeassert // claim.Port listens on TCP
 	}
 	in := newInspector()
-	opts, err := options(cfg, guard(ln, cfg.TLS, b.addr, in, cfg.Logger))
-	if err == nil {
-		b.cluster, err = kfake.NewCluster(opts...)
-	}
+	b.cluster, err = kfake.NewCluster(options(cfg, guard(ln, cfg.TLS, b.addr, in, cfg.Logger))...)
 	if err != nil {
 		_ = ln.Close() // kfake may have closed it
 		return nil, errors.Join(fmt.Errorf("embedded kafka: start on %s: %w", cfg.DataDir, err), b.release())
@@ -178,7 +158,7 @@ func (b *Broker) retain() {
 	}
 }
 
-func options(cfg Config, ln net.Listener) ([]kfake.Opt, error) {
+func options(cfg Config, ln net.Listener) []kfake.Opt {
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.ClusterID(clusterID),
@@ -186,29 +166,13 @@ func options(cfg Config, ln net.Listener) ([]kfake.Opt, error) {
 		kfake.WithLogger(logger{cfg.Logger}),
 		kfake.ListenFn(func(string, string) (net.Listener, error) { return ln, nil }),
 	}
-	if cfg.MinSessionTimeout > 0 {
-		opts = append(opts, kfake.GroupMinSessionTimeout(cfg.MinSessionTimeout))
-	}
 	if cfg.DataDir != "" {
 		opts = append(opts, kfake.DataDir(cfg.DataDir))
-		// kfake stores the users that it was started with, in clear, and prefers
-		// the stored ones. The configuration has the last word.
-		if err := os.Remove(filepath.Join(cfg.DataDir, "sasl.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("forget stored users: %w", err)
-		}
+		// kfake stores the users that it was started with, in clear, and would prefer the
+		// stored ones at the next start.
+		_ = os.Remove(filepath.Join(cfg.DataDir, "sasl.json"))
 	}
-	if len(cfg.Users) > 0 {
-		opts = append(opts, kfake.EnableSASL())
-	}
-	for _, u := range cfg.Users {
-		switch u.Mechanism {
-		case Plain, ScramSHA256, ScramSHA512:
-			opts = append(opts, kfake.Superuser(u.Mechanism, u.Name, u.Password))
-		default:
-			return nil, fmt.Errorf("unknown SASL mechanism %q: want %s, %s or %s", u.Mechanism, Plain, ScramSHA256, ScramSHA512)
-		}
-	}
-	return opts, nil
+	return append(opts, cfg.Options...)
 }
 
 // logger gives kfake's lines to zerolog. Its info lines are per request.

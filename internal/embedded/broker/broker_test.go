@@ -2,7 +2,6 @@ package broker_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +13,6 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -26,9 +22,9 @@ import (
 )
 
 // client returns a client without an idle connection left after the test.
-func client(t *testing.T, addr string, tc *tls.Config, mechanism sasl.Mechanism) *kafka.Client {
+func client(t *testing.T, addr string) *kafka.Client {
 	t.Helper()
-	transport := &kafka.Transport{TLS: tc, SASL: mechanism, MetadataTTL: time.Second, DialTimeout: 2 * time.Second}
+	transport := &kafka.Transport{MetadataTTL: time.Second, DialTimeout: 2 * time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &kafka.Client{Addr: kafka.TCP(addr), Transport: transport, Timeout: 10 * time.Second}
 }
@@ -88,17 +84,8 @@ func fetchAll(t *testing.T, c *kafka.Client, topic string, offset int64, want in
 	return all
 }
 
-func TestKafkaGoSpeaksToTheBroker(t *testing.T) {
-	c := client(t, brokertest.Start(t), nil, nil)
-	createTopic(t, c, "events", nil)
-	require.NoError(t, produce(t.Context(), c, "events", kafka.Zstd, record("a", time.Now()), record("b", time.Now())))
-	all := fetchAll(t, c, "events", 0, 2)
-	assert.Equal(t, "a", all[0].value)
-	assert.Equal(t, int64(1), all[1].offset)
-}
-
 func TestATopicThatNobodyCreatedDoesNotAppear(t *testing.T) {
-	c := client(t, brokertest.Start(t), nil, nil)
+	c := client(t, brokertest.Start(t))
 	require.ErrorContains(t, produce(t.Context(), c, "nobody", 0, record("a", time.Now())), "topic not found")
 	meta, err := c.Metadata(t.Context(), &kafka.MetadataRequest{})
 	require.NoError(t, err)
@@ -106,7 +93,7 @@ func TestATopicThatNobodyCreatedDoesNotAppear(t *testing.T) {
 }
 
 func TestARecordOfTenMebibytesFitsATopicThatAllowsIt(t *testing.T) {
-	c := client(t, brokertest.Start(t), nil, nil)
+	c := client(t, brokertest.Start(t))
 	createTopic(t, c, "large", map[string]string{"max.message.bytes": fmt.Sprint(11 << 20)})
 	createTopic(t, c, "small", nil)
 	value := strings.Repeat("x", 10<<20)
@@ -118,13 +105,13 @@ func TestARecordOfTenMebibytesFitsATopicThatAllowsIt(t *testing.T) {
 func TestARestartKeepsTopicsRecordsSettingsAndOffsets(t *testing.T) {
 	dir := t.TempDir()
 	b := brokertest.StartBroker(t, brokertest.WithDataDir(dir))
-	c := client(t, b.Addr(), nil, nil)
+	c := client(t, b.Addr())
 	createTopic(t, c, "events", map[string]string{"retention.ms": "86400000"})
 	require.NoError(t, produce(t.Context(), c, "events", 0, record("a", time.Now()), record("b", time.Now())))
 	commit(t, c, "readers", 1)
 	require.NoError(t, b.Stop())
 
-	c = client(t, brokertest.Start(t, brokertest.WithDataDir(dir)), nil, nil)
+	c = client(t, brokertest.Start(t, brokertest.WithDataDir(dir)))
 	assert.Equal(t, "b", fetchAll(t, c, "events", 0, 2)[1].value)
 	assert.Equal(t, int64(1), committed(t, c, "readers"))
 	described, err := c.DescribeConfigs(t.Context(), &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
@@ -157,59 +144,12 @@ func committed(t *testing.T, c *kafka.Client, group string) int64 {
 	return resp.Topics["events"][0].CommittedOffset
 }
 
-func TestTLSAndSASLLetInWhoeverTheConfigurationNames(t *testing.T) {
-	serverTLS, clientTLS := brokertest.TLS(t, true)
-	withoutCertificate := clientTLS.Clone()
-	withoutCertificate.Certificates = nil
-	addr := brokertest.Start(t, brokertest.WithTLS(serverTLS),
-		brokertest.WithUser(broker.Plain, "pete", "p1"),
-		brokertest.WithUser(broker.ScramSHA256, "sam", "s256"),
-		brokertest.WithUser(broker.ScramSHA512, "sue", "s512"))
-	scramOf := func(algorithm scram.Algorithm, user, password string) sasl.Mechanism {
-		m, err := scram.Mechanism(algorithm, user, password)
-		require.NoError(t, err)
-		return m
-	}
-	for name, tc := range map[string]struct {
-		tls       *tls.Config
-		mechanism sasl.Mechanism
-		refused   bool
-	}{
-		"plain with its password":              {clientTLS, plain.Mechanism{Username: "pete", Password: "p1"}, false},
-		"scram 256 with its password":          {clientTLS, scramOf(scram.SHA256, "sam", "s256"), false},
-		"scram 512 with its password":          {clientTLS, scramOf(scram.SHA512, "sue", "s512"), false},
-		"plain with another password":          {clientTLS, plain.Mechanism{Username: "pete", Password: "p2"}, true},
-		"scram 512 with another password":      {clientTLS, scramOf(scram.SHA512, "sue", "s256"), true},
-		"a user of another mechanism":          {clientTLS, scramOf(scram.SHA512, "sam", "s256"), true},
-		"nobody":                               {clientTLS, nil, true},
-		"without TLS":                          {nil, plain.Mechanism{Username: "pete", Password: "p1"}, true},
-		"without the certificate it asks for":  {withoutCertificate, plain.Mechanism{Username: "pete", Password: "p1"}, true},
-		"with an authority that nobody trusts": {&tls.Config{MinVersion: tls.VersionTLS12}, plain.Mechanism{Username: "pete", Password: "p1"}, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			defer cancel()
-			_, err := client(t, addr, tc.tls, tc.mechanism).Metadata(ctx, &kafka.MetadataRequest{})
-			if tc.refused {
-				require.Error(t, err)
-				return
-			}
-			require.NoError(t, err)
-		})
-	}
-}
-
-func TestTheUsersOfTheConfigurationReplaceThoseOnDisk(t *testing.T) {
-	dir := t.TempDir()
-	old := brokertest.StartBroker(t, brokertest.WithDataDir(dir), brokertest.WithUser(broker.Plain, "pete", "old"))
-	require.NoError(t, old.Stop())
-	addr := brokertest.Start(t, brokertest.WithDataDir(dir), brokertest.WithUser(broker.Plain, "pete", "new"))
-	_, err := client(t, addr, nil, plain.Mechanism{Username: "pete", Password: "new"}).Metadata(t.Context(), &kafka.MetadataRequest{})
+func TestTheBrokerSpeaksTLS(t *testing.T) {
+	server, trusted := brokertest.TLS(t, true)
+	c := client(t, brokertest.Start(t, brokertest.WithTLS(server)))
+	c.Transport.(*kafka.Transport).TLS = trusted
+	_, err := c.Metadata(t.Context(), &kafka.MetadataRequest{})
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	_, err = client(t, addr, nil, plain.Mechanism{Username: "pete", Password: "old"}).Metadata(ctx, &kafka.MetadataRequest{})
-	require.Error(t, err)
 }
 
 func TestAnOccupiedPortNamesThePortAndTheSetting(t *testing.T) {
@@ -262,20 +202,14 @@ func TestWhatIsNotKafkaEndsItsConnectionAndNothingElse(t *testing.T) {
 	}
 	_, err := http.Get("http://" + addr + "/") //nolint:noctx,bodyclose // there is no answer
 	require.Error(t, err)
-	_, err = client(t, addr, nil, nil).Metadata(t.Context(), &kafka.MetadataRequest{})
+	_, err = client(t, addr).Metadata(t.Context(), &kafka.MetadataRequest{})
 	require.NoError(t, err)
-}
-
-func TestStopMayBeCalledTwice(t *testing.T) {
-	b := brokertest.StartBroker(t, brokertest.WithDataDir(t.TempDir()))
-	require.NoError(t, b.Stop())
-	require.NoError(t, b.Stop())
 }
 
 func TestATopicWithLogAppendTimeHasTheBrokersTimes(t *testing.T) {
 	dir := t.TempDir()
 	b := brokertest.StartBroker(t, brokertest.WithDataDir(dir))
-	c := client(t, b.Addr(), nil, nil)
+	c := client(t, b.Addr())
 	createTopic(t, c, "appended", map[string]string{"message.timestamp.type": "LogAppendTime"})
 	createTopic(t, c, "created", nil)
 	old := time.UnixMilli(1_500_000_000_000)
@@ -299,11 +233,11 @@ func TestATopicWithLogAppendTimeHasTheBrokersTimes(t *testing.T) {
 	}
 	check(c)
 	require.NoError(t, b.Stop())
-	check(client(t, brokertest.Start(t, brokertest.WithDataDir(dir)), nil, nil))
+	check(client(t, brokertest.Start(t, brokertest.WithDataDir(dir))))
 }
 
 func TestTheStampOutlivesItsControlFunction(t *testing.T) {
-	c := client(t, brokertest.Start(t), nil, nil)
+	c := client(t, brokertest.Start(t))
 	createTopic(t, c, "appended", map[string]string{"message.timestamp.type": "LogAppendTime"})
 	old := time.UnixMilli(1_500_000_000_000)
 	const produces = 1100 // more than two lives of one

@@ -47,7 +47,7 @@ func newSite(t *testing.T) site {
 	t.Helper()
 	s := site{stopped: t.TempDir(), killed: t.TempDir(), records: make(map[int64]string)}
 	b := brokertest.StartBroker(t, brokertest.WithDataDir(s.stopped))
-	c := client(t, b.Addr(), nil, nil)
+	c := client(t, b.Addr())
 	createTopic(t, c, "events", map[string]string{"segment.bytes": "1500", "message.timestamp.type": "LogAppendTime"})
 	codecs := []kafka.Compression{0, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd}
 	for i := range 30 {
@@ -115,7 +115,7 @@ func open(t *testing.T, dir string) opened {
 	t.Helper()
 	var log bytes.Buffer
 	b := brokertest.StartBroker(t, brokertest.WithDataDir(dir), brokertest.WithLogger(zerolog.New(&log).Level(zerolog.WarnLevel)))
-	c := client(t, b.Addr(), nil, nil)
+	c := client(t, b.Addr())
 	out := opened{records: make(map[int64]string), commit: committed(t, c, "readers")}
 	w := dial(t, b.Addr())
 	out.end = readLog(t, w, "events", out.records)
@@ -135,16 +135,7 @@ func open(t *testing.T, dir string) opened {
 func readLog(t *testing.T, w wire, topic string, into map[int64]string) (end int64) {
 	t.Helper()
 	for offset := int64(0); ; {
-		fetch := kmsg.NewPtrFetchRequest()
-		fetch.SetVersion(11)
-		fetch.MaxBytes, fetch.SessionEpoch = 3000, -1
-		ft := kmsg.NewFetchRequestTopic()
-		ft.Topic = topic
-		fp := kmsg.NewFetchRequestTopicPartition()
-		fp.FetchOffset, fp.PartitionMaxBytes, fp.CurrentLeaderEpoch = offset, 3000, -1
-		ft.Partitions = append(ft.Partitions, fp)
-		fetch.Topics = append(fetch.Topics, ft)
-		p := w.ask(fetch).(*kmsg.FetchResponse).Topics[0].Partitions[0]
+		p := w.ask(fetchOf(topic, offset, 3000, -1)).(*kmsg.FetchResponse).Topics[0].Partitions[0]
 		if p.ErrorCode == kerr.OffsetOutOfRange.Code && offset < p.LogStartOffset {
 			offset = p.LogStartOffset
 			continue
@@ -364,17 +355,12 @@ func TestABatchThatWasWrittenAndNotIndexedKeepsItsPlaceInTheIndex(t *testing.T) 
 func TestALogWhoseRecordsAreAllDeletedGoesOnWhereItEnded(t *testing.T) {
 	dir := t.TempDir()
 	b := brokertest.StartBroker(t, brokertest.WithDataDir(dir))
-	c := client(t, b.Addr(), nil, nil)
+	c := client(t, b.Addr())
 	createTopic(t, c, "events", nil)
 	require.NoError(t, produce(t.Context(), c, "events", 0, record("a", time.Now()), record("b", time.Now())))
 	commit(t, c, "readers", 2)
 	remove := kmsg.NewPtrDeleteRecordsRequest()
-	topic := kmsg.NewDeleteRecordsRequestTopic()
-	topic.Topic = "events"
-	part := kmsg.NewDeleteRecordsRequestTopicPartition()
-	part.Offset = 2
-	topic.Partitions = append(topic.Partitions, part)
-	remove.Topics = append(remove.Topics, topic)
+	remove.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: "events", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Offset: 2}}}}
 	require.Zero(t, dial(t, b.Addr()).ask(remove).(*kmsg.DeleteRecordsResponse).Topics[0].Partitions[0].ErrorCode)
 	killed := copied(t, dir)
 	require.NoError(t, b.Stop())

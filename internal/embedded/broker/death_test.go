@@ -36,7 +36,7 @@ func TestWhatIsAcknowledgedSurvivesKill9(t *testing.T) {
 		require.NoError(t, cmd.Start())
 		addr, err := bufio.NewReader(out).ReadString('\n')
 		require.NoError(t, err)
-		c := client(t, strings.TrimSpace(addr), nil, nil)
+		c := client(t, strings.TrimSpace(addr))
 		if death == 0 {
 			createTopic(t, c, "events", map[string]string{"retention.ms": "-1"})
 		}
@@ -70,7 +70,7 @@ func TestWhatIsAcknowledgedSurvivesKill9(t *testing.T) {
 	}
 	require.Positive(t, committedTo)
 
-	c := client(t, brokertest.Start(t, brokertest.WithDataDir(dir)), nil, nil)
+	c := client(t, brokertest.Start(t, brokertest.WithDataDir(dir)))
 	all := fetchAll(t, c, "events", 0, int(acknowledged))
 	require.GreaterOrEqual(t, int64(len(all)), acknowledged)
 	for i, r := range all {

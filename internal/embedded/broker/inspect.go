@@ -186,9 +186,11 @@ type walk struct {
 	tagged int
 }
 
+func (w *walk) stop() { w.bad, w.b = true, nil }
+
 func (w *walk) take(n int64) []byte {
 	if n < 0 || n > int64(len(w.b)) {
-		w.bad, w.b = true, nil
+		w.stop()
 		return nil
 	}
 	out := w.b[:n:n]
@@ -213,7 +215,7 @@ func (w *walk) int32() int64 {
 func (w *walk) uvarint() int64 {
 	v, n := binary.Uvarint(w.b)
 	if n <= 0 || n > 5 || v > 1<<32-1 {
-		w.bad, w.b = true, nil
+		w.stop()
 		return 0
 	}
 	w.b = w.b[n:]
@@ -222,38 +224,31 @@ func (w *walk) uvarint() int64 {
 
 // string passes over a string that may be null.
 func (w *walk) string(flexible bool) {
-	n := int64(0)
 	if flexible {
-		n = w.uvarint() - 1
-	} else {
-		n = int64(int16(w.uint16()))
+		w.bytes(true)
+		return
 	}
-	w.take(max(n, 0))
+	w.take(max(int64(int16(w.uint16())), 0))
 }
 
-func (w *walk) bytes(flexible bool) []byte {
-	n := int64(0)
+func (w *walk) bytes(flexible bool) []byte { return w.take(w.length(flexible)) }
+
+// length is that of bytes or an array, 0 where there is none.
+func (w *walk) length(flexible bool) int64 {
 	if flexible {
-		n = w.uvarint() - 1
-	} else {
-		n = w.int32()
+		return max(w.uvarint()-1, 0)
 	}
-	return w.take(max(n, 0))
+	return max(w.int32(), 0)
 }
 
 // count is the length of an array; each element has at least a byte.
 func (w *walk) count(flexible bool) int64 {
-	n := int64(0)
-	if flexible {
-		n = w.uvarint() - 1
-	} else {
-		n = w.int32()
-	}
+	n := w.length(flexible)
 	if n > int64(len(w.b)) {
-		w.bad, w.b = true, nil
+		w.stop()
 		return 0
 	}
-	return max(n, 0)
+	return n
 }
 
 // tags passes over tagged fields, which kfake keeps in maps.
@@ -263,7 +258,7 @@ func (w *walk) tags(flexible bool) {
 	}
 	for n := w.uvarint(); n > 0 && !w.bad; n-- {
 		if w.tagged++; w.tagged > maxTags {
-			w.bad, w.b = true, nil
+			w.stop()
 		}
 		w.uvarint()
 		w.take(w.uvarint())

@@ -33,7 +33,7 @@ func TestReadersPassOverWhatIsLost(t *testing.T) {
 			want[at] = s.records[at]
 		}
 	}
-	c := client(t, addr, nil, nil)
+	c := client(t, addr)
 	require.NoError(t, produce(t.Context(), c, "events", kafka.Zstd, record("after", time.Now())))
 	want[s.end] = "after"
 
@@ -90,7 +90,7 @@ func TestReadersPassOverWhatIsLost(t *testing.T) {
 func TestABatchInsideARecordIsNotTakenForOne(t *testing.T) {
 	dir := t.TempDir()
 	b := brokertest.StartBroker(t, brokertest.WithDataDir(dir))
-	c := client(t, b.Addr(), nil, nil)
+	c := client(t, b.Addr())
 	createTopic(t, c, "events", nil)
 	forged := batch(0, packed(t, 0, plainRecord(0, 10)), 1)
 	forged[7] = 1 // its offset

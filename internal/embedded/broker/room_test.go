@@ -19,7 +19,7 @@ func TestTheBrokerLeavesTheLastOfTheDiskToOthersAndGoesOnWhenThereIsRoom(t *test
 		t.Skipf("SKIPPED: a small disk can't be mounted here: %s", out)
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() }) //nolint:noctx // the test's context has ended
-	c := client(t, brokertest.Start(t, brokertest.WithDataDir(filepath.Join(dir, "kafka"))), nil, nil)
+	c := client(t, brokertest.Start(t, brokertest.WithDataDir(filepath.Join(dir, "kafka"))))
 	createTopic(t, c, "events", nil)
 	now := time.Now()
 	require.NoError(t, produce(t.Context(), c, "events", 0, record("there is room", now)))

@@ -22,7 +22,7 @@ import (
 func TestAFlippedByteOfAStateFileLosesNoRecordAndIsNamed(t *testing.T) {
 	s := newSite(t)
 	r := seeded.Rand(t)
-	for _, name := range []string{"meta.json", "topics.json", "acls.json", "quotas.json", "broker_configs.json", "seq_windows.json", "groups.log", "pids.log", damagedPartition + "/snapshot.json", damagedPartition + "/0.idx"} {
+	for _, name := range []string{"meta.json", "topics.json", "acls.json", "quotas.json", "sasl.json", "broker_configs.json", "seq_windows.json", "groups.log", "pids.log", damagedPartition + "/snapshot.json", damagedPartition + "/0.idx"} {
 		t.Run(name, func(t *testing.T) {
 			for range 3 {
 				data := copied(t, s.stopped)
@@ -59,7 +59,7 @@ func TestAFlippedByteOfAStateFileLosesNoRecordAndIsNamed(t *testing.T) {
 func TestADamagedCommitCostsOnlyItself(t *testing.T) {
 	dir := t.TempDir()
 	b := brokertest.StartBroker(t, brokertest.WithDataDir(dir))
-	c := client(t, b.Addr(), nil, nil)
+	c := client(t, b.Addr())
 	createTopic(t, c, "events", nil)
 	for range 5 {
 		require.NoError(t, produce(t.Context(), c, "events", 0, record("a", time.Now())))
@@ -82,7 +82,7 @@ func TestADamagedCommitCostsOnlyItself(t *testing.T) {
 
 	var log bytes.Buffer
 	started := brokertest.StartBroker(t, brokertest.WithDataDir(data), brokertest.WithLogger(zerolog.New(&log)))
-	c = client(t, started.Addr(), nil, nil)
+	c = client(t, started.Addr())
 	for i := range 5 {
 		if want := int64(i + 1); i != 2 {
 			assert.Equal(t, want, committed(t, c, "group-"+strconv.Itoa(i)))
@@ -92,39 +92,30 @@ func TestADamagedCommitCostsOnlyItself(t *testing.T) {
 	assert.Contains(t, log.String(), "groups.log.damaged-")
 	commit(t, c, "group-2", 3)
 	killed := copied(t, data)
-	c = client(t, brokertest.Start(t, brokertest.WithDataDir(killed)), nil, nil)
+	c = client(t, brokertest.Start(t, brokertest.WithDataDir(killed)))
 	assert.Equal(t, int64(3), committed(t, c, "group-2"), "what is committed afterwards is kept")
 }
 
 func TestTopicsThatAreMissingBesideTheirRecordsAreNotForgotten(t *testing.T) {
 	s := newSite(t)
-	for name, change := range map[string]func(t *testing.T, dir string){
-		"topics.json is gone": func(t *testing.T, dir string) {
-			t.Helper()
-			require.NoError(t, os.Remove(filepath.Join(dir, "topics.json")))
-		},
-		"a topic has another name": func(t *testing.T, dir string) {
-			t.Helper()
-			raw, err := os.ReadFile(filepath.Join(dir, "topics.json"))
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "topics.json"), bytes.Replace(raw, []byte("events"), []byte("evemts"), 1), 0o600))
-		},
-		"an id is longer than an id": func(t *testing.T, dir string) {
-			t.Helper()
-			raw, err := os.ReadFile(filepath.Join(dir, "topics.json"))
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "topics.json"), bytes.Replace(raw, []byte(`"id":"`), []byte(`"id":"AAAA`), 1), 0o600))
-		},
+	for name, change := range map[string]struct{ old, new string }{
+		"topics.json is gone":        {},
+		"a topic has another name":   {"events", "evemts"},
+		"an id is longer than an id": {`"id":"`, `"id":"AAAA`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := copied(t, s.stopped)
-			change(t, data)
-			_, err := broker.Start(broker.Config{DataDir: data, Listen: "127.0.0.1:0", Logger: zerolog.Nop()})
-			require.ErrorContains(t, err, filepath.Join(data, "topics.json"))
-			require.ErrorContains(t, err, "put back a copy of it")
-			raw, err := os.ReadFile(filepath.Join(s.stopped, "topics.json"))
+			path := filepath.Join(data, "topics.json")
+			whole, err := os.ReadFile(path)
 			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(data, "topics.json"), raw, 0o600))
+			require.NoError(t, os.Remove(path))
+			if change.old != "" {
+				require.NoError(t, os.WriteFile(path, bytes.Replace(whole, []byte(change.old), []byte(change.new), 1), 0o600))
+			}
+			_, err = broker.Start(broker.Config{DataDir: data, Listen: "127.0.0.1:0", Logger: zerolog.Nop()})
+			require.ErrorContains(t, err, path)
+			require.ErrorContains(t, err, "put back a copy of it")
+			require.NoError(t, os.WriteFile(path, whole, 0o600))
 			assert.Equal(t, s.records, open(t, data).records, "nothing was changed")
 		})
 	}

@@ -70,14 +70,25 @@ func produceOf(topic string, batches ...[]byte) *kmsg.ProduceRequest {
 	req := kmsg.NewPtrProduceRequest()
 	req.SetVersion(9)
 	req.Acks, req.TimeoutMillis = -1, 10_000
-	t := kmsg.NewProduceRequestTopic()
-	t.Topic = topic
+	t := kmsg.ProduceRequestTopic{Topic: topic}
 	for i, b := range batches {
 		p := kmsg.NewProduceRequestTopicPartition()
 		p.Partition, p.Records = int32(i), b
 		t.Partitions = append(t.Partitions, p)
 	}
 	req.Topics = append(req.Topics, t)
+	return req
+}
+
+// fetchOf asks for partition 0 from an offset on, for so many bytes, in a new session
+// (epoch 0) or in none (-1).
+func fetchOf(topic string, offset int64, most, epoch int32) *kmsg.FetchRequest {
+	req := kmsg.NewPtrFetchRequest()
+	req.SetVersion(11)
+	req.MaxBytes, req.SessionEpoch = most, epoch
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch = offset, most, -1
+	req.Topics = []kmsg.FetchRequestTopic{{Topic: topic, Partitions: []kmsg.FetchRequestTopicPartition{p}}}
 	return req
 }
 

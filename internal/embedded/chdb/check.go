@@ -23,7 +23,7 @@ import (
 // that it could see and this could not. That nothing else is read otherwise than the
 // engine reads it, a test asks its tokenizer.
 //
-// This is one wall of two: sandbox_linux.go has the other.
+// This is one wall of two: sandbox_linux_amd64.go has the other.
 
 // verbs are what a statement may begin with. True: it changes nothing, and may come by
 // GET. Within CREATE, ALTER, DROP and SYSTEM the engine's grants decide.

@@ -3,6 +3,7 @@ package chdb
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -10,30 +11,28 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
-
-	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
 )
 
 // Command is the hidden subcommand under which the binary runs as the child. Its
-// flags are those of ChildConfig: --data-dir, --listen, --lib.
+// flags are those of ChildConfig: --data-dir, --lib.
 const Command = "internal-clickhouse"
 
-// inherited is the listener's address for a child that gets the listener and the
-// claim on the data directory from its parent, as files 3 and 4.
-const inherited = "inherited:"
+// What the child gets from its parent beside its standard streams: the listener and the
+// claim on the data directory.
+const (
+	listenerFile = 3
+	claimFile    = 4
+)
 
 // ChildConfig says what ServeMain serves.
 type ChildConfig struct {
 	DataDir string
-	Listen  string // host:port, or what Start passes
 	Lib     string
-	Stdin   io.Reader // what Start says to it; its end ends the child; nil: nobody does, and it is not watched
+	Stdin   io.Reader // what Start says to it; its end ends the child
 	Logger  zerolog.Logger
 }
 
@@ -61,20 +60,19 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 	if err != nil {
 		return fmt.Errorf("embedded clickhouse: %w", err)
 	}
-	if stdin != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
-		go func() { // ends with stdin, at the latest with the process
-			_, _ = io.Copy(io.Discard, stdin)
-			cancel()
-		}()
-	}
-	ln, dir, err := childFiles(cfg)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with stdin, at the latest with the process
+		_, _ = io.Copy(io.Discard, stdin)
+		cancel()
+	}()
+	heldToTheEnd = append(heldToTheEnd, os.NewFile(claimFile, "lock"))
+	file := os.NewFile(listenerFile, "listener")
+	ln, err := net.FileListener(file)
+	_ = file.Close() // the listener has its own
 	if err != nil {
-		return err
+		return fmt.Errorf("embedded clickhouse: take over the listener: %w", err)
 	}
-	heldToTheEnd = append(heldToTheEnd, dir)
 	defer func() { _ = ln.Close() }()
 
 	err = refuseCalls()
@@ -112,31 +110,6 @@ func bootEngine(cfg ChildConfig, database string) (*engine, error) {
 		return nil, err
 	}
 	return startEngine(lib, filepath.Join(data, "engine"), config)
-}
-
-// childFiles returns the listener and the claimed directory.
-func childFiles(cfg ChildConfig) (net.Listener, *os.File, error) {
-	if addr, ok := strings.CutPrefix(cfg.Listen, inherited); ok {
-		file := os.NewFile(3, addr)
-		ln, err := net.FileListener(file)
-		_ = file.Close() // the listener has its own
-		if err != nil {
-			return nil, nil, fmt.Errorf("embedded clickhouse: take over the listener: %w", err)
-		}
-		return ln, os.NewFile(4, "lock"), nil
-	}
-	dir, err := claim.Directory(cfg.DataDir, claimPatience)
-	if err != nil {
-		return nil, nil, fmt.Errorf("embedded clickhouse: %w", err)
-	}
-	ln, err := claim.Port("embedded clickhouse", cfg.Listen, ListenKey)
-	if err == nil {
-		err = dir.Publish(claim.Note{PID: os.Getpid(), Addr: ln.Addr().String()})
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, dir.Release())
-	}
-	return ln, dir.File(), nil
 }
 
 // serve answers requests until ctx ends, then lets those in progress end.
@@ -183,19 +156,9 @@ func serve(ctx context.Context, engine *engine, users handover, ln net.Listener,
 
 // ParseChildArgs reads the flags that Start passes to the child, for a program
 // that has no command line of its own, as a test binary.
-func ParseChildArgs(args []string) (ChildConfig, error) {
-	var cfg ChildConfig
-	for i := 0; i+1 < len(args); i += 2 {
-		switch args[i] {
-		case "--data-dir":
-			cfg.DataDir = args[i+1]
-		case "--listen":
-			cfg.Listen = args[i+1]
-		case "--lib":
-			cfg.Lib = args[i+1]
-		default:
-			return cfg, fmt.Errorf("unknown flag %s", strconv.Quote(args[i]))
-		}
-	}
-	return cfg, nil
+func ParseChildArgs(args []string) (cfg ChildConfig, err error) {
+	flags := flag.NewFlagSet(Command, flag.ContinueOnError)
+	flags.StringVar(&cfg.DataDir, "data-dir", "", "")
+	flags.StringVar(&cfg.Lib, "lib", "", "")
+	return cfg, flags.Parse(args)
 }

@@ -31,7 +31,7 @@
 //     a list of the harmless is refused (check.go); the user has grants for what
 //     a warehouse needs (config.go); the child has locked itself into its data
 //     directory, without sockets, programs, privileges and secrets
-//     (sandbox_linux.go, seccomp_linux_amd64.go, environment.go). Pages of
+//     (sandbox_linux_amd64.go, seccomp_linux_amd64.go, environment.go). Pages of
 //     other sites are not answered (package browser), and the one of this site
 //     only reads (play.go).
 //  8. The library that is loaded is the pinned one: its sum and its package's sum

@@ -192,11 +192,7 @@ func (e *engine) stands(s pair) bool {
 	if s.name == "readonly" {
 		return s.value == "1"
 	}
-	row, err := func() (string, error) {
-		e.baseMu.Lock()
-		defer e.baseMu.Unlock()
-		return e.base.text("SELECT count() FROM system.settings WHERE name = " + quoteString(s.name) + " AND value = " + quoteString(s.value))
-	}()
+	row, err := e.ask("SELECT count() FROM system.settings WHERE name = " + quoteString(s.name) + " AND value = " + quoteString(s.value))
 	return err == nil && row == "1\n"
 }
 
@@ -249,10 +245,15 @@ func (e *engine) explain(settings []pair) error {
 
 // kill ends what runs on the connection with this tag.
 func (e *engine) kill(tag string) error {
+	_, err := e.ask("KILL QUERY WHERE Settings['" + tagSetting + "'] = " + quoteString(tag) + " ASYNC")
+	return err
+}
+
+// ask runs a statement of our own beside those of requests.
+func (e *engine) ask(sql string) (string, error) {
 	e.baseMu.Lock()
 	defer e.baseMu.Unlock()
-	_, err := e.base.text("KILL QUERY WHERE Settings['" + tagSetting + "'] = " + quoteString(tag) + " ASYNC")
-	return err
+	return e.base.text(sql)
 }
 
 // close shuts the engine down. Every other session must be closed by then.
@@ -277,7 +278,16 @@ func (s *session) close() {
 
 // text runs a statement of our own.
 func (s *session) text(sql string) (string, error) {
-	r, err := s.query(sql, "TabSeparated", nil)
+	return s.whole(sql, "TabSeparated")
+}
+
+// value is that of an expression, as it is.
+func (s *session) value(expression string) (string, error) {
+	return s.whole("SELECT "+expression, "RawBLOB")
+}
+
+func (s *session) whole(sql, format string) (string, error) {
+	r, err := s.query(sql, format, nil)
 	if err != nil {
 		return "", err
 	}
@@ -287,12 +297,11 @@ func (s *session) text(sql string) (string, error) {
 
 // database is the one that USE chose, or the one before where the engine does not say.
 func (s *session) database(before string) string {
-	row, err := s.query("SELECT currentDatabase()", "RawBLOB", nil)
+	name, err := s.value("currentDatabase()")
 	if err != nil {
 		return before
 	}
-	defer row.destroy()
-	return string(row.bytes())
+	return name
 }
 
 type call = func(conn, sql unsafe.Pointer, sqlLen uintptr, format unsafe.Pointer, formatLen uintptr, names, nameLens, values, valueLens unsafe.Pointer, count uintptr) unsafe.Pointer

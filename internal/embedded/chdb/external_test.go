@@ -45,35 +45,30 @@ func TestATableComesWithItsStatement(t *testing.T) {
 			files := [][2]string{{"ext!", "1,x\n2,y\n"}, {"other!", "5\tz\n"}}
 			a := w.parts(files, append(as, "query", "SELECT a, b, _1 FROM ext, other ORDER BY a", "ext_structure", "a UInt8, b LowCardinality(String)", "ext_format", "CSV", "other_types", "UInt16,String")...)
 			assert.Equal(t, "1\tx\t5\n2\ty\t5\n", a.body)
-			assert.Equal(t, "60", w.post("SELECT * FROM ext", as...).head.Get("X-ClickHouse-Exception-Code"), "it is gone")
+			w.post("SELECT * FROM ext", as...).fails(t, "60", "it is gone")
 			// All of it in the body.
 			a = w.parts(append(files[:1:1], [][2]string{{"ext_structure", "a UInt8, b String"}, {"ext_format", "CSV"}, {"query", "SELECT max(a), {p:String} FROM ext"}, {"param_p", "q"}}...), as...)
 			assert.Equal(t, "2\tq\n", a.body)
 		})
 	}
 	reader := basic("reader", readersPassword)
-	assert.Equal(t, "164", w.post("CREATE TEMPORARY TABLE x (a UInt8)", reader...).head.Get("X-ClickHouse-Exception-Code"))
-	a := w.parts([][2]string{{"x!", "1\n"}}, append(reader, "query", "INSERT INTO x VALUES (1)", "x_types", "UInt8")...)
-	assert.Equal(t, "164", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	w.post("CREATE TEMPORARY TABLE x (a UInt8)", reader...).fails(t, "164")
+	w.parts([][2]string{{"x!", "1\n"}}, append(reader, "query", "INSERT INTO x VALUES (1)", "x_types", "UInt8")...).fails(t, "164")
 	for structure, code := range map[string]string{
 		"": "36", "a": "62", "a UInt8) ENGINE = Memory AS SELECT (1": "62", "a UInt8; DROP TABLE t": "62", "a UInt8 -- ": "62", "a 'x": "62",
 		"a String DEFAULT file('/etc/passwd')": "497", "a UInt8 DEFAULT getServerSetting('x')": "497", "a Nope": "50",
 	} {
-		a := w.parts([][2]string{{"x!", "1\n"}}, append(reader, "query", "SELECT * FROM x", "x_structure", structure)...)
-		assert.Equal(t, code, a.head.Get("X-ClickHouse-Exception-Code"), "%s: %s", structure, a.body)
+		w.parts([][2]string{{"x!", "1\n"}}, append(reader, "query", "SELECT * FROM x", "x_structure", structure)...).fails(t, code, structure)
 	}
-	a = w.parts([][2]string{{"x!", "no number\n"}}, "query", "SELECT 1", "x_types", "UInt8")
-	assert.Equal(t, "27", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
-	a = w.parts([][2]string{{"x!", "1\n"}}, "query", "SELECT 1", "x_types", "UInt8", "x_format", "Template")
-	assert.Equal(t, "497", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	w.parts([][2]string{{"x!", "no number\n"}}, "query", "SELECT 1", "x_types", "UInt8").fails(t, "27")
+	w.parts([][2]string{{"x!", "1\n"}}, "query", "SELECT 1", "x_types", "UInt8", "x_format", "Template").fails(t, "497")
 }
 
 func TestTheRowsOfAnExternalTableAreNeverExpressions(t *testing.T) {
 	w := newWeb(t, chdbtest.Start(t))
 	w.must("CREATE TABLE t (x Int64) ENGINE = MergeTree ORDER BY x")
 	for _, as := range [][]string{nil, {"session_id", "s"}} {
-		a := w.parts([][2]string{{"ext!", "(length(file('users.xml')))"}}, append(as, "query", "INSERT INTO t VALUES ((SELECT max(x) FROM ext))", "ext_structure", "x Int64", "ext_format", "Values")...)
-		assert.Equal(t, "344", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+		w.parts([][2]string{{"ext!", "(length(file('users.xml')))"}}, append(as, "query", "INSERT INTO t VALUES ((SELECT max(x) FROM ext))", "ext_structure", "x Int64", "ext_format", "Values")...).fails(t, "344")
 	}
 	assert.Equal(t, "0\n", w.must("SELECT count() FROM t"))
 }
@@ -85,10 +80,8 @@ func TestATableOfTheSessionOutlivesARequestThatBringsItsName(t *testing.T) {
 		require.Equal(t, http.StatusOK, w.post(sql, as...).status)
 	}
 	bring := append(slices.Clip(as), "query", "SELECT 1", "ext_types", "UInt8")
-	a := w.parts([][2]string{{"other!", "1\n"}, {"ext!", "1\n"}}, append(slices.Clip(bring), "other_types", "UInt8", "header:Sec-Fetch-Site", "same-origin")...)
-	assert.Equal(t, "57", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
-	a = w.parts([][2]string{{"ext!", "1\n"}}, append(bring, "database", "nope")...)
-	assert.Equal(t, "81", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	w.parts([][2]string{{"other!", "1\n"}, {"ext!", "1\n"}}, append(slices.Clip(bring), "other_types", "UInt8", "header:Sec-Fetch-Site", "same-origin")...).fails(t, "57")
+	w.parts([][2]string{{"ext!", "1\n"}}, append(bring, "database", "nope")...).fails(t, "81")
 	assert.Equal(t, "42\n", w.post("SELECT x FROM ext", as...).body)
-	assert.Equal(t, "60", w.post("SELECT * FROM other", as...).head.Get("X-ClickHouse-Exception-Code"), "what was made is gone")
+	w.post("SELECT * FROM other", as...).fails(t, "60", "what was made is gone")
 }

@@ -2,7 +2,6 @@ package chdb_test
 
 import (
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -268,10 +267,6 @@ func TestWhatStandsBesideAStatementIsLookedAtToo(t *testing.T) {
 		"a setting that nobody decided on": {"query", "SELECT 1", "no_such_setting", "1"},
 	} {
 		for _, session := range []string{"", "s"} {
-			query := url.Values{}
-			for i := 0; i < len(pairs); i += 2 {
-				query.Set(pairs[i], pairs[i+1])
-			}
 			if session != "" {
 				pairs = append(pairs, "session_id", session)
 			}

@@ -29,6 +29,12 @@ type answer struct {
 	body   string
 }
 
+// fails says that the engine answered with the error of this code.
+func (a answer) fails(t *testing.T, code string, what ...any) {
+	t.Helper()
+	assert.Equal(t, code, a.head.Get("X-ClickHouse-Exception-Code"), "%v %s", what, a.body)
+}
+
 // web sends requests as curl does.
 type web struct {
 	t      *testing.T
@@ -342,22 +348,8 @@ func TestASessionKeepsWhatARequestDoesNot(t *testing.T) {
 	assert.Equal(t, http.StatusInternalServerError, w.get("query", "DROP TABLE mine", "session_id", "s").status, "a GET changes nothing here either")
 	assert.Equal(t, "7\n", w.get("query", "SELECT a FROM mine", "session_id", "s").body)
 
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	running := make(chan struct{})
-	go func() {
-		defer close(running)
-		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+w.addr+"/?session_id=s", strings.NewReader("SELECT sleep(2)"))
-		if resp, err := w.client.Do(req); err == nil {
-			_ = resp.Body.Close()
-		}
-	}()
-	require.Eventually(t, func() bool {
-		return w.must("SELECT count() FROM system.processes WHERE query LIKE 'SELECT sleep%'") == "1\n"
-	}, 5*time.Second, 10*time.Millisecond)
-	a := w.post("SELECT 1", "session_id", "s")
-	assert.Equal(t, "373", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
-	cancel()
+	running := w.start("SELECT sleep(2)", "first", "session_id", "s")
+	w.post("SELECT 1", "session_id", "s").fails(t, "373")
 	<-running
 }
 

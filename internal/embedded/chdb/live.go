@@ -149,9 +149,7 @@ func (h *handler) tell(l *liveHead, s *session, every time.Duration) (stop func(
 // progress is what the statement on the connection with this tag has done, as a server
 // tells it; empty where none runs.
 func (e *engine) progress(tag string) (string, error) {
-	e.baseMu.Lock()
-	defer e.baseMu.Unlock()
-	row, err := e.base.text("SELECT read_rows, read_bytes, total_rows_approx, toUInt64(elapsed * 1e9) FROM system.processes WHERE Settings['" + tagSetting + "'] = " + quoteString(tag))
+	row, err := e.ask("SELECT read_rows, read_bytes, total_rows_approx, toUInt64(elapsed * 1e9) FROM system.processes WHERE Settings['" + tagSetting + "'] = " + quoteString(tag))
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package chdb
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -127,7 +128,7 @@ func npmClient(ctx context.Context) (*http.Client, error) {
 		}
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true, DisableKeepAlives: true, TLSHandshakeTimeout: 20 * time.Second}
-	if proxy := cmpOr(set["https-proxy"], set["proxy"]); proxy != "" {
+	if proxy := cmp.Or(set["https-proxy"], set["proxy"]); proxy != "" {
 		u, err := url.Parse(proxy)
 		if err != nil {
 			return nil, fmt.Errorf("npm's proxy: %w", err)
@@ -144,13 +145,6 @@ func npmClient(ctx context.Context) (*http.Client, error) {
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	return &http.Client{Transport: transport}, nil
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // watched is a body that gives up when nothing comes any more.

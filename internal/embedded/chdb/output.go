@@ -43,8 +43,8 @@ func (o *output) begin(format string) {
 // sent.
 func (o *output) summary(s stats) { o.sum = s }
 
-// commit sends the headers.
-func (o *output) commit() error {
+// commit sets the headers.
+func (o *output) commit() {
 	o.sent = true
 	head := o.w.Header()
 	elapsed := time.Since(o.started)
@@ -57,14 +57,11 @@ func (o *output) commit() error {
 	}
 	o.tag = nonce()[:16]
 	head.Set("X-ClickHouse-Exception-Tag", o.tag)
-	return nil
 }
 
 // open sets the layers up.
 func (o *output) open() error {
-	if err := o.commit(); err != nil {
-		return err
-	}
+	o.commit()
 	if o.req.encoding != "" {
 		encoder, err := newEncoder(o.w, o.req.encoding)
 		if err != nil {
@@ -157,9 +154,7 @@ func (o *output) close() error {
 		}
 	}
 	if !o.sent {
-		if err := o.commit(); err != nil {
-			return err
-		}
+		o.commit()
 		o.w.WriteHeader(http.StatusOK)
 	}
 	if o.encoder != nil {

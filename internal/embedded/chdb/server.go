@@ -179,11 +179,13 @@ func (s *Server) launch() (*child, error) {
 		return nil, fmt.Errorf("share the listener: %w", err)
 	}
 	defer func() { _ = lnFile.Close() }()
-	args := append(append([]string{}, s.cfg.Argv[1:]...), "--data-dir", s.cfg.DataDir, "--listen", inherited+s.addr, "--lib", s.cfg.Lib)
+	args := append(append([]string{}, s.cfg.Argv[1:]...), "--data-dir", s.cfg.DataDir, "--lib", s.cfg.Lib)
 	cmd := exec.Command(s.cfg.Argv[0], args...) //nolint:gosec,noctx // the command is this program; its life is supervise's business
-	cmd.Args[0] = shownAs(s.cfg.Argv[0])
+	if s.cfg.Argv[0] == ownBinary {
+		cmd.Args[0] = os.Args[0] // what a list of processes shows
+	}
 	cmd.Env = append(childEnv(), s.cfg.Env...)
-	cmd.ExtraFiles = []*os.File{lnFile, s.dir.File()}
+	cmd.ExtraFiles = []*os.File{lnFile, s.dir.File()} // listenerFile, claimFile
 	cmd.SysProcAttr = childAttributes()
 	c := &child{cmd: cmd, ended: make(chan struct{}), tail: &tail{log: s.cfg.Logger}}
 	c.tail.muted.Store(s.said)

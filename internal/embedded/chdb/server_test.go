@@ -198,13 +198,7 @@ func TestAStopLetsAnInsertEnd(t *testing.T) {
 	s := chdbtest.StartServer(t, chdbtest.WithDataDir(dir))
 	w := newWeb(t, s.Addr())
 	w.must("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
-	done := make(chan answer)
-	go func() {
-		done <- w.post("INSERT INTO t SELECT number + sleepEachRow(0.1) FROM numbers(10) SETTINGS max_block_size = 1")
-	}()
-	require.Eventually(t, func() bool {
-		return w.must("SELECT count() FROM system.processes WHERE query LIKE 'INSERT%'") == "1\n"
-	}, 5*time.Second, 10*time.Millisecond)
+	done := w.start("INSERT INTO t SELECT number + sleepEachRow(0.1) FROM numbers(10) SETTINGS max_block_size = 1", "i")
 	stop(t, s)
 	assert.Equal(t, http.StatusOK, (<-done).status)
 	w = newWeb(t, chdbtest.Start(t, chdbtest.WithDataDir(dir)))
@@ -214,13 +208,9 @@ func TestAStopLetsAnInsertEnd(t *testing.T) {
 func TestAStopDoesNotWaitForeverForAQuery(t *testing.T) {
 	s := chdbtest.StartServer(t)
 	w := newWeb(t, s.Addr())
-	done := make(chan answer)
-	go func() { done <- w.post("SELECT max(sipHash64(number)) FROM numbers(100000000000)") }()
-	require.Eventually(t, func() bool {
-		return w.must("SELECT count() FROM system.processes WHERE query LIKE '%sipHash64%'") == "2\n"
-	}, 5*time.Second, 10*time.Millisecond)
+	done := w.start(endless, "q")
 	started := time.Now()
 	stop(t, s)
 	assert.Less(t, time.Since(started), 15*time.Second)
-	assert.Equal(t, "394", (<-done).head.Get("X-ClickHouse-Exception-Code"))
+	(<-done).fails(t, "394")
 }

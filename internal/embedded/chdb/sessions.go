@@ -162,12 +162,11 @@ func (k *keptSession) restore(e *engine, req *request, st statement) error {
 	}
 	said := st.settingsSet()
 	for _, name := range said {
-		value, err := k.session.query("SELECT toString(getSetting("+quoteString(name)+"))", "RawBLOB", nil)
+		value, err := k.session.value("toString(getSetting(" + quoteString(name) + "))")
 		if err != nil {
 			return err
 		}
-		k.settings[name] = string(value.bytes())
-		value.destroy()
+		k.settings[name] = value
 	}
 	switch {
 	case st.begins("USE"):

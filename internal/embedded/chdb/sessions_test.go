@@ -27,8 +27,7 @@ func TestWhatARequestAsksForEndsWithItInASessionToo(t *testing.T) {
 	w.must("SELECT 1 FORMAT JSON", in()...)
 	assert.Equal(t, fresh, w.must(ask, in()...), "nor what this side sets for an answer in one piece")
 
-	a := w.post("SELECT sleepEachRow(0.1) FROM numbers(30)", in("max_execution_time", "0.3", "max_block_size", "1")...)
-	assert.Equal(t, "159", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	w.post("SELECT sleepEachRow(0.1) FROM numbers(30)", in("max_execution_time", "0.3", "max_block_size", "1")...).fails(t, "159")
 	assert.Equal(t, fresh, w.must(ask, in()...), "after an error too")
 	assert.Equal(t, http.StatusBadRequest, w.post("SELECT 1", in("max_threads", "5", "max_block_size", "many")...).status)
 	assert.Equal(t, fresh, w.must(ask, in()...), "after an error in the settings")
@@ -36,13 +35,11 @@ func TestWhatARequestAsksForEndsWithItInASessionToo(t *testing.T) {
 	assert.Equal(t, fresh, w.must(ask, in()...), "after an error in the database")
 
 	for _, level := range []string{"1", "2"} {
-		a := w.post("INSERT INTO other.t VALUES (1)", in("readonly", level)...)
-		assert.Equal(t, "164", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+		w.post("INSERT INTO other.t VALUES (1)", in("readonly", level)...).fails(t, "164")
 		assert.Equal(t, "1\n", w.must("SELECT 1", in("readonly", level)...))
 		w.must("INSERT INTO other.t VALUES (2)", in()...)
 	}
-	a = w.post("SELECT 1 SETTINGS max_threads = 2", in("readonly", "1")...)
-	assert.Equal(t, "164", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	w.post("SELECT 1 SETTINGS max_threads = 2", in("readonly", "1")...).fails(t, "164")
 	assert.Equal(t, "1\n", w.must("SELECT 1 SETTINGS max_threads = 2", in("readonly", "2")...))
 }
 
@@ -73,8 +70,7 @@ func TestASessionCanBeAskedForAndClosed(t *testing.T) {
 	w.must("CREATE TEMPORARY TABLE mine (a UInt8)", "session_id", "s")
 	assert.Equal(t, "0\n", w.must("SELECT count() FROM mine", "session_id", "s", "session_check", "1"))
 	w.must("SELECT 1", "session_id", "s", "close_session", "1")
-	a = w.post("SELECT 1", "session_id", "s", "session_check", "1")
-	assert.Equal(t, "372", a.head.Get("X-ClickHouse-Exception-Code"), a.body)
+	w.post("SELECT 1", "session_id", "s", "session_check", "1").fails(t, "372")
 
 	// A limit that stands in the way of its own end takes the session along.
 	assert.True(t, strings.HasPrefix(w.post("SELECT 1", "session_id", "s", "max_query_size", "5").body, "Code: 62"))

@@ -89,9 +89,6 @@ func (h handover) write(w io.Writer) error {
 
 // readHandover takes the first line; the rest is the reader that is returned.
 func readHandover(r io.Reader) (handover, io.Reader, error) {
-	if r == nil {
-		return newHandover("", ""), nil, nil
-	}
 	in := bufio.NewReader(r)
 	line, err := in.ReadBytes('\n')
 	var h handover

@@ -264,12 +264,7 @@ func Port(what, addr, key string) (*net.TCPListener, error) {
 	if err != nil {
 		return nil, &PortError{What: what, Addr: addr, Key: key, Err: err}
 	}
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok {
-		_ = ln.Close()
-		return nil, &PortError{What: what, Addr: addr, Key: key, Err: fmt.Errorf("not a TCP listener: %T", ln)}
-	}
-	return tcp, nil
+	return ln.(*net.TCPListener), nil //nolint:forcetypeassert // of "tcp" there is no other
 }
 
 // Reachable is an address to connect to: a listener on every interface is reached on

@@ -100,6 +100,23 @@ func TestACommandIsWaitedForAndAServiceIsNot(t *testing.T) {
 	require.NoError(t, service.Release())
 }
 
+// In a container every service is process 1, and so is the one that left the note.
+func TestALookAtTheHolderDoesNotKeepAServiceFromStarting(t *testing.T) {
+	dir := t.TempDir()
+	d, err := claim.Directory(dir, 0)
+	require.NoError(t, err)
+	require.NoError(t, d.Publish(claim.Note{PID: os.Getpid(), Addr: "127.0.0.1:1"}))
+	require.NoError(t, d.Release())
+
+	look, err := os.Open(filepath.Join(dir, "lock.json")) // as Holder has it for a moment
+	require.NoError(t, err)
+	require.NoError(t, syscall.Flock(int(look.Fd()), syscall.LOCK_EX))
+	time.AfterFunc(10*time.Millisecond, func() { _ = look.Close() })
+	d, err = claim.Directory(dir, 10*time.Second)
+	require.NoError(t, err)
+	require.NoError(t, d.Release())
+}
+
 func TestAZombieIsNotAlive(t *testing.T) {
 	assert.True(t, claim.Alive(os.Getpid()))
 	cmd := exec.Command("true")

@@ -9,12 +9,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/plumbline-sec/plumbline/internal/embedded/broker"
 )
@@ -31,11 +33,10 @@ func WithListen(addr string) Option { return func(c *broker.Config) { c.Listen =
 // WithTLS makes the listener speak TLS with this configuration.
 func WithTLS(t *tls.Config) Option { return func(c *broker.Config) { c.TLS = t } }
 
-// WithUser turns SASL on and lets this user in. The mechanism is broker.Plain,
-// broker.ScramSHA256 or broker.ScramSHA512.
+// WithUser turns SASL on and lets this user in, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
 func WithUser(mechanism, name, password string) Option {
 	return func(c *broker.Config) {
-		c.Users = append(c.Users, broker.User{Mechanism: mechanism, Name: name, Password: password})
+		c.Options = append(c.Options, kfake.EnableSASL(), kfake.Superuser(mechanism, name, password))
 	}
 }
 
@@ -52,9 +53,9 @@ func Start(tb testing.TB, opts ...Option) (addr string) {
 func StartBroker(tb testing.TB, opts ...Option) *broker.Broker {
 	tb.Helper()
 	cfg := broker.Config{
-		Listen:            "127.0.0.1:0",
-		MinSessionTimeout: 100 * time.Millisecond,
-		Logger:            zerolog.Nop(),
+		Listen:  "127.0.0.1:0",
+		Options: []kfake.Opt{kfake.GroupMinSessionTimeout(100 * time.Millisecond)},
+		Logger:  zerolog.Nop(),
 	}
 	for _, opt := range opts {
 		opt(&cfg)
@@ -71,32 +72,10 @@ func StartBroker(tb testing.TB, opts ...Option) *broker.Broker {
 	return b
 }
 
-// TLS makes a certificate for 127.0.0.1 and localhost, signed by an authority of
-// its own, and returns what a server and a client need to meet. The client's
-// configuration holds a certificate as well, which the server asks for and
-// checks if requireClient is set.
+// TLS makes a certificate for 127.0.0.1 and localhost, and returns what a server and a
+// client need to meet. The client's configuration holds the certificate as well, which
+// the server asks for and checks if requireClient is set.
 func TLS(tb testing.TB, requireClient bool) (server, client *tls.Config) {
-	tb.Helper()
-	ca, caKey := authority(tb)
-	pool := x509.NewCertPool()
-	pool.AddCert(ca)
-	server = &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{leaf(tb, ca, caKey, x509.ExtKeyUsageServerAuth)},
-	}
-	client = &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		RootCAs:      pool,
-		Certificates: []tls.Certificate{leaf(tb, ca, caKey, x509.ExtKeyUsageClientAuth)},
-	}
-	if requireClient {
-		server.ClientCAs = pool
-		server.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return server, client
-}
-
-func authority(tb testing.TB) (*x509.Certificate, *ecdsa.PrivateKey) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -104,43 +83,27 @@ func authority(tb testing.TB) (*x509.Certificate, *ecdsa.PrivateKey) {
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "test authority"},
+		Subject:               pkix.Name{CommonName: "localhost"},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
-		IsCA:                  true,
+		IsCA:                  true, // its own authority
 		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames:              []string{"localhost"},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		tb.Fatalf("create authority: %v", err)
-	}
-	ca, err := x509.ParseCertificate(der)
-	if err != nil {
-		tb.Fatalf("parse authority: %v", err)
-	}
-	return ca, key
-}
-
-func leaf(tb testing.TB, ca *x509.Certificate, caKey *ecdsa.PrivateKey, usage x509.ExtKeyUsage) tls.Certificate {
-	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatalf("generate key: %v", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject:      pkix.Name{CommonName: "localhost"},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{usage},
-		DNSNames:     []string{"localhost"},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
-	if err != nil {
 		tb.Fatalf("create certificate: %v", err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	certificates := []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+	server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: certificates}
+	client = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: certificates, RootCAs: pool}
+	if requireClient {
+		server.ClientCAs, server.ClientAuth = pool, tls.RequireAndVerifyClientCert
+	}
+	return server, client
 }

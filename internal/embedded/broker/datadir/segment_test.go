@@ -104,14 +104,19 @@ func FuzzFrames(f *testing.F) {
 }
 
 func TestACommitOfWhateverOffsetDoesNotMoveAnEndThatNothingIsLostOf(t *testing.T) {
-	dir := t.TempDir()
 	whole := logOf(1, 3, 2)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "0.dat"), whole, 0o600))
-	p := partition{dir: dir, committed: 1 << 50, log: zerolog.Nop()}
+	assert.Equal(t, whole, mended(t, partition{committed: 1 << 50, log: zerolog.Nop()}, whole))
+}
+
+// mended is what is made of a log in a directory of its own.
+func mended(t *testing.T, p partition, raw []byte) []byte {
+	t.Helper()
+	p.dir = t.TempDir()
+	require.NoError(t, os.WriteFile(p.file(0, ".dat"), raw, 0o600))
 	require.NoError(t, p.mend())
-	after, err := os.ReadFile(filepath.Join(dir, "0.dat"))
+	after, err := os.ReadFile(p.file(0, ".dat"))
 	require.NoError(t, err)
-	assert.Equal(t, whole, after)
+	return after
 }
 
 func TestACompactedLogKeepsItsHoles(t *testing.T) {
@@ -120,13 +125,7 @@ func TestACompactedLogKeepsItsHoles(t *testing.T) {
 	s.scan(true)
 	holed := append(bytes.Clone(whole[:s.batches[1].pos]), whole[s.batches[2].pos:]...)
 	var log bytes.Buffer
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "0.dat"), holed, 0o600))
-	p := partition{dir: dir, compacted: true, log: zerolog.New(&log)}
-	require.NoError(t, p.mend())
-	after, err := os.ReadFile(filepath.Join(dir, "0.dat"))
-	require.NoError(t, err)
-	assert.Equal(t, holed, after)
+	assert.Equal(t, holed, mended(t, partition{compacted: true, log: zerolog.New(&log)}, holed))
 	assert.Empty(t, log.String())
 }
 

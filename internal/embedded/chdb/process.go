@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // ownBinary is the program that runs, also when its file was replaced or removed
@@ -24,23 +23,8 @@ func ownCommand() ([]string, error) {
 	return []string{exe, Command}, nil
 }
 
-// shownAs is what a list of processes shows in the place of path.
-func shownAs(path string) string {
-	if path == ownBinary {
-		return os.Args[0]
-	}
-	return path
-}
-
 // nameProcess gives the process the name that its file had: the kernel takes it
 // from the path, which is "exe" for ownBinary.
 func nameProcess() {
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) // a list without the name does no harm
-}
-
-// childAttributes: the child is out of the terminal's group, so that Ctrl-C is
-// the parent's alone, and the kernel asks it to end if the parent dies without
-// closing its pipe (a parent that was forked has another copy of it).
-func childAttributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

@@ -85,7 +85,7 @@ const (
 )
 
 // ruleset is what a version of Landlock can forbid, and how much of the structure it reads.
-func ruleset(version int, listens bool) (attr unix.LandlockRulesetAttr, size uintptr) {
+func ruleset(version int) (attr unix.LandlockRulesetAttr, size uintptr) {
 	attr.Handled_access_fs = 1<<13 - 1
 	size = 8
 	if version >= 2 {
@@ -96,10 +96,7 @@ func ruleset(version int, listens bool) (attr unix.LandlockRulesetAttr, size uin
 	}
 	if version >= 4 {
 		size = sizeOfTCP
-		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
-		if !listens {
-			attr.Handled_access_net |= unix.LANDLOCK_ACCESS_NET_BIND_TCP
-		}
+		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_CONNECT_TCP | unix.LANDLOCK_ACCESS_NET_BIND_TCP
 	}
 	if version >= 5 {
 		attr.Handled_access_fs |= unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
@@ -113,7 +110,7 @@ func ruleset(version int, listens bool) (attr unix.LandlockRulesetAttr, size uin
 
 // landlock binds this thread.
 func landlock(cfg ChildConfig, version int) error {
-	attr, size := ruleset(version, !strings.HasPrefix(cfg.Listen, inherited))
+	attr, size := ruleset(version)
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
 	if errno != 0 {
 		return fmt.Errorf("make a ruleset: %w", errno)

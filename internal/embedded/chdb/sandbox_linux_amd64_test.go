@@ -31,7 +31,7 @@ func startRaw(t *testing.T, mode, dataDir string) *raw {
 	cfg := chdbtest.Config(t)
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(exe, "--data-dir", dataDir, "--listen", "inherited:", "--lib", cfg.Lib)
+	cmd := exec.Command(exe, "--data-dir", dataDir, "--lib", cfg.Lib)
 	cmd.Env = []string{"TZ=UTC", rawEnv + "=" + mode}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
