@@ -210,16 +210,18 @@ func (c *chaos) spawnWith(every time.Duration) *owner {
 	detect, err := detect.New(role, &chaosGroup{o.member, o}, cfg, detect.NewMetrics(prometheus.NewRegistry()))
 	require.NoError(c.t, err)
 	o.reload = detect.Reload
-	ended := make(chan error, 1)
+	var ran error
+	ended := make(chan struct{})
 	go func() {
-		err := detect.Run(ctx)
+		defer close(ended)
+		ran = detect.Run(ctx)
 		_ = o.member.Close()
-		ended <- err
 	}()
-	o.stop = sync.OnceValue(func() error {
+	o.stop = func() error { // by several at a time: a lock would hold up the bubble's clock
 		cancel()
-		return <-ended
-	})
+		<-ended
+		return ran
+	}
 	return o
 }
 

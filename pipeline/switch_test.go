@@ -80,7 +80,6 @@ func (c *chaos) reloaded(owners []*owner) []*owner {
 	}
 	for _, o := range owners {
 		o.kill()
-		go o.stop() //nolint:errcheck // a dead process says nothing
 	}
 	c.count("restart with another config")
 	return []*owner{c.spawn()}
