@@ -5,15 +5,17 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
 func TestHealthIsWhatTheServiceSaysOfItself(t *testing.T) {
-	status := http.StatusOK
+	var status atomic.Int64
+	status.Store(http.StatusOK)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(status)
+		w.WriteHeader(int(status.Load()))
 		_, _ = w.Write([]byte(r.Host + r.URL.Path + "\n"))
 	}))
 	defer server.Close()
@@ -24,7 +26,7 @@ func TestHealthIsWhatTheServiceSaysOfItself(t *testing.T) {
 	listen(server.Listener.Addr().String())
 	got := plumbline(t, "health", "--config", file)
 	require.Equal(t, result{exitGood, "localhost/readyz\n", ""}, got)
-	status = http.StatusServiceUnavailable
+	status.Store(http.StatusServiceUnavailable)
 	got = plumbline(t, "health", "--live", "--config", file)
 	require.Equal(t, result{exitFailed, "localhost/healthz\n", ""}, got)
 	server.Close()
