@@ -18,6 +18,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/telemetry"
 )
 
 // follower is a reloader of a file, and what it told detect.
@@ -114,6 +115,23 @@ func TestAMistakeKeepsTheConfigBefore(t *testing.T) {
 
 	none := newReloader(config.Default(), Source{}, "v1", prometheus.NewRegistry(), zerolog.Nop())
 	require.Contains(t, none.reload().Error, "without --config")
+}
+
+func TestAStopDoesNotWaitForADiskThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower(t, "")
+		hangup, answers := make(chan os.Signal, 1), make(chan struct{})
+		load := f.source.Load
+		f.source.Hangup, f.source.Load = hangup, func() (*config.Config, error) { <-answers; return load() }
+		a := &App{logger: zerolog.Nop(), reload: f.reloader}
+		a.followConfig(t.Context(), telemetry.NewAdmin(config.Admin{Listen: config.NoListen}, prometheus.NewRegistry(), zerolog.Nop()))
+		hangup <- syscall.SIGHUP
+		synctest.Wait()
+		started := time.Now()
+		a.stop(t.Context())
+		require.Equal(t, stopTimeout, time.Since(started))
+		close(answers)
+	})
 }
 
 func TestAFileThatChangesIsReadOnceItStandsStill(t *testing.T) {
