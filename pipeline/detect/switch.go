@@ -84,7 +84,8 @@ func (d *Detect) inForce(m *statelog.Marker, start int64, logger zerolog.Logger)
 // that an owner before us published is judged by the new one. A checkpoint on its way is
 // of the old config; the records need not wait for it.
 func (h *handler) behind() bool {
-	return h.run == nil && h.role.verdict.Load() != h.state.verdict && h.state.known.before(h.state.next)
+	own, v := h.role.verdict.Load(), h.state.verdict
+	return h.run == nil && own != v && !bytes.Equal(own.canonical, v.canonical) && h.state.known.before(h.state.next)
 }
 
 // follow goes on with the process's config where that is another one.
