@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 )
@@ -117,9 +119,22 @@ func TestAMistakeKeepsTheConfigBefore(t *testing.T) {
 	require.Contains(t, none.reload().Error, "without --config")
 }
 
+func TestWhatIsValidIsWhatRuns(t *testing.T) {
+	off := "detector:\n  signals:\n"
+	for _, info := range signal.All() {
+		off += "    " + info.Info().Name + ": {off: true}\n"
+	}
+	huge := "detector:\n  runbook: " + strings.Repeat("x", 1<<19) + "\n"
+	for text, says := range map[string]string{off: "all signals are off", huge: "at most 262144"} {
+		_, err := config.Parse("c.yaml", []byte(text), Forms())
+		require.ErrorContains(t, err, "c.yaml:2:3: detector: no detector can be made of it: ")
+		require.ErrorContains(t, err, says)
+	}
+}
+
 func TestAStopDoesNotWaitForADiskThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFollower(t, "")
+		f := newFollower(t, "{}\n")
 		hangup, answers := make(chan os.Signal, 1), make(chan struct{})
 		load := f.source.Load
 		f.source.Hangup, f.source.Load = hangup, func() (*config.Config, error) { <-answers; return load() }

@@ -25,6 +25,9 @@ type Forms struct {
 	// CheckDecoder says what is wrong with the options of a decoder, a
 	// decode.OptionErrors. nil: they are not checked.
 	CheckDecoder func(name string, options map[string]any) error
+	// CheckDetector says why a detector can't be made of a config that has no mistake
+	// otherwise. nil: nobody asks.
+	CheckDetector func(*Config) error
 	// NotEmbedded says why there is no embedded stack to configure; nil: there is one.
 	NotEmbedded error
 }
@@ -78,6 +81,11 @@ func (c *Config) check(forms Forms) []Mistake {
 	k.distinctListens(c)
 	k.oneOf("log.level", c.Log.Level, "trace", "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, LogConsole, LogJSON)
+	if len(k.mistakes) == 0 && forms.CheckDetector != nil {
+		if err := forms.CheckDetector(c); err != nil {
+			k.wrong("detector", "no detector can be made of it: "+err.Error(), "")
+		}
+	}
 	return k.mistakes
 }
 

@@ -36,12 +36,18 @@ func newVerdict(cfg detector.Config) (*verdict, error) {
 	}
 	// It stands in a record of the log of state with every checkpoint.
 	if len(canonical) > maxVerdict {
-		return nil, fmt.Errorf("detect: the detector's config takes %d bytes, at most %d", len(canonical), maxVerdict)
+		return nil, fmt.Errorf("detect: the detector's config takes %d bytes, at most %d: a pattern such as batch-* takes many agents at once", len(canonical), maxVerdict)
 	}
 	return &verdict{cfg, canonical}, nil
 }
 
 const maxVerdict = 256 << 10
+
+// CheckConfig says why the role would refuse a config.
+func CheckConfig(cfg detector.Config) error {
+	_, err := newVerdict(cfg)
+	return err
+}
 
 // Reload has every partition go on with another config, each at a checkpoint of its
 // own that is made at once; until then it is judged as before. An error changes
