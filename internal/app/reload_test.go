@@ -100,13 +100,16 @@ func TestAMistakeKeepsTheConfigBefore(t *testing.T) {
 
 	require.NoError(t, os.Remove(f.file))
 	require.Contains(t, f.reload().Error, "does not exist")
+	f.write(t, "")
+	require.Contains(t, f.reload().Error, "is empty")
+	require.Empty(t, f.judged)
 	f.write(t, "detector: {alerts_per_agent_day: 0.002}\n")
 	f.refuse = errors.New("detect: no")
 	out = f.reload()
 	require.Equal(t, "detect: no", out.Error)
 	require.Empty(t, out.Applied)
 	_, _, refused, failed := f.results()
-	require.InDelta(t, 3, refused, 0)
+	require.InDelta(t, 4, refused, 0)
 	require.InDelta(t, 1, failed, 0)
 
 	f.refuse = nil
