@@ -20,7 +20,7 @@ type Retry struct {
 
 	delay  time.Duration
 	said   time.Time
-	unread int // tries in a row that found a batch which can't be read
+	unread int // tries that found a batch which can't be read, since the last that worked
 }
 
 // Until calls try until it returns nil. It gives up when ctx ends, whose error it
@@ -84,10 +84,10 @@ func intact(err error) bool {
 }
 
 // staysUnreadable reports whether a read that failed found a batch that is given up.
-// Whatever else failed before it is no reason: a broker that was away may still heal it.
+// What else fails counts neither for nor against it: a broker that was away may still
+// heal it, and a network that fails now and then must not keep a partition at it.
 func (r *Retry) staysUnreadable(err error) bool {
 	if !errors.Is(err, ErrCorrupt) {
-		r.unread = 0
 		return false
 	}
 	r.unread++
