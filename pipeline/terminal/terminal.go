@@ -121,7 +121,10 @@ func Wrap(s string, width, most int) (lines []string) {
 		if len(lines) == most-1 {
 			return append(lines, Cut(s, width))
 		}
-		end := max(prefix(s, width), 1)
+		end := prefix(s, width)
+		if end == 0 { // not even one character fits: it is not torn
+			_, end = utf8.DecodeRuneInString(s)
+		}
 		if space := strings.LastIndexByte(s[:min(end+1, len(s))], ' '); space > 0 && Cells(s[:space]) > width/2 {
 			end = space
 		}

@@ -17,6 +17,11 @@ func TestACutStringFitsItsCells(t *testing.T) {
 	}
 }
 
+func TestNoCharacterIsTornHoweverNarrowTheColumn(t *testing.T) {
+	require.Equal(t, []string{"世", "界", "a"}, Wrap("世界a", 1, 5))
+	require.Equal(t, []string{"世", "界"}, Wrap("世界", 2, 5))
+}
+
 func TestProseIsFoldedAtItsSpacesAndWordsStayWhole(t *testing.T) {
 	long := strings.Repeat("x", 30)
 	for text, want := range map[string][]string{
