@@ -3,6 +3,7 @@ package terminal
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -31,4 +32,11 @@ func TestProseIsFoldedAtItsSpacesAndWordsStayWhole(t *testing.T) {
 		require.Equal(t, want, Fold(text, 10))
 		require.Equal(t, []string{text}, Fold(text, 0))
 	}
+}
+
+func TestALongTextIsFoldedInTimeThatGrowsAsItDoes(t *testing.T) {
+	begin := time.Now()
+	require.Greater(t, len(Fold(strings.Repeat("日 本", 1<<18), 80)), 1000)
+	require.Greater(t, len(Wrap(strings.Repeat("日 本", 1<<18), 80, 10_000)), 1000)
+	require.Less(t, time.Since(begin), 30*time.Second) // minutes, where each line looks at all that is left
 }
