@@ -53,7 +53,8 @@ const (
 // ticker writes the ticks of one instance.
 type ticker struct {
 	*Route
-	next map[int32]time.Time // when each partition gets one; zero: at once
+	begun time.Time
+	last  map[int32]time.Time // when each partition got one from here
 }
 
 // Run routes until ctx ends, or until it meets something that no retry heals.
@@ -63,7 +64,7 @@ func (r *Route) Run(ctx context.Context) error {
 	}
 	ticking, stop := context.WithCancel(ctx)
 	var done sync.WaitGroup
-	done.Go(func() { (&ticker{r, make(map[int32]time.Time)}).run(ticking) })
+	done.Go(func() { (&ticker{r, time.Now(), make(map[int32]time.Time)}).run(ticking) })
 	defer done.Wait()
 	defer stop()
 	return r.Consumer.Run(ctx)
@@ -127,7 +128,7 @@ func (t *ticker) round(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
-		t.next[p] = next(now, t.Ticks.Every)
+		t.last[p] = now
 	}
 	return errors.Join(errs...)
 }
@@ -144,7 +145,11 @@ func (t *ticker) due(ctx context.Context, now time.Time) (due []int32, err error
 	}
 	n, err := t.Log.Partitions(ctx, pipeline.TopicActivity)
 	for p := range n {
-		if (*held)[p%of] && !now.Before(t.next[p]) {
+		last, ok := t.last[p]
+		if !ok {
+			last = t.begun
+		}
+		if (*held)[p%of] && !now.Before(next(last, t.Ticks.Every)) {
 			due = append(due, p)
 		}
 	}

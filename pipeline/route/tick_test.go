@@ -78,7 +78,7 @@ func TestTheTickOfARouteHasAnAgentMissedThatIsAlone(t *testing.T) {
 	start(pipeline.GroupRoute, "source", func(role pipeline.Role, g pipeline.Group) func(context.Context) error {
 		activity := func() (decode.Decoder, error) { return decode.NewActivity(), nil }
 		r := route.New(role, g, []route.Source{{Name: "default", Topic: "source", NewDecoder: activity}}, route.NewMetrics(reg))
-		r.Ticks = route.Ticks{Offsets: client, Every: 6 * time.Second}
+		r.Ticks = route.Ticks{Offsets: client, Every: 2 * time.Second}
 		return r.Run
 	})
 	start(pipeline.GroupDetect, pipeline.TopicActivity, func(role pipeline.Role, g pipeline.Group) func(context.Context) error {
