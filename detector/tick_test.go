@@ -221,3 +221,43 @@ func TestATickClosesWhatIsDue(t *testing.T) {
 	feed(d, ticks(at+11*hourMS, at+12*hourMS), f)
 	require.Len(t, f.windows, closed+agents+1)
 }
+
+// Few agents, who rest at night, at weekends and on two holidays.
+func TestTicksRaiseNoMoreFalseAlerts(t *testing.T) {
+	rng := seeded.Rand(t)
+	opened := map[bool]int{}
+	for range 4 {
+		const agents, weeks = 3, 10
+		var log []sent
+		for hour := range schemas.Millis(24 * 7 * weeks) {
+			day := hour / 24
+			work := day%7 < 5 && hour%24 >= 8 && hour%24 < 18 && day != 7*6 && day != 7*8+3
+			for a := range agents {
+				n := 0
+				switch {
+				case work:
+					n = rng.IntN(13)
+				case rng.IntN(40) == 0:
+					n = rng.IntN(3)
+				}
+				for range n {
+					at := fleetStart + hour*hourMS + schemas.Millis(rng.IntN(int(hourMS)))
+					log = append(log, pulse(schemas.DefaultTenant, fmt.Sprint("a", a), at, at+1)...)
+				}
+			}
+		}
+		for _, with := range []bool{false, true} {
+			log := merged(log)
+			if with {
+				log = merged(log, ticks(fleetStart, fleetStart+7*weeks*dayMS))
+			}
+			_, f := watch(t, log)
+			for _, a := range f.alerts {
+				if a.Status == schemas.StatusOpen {
+					opened[with]++
+				}
+			}
+		}
+	}
+	require.LessOrEqual(t, opened[true], opened[false]+4, "in 840 agent-days")
+}
