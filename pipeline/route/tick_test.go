@@ -34,8 +34,12 @@ func TestTheTickOfARouteHasAnAgentMissedThatIsAlone(t *testing.T) {
 	defer func() { require.NoError(t, client.Close()) }()
 	given := map[string]string{"message.timestamp.type": "CreateTime"}
 	require.NoError(t, client.EnsureTopics(t.Context(), []kafka.TopicSpec{
-		{Name: "source", Partitions: 2}, {Name: pipeline.TopicActivity, Configs: given},
-		{Name: pipeline.TopicAlerts}, {Name: pipeline.TopicWindows}, {Name: pipeline.TopicBaselines}, {Name: pipeline.TopicDeadLetter},
+		{Name: "source", Partitions: 2},
+		{Name: pipeline.TopicActivity, Configs: given},
+		{Name: pipeline.TopicAlerts},
+		{Name: pipeline.TopicWindows},
+		{Name: pipeline.TopicBaselines},
+		{Name: pipeline.TopicDeadLetter},
 	}))
 	now := time.Now()
 	tp := pipeline.TopicPartition{Topic: pipeline.TopicActivity}
