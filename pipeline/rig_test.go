@@ -54,6 +54,7 @@ type rig struct {
 	every      time.Duration // between checkpoints
 	whole      int64         // detect.Config.WholeBelow
 	fresh      bool          // on lost state
+	ticks      time.Duration // route.Ticks.Every
 	log        *bytes.Buffer
 	logMu      sync.Mutex
 }
@@ -134,7 +135,9 @@ func (r *rig) start(roles ...string) *service {
 		case "route":
 			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
 			sources := []route.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New(r.form, nil) }}}
-			run = route.New(role, g, sources, route.NewMetrics(reg)).Run
+			rt := route.New(role, g, sources, route.NewMetrics(reg))
+			rt.Ticks = route.Ticks{Offsets: r.cluster, Every: r.ticks}
+			run = rt.Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
 			cfg := detect.Config{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, WholeBelow: r.whole, FreshOnLostState: r.fresh}

@@ -198,6 +198,10 @@ func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 }
 
 func (h *handler) record() {
+	if kind := h.rec.Header(schemas.RecordHeader); kind != nil {
+		h.other(string(kind))
+		return
+	}
 	origin := h.rec.Header(schemas.OriginHeader)
 	again, err := h.state.repeated(origin)
 	if err != nil {
@@ -220,6 +224,22 @@ func (h *handler) event(_ int32, ev *schemas.Activity, refusal *decode.Refusal) 
 	// The broker's own time of the canonical record: no producer has a say in it.
 	h.state.detector.Arrived(h.rec.Time)
 	h.state.detector.Process(ev)
+}
+
+// other takes a record that is no event. A kind that this release does not know is of a
+// later one: it is passed over.
+func (h *handler) other(kind string) {
+	if kind != schemas.RecordTick {
+		h.role.Metrics.Passed.WithLabelValues(h.role.Name).Inc()
+		return
+	}
+	tick, err := schemas.ParseTick(h.rec.Value)
+	if err != nil {
+		h.refuse(&decode.Refusal{Reason: "no_origin", Detail: err.Error()})
+		return
+	}
+	h.state.detector.Arrived(h.rec.Time)
+	h.state.detector.Tick(tick.At)
 }
 
 // refuse sets aside a record that route did not write: with the right ACL there
