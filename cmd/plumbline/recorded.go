@@ -222,6 +222,9 @@ func (r *recorded) tooMany() error {
 	return nil
 }
 
+// rowBytes is about what an event of ClickHouse holds in memory.
+const rowBytes = 512
+
 func (r *recorded) clickHouse(ctx context.Context) error {
 	return engineDir{DataDir: r.flags.DataDir}.clickHouse(ctx, r.g, func(db *clickhouse.DB) error {
 		to := r.to
@@ -235,16 +238,8 @@ func (r *recorded) clickHouse(ctx context.Context) error {
 		if events.Events > 0 {
 			r.part = func() float64 { return float64(r.events.Load()) / float64(events.Events) }
 		}
-		canonical := decode.NewCanonical()
-		return events.Each(ctx, func(json []byte) error {
-			// When it was appended to plumbline.activity is not stored: soon after it was recorded.
-			canonical.Decode(&decode.Record{Value: json}, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
-				if refusal != nil {
-					r.refused++
-					return
-				}
-				r.add(ev, ev.RecordedAt, len(json))
-			})
+		return events.Each(ctx, func(row *pipeline.ActivityRow, arrived schemas.Millis) error {
+			r.add(&row.Event, arrived, rowBytes)
 			return r.tooMany()
 		})
 	})
