@@ -18,8 +18,8 @@ const (
 	grace          = 2 * 60 * 1000       // that a window stays open past its end, for producers a little behind each other
 	closesPerEvent = 64                  // windows that one event closes: the turn of an hour must not hold up the stream
 	maxTime        = 253_402_300_799_999 // the last millisecond of the year 9999
-	follows        = hourMillis          // that a tenant's clock is moved by others behind the partition's (ADR 0011)
-	loading        = dayMillis           // lag from which it is not: it loads a history (ADR 0011)
+	follows        = hourMillis          // that a tenant's clock is moved by others behind the partition's; set 2026-11-30
+	loading        = dayMillis           // lag from which it is not: it loads a history; likewise
 	poisoned       = hourMillis          // that a clock is ahead of the arrival to be set back; chosen: brokers' clocks differ by seconds
 	oldest         = 100 * dayMillis     // behind the tenant's clock, that a new agent's history may begin
 	lateBy         = 10 * 60 * 1000      // that an event lies behind to be late; chosen: calls end out of order
@@ -57,8 +57,8 @@ const (
 const (
 	defaultAlerts    = 0.01 // false alerts an agent-day that the budget is without a config; chosen: one in a hundred days
 	contributes      = 1    // lambda from which a signal is named: a day's normal course
-	outlierWeight    = 0.1  // of an hour a decade beyond the threshold; tuned: simulated fleets, 2026-11-27
-	outlierPriorDays = 50   // agent-days of budget for such hours that a tenant starts with; likewise
+	outlierWeight    = 0.1  // of an hour a decade beyond the threshold; tuned: simulated fleets, 2026-11-29
+	outlierPriorDays = 50   // agent-days of budget for such hours that a tenant starts with; tuned: simulated fleets, 2026-11-27
 	grantedTimes     = 2    // episodes that the budget grants an agent are no repetition up to so many times
 	steerAlerts      = 10   // pseudo-count of a tenant's alerts over budget; tuned: quality, 2026-11-30
 	steerGain        = 4    // decades a decade over budget: what is left is a fifth of it; likewise

@@ -262,7 +262,6 @@ func (c *Consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 		retry.Logger = logger.With().Int64("offset", offset).Logger()
 		retry.failed(ctx, err)
 	}
-	tries := 0 // in a row that failed
 	for ctx.Err() == nil {
 		f, err := c.Log.Fetch(ctx, a.TopicPartition, offset)
 		if ctx.Err() != nil {
@@ -280,18 +279,15 @@ func (c *Consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 			}
 			offset = at
 			continue
-		case err != nil && (tries >= corruptTries || intact(err)) && c.stepOver(&offset, err, logger):
+		case err != nil && retry.staysUnreadable(err) && c.stepOver(&offset, err, logger):
 			// The next such batch gets no longer wait for the sake of this one.
 			retry.reset()
-			tries = 0
 			continue
 		case err != nil:
-			tries++
 			failed(err)
 			continue
 		}
 		retry.worked()
-		tries = 0
 		if len(f.Records) == 0 && f.Next <= offset {
 			continue
 		}
@@ -305,18 +301,6 @@ func (c *Consumer) fetch(ctx context.Context, a Assignment, out chan<- Fetched, 
 		}
 	}
 	return nil //nolint:nilerr // being asked to stop is no failure
-}
-
-// corruptTries is how often a batch that can't be read is fetched before it is
-// given up: about ten seconds, in which a broker may heal it from a replica.
-const corruptTries = 6
-
-// intact reports whether err is about a batch that its producer wrote as it is.
-// No replica has it otherwise, and to try again would be a gift: each compression
-// bomb of some kilobytes would hold up its partition for the time of all tries.
-func intact(err error) bool {
-	var corrupt *CorruptError
-	return errors.As(err, &corrupt) && corrupt.Intact
 }
 
 // stepOver gives up a corrupt batch: a bad checksum that stays, or an attacker's

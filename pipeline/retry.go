@@ -18,8 +18,9 @@ type Retry struct {
 	Logger zerolog.Logger
 	Count  func() // nil: there is no metric of it
 
-	delay time.Duration
-	said  time.Time
+	delay  time.Duration
+	said   time.Time
+	unread int // tries that found a batch which can't be read, since the last that worked
 }
 
 // Until calls try until it returns nil. It gives up when ctx ends, whose error it
@@ -68,7 +69,30 @@ func (r *Retry) worked() {
 	r.reset()
 }
 
-func (r *Retry) reset() { r.delay, r.said = 0, time.Time{} }
+func (r *Retry) reset() { r.delay, r.said, r.unread = 0, time.Time{}, 0 }
+
+// corruptTries is how often a batch that can't be read is fetched before it is
+// given up: about ten seconds, in which a broker may heal it from a replica.
+const corruptTries = 6
+
+// intact reports whether err is about a batch that its producer wrote as it is.
+// No replica has it otherwise, and to try again would be a gift: each compression
+// bomb of some kilobytes would hold up its partition for the time of all tries.
+func intact(err error) bool {
+	var corrupt *CorruptError
+	return errors.As(err, &corrupt) && corrupt.Intact
+}
+
+// staysUnreadable reports whether a read that failed found a batch that is given up.
+// What else fails counts neither for nor against it: a broker that was away may still
+// heal it, and a network that fails now and then must not keep a partition at it.
+func (r *Retry) staysUnreadable(err error) bool {
+	if !errors.Is(err, ErrCorrupt) {
+		return false
+	}
+	r.unread++
+	return r.unread > corruptTries || intact(err)
+}
 
 func sleep(ctx context.Context, d time.Duration) {
 	select {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -21,10 +20,6 @@ type Role struct {
 	Logger  zerolog.Logger
 }
 
-// corruptDelay is the pause from which a batch that can't be read is not waited
-// for any more: some tries later.
-const corruptDelay = time.Second
-
 // ReadRange calls f with the records of a partition from one offset up to another,
 // exclusive, and returns how far it came. It repeats what fails, but gives up where
 // the log begins behind the offset (ErrOffsetOutOfRange), and at a batch that stays
@@ -36,7 +31,7 @@ func ReadRange(ctx context.Context, log Log, tp TopicPartition, from, to int64, 
 		case err == nil:
 		case ctx.Err() != nil:
 			return from, ctx.Err()
-		case retry == nil, errors.Is(err, ErrOffsetOutOfRange), errors.Is(err, ErrCorrupt) && retry.delay >= corruptDelay:
+		case retry == nil, errors.Is(err, ErrOffsetOutOfRange), retry.staysUnreadable(err):
 			return from, err
 		default:
 			retry.failed(ctx, err)

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -214,6 +216,40 @@ func TestABatchThatCantBeReadIsSteppedOverLoudly(t *testing.T) {
 	require.Len(t, r.cluster.All(pipeline.TopicActivity), 20, "what stands before and behind it is routed")
 	require.InDelta(t, 10, testutil.ToFloat64(s.metrics.LostRecords.WithLabelValues("route", sourceTopic)), 0)
 	require.Contains(t, r.logged(), "DATA LOST")
+}
+
+// A broker that was away, and has to heal a batch from a replica when it is back.
+func TestABatchIsNotGivenUpForWhatFailedBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.events(1, 30)
+		r.run(allRoles...)
+		r.cluster.SetFetch(5*time.Millisecond, 10)
+		r.events(1, 30)
+		failed := make(map[string]int)
+		var mu sync.Mutex
+		r.cluster.SetHooks(pipelinetest.Hooks{Fetch: func(tp pipeline.TopicPartition, offset int64) error {
+			mu.Lock()
+			defer mu.Unlock()
+			switch n := failed[tp.Topic]; {
+			case tp.Topic == sourceTopic && offset < 40, n >= 12:
+				return nil
+			case n >= 8:
+				failed[tp.Topic]++
+				return &pipeline.CorruptError{TopicPartition: tp, Offset: offset, Next: offset + 10, Reason: "checksum"}
+			}
+			failed[tp.Topic]++
+			return errors.New("no broker answers")
+		}})
+		s := r.start("route", "detect")
+		time.Sleep(5 * time.Minute)
+		require.NoError(t, s.stop())
+		require.Len(t, r.cluster.All(pipeline.TopicActivity), 60)
+		require.InDelta(t, 0, testutil.ToFloat64(s.metrics.LostRecords.WithLabelValues("route", sourceTopic)), 0)
+		for _, topic := range []string{sourceTopic, pipeline.TopicBaselines} {
+			require.Equal(t, 12, failed[topic], topic)
+		}
+	})
 }
 
 func TestABatchThatItsProducerMadeUnreadableIsReadOnce(t *testing.T) {

@@ -143,6 +143,27 @@ func TestAReloadTakesEffectWhereNothingComes(t *testing.T) {
 	require.Equal(t, at, content.Marker.ConfigSince)
 }
 
+func TestAConfigThatComesAndGoesBeforeItsCheckpointNeedsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.every = time.Hour
+		lines := fleet(8)
+		r.send(lines...)
+		s := r.start("route", "detect")
+		s.read(t, "detect", pipeline.TopicActivity, len(lines))
+		synctest.Wait()
+		require.NoError(t, s.reload(other(r.detectors)))
+		require.NoError(t, s.reload(r.detectors))
+		time.Sleep(5 * time.Second)
+		at, _ := r.cluster.Committed(pipeline.GroupDetect, activity)
+		require.Zero(t, at, "a checkpoint was made")
+		require.NoError(t, s.stop())
+		content, err := statelog.Read(t.Context(), r.cluster, 0)
+		require.NoError(t, err)
+		require.Zero(t, content.Marker.ConfigSince)
+	})
+}
+
 func TestAConfigThatTheDetectorRefusesIsNotReloaded(t *testing.T) {
 	r := newRig(t, 1)
 	s := r.start("detect")

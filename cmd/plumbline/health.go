@@ -14,12 +14,15 @@ import (
 // healthCmd is `plumbline health`: for container images, which have no other program
 // that could ask.
 type healthCmd struct {
-	Live bool `help:"Ask whether a restart would help (/healthz), in the place of whether the work is done (/readyz)."`
+	Admin string `placeholder:"HOST:PORT" help:"Admin address of the service, in the place of admin.listen; the config is then not read."`
+	Live  bool   `help:"Ask whether a restart would help (/healthz), in the place of whether the work is done (/readyz)."`
 }
 
 // Help is the long help.
 func (c *healthCmd) Help() string {
-	return `Asks the service that runs on this machine with the same config, at admin.listen, and prints its answer. Exit code 1: it says no, or does not answer.`
+	return `Asks the service that runs on this machine with the same config, at admin.listen, and prints its answer. Exit code 1: it says no, or does not answer.
+
+A probe asks with --admin: a mistake in the config's file is no fault of the service, which goes on with the config before.`
 }
 
 // healthPatience is longer than the service takes for its slowest check.
@@ -27,12 +30,15 @@ const healthPatience = 3 * time.Second
 
 // Run asks.
 func (c *healthCmd) Run(ctx context.Context, g *Globals) error {
-	cfg, err := g.Load()
-	if err != nil {
-		return err
-	}
-	if cfg.Admin.Listen == config.NoListen {
-		return usageError{errors.New("admin.listen is none: the service does not say how it is")}
+	addr := c.Admin
+	if addr == "" {
+		cfg, err := g.Load()
+		if err != nil {
+			return err
+		}
+		if addr = cfg.Admin.Listen; addr == config.NoListen {
+			return usageError{errors.New("admin.listen is none: the service does not say how it is")}
+		}
 	}
 	page := "/readyz"
 	if c.Live {
@@ -40,9 +46,9 @@ func (c *healthCmd) Run(ctx context.Context, g *Globals) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthPatience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+cfg.Admin.Listen+page, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+page, http.NoBody)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", cfg.Admin.Listen, err)
+		return fmt.Errorf("ask %s: %w", addr, err)
 	}
 	req.Host = "localhost"                                                      // where it listens on every interface, it is asked over loopback
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: it is this machine

@@ -163,6 +163,7 @@ func TestWhatTheChartMakesIsWhatKubernetesKnows(t *testing.T) {
 				"default":         {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2},
 				"deploy.md":       {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2},
 				"everything.yaml": {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2, "ServiceMonitor": 1, "PrometheusRule": 1, "dashboard": dashboards(t)},
+				"issuer.yaml":     {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2},
 				"little.yaml":     {"Deployment": 2, "ServiceAccount": 1},
 			}
 			require.Equal(t, want[name], count)
@@ -232,19 +233,55 @@ func memory(t *testing.T, text string) int64 {
 }
 
 func TestNetworkPoliciesOpenThePortsOfTheConfig(t *testing.T) {
-	files, err := render(t, load(t), valuesFiles(t)["everything.yaml"])
-	require.NoError(t, err)
-	ports := map[string][]int{}
-	for _, object := range objects(t, files) {
-		if o, ok := object.(*networkingv1.NetworkPolicy); ok {
-			for _, rule := range o.Spec.Egress {
-				for _, p := range rule.Ports {
-					ports[o.Name] = append(ports[o.Name], p.Port.IntValue())
+	for name, want := range map[string]map[string][]int{
+		"everything.yaml": {"anomalies": {53, 53, 9093, 9094}, "anomalies-archive": {9440}},
+		"issuer.yaml":     {"prod-plumbline": {53, 53, 9093, 443}, "prod-plumbline-archive": {9000}},
+	} {
+		files, err := render(t, load(t), valuesFiles(t)[name])
+		require.NoError(t, err)
+		ports := map[string][]int{}
+		for _, object := range objects(t, files) {
+			if o, ok := object.(*networkingv1.NetworkPolicy); ok {
+				for _, rule := range o.Spec.Egress {
+					for _, p := range rule.Ports {
+						ports[o.Name] = append(ports[o.Name], p.Port.IntValue())
+					}
 				}
 			}
 		}
+		require.Equal(t, want, ports, name)
 	}
-	require.Equal(t, map[string][]int{"anomalies": {53, 53, 9093, 9094}, "anomalies-archive": {9440}}, ports)
+}
+
+// A token that Kubernetes renews is where the config looks for it; a pod that asks for
+// none has none.
+func TestPodsHaveTheTokenThatTheyAskFor(t *testing.T) {
+	for name, want := range map[string]*corev1.ServiceAccountTokenProjection{
+		"issuer.yaml":     {Audience: "kafka", ExpirationSeconds: new(int64(3600)), Path: "token"},
+		"everything.yaml": nil,
+	} {
+		files, err := render(t, load(t), valuesFiles(t)[name])
+		require.NoError(t, err)
+		for _, object := range objects(t, files) {
+			switch o := object.(type) {
+			case *corev1.ServiceAccount:
+				require.Equal(t, want != nil, o.Annotations["eks.amazonaws.com/role-arn"] != "", name)
+			case *appsv1.Deployment:
+				require.Contains(t, o.Spec.Template.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "secrets", MountPath: "/run/secrets/plumbline", ReadOnly: true}, name)
+				var got *corev1.ServiceAccountTokenProjection
+				for _, v := range o.Spec.Template.Spec.Volumes {
+					if v.Projected != nil {
+						for _, s := range v.Projected.Sources {
+							if s.ServiceAccountToken != nil {
+								got = s.ServiceAccountToken
+							}
+						}
+					}
+				}
+				require.Equal(t, want, got, name)
+			}
+		}
+	}
 }
 
 func TestAnotherConfigIsAnotherPod(t *testing.T) {

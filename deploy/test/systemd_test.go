@@ -30,6 +30,7 @@ func TestTheUnitsAreValidAndHardened(t *testing.T) {
 		for line := range strings.Lines(string(out)) {
 			require.NotContains(t, line, "plumbline", "systemd has something to say about it")
 		}
+		require.Contains(t, installed, "\nExecReload=/bin/kill -HUP $MAINPID\n", "docs/operations.md says how systemctl reload comes to the service")
 		output(t, "systemd-analyze", "security", "--offline=true", "--threshold="+most, file)
 	}
 }

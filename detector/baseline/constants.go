@@ -22,7 +22,7 @@ const (
 // What several statistics share.
 const (
 	clipSigmas      = 4              // standard deviations; winsorising; tuned: simulated fleets, 2026-11-24
-	EpisodeWeight   = 0.1            // of an hour or an act in an episode; tuned: simulated fleets (124 to 152 of 160 attacks found), 2026-11-24
+	EpisodeWeight   = 0.1            // of an hour or an act in an episode; tuned: simulated fleets, 2026-11-24
 	priorDailyFade  = 0.95           // of a group's sums, a day: two weeks; chosen: the half-life of the level
 	leapDays        = 60             // by which evidence ages at most at once; chosen: two half-lives of what lasts longest
 	scheduleDays    = 2              // in a row, after which what comes back is learnt in full; tuned: demo's fleets, 2026-11-27

@@ -3,7 +3,7 @@ package baseline
 import "github.com/plumbline-sec/plumbline/detector/internal/wire"
 
 // DocFreq counts for every item how many agents of a group know it: a table of
-// buckets of eight, each slot 42 bits of hash, as a Known set has them, and 16 of count. It doubles, up to
+// buckets of eight, each slot 42 bits of hash, as an ItemSet has them, and 16 of count. It doubles, up to
 // 2^16 slots, when it is half full or a bucket is full; then the least known item of a full bucket makes room.
 type DocFreq struct {
 	slots []uint64

@@ -2,7 +2,7 @@ package baseline
 
 import "github.com/plumbline-sec/plumbline/detector/internal/wire"
 
-// Bounds of a Known set.
+// Bounds of an ItemSet.
 const (
 	MaxKnown   = 192 // items
 	knownTable = 256 // slots

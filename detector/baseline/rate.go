@@ -32,7 +32,7 @@ type Rate struct {
 
 	// streak counts, by hour of the day, the days in a row that it lay in an episode
 	// or beyond the clip. What comes back at the same hour is a schedule, and is
-	// learnt in full after routine days; else each night's alert would keep the
+	// learnt in full after scheduleDays; else each night's alert would keep the
 	// next night's run from being learnt.
 	streak [24]uint8
 

@@ -28,8 +28,8 @@ const (
 
 // Calibration (calibration.go, curve.go).
 const (
-	groupPriorDays = 20   // agent-days that the fleet counts for in a group; tuned: simulated fleets (5 was 3.3 times the budget), 2026-11-24
-	fleetPriorDays = 50   // agent-days that the model counts for in a fleet; likewise
+	groupPriorDays = 20   // agent-days that the fleet counts for in a group; tuned: simulated fleets, 2026-11-24
+	fleetPriorDays = 50   // agent-days that the model counts for in a fleet; likewise (5 was 3.3 times the budget)
 	bootstrapDays  = 25   // agent-days over which a new service's models are believed a decade less; tuned: simulated fleets, 2026-11-24
 	matureDays     = 200  // of the mature, after which what the young have shown is taken as it is; tuned: fleets that grow up at once, 2026-11-28
 	youngPart      = 3    // or a third of the days of the young, where that is less; likewise

@@ -2,7 +2,8 @@ package signal
 
 // Everything here changes verdicts: see "What may be tuned" in ../README.md.
 
-// Weights: parts of the alert budget. Tuned: quality and AgentDojo (ADR 0009), 2026-11-29.
+// Weights: parts of the alert budget. Tuned: quality and AgentDojo (ADR 0009), 2026-11-29, where
+// nothing else is said.
 const (
 	weightCallRate       = 0.3
 	weightCallRateLong   = 0.3
@@ -16,9 +17,9 @@ const (
 	weightSilence        = 0.1
 	weightFailed         = 0.05
 	weightMalformed      = 0.1
-	weightLate           = 0.1
-	weightFlood          = 0.01
-	weightMetric         = 0.3
+	weightLate           = 0.1  // set with the signal, 2026-11-30
+	weightFlood          = 0.01 // likewise
+	weightMetric         = 0.3  // set with the signal, 2026-11-28
 )
 
 // Tests a day for which a model alone stands, before calibration.
@@ -43,7 +44,7 @@ const (
 	// MinLate is for who sends late for the first time, events; chosen: what was lost for a
 	// moment and sent again is no more than that.
 	MinLate               = 10
-	silenceOverdispersion = 0.1 // at least: that of an agent that now and then pauses for no reason; tuned: simulated outages, 2026-11-28
+	silenceOverdispersion = 0.1 // at least: that of an agent that now and then pauses for no reason; set with the signal, 2026-11-28
 	fewValues             = 3   // of a metric, in an hour whose mean is judged; chosen: two are two calls
 	sumFrom               = 2   // times the expected sum of an hour, from which it is judged; chosen: less is no leak
 )

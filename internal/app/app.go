@@ -181,7 +181,8 @@ func (a *App) followConfig(ctx context.Context, admin *telemetry.Admin) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var done sync.WaitGroup
 	done.Go(func() { a.reload.watch(ctx) })
-	a.onStop("the look at the config", quick(func() error { cancel(); done.Wait(); return nil }))
+	// The disk that the file is on may not answer.
+	a.onStop("the look at the config", patient(func() error { cancel(); done.Wait(); return nil }))
 }
 
 // Read returns how many records a role has read since the start.

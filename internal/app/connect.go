@@ -21,6 +21,8 @@ func Forms() config.Forms {
 	f := config.Forms{NotEmbedded: embedded.Included(), CheckDecoder: func(name string, options map[string]any) error {
 		_, err := forms.New(name, options)
 		return err
+	}, CheckDetector: func(cfg *config.Config) error {
+		return detect.CheckConfig(DetectorConfig(cfg, ""))
 	}}
 	for _, form := range forms.All() {
 		f.Decoders = append(f.Decoders, form.Name)

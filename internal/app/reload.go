@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -111,7 +112,9 @@ func (r *reloader) apply(out *Reloaded) error {
 	if r.source.File == "" {
 		return refused(errors.New("the service was started without --config: there is no file to read"))
 	}
-	r.look()
+	if r.look(); r.read != nil && r.read.Size() == 0 {
+		return refused(fmt.Errorf("%s is empty: an editor or a full disk may have cut it off; write {} where the defaults are meant", r.source.File))
+	}
 	next, err := r.source.Load()
 	if err != nil {
 		return refused(err)

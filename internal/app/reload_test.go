@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/internal/telemetry"
 )
 
 // follower is a reloader of a file, and what it told detect.
@@ -49,6 +52,13 @@ func newFollower(t *testing.T, text string) *follower {
 func (f *follower) write(t *testing.T, text string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(f.file, []byte(text), 0o600))
+}
+
+// seen is judged, for who runs beside watch.
+func (f *follower) seen() []detector.Config {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.judged
 }
 
 func (f *follower) results() (applied, unchanged, refused, failed float64) {
@@ -97,13 +107,16 @@ func TestAMistakeKeepsTheConfigBefore(t *testing.T) {
 
 	require.NoError(t, os.Remove(f.file))
 	require.Contains(t, f.reload().Error, "does not exist")
+	f.write(t, "")
+	require.Contains(t, f.reload().Error, "is empty")
+	require.Empty(t, f.judged)
 	f.write(t, "detector: {alerts_per_agent_day: 0.002}\n")
 	f.refuse = errors.New("detect: no")
 	out = f.reload()
 	require.Equal(t, "detect: no", out.Error)
 	require.Empty(t, out.Applied)
 	_, _, refused, failed := f.results()
-	require.InDelta(t, 3, refused, 0)
+	require.InDelta(t, 4, refused, 0)
 	require.InDelta(t, 1, failed, 0)
 
 	f.refuse = nil
@@ -114,6 +127,36 @@ func TestAMistakeKeepsTheConfigBefore(t *testing.T) {
 
 	none := newReloader(config.Default(), Source{}, "v1", prometheus.NewRegistry(), zerolog.Nop())
 	require.Contains(t, none.reload().Error, "without --config")
+}
+
+func TestWhatIsValidIsWhatRuns(t *testing.T) {
+	off := "detector:\n  signals:\n"
+	for _, info := range signal.All() {
+		off += "    " + info.Info().Name + ": {off: true}\n"
+	}
+	huge := "detector:\n  runbook: " + strings.Repeat("x", 1<<19) + "\n"
+	for text, says := range map[string]string{off: "all signals are off", huge: "at most 262144"} {
+		_, err := config.Parse("c.yaml", []byte(text), Forms())
+		require.ErrorContains(t, err, "c.yaml:2:3: detector: no detector can be made of it: ")
+		require.ErrorContains(t, err, says)
+	}
+}
+
+func TestAStopDoesNotWaitForADiskThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollower(t, "{}\n")
+		hangup, answers := make(chan os.Signal, 1), make(chan struct{})
+		load := f.source.Load
+		f.source.Hangup, f.source.Load = hangup, func() (*config.Config, error) { <-answers; return load() }
+		a := &App{logger: zerolog.Nop(), reload: f.reloader}
+		a.followConfig(t.Context(), telemetry.NewAdmin(config.Admin{Listen: config.NoListen}, prometheus.NewRegistry(), zerolog.Nop()))
+		hangup <- syscall.SIGHUP
+		synctest.Wait()
+		started := time.Now()
+		a.stop(t.Context())
+		require.Equal(t, stopTimeout, time.Since(started))
+		close(answers)
+	})
 }
 
 func TestAFileThatChangesIsReadOnceItStandsStill(t *testing.T) {
@@ -145,7 +188,7 @@ func TestAFileThatChangesIsReadOnceItStandsStill(t *testing.T) {
 		touch("detector: {alerts_per_agent_day: 0.002}\n")
 		time.Sleep(2 * fileLookEvery)
 		require.InDelta(t, 1, reloads(), 0)
-		require.Len(t, f.judged, 1)
+		require.Len(t, f.seen(), 1)
 		time.Sleep(5 * fileLookEvery)
 		require.InDelta(t, 1, reloads(), 0)
 
@@ -164,13 +207,13 @@ func TestAFileThatChangesIsReadOnceItStandsStill(t *testing.T) {
 		require.NoError(t, os.Symlink(filepath.Join("data", "plumbline.yaml"), f.file))
 		time.Sleep(2 * fileLookEvery)
 		require.InDelta(t, 2, reloads(), 0)
-		require.Len(t, f.judged, 2)
+		require.Len(t, f.seen(), 2)
 		require.NoError(t, os.Symlink("2", filepath.Join(dir, "next")))
 		require.NoError(t, os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "data")))
 		time.Sleep(2 * fileLookEvery)
 		require.InDelta(t, 3, reloads(), 0)
-		require.Len(t, f.judged, 3)
-		require.InDelta(t, 0.02, f.judged[2].AlertsPerAgentDay, 0)
+		require.Len(t, f.seen(), 3)
+		require.InDelta(t, 0.02, f.seen()[2].AlertsPerAgentDay, 0)
 
 		hangup <- syscall.SIGHUP
 		require.InDelta(t, 4, reloads(), 0)

@@ -36,12 +36,18 @@ func newVerdict(cfg detector.Config) (*verdict, error) {
 	}
 	// It stands in a record of the log of state with every checkpoint.
 	if len(canonical) > maxVerdict {
-		return nil, fmt.Errorf("detect: the detector's config takes %d bytes, at most %d", len(canonical), maxVerdict)
+		return nil, fmt.Errorf("detect: the detector's config takes %d bytes, at most %d: a pattern such as batch-* takes many agents at once", len(canonical), maxVerdict)
 	}
 	return &verdict{cfg, canonical}, nil
 }
 
 const maxVerdict = 256 << 10
+
+// CheckConfig says why the role would refuse a config.
+func CheckConfig(cfg detector.Config) error {
+	_, err := newVerdict(cfg)
+	return err
+}
 
 // Reload has every partition go on with another config, each at a checkpoint of its
 // own that is made at once; until then it is judged as before. An error changes
@@ -84,7 +90,8 @@ func (d *Detect) inForce(m *statelog.Marker, start int64, logger zerolog.Logger)
 // that an owner before us published is judged by the new one. A checkpoint on its way is
 // of the old config; the records need not wait for it.
 func (h *handler) behind() bool {
-	return h.run == nil && h.role.verdict.Load() != h.state.verdict && h.state.known.before(h.state.next)
+	own, v := h.role.verdict.Load(), h.state.verdict
+	return h.run == nil && own != v && !bytes.Equal(own.canonical, v.canonical) && h.state.known.before(h.state.next)
 }
 
 // follow goes on with the process's config where that is another one.

@@ -43,6 +43,9 @@ type OAuth struct {
 const (
 	// tokenPatience bounds one request to the issuer. A connection waits for it.
 	tokenPatience = 5 * time.Second
+	// tokenRenewal is that while there is a token that still serves: the connection needs
+	// the rest of its time for itself.
+	tokenRenewal = 2 * time.Second
 	// tokenRetry is how long a refused token, or an issuer that gives no new one, is
 	// left alone.
 	tokenRetry = 10 * time.Second
@@ -52,7 +55,8 @@ const (
 
 // bearer is OAUTHBEARER (RFC 7628). A token of the issuer is used by all connections
 // and replaced after four fifths of its life, so that none is made with one that is
-// about to expire; while the issuer gives no other, it serves until its end.
+// about to expire; while the issuer gives no other, it serves until its end, also where the
+// issuer hangs.
 type bearer struct {
 	cfg    SASLConfig
 	logger zerolog.Logger
@@ -65,6 +69,9 @@ type token struct {
 	text               string
 	got, renew, expiry time.Time
 }
+
+// serves reports whether there is a token, and one that a broker would still take.
+func (t *token) serves(now time.Time) bool { return t != nil && now.Before(t.expiry) }
 
 func newBearer(cfg SASLConfig, logger zerolog.Logger) *bearer {
 	return &bearer{cfg: cfg, logger: logger, asking: make(chan struct{}, 1), http: http.Client{
@@ -120,26 +127,38 @@ func (b *bearer) token(ctx context.Context) (string, error) {
 	if b.cfg.OAuth.TokenFile != "" {
 		return readToken(b.cfg.OAuth.TokenFile)
 	}
-	if t := b.held.Load(); t != nil && time.Now().Before(t.renew) {
-		return t.text, nil
+	old, now := b.held.Load(), time.Now()
+	if old != nil && now.Before(old.renew) {
+		return old.text, nil
 	}
 	select {
 	case b.asking <- struct{}{}:
-		defer func() { <-b.asking }()
-	case <-ctx.Done():
-		return "", &CredentialsError{ctx.Err()}
+	default:
+		if old.serves(now) { // somebody else asks for the next one
+			return old.text, nil
+		}
+		select {
+		case b.asking <- struct{}{}:
+		case <-ctx.Done():
+			return "", &CredentialsError{ctx.Err()}
+		}
 	}
-	old := b.held.Load()
-	if old != nil && time.Now().Before(old.renew) { // somebody else has asked meanwhile
+	defer func() { <-b.asking }()
+	old, now = b.held.Load(), time.Now()
+	if old != nil && now.Before(old.renew) { // somebody else has asked meanwhile
 		return old.text, nil
 	}
-	t, err := b.ask(ctx)
-	now := time.Now()
+	patience := tokenPatience
+	if old.serves(now) {
+		patience = tokenRenewal
+	}
+	t, err := b.ask(ctx, patience)
+	now = time.Now()
 	switch {
 	case err == nil:
 		b.held.Store(t)
 		return t.text, nil
-	case old == nil || !now.Before(old.expiry):
+	case !old.serves(now):
 		return "", err
 	}
 	b.logger.Warn().Err(err).Time("expires", old.expiry).Msg("the token for Kafka is not renewed; the one there is serves until it expires")
@@ -152,8 +171,8 @@ func (b *bearer) token(ctx context.Context) (string, error) {
 }
 
 // ask asks the issuer for a token.
-func (b *bearer) ask(ctx context.Context) (*token, error) {
-	ctx, cancel := context.WithTimeout(ctx, tokenPatience)
+func (b *bearer) ask(ctx context.Context, patience time.Duration) (*token, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	form := url.Values{"grant_type": {"client_credentials"}}
 	if b.cfg.OAuth.Scope != "" {

@@ -97,7 +97,7 @@ func Pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-Cells
 
 // Cut shortens s to limit cells, the last one being an ellipsis.
 func Cut(s string, limit int) string {
-	if len(s) <= limit || Cells(s) <= limit {
+	if len(s) <= limit || prefix(s, limit) == len(s) {
 		return s
 	}
 	return s[:prefix(s, limit-1)] + "…"
@@ -107,7 +107,12 @@ func Cut(s string, limit int) string {
 func prefix(s string, limit int) int {
 	n := 0
 	for i, r := range s {
-		if n += runeCells(r); n > limit {
+		if r < utf8.RuneSelf {
+			n++
+		} else {
+			n += runeCells(r)
+		}
+		if n > limit {
 			return i
 		}
 	}
@@ -117,11 +122,13 @@ func prefix(s string, limit int) int {
 // Wrap breaks s into lines of at most width cells, behind spaces where there are some;
 // what would take more than most lines is cut.
 func Wrap(s string, width, most int) (lines []string) {
-	for Cells(s) > width {
+	for end := prefix(s, width); end < len(s); end = prefix(s, width) {
 		if len(lines) == most-1 {
 			return append(lines, Cut(s, width))
 		}
-		end := max(prefix(s, width), 1)
+		if end == 0 { // not even one character fits: it is not torn
+			_, end = utf8.DecodeRuneInString(s)
+		}
 		if space := strings.LastIndexByte(s[:min(end+1, len(s))], ' '); space > 0 && Cells(s[:space]) > width/2 {
 			end = space
 		}
@@ -134,8 +141,10 @@ func Wrap(s string, width, most int) (lines []string) {
 // Fold breaks s at its spaces into lines of at most width cells. A word that is longer
 // stays whole, so that it can be copied; without a width all of s does.
 func Fold(s string, width int) (lines []string) {
-	for width > 0 && Cells(s) > width {
-		end := prefix(s, width)
+	if width <= 0 {
+		return []string{s}
+	}
+	for end := prefix(s, width); end < len(s); end = prefix(s, width) {
 		if space := strings.LastIndexByte(s[:end+1], ' '); space > 0 {
 			end = space
 		} else if space := strings.IndexByte(s[end:], ' '); space >= 0 {

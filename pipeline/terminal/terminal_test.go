@@ -3,6 +3,7 @@ package terminal
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -17,6 +18,11 @@ func TestACutStringFitsItsCells(t *testing.T) {
 	}
 }
 
+func TestNoCharacterIsTornHoweverNarrowTheColumn(t *testing.T) {
+	require.Equal(t, []string{"世", "界", "a"}, Wrap("世界a", 1, 5))
+	require.Equal(t, []string{"世", "界"}, Wrap("世界", 2, 5))
+}
+
 func TestProseIsFoldedAtItsSpacesAndWordsStayWhole(t *testing.T) {
 	long := strings.Repeat("x", 30)
 	for text, want := range map[string][]string{
@@ -26,4 +32,11 @@ func TestProseIsFoldedAtItsSpacesAndWordsStayWhole(t *testing.T) {
 		require.Equal(t, want, Fold(text, 10))
 		require.Equal(t, []string{text}, Fold(text, 0))
 	}
+}
+
+func TestALongTextIsFoldedInTimeThatGrowsAsItDoes(t *testing.T) {
+	begin := time.Now()
+	require.Greater(t, len(Fold(strings.Repeat("日 本", 1<<18), 80)), 1000)
+	require.Greater(t, len(Wrap(strings.Repeat("日 本", 1<<18), 80, 10_000)), 1000)
+	require.Less(t, time.Since(begin), 30*time.Second) // minutes, where each line looks at all that is left
 }

@@ -87,5 +87,8 @@ func EachLine(path string, f func(line []byte) error) error {
 			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 	}
-	return s.Err() //nolint:wrapcheck // it names the file
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
 }

@@ -131,6 +131,7 @@ func TestWhatIsNoBatchIsRefusedOnce(t *testing.T) {
 		`{"agent_id":"a","action":"x"}`:   decode.ReasonNotOTLP,
 		`{"resourceSpans":[{"scopeSpans"`: decode.ReasonNotJSON,
 		`{"resourceSpans":[]} x`:          decode.ReasonNotJSON,
+		"{\"resourceSpans\":[]}\x00{":     decode.ReasonNotJSON,
 		"garbage":                         decode.ReasonNotOTLP,
 		"\x08\x01":                        decode.ReasonNotOTLP,
 		`{"resourceLogs":[{}]}`:           decode.ReasonNotOTLP,

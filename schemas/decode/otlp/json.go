@@ -112,12 +112,8 @@ func (t *transcoder) transcode(text []byte) ([]byte, *decode.Refusal) {
 	if t.s.Peek() != '{' {
 		return nil, &decode.Refusal{Reason: decode.ReasonNotJSON, Detail: "is not an object"}
 	}
-	ok := t.object(t.root, 1)
-	if ok && t.s.Peek() != 0 {
-		ok = t.s.Invalid()
-	}
-	if !ok {
-		return nil, &decode.Refusal{Reason: t.s.Fail, Detail: "invalid at byte " + strconv.Itoa(t.s.Pos)}
+	if err := t.s.End(t.object(t.root, 1)); err != nil {
+		return nil, &decode.Refusal{Reason: err.Reason, Detail: err.Detail}
 	}
 	if !t.batch && len(text) > len("{}") {
 		return nil, &decode.Refusal{Reason: decode.ReasonNotOTLP, Detail: "has none of the members of a batch"}
