@@ -34,7 +34,7 @@ type recordedFlags struct {
 	DataDir   string   `placeholder:"DIR" help:"Data directory of the embedded engine or of a running service, in the place of data_dir."`
 }
 
-const recordedHelp = `Events come from ClickHouse, or from files (--input) or a topic (--topic). ClickHouse does not store the offsets of plumbline.activity: its events are read in the order of recorded_at and, within a millisecond, of their origin; that is the order of the log but for events of different source partitions that were recorded within one read of the source.
+const recordedHelp = `Events come from ClickHouse, or from files (--input) or a topic (--topic). Those of ClickHouse are read in the order of plumbline.activity, as the service judged them. What was stored before its places were (migration 0005) comes first, in the order of recorded_at; how many events that are is said.
 
 The baselines begin empty at the first event. Nothing that is raised during the warm-up is counted, and neither are the agent-days of it. Days are those of UTC.`
 
@@ -234,6 +234,9 @@ func (r *recorded) clickHouse(ctx context.Context) error {
 		events, err := db.ReadActivity(ctx, r.from, to)
 		if err != nil {
 			return err
+		}
+		if events.Unplaced > 0 {
+			r.con.line(fmt.Sprintf("plumbline: about %d of %d events were stored before their places in plumbline.activity were (migration 0005): they are read first, in the order of recorded_at", events.Unplaced, events.Events))
 		}
 		if events.Events > 0 {
 			r.part = func() float64 { return float64(r.events.Load()) / float64(events.Events) }
