@@ -40,7 +40,7 @@ func (db *DB) LoggedEvents(ctx context.Context, partition int32, from, before in
 func (db *DB) scanActivity(ctx context.Context, from, order string, each func(*pipeline.ActivityRow) error, args ...any) error {
 	const op = "read the stored events"
 	ctx, stop := context.WithCancel(ctx)
-	defer stop() // before the rows are closed: what is left of them is not waited for
+	defer stop()
 	ctx = driver.Context(ctx, driver.WithSettings(driver.Settings{
 		"query_plan_execute_functions_after_sorting":  0,
 		"do_not_merge_across_partitions_select_final": 1, // copies share their partition
@@ -54,7 +54,10 @@ func (db *DB) scanActivity(ctx context.Context, from, order string, each func(*p
 	if err != nil {
 		return db.explain(op, err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err has it
+	defer func() {
+		stop() // or Close would read what is left
+		_ = rows.Close()
+	}()
 	var (
 		r      pipeline.ActivityRow
 		record string

@@ -152,6 +152,23 @@ func TestEventsThatDoNotKnowTheirPlaceComeFirstInTheOrderOfTheirRecords(t *testi
 	}
 }
 
+func TestReadingEndsWhereTheReaderSaysSo(t *testing.T) {
+	db := migrated(t)
+	stored, _ := randomLog(rand.New(rand.NewPCG(1, 2)), 30_000)
+	require.NoError(t, db.InsertActivity(t.Context(), stored))
+	r, err := db.ReadActivity(t.Context(), 0, now()+dayMillis)
+	require.NoError(t, err)
+	for range 3 {
+		n := 0
+		require.Equal(t, errRecord, r.Each(t.Context(), func(*pipeline.ActivityRow, schemas.Millis) error {
+			r.counted = Counted{}
+			n++
+			return errRecord
+		}))
+		require.Equal(t, 1, n)
+	}
+}
+
 func TestWhatRetentionHidesIsNotRead(t *testing.T) {
 	db := migrated(t, func(c *Config) { c.RetentionDays = 2 })
 	rows := typicalRows(4, 1, now())
