@@ -34,7 +34,7 @@ type recordedFlags struct {
 	DataDir   string   `placeholder:"DIR" help:"Data directory of the embedded engine or of a running service, in the place of data_dir."`
 }
 
-const recordedHelp = `Events come from ClickHouse, or from files (--input) or a topic (--topic). ClickHouse does not store the offsets of plumbline.activity: its events are read in the order of recorded_at and, within a millisecond, of their origin; that is the order of the log but for events of different source partitions that were recorded within one read of the source.
+const recordedHelp = `Events come from ClickHouse, or from files (--input) or a topic (--topic). Those of ClickHouse are read in the order of plumbline.activity, as the service judged them. What was stored before its places were (migration 0005) comes first, in the order of recorded_at; how many events that are is said.
 
 The baselines begin empty at the first event. Nothing that is raised during the warm-up is counted, and neither are the agent-days of it. Days are those of UTC.`
 
@@ -222,6 +222,9 @@ func (r *recorded) tooMany() error {
 	return nil
 }
 
+// rowBytes is about what an event of ClickHouse holds in memory.
+const rowBytes = 512
+
 func (r *recorded) clickHouse(ctx context.Context) error {
 	return engineDir{DataDir: r.flags.DataDir}.clickHouse(ctx, r.g, func(db *clickhouse.DB) error {
 		to := r.to
@@ -232,19 +235,14 @@ func (r *recorded) clickHouse(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if events.Unplaced > 0 {
+			r.con.line(fmt.Sprintf("plumbline: about %d of %d events were stored before their places in plumbline.activity were (migration 0005): they are read first, in the order of recorded_at", events.Unplaced, events.Events))
+		}
 		if events.Events > 0 {
 			r.part = func() float64 { return float64(r.events.Load()) / float64(events.Events) }
 		}
-		canonical := decode.NewCanonical()
-		return events.Each(ctx, func(json []byte) error {
-			// When it was appended to plumbline.activity is not stored: soon after it was recorded.
-			canonical.Decode(&decode.Record{Value: json}, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
-				if refusal != nil {
-					r.refused++
-					return
-				}
-				r.add(ev, ev.RecordedAt, len(json))
-			})
+		return events.Each(ctx, func(row *pipeline.ActivityRow, arrived schemas.Millis) error {
+			r.add(&row.Event, arrived, rowBytes)
 			return r.tooMany()
 		})
 	})

@@ -101,7 +101,7 @@ type run struct {
 
 	detector *detector.Detector
 	span     clickhouse.LogSpan
-	routed   map[schemas.Origin]schemas.Origin // the last one of every source partition
+	counted  clickhouse.Counted
 	events   int64
 	next     int64          // offset behind the last event
 	logged   schemas.Millis // when that was appended
@@ -134,7 +134,6 @@ func (r *run) do(ctx context.Context) (err error) {
 	if r.detector, err = detector.New(r.opt.Detector, r); err != nil {
 		return err
 	}
-	r.routed = make(map[schemas.Origin]schemas.Origin)
 	r.places, r.raised, r.byID = make(map[int64]bool), make(map[int64][]*schemas.Alert), make(map[string]int)
 	r.proofs, r.ladders, r.rebuilt = make(map[string][]int), make(map[string]*detector.Ladder), make(map[string]string)
 	end := int64(0)
@@ -201,13 +200,9 @@ func (r *run) event(row *pipeline.ActivityRow) error {
 		r.gap.after = row.LogTime
 	}
 	r.next, r.logged = r.at+1, row.LogTime
-	// As detect takes them: what was written twice counts once.
-	source, place := row.Origin, row.Origin
-	source.Offset, source.Index = 0, 0
-	if last, ok := r.routed[source]; ok && (place.Offset < last.Offset || place.Offset == last.Offset && place.Index <= last.Index) {
+	if !r.counted.First(row) {
 		return nil
 	}
-	r.routed[source] = place
 	r.events++
 	r.detector.Arrived(row.LogTime)
 	if _, asked := r.proofs[row.Event.EventID]; asked || r.places[r.at] {

@@ -70,6 +70,7 @@ func (a *Archive) open(ctx context.Context, _ pipeline.Generation, as pipeline.A
 	default:
 		return nil, 0, fmt.Errorf("archive does not know topic %q", as.Topic)
 	}
+	a.metrics.insertErrors.WithLabelValues(h.table.name()) // rate() does not see the increment that makes a series
 	return h, start, nil
 }
 
