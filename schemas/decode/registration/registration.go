@@ -413,6 +413,8 @@ func (r *reader) readLabels() {
 		for _, name := range r.of.names() {
 			switch {
 			case slices.Contains(known, name):
+			case name == "":
+				r.wrong("", "a field has no name")
 			case r.d.canonical && name == "fields_unknown":
 				reg.Unknown = r.texts(name)
 			case r.of[name] != nil:
