@@ -57,7 +57,7 @@ func (a *Archive) open(ctx context.Context, _ pipeline.Generation, as pipeline.A
 	if err != nil {
 		return nil, 0, err
 	}
-	h := &handler{role: a, tp: as.TopicPartition, out: pipeline.NewOutbox(&a.Role), next: start, ok: start}
+	h := &handler{role: a, tp: as.TopicPartition, out: pipeline.NewOutbox(&a.Role), passed: a.Metrics.Passed.WithLabelValues(a.Name), next: start, ok: start}
 	switch as.Topic {
 	case pipeline.TopicActivity:
 		h.table = &activityTable{
@@ -118,6 +118,8 @@ type handler struct {
 	table table
 	out   *pipeline.Outbox // dead letters
 
+	passed prometheus.Counter // records that are no events
+
 	bytes int
 	since time.Time // when the oldest row of the batch came
 	next  int64
@@ -127,7 +129,9 @@ type handler struct {
 func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 	for i := range f.Records {
 		rec := &f.Records[i]
-		if refusal := h.table.add(rec); refusal != nil {
+		if kind := string(rec.Header(schemas.RecordHeader)); kind != "" && kind != schemas.RecordRegistration {
+			h.passed.Inc()
+		} else if refusal := h.table.add(rec); refusal != nil {
 			h.refuse(rec, refusal)
 		}
 		h.next = rec.Offset + 1

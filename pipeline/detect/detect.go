@@ -200,6 +200,15 @@ func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 }
 
 func (h *handler) record() {
+	decoder := h.decoder
+	switch kind := h.rec.Header(schemas.RecordHeader); string(kind) {
+	case "":
+	case schemas.RecordRegistration:
+		decoder = h.registrations
+	default:
+		h.other(string(kind))
+		return
+	}
 	origin := h.rec.Header(schemas.OriginHeader)
 	again, err := h.state.repeated(origin)
 	if err != nil {
@@ -211,10 +220,6 @@ func (h *handler) record() {
 		return
 	}
 	in := decode.Record{Topic: pipeline.TopicActivity, Partition: h.partition, Offset: h.rec.Offset, Time: h.rec.Time, Key: h.rec.Key, Value: h.rec.Value}
-	decoder := h.decoder
-	if h.rec.Header(schemas.RecordHeader) != nil {
-		decoder = h.registrations
-	}
 	decoder.Decode(&in, h.event)
 }
 
@@ -226,6 +231,22 @@ func (h *handler) event(_ int32, ev *schemas.Activity, refusal *decode.Refusal) 
 	// The broker's own time of the canonical record: no producer has a say in it.
 	h.state.detector.Arrived(h.rec.Time)
 	h.state.detector.Process(ev)
+}
+
+// other takes a record that is no event. A kind that this release does not know is of a
+// later one: it is passed over.
+func (h *handler) other(kind string) {
+	if kind != schemas.RecordTick {
+		h.role.Metrics.Passed.WithLabelValues(h.role.Name).Inc()
+		return
+	}
+	tick, err := schemas.ParseTick(h.rec.Value)
+	if err != nil {
+		h.refuse(&decode.Refusal{Reason: "no_origin", Detail: err.Error()})
+		return
+	}
+	h.state.detector.Arrived(h.rec.Time)
+	h.state.detector.Tick(tick.At)
 }
 
 // refuse sets aside a record that route did not write: with the right ACL there

@@ -15,6 +15,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,18 +39,21 @@ type Source struct {
 // Route is the role.
 type Route struct {
 	pipeline.Consumer
-	sources map[string]Source // by topic
+	Ticks   Ticks                          // set before Run
+	sources map[string]Source              // by topic
+	first   string                         // topic of the first one
+	held    atomic.Pointer[map[int32]bool] // partitions of that
 	metrics *Metrics
 }
 
-// New returns the role; Run starts it.
+// New returns the role, which writes no ticks; Run starts it. There is at least one source.
 func New(role pipeline.Role, group pipeline.Group, sources []Source, m *Metrics) *Route {
-	r := &Route{sources: make(map[string]Source, len(sources)), metrics: m}
+	r := &Route{sources: make(map[string]Source, len(sources)), first: sources[0].Topic, metrics: m}
 	for _, s := range sources {
 		r.sources[s.Topic] = s
 	}
 	role.Name = "route"
-	r.Consumer = pipeline.Consumer{Role: role, Group: group, Open: r.open}
+	r.Consumer = pipeline.Consumer{Role: role, Group: group, Open: r.open, Joined: r.joined}
 	return r
 }
 
@@ -212,6 +216,9 @@ type Metrics struct {
 	events  *prometheus.CounterVec // source
 	skipped *prometheus.CounterVec // source
 	flagged *prometheus.CounterVec // flag
+
+	ticks    prometheus.Counter
+	withheld *prometheus.CounterVec // reason
 }
 
 // NewMetrics registers the role's metrics.
@@ -221,6 +228,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		events:  r.Counter("events_total", "Events routed.", "source"),
 		skipped: r.Counter("skipped_entries_total", "Entries of a source's records that are no agent activity, such as the spans of a web server.", "source"),
 		flagged: r.Counter("flagged_events_total", "Events kept with something cut, replaced or clamped.", "flag"),
+
+		ticks:    r.Counter("ticks_total", "Ticks written, by which clocks go on in partitions without events.").WithLabelValues(),
+		withheld: r.Counter("withheld_ticks_total", "Ticks not written yet, each time: sources held records that were not routed (waiting), or Kafka refused (failed).", "reason"),
 	}
 }
 
