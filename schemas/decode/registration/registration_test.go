@@ -169,6 +169,18 @@ func TestMistakesInOptionsAreNamed(t *testing.T) {
 	}
 }
 
+func TestRegistrationsStandBesideEvents(t *testing.T) {
+	d := registration.Beside(decode.NewActivity())
+	kinds := ""
+	for _, line := range []string{whole, `{"agent_id":"a","record":"x"}`, `{"agent_id":"a","attributes":{"record":"registration"}}`, `{"agent_id":"a"}`} {
+		d.Decode(&decode.Record{Time: recorded, Value: []byte(line)}, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
+			require.Nil(t, refusal)
+			kinds += map[bool]string{true: "r", false: "e"}[ev.Registration != nil]
+		})
+	}
+	require.Equal(t, "reee", kinds)
+}
+
 func FuzzRegistration(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte(`[{"agent_id":"a","x":{"y":[1,true,null]}}]`))
