@@ -162,8 +162,8 @@ var known = []string{
 	"public_key", "labels",
 }
 
-// values are what stands where a field is looked for: at the first of its places that has
-// something.
+// values are what stands where a field is looked for, place by place: a field that takes
+// one value takes the first, a list takes all.
 func (r *reader) values(field string) []any {
 	if r.d.fields == nil {
 		if v, ok := r.of[field]; ok && v != nil {
@@ -174,7 +174,7 @@ func (r *reader) values(field string) []any {
 	return r.at(r.d.fields[field], r.d.values[field])
 }
 
-func (r *reader) at(places []place, means map[string]string) []any {
+func (r *reader) at(places []place, means map[string]string) (out []any) {
 	for _, p := range places {
 		found := p.in(r.of)
 		if means != nil {
@@ -187,12 +187,9 @@ func (r *reader) at(places []place, means map[string]string) []any {
 				}
 			}
 		}
-		found = slices.DeleteFunc(found, func(v any) bool { return v == nil || v == "" })
-		if len(found) > 0 {
-			return found
-		}
+		out = append(out, slices.DeleteFunc(found, func(v any) bool { return v == nil || v == "" })...)
 	}
-	return nil
+	return out
 }
 
 // text is the value of a field that takes one text.
