@@ -204,6 +204,7 @@ type RegistrationRow struct {
 	RecordedAt   schemas.Millis
 	Origin       schemas.Origin
 	Log          Place
+	LogTime      schemas.Millis // when it was appended there
 }
 
 // AlertRow is one alert, with its canonical JSON as it stood in the topic.

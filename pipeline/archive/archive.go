@@ -247,7 +247,7 @@ func (t *activityTable) add(rec *pipeline.Record) (refused *decode.Refusal) {
 		}
 		if ev.Registration != nil {
 			t.registrations.held = append(t.registrations.held, pipeline.RegistrationRow{
-				Registration: ev.Registration, RecordedAt: ev.RecordedAt, Origin: origin, Log: pipeline.Place{Partition: t.partition, Offset: rec.Offset},
+				Registration: ev.Registration, RecordedAt: ev.RecordedAt, Origin: origin, Log: pipeline.Place{Partition: t.partition, Offset: rec.Offset}, LogTime: rec.Time,
 			})
 			return
 		}

@@ -47,6 +47,7 @@ var registrationTable = &table[pipeline.RegistrationRow]{
 		numberColumn("origin_index", "Int32", func(r *pipeline.RegistrationRow) int32 { return r.Origin.Index }),
 		numberColumn("log_partition", "Int32", func(r *pipeline.RegistrationRow) int32 { return r.Log.Partition }),
 		numberColumn("log_offset", "Int64", func(r *pipeline.RegistrationRow) int64 { return r.Log.Offset }),
+		millisColumn("log_time", func(r *pipeline.RegistrationRow) schemas.Millis { return r.LogTime }),
 		numberColumn("version", "UInt64", func(r *pipeline.RegistrationRow) uint64 { return firstRecorded(schemas.Millis(r.Log.Offset)) }),
 	},
 }

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.registration_rows
     origin_index       Int32                    CODEC(ZSTD(1)),
     log_partition      Int32                    CODEC(ZSTD(1)),
     log_offset         Int64                    CODEC(Delta, ZSTD(1)),
+    log_time           DateTime64(3, 'UTC')     CODEC(Delta, ZSTD(1)),
     version            UInt64                   CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)

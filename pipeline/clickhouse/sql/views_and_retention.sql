@@ -65,7 +65,7 @@ SELECT
     vendor, criticality, peer_group, time_zone, valid_until, versions,
     credential_ids, tools, destinations, agents, labels, registration, recorded_at,
     origin_source, origin_incarnation, origin_topic, origin_partition,
-    origin_offset, origin_index, log_partition, log_offset
+    origin_offset, origin_index, log_partition, log_offset, log_time
 FROM {{database}}.registration_rows FINAL;
 
 -- Every agent that is registered or has acted: the registration that counts, which is that

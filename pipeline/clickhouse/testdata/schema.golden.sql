@@ -310,6 +310,7 @@ CREATE TABLE IF NOT EXISTS `sec\`ops`.registration_rows
     origin_index       Int32                    CODEC(ZSTD(1)),
     log_partition      Int32                    CODEC(ZSTD(1)),
     log_offset         Int64                    CODEC(Delta, ZSTD(1)),
+    log_time           DateTime64(3, 'UTC')     CODEC(Delta, ZSTD(1)),
     version            UInt64                   CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(version)
@@ -389,7 +390,7 @@ SELECT
     vendor, criticality, peer_group, time_zone, valid_until, versions,
     credential_ids, tools, destinations, agents, labels, registration, recorded_at,
     origin_source, origin_incarnation, origin_topic, origin_partition,
-    origin_offset, origin_index, log_partition, log_offset
+    origin_offset, origin_index, log_partition, log_offset, log_time
 FROM `sec\`ops`.registration_rows FINAL;
 
 -- Every agent that is registered or has acted: the registration that counts, which is that
