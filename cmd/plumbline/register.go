@@ -290,7 +290,7 @@ func csvRegistration(head, cells []string) ([]byte, error) {
 			continue
 		}
 		list := []any{}
-		for _, e := range strings.Split(cell, ";") {
+		for e := range strings.SplitSeq(cell, ";") {
 			if e = strings.TrimSpace(e); e == "" {
 				continue
 			} else if name == "credentials" {
