@@ -83,6 +83,10 @@ type Activity struct {
 	// not by the agent.
 	RecordedAt Millis
 	Flags      Flags
+
+	// Registration is set where the record is no action of the agent but says who it is: of
+	// the fields above it then has EventID, Time, TenantID, AgentID and RecordedAt alone.
+	Registration *Registration
 }
 
 // Flags say what route did to an event. The zero value means: nothing.

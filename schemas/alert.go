@@ -123,7 +123,11 @@ type AlertAgent struct {
 	Name      string `json:"name,omitempty"`
 	Version   string `json:"version,omitempty"`
 	PeerGroup string `json:"peer_group"`
-	Owner     string `json:"owner,omitempty"`
+	// What its registration says: who is accountable for it, how to reach them, and how much
+	// harm it can do (a Criticality constant).
+	Owner       string `json:"owner,omitempty"`
+	Contact     string `json:"contact,omitempty"`
+	Criticality string `json:"criticality,omitempty"`
 }
 
 // AlertSignal explains one signal: what was seen, what was expected.

@@ -15,6 +15,9 @@ const RecordHeader = "plumbline-record"
 // RecordTick is a Tick.
 const RecordTick = "tick"
 
+// RecordRegistration is a Registration.
+const RecordRegistration = "registration"
+
 // Tick says that time went on while nothing happened: every record that stood in a source
 // topic at that instant stands in plumbline.activity before the tick. It is no event of
 // anybody, has no origin and no key, and belongs to the partition in which it stands. One

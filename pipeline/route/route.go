@@ -179,12 +179,14 @@ func (w *writer) emit(index int32, ev *schemas.Activity, refusal *decode.Refusal
 	w.events++
 	w.h.role.metrics.count(&ev.Flags)
 	key := w.cut(func(b []byte) []byte { return schemas.AppendKey(b, ev.TenantID, ev.AgentID) })
-	value := w.cut(func(b []byte) []byte { return schemas.AppendActivity(b, ev) })
-	from := w.cut(origin.AppendTo)
-	w.h.out.Add(
-		w.h.to.Of(key),
-		pipeline.Record{Key: key, Value: value, Headers: []pipeline.Header{{Key: schemas.OriginHeader, Value: from}}},
-	)
+	rec := pipeline.Record{Key: key, Headers: []pipeline.Header{{Key: schemas.OriginHeader, Value: w.cut(origin.AppendTo)}}}
+	if ev.Registration != nil {
+		rec.Value = w.cut(func(b []byte) []byte { return schemas.AppendRegistration(b, ev.Registration) })
+		rec.Headers = append(rec.Headers, pipeline.Header{Key: schemas.RecordHeader, Value: []byte(schemas.RecordRegistration)})
+	} else {
+		rec.Value = w.cut(func(b []byte) []byte { return schemas.AppendActivity(b, ev) })
+	}
+	w.h.out.Add(w.h.to.Of(key), rec)
 }
 
 // deadLetter sets a record aside, once however many of its events were refused: a

@@ -242,7 +242,7 @@ func setTime(to *schemas.Millis, v *jsonscan.Value, number bool) (valid bool) {
 	case v.Kind == '"' && v.Text == "":
 		return true
 	case v.Kind == '"':
-		t, valid = parseTime(v.Text)
+		t, valid = ParseTime(v.Text)
 	case v.Kind == '0' && number && jsonscan.IsDigit(v.Text[0]):
 		var n uint64
 		n, valid = jsonscan.ParseUint(v.Text)

@@ -68,16 +68,17 @@ type Reason = jsonscan.Reason
 
 // The reasons for which an event is refused.
 const (
-	ReasonNotJSON                  = jsonscan.NotJSON
-	ReasonTooDeep                  = jsonscan.TooDeep
-	ReasonTooLarge                 = jsonscan.TooLarge
-	ReasonNoAgentID         Reason = "no_agent_id"
-	ReasonInvalidIdentity   Reason = "invalid_identity"   // wrong type, invalid UTF-8, control character, forbidden character
-	ReasonIdentityTooLong   Reason = "identity_too_long"  // over schemas.MaxIdentityBytes
-	ReasonDuplicateIdentity Reason = "duplicate_identity" // a key among the identity fields stands twice
-	ReasonNoEvents          Reason = "no_events"          // a record without the list that its events should stand in
-	ReasonNotCloudEvent     Reason = "not_cloudevent"     // the envelope is one of CloudEvents, and there is no data in it
-	ReasonNotOTLP           Reason = "not_otlp"           // neither the protobuf nor the JSON form of OTLP, or a part of it that is malformed
+	ReasonNotJSON                    = jsonscan.NotJSON
+	ReasonTooDeep                    = jsonscan.TooDeep
+	ReasonTooLarge                   = jsonscan.TooLarge
+	ReasonNoAgentID           Reason = "no_agent_id"
+	ReasonInvalidIdentity     Reason = "invalid_identity"     // wrong type, invalid UTF-8, control character, forbidden character
+	ReasonIdentityTooLong     Reason = "identity_too_long"    // over schemas.MaxIdentityBytes
+	ReasonDuplicateIdentity   Reason = "duplicate_identity"   // a key among the identity fields stands twice
+	ReasonNoEvents            Reason = "no_events"            // a record without the list that its events should stand in
+	ReasonNotCloudEvent       Reason = "not_cloudevent"       // the envelope is one of CloudEvents, and there is no data in it
+	ReasonInvalidRegistration Reason = "invalid_registration" // a field of it is wrong
+	ReasonNotOTLP             Reason = "not_otlp"             // neither the protobuf nor the JSON form of OTLP, or a part of it that is malformed
 )
 
 // Refusal is why an event was not taken.

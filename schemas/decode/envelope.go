@@ -113,7 +113,7 @@ func (e *envelope) unwrap(rec *Record) *Refusal {
 		e.ce = CloudEvent{
 			ID: rec.header("ce_id"), Source: rec.header("ce_source"), Type: rec.header("ce_type"), Subject: rec.header("ce_subject"),
 		}
-		e.ce.Time, _ = parseTime(rec.header("ce_time"))
+		e.ce.Time, _ = ParseTime(rec.header("ce_time"))
 		rec.Event = &e.ce
 		return nil
 	}
@@ -141,7 +141,7 @@ func (e *envelope) structured(rec *Record) *Refusal {
 		case "subject":
 			e.ce.Subject = textOfJSON(value)
 		case "time":
-			e.ce.Time, _ = parseTime(textOfJSON(value))
+			e.ce.Time, _ = ParseTime(textOfJSON(value))
 		case "data":
 			data = value
 		case "data_base64":

@@ -50,6 +50,9 @@ func appendOwnID(dst []byte, rec *Record, index int32) []byte {
 	return dst
 }
 
+// EventID is the id of an event that brought none: where it stands in its source.
+func EventID(rec *Record, index int32) string { return string(appendOwnID(nil, rec, index)) }
+
 // appendEventID appends where an event stands in its source.
 func appendEventID(dst []byte, rec *Record, index int32) []byte {
 	dst = append(dst, rec.Topic...)

@@ -12,9 +12,10 @@ const MaxTime schemas.Millis = 253402300799999
 // of 1970 and not after the year 9999.
 func usable(t schemas.Millis) bool { return t > 0 && t <= MaxTime }
 
-// parseTime reads an RFC 3339 time. Digits under the millisecond are dropped; a
-// leap second counts as the second after it.
-func parseTime(s string) (t schemas.Millis, ok bool) {
+// ParseTime reads an RFC 3339 time, after the first instant of 1970 and not after the year
+// 9999. Digits under the millisecond are dropped; a leap second counts as the second after
+// it.
+func ParseTime(s string) (t schemas.Millis, ok bool) {
 	// 2006-01-02T15:04:05Z
 	if len(s) < 20 || s[4] != '-' || s[7] != '-' || s[10]|0x20 != 't' || s[13] != ':' || s[16] != ':' {
 		return 0, false

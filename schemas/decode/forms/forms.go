@@ -10,6 +10,7 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/decode/cloudtrail"
 	"github.com/plumbline-sec/plumbline/schemas/decode/mapping"
 	"github.com/plumbline-sec/plumbline/schemas/decode/otlp"
+	"github.com/plumbline-sec/plumbline/schemas/decode/registration"
 )
 
 // Form is an input form: what a source names as its decoder.
@@ -20,7 +21,9 @@ type Form struct {
 	NeedsOptions bool
 	// Binary: a record may be binary, protobuf.
 	Binary bool
-	build  func(o *decode.Options) decode.Decoder
+	// Registers: its records are registrations, and no events.
+	Registers bool
+	build     func(o *decode.Options) decode.Decoder
 }
 
 // forms are the input forms. A new one is one package and one line here.
@@ -31,6 +34,7 @@ var forms = []Form{
 	{Name: "ocsf", Summary: "OCSF API Activity (6003)", build: mapping.NewOCSF},
 	{Name: "otlp_logs", Summary: "OpenTelemetry log batches, protobuf or JSON", Binary: true, build: otlp.NewLogs},
 	{Name: "otlp_spans", Summary: "OpenTelemetry trace batches, protobuf or JSON", Binary: true, build: otlp.NewSpans},
+	{Name: "registration", Summary: "who an agent is: owner, status, credentials, grants", Registers: true, build: registration.New},
 }
 
 // All returns the input forms, by name.
