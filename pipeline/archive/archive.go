@@ -130,7 +130,7 @@ type handler struct {
 func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 	for i := range f.Records {
 		rec := &f.Records[i]
-		if kind := string(rec.Header(schemas.RecordHeader)); kind != "" && kind != schemas.RecordRegistration {
+		if kind := rec.Header(schemas.RecordHeader); kind != nil && string(kind) != schemas.RecordRegistration {
 			h.passed.Inc()
 		} else if refusal := h.table.add(rec); refusal != nil {
 			h.refuse(rec, refusal)
