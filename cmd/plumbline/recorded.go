@@ -19,6 +19,7 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/registration"
 )
 
 // recordedFlags say where recorded events are read, and what is counted of them.
@@ -158,8 +159,8 @@ func (r *recorded) pass(ctx context.Context, sides []backtest.Side) (interrupted
 
 // add takes an event of the pass.
 func (r *recorded) add(ev *schemas.Activity, arrived schemas.Millis, size int) {
-	if ev.Time < r.from || r.to != 0 && ev.Time >= r.to {
-		return
+	if ev.Registration == nil && ev.Time < r.from || r.to != 0 && ev.Time >= r.to {
+		return // what was said of an agent before counts
 	}
 	r.run.Add(ev, arrived, size)
 	r.events.Add(1)
@@ -303,6 +304,7 @@ func (r *recorded) topic(ctx context.Context) error {
 		}
 		decoder = form.Decoder
 	}
+	registrations := registration.NewCanonical()
 	parts := make([]partition, n)
 	total, read := int64(0), atomic.Int64{}
 	for i := range parts {
@@ -333,9 +335,13 @@ func (r *recorded) topic(ctx context.Context) error {
 		rec := &first.records[0]
 		first.records = first.records[1:]
 		read.Add(1)
-		if r.flags.Topic == pipeline.TopicActivity && rec.Header(schemas.RecordHeader) != nil {
-			r.other(rec, first.Partition, n)
-			continue
+		decoder := decoder
+		if kind := rec.Header(schemas.RecordHeader); r.flags.Topic == pipeline.TopicActivity && kind != nil {
+			if string(kind) != schemas.RecordRegistration {
+				r.other(rec, first.Partition, n)
+				continue
+			}
+			decoder = registrations
 		}
 		in := decode.Record{Topic: r.flags.Topic, Partition: first.Partition, Offset: rec.Offset, Time: rec.Time, Key: rec.Key, Value: rec.Value}
 		decoder.Decode(&in, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {

@@ -31,6 +31,7 @@ import (
 type Store interface {
 	LogSpan(ctx context.Context, partition int32) (clickhouse.LogSpan, error)
 	LoggedEvents(ctx context.Context, partition int32, from, before int64, each func(*pipeline.ActivityRow) error) error
+	LoggedRegistrations(ctx context.Context, partition int32, before int64, each func(*pipeline.ActivityRow) error) error
 	ConfigHashes(ctx context.Context, until schemas.Millis) ([]string, error)
 }
 
@@ -147,6 +148,14 @@ func (r *run) do(ctx context.Context) (err error) {
 	}
 	r.next = r.span.First
 	if r.span.Rows > 0 {
+		// Events are kept for a time, registrations for good.
+		if err := r.db.LoggedRegistrations(ctx, r.partition, r.span.First, func(row *pipeline.ActivityRow) error {
+			r.detector.Arrived(row.LogTime)
+			r.detector.Process(&row.Event)
+			return r.err
+		}); err != nil {
+			return err
+		}
 		for from := r.span.First; from < end && from <= r.span.Last; from += readAtOnce {
 			if r.opt.Progress != nil {
 				r.opt.Progress(r.partition, from-r.span.First, end-r.span.First)

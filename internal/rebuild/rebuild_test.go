@@ -41,6 +41,10 @@ func (m *memory) LoggedEvents(_ context.Context, _ int32, from, before int64, ea
 	return nil
 }
 
+func (m *memory) LoggedRegistrations(context.Context, int32, int64, func(*pipeline.ActivityRow) error) error {
+	return nil
+}
+
 func (m *memory) ConfigHashes(context.Context, schemas.Millis) ([]string, error) {
 	return m.hashes, nil
 }

@@ -27,10 +27,33 @@ func (db *DB) LogSpan(ctx context.Context, partition int32) (LogSpan, error) {
 // LoggedEvents calls each with the stored events of a partition of pipeline.TopicActivity,
 // from an offset on up to one before another, in the order of the log. It reads the table
 // without FINAL, which would read the whole of it for each call: an event may come twice, as
-// one that route wrote twice does, the newer decoding first. The row is valid until each
-// returns; its strings and lists are each's to keep.
+// one that route wrote twice does, the newer decoding first. Registrations stand among
+// them. The row is valid until each returns; its strings and
+// lists are each's to keep.
 func (db *DB) LoggedEvents(ctx context.Context, partition int32, from, before int64, each func(*pipeline.ActivityRow) error) error {
-	return db.scanActivity(ctx, "activity_rows WHERE log_partition = ? AND log_offset >= ? AND log_offset < ?", "log_offset, version DESC", each, partition, from, before)
+	said, err := db.registrations(ctx, partition, from, before)
+	if err != nil {
+		return err
+	}
+	if err := db.scanActivity(ctx, "activity_rows WHERE log_partition = ? AND log_offset >= ? AND log_offset < ?", "log_offset, version DESC", func(row *pipeline.ActivityRow) error {
+		if err := said.until(row, each); err != nil {
+			return err
+		}
+		return each(row)
+	}, partition, from, before); err != nil {
+		return err
+	}
+	return said.rest(partition, each)
+}
+
+// LoggedRegistrations calls each with the registrations of a partition that stand before an
+// offset, in the order of the log.
+func (db *DB) LoggedRegistrations(ctx context.Context, partition int32, before int64, each func(*pipeline.ActivityRow) error) error {
+	said, err := db.registrations(ctx, partition, 0, before)
+	if err != nil {
+		return err
+	}
+	return said.rest(partition, each)
 }
 
 // scanActivity is the one reader of stored events: each is called with the rows of from, a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -168,7 +169,15 @@ const logOrder = "max(log_time) OVER (PARTITION BY log_partition ORDER BY log_of
 // Each calls visit with every event once, and with when it arrived. The row is valid until
 // visit returns; its strings and lists are visit's to keep. Of an event without a place the
 // arrival is when it was recorded, soon before it was appended.
+//
+// Registrations come before the event that they stand before, also those that were said
+// before the first event that is read.
 func (r *ActivityReader) Each(ctx context.Context, visit func(row *pipeline.ActivityRow, arrived schemas.Millis) error) error {
+	said, err := r.db.registrations(ctx, -1, 0, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	registration := func(row *pipeline.ActivityRow) error { return visit(row, row.LogTime) }
 	for _, from := range r.unplaced {
 		if err := r.db.scanActivity(ctx, from, "recorded_at, "+activityOrigin, func(row *pipeline.ActivityRow) error { return visit(row, row.Event.RecordedAt) }); err != nil {
 			return err
@@ -178,6 +187,9 @@ func (r *ActivityReader) Each(ctx context.Context, visit func(row *pipeline.Acti
 		if err := r.db.scanActivity(ctx, from, logOrder, func(row *pipeline.ActivityRow) error {
 			if !r.counted.First(row) {
 				return nil
+			}
+			if err := said.until(row, registration); err != nil {
+				return err
 			}
 			return visit(row, row.LogTime)
 		}); err != nil {
