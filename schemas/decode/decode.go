@@ -12,6 +12,10 @@
 package decode
 
 import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode/jsonscan"
 )
@@ -53,6 +57,46 @@ type Skipper interface {
 	// Skipped returns how many entries of the last record were passed over.
 	Skipped() int
 }
+
+// Shape is what entries that are passed over look like. There are few of them, and
+// they are constants: a name is a label of a metric.
+type Shape struct {
+	Name  string
+	Needs string // for people: what would make events of such entries
+}
+
+// A ShapeSkipper is a Skipper that says what it passed over.
+type ShapeSkipper interface {
+	Skipper
+	// Shapes calls visit for each shape among the entries of the last record that
+	// were passed over, with how many there were and a name that one of them had.
+	Shapes(visit func(s Shape, n int, sample string))
+}
+
+// SampleName is a name of somebody else as far as a log may show it. A name is short
+// and has no more than a few words: anything else may be a sentence that a model or
+// a person wrote.
+func SampleName(name string) string {
+	const most, words = 64, 4
+	if len(name) > most || strings.Count(name, " ") >= words || !utf8.ValidString(name) || HasControl(name) {
+		return "(" + strconv.Itoa(len(name)) + " bytes)"
+	}
+	return name
+}
+
+// Passed calls visit with what a decoder passed over of its last record.
+func Passed(d Decoder, visit func(s Shape, n int, sample string)) {
+	switch s := d.(type) {
+	case ShapeSkipper:
+		s.Shapes(visit)
+	case Skipper:
+		if n := s.Skipped(); n > 0 {
+			visit(shapeOther, n, "")
+		}
+	}
+}
+
+var shapeOther = Shape{Name: "other", Needs: "nothing: the source's options leave it out"}
 
 // A Tracer is a decoder that can say from where in a record a field came.
 type Tracer interface {
