@@ -121,6 +121,7 @@ const (
 	ReasonDuplicateIdentity Reason = "duplicate_identity" // a key among the identity fields stands twice
 	ReasonNoEvents          Reason = "no_events"          // a record without the list that its events should stand in
 	ReasonNotCloudEvent     Reason = "not_cloudevent"     // the envelope is one of CloudEvents, and there is no data in it
+	ReasonNotCloudTrail     Reason = "not_cloudtrail"     // records of something else of AWS, or a notice that names a file
 	ReasonNotOTLP           Reason = "not_otlp"           // neither the protobuf nor the JSON form of OTLP, or a part of it that is malformed
 )
 

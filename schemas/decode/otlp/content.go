@@ -59,7 +59,7 @@ type sizes struct {
 
 func (s *sizes) clear() {
 	if s.any {
-		*s = sizes{}
+		s.sent, s.received, s.any = [families]uint64{}, [families]uint64{}, false
 	}
 }
 
@@ -73,9 +73,10 @@ func (s *sizes) add(rule contentRule, f family, name []byte, n uint64) {
 	if rule == ruleReceived {
 		of, names = &s.received, &s.receivedAt
 	}
-	if of[f] += n; names[f] == nil {
+	if of[f] == 0 {
 		names[f] = name
 	}
+	of[f] += n
 }
 
 // largest returns the largest of the sizes and the attribute that it came from.

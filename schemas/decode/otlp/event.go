@@ -145,7 +145,7 @@ func (d *decoder) facts(item *entry, class *classified, direct uint64) {
 	d.times(item, direct)
 	own.last = class.from
 	text(schemas.FieldTool, class.tool)
-	text(schemas.FieldModel, strings.Trim(own.text(modelSlots...), `"`))
+	text(schemas.FieldModel, strings.Trim(own.textOf(&modelSlots), `"`))
 	text(schemas.FieldSourceIP, own.text(aLocalAddress))
 	own.last = noSlot // what follows is concluded from more than one attribute
 	text(schemas.FieldAction, class.action)
@@ -154,13 +154,13 @@ func (d *decoder) facts(item *entry, class *classified, direct uint64) {
 	if class.target != "" && direct>>schemas.FieldTargetAgentID&1 == 0 {
 		b.Text(schemas.FieldTargetAgentID, class.target)
 	}
-	tokens, ok := own.count(aTokensIn, aTokensIn2, aTokensIn3, aTokensInClaude, aTokensInVercel, aTokensInVercel2, aTokensInCode)
-	if !ok {
+	tokens, ok := own.countOf(&tokensInSlots)
+	if !ok && own.any(&usageSlots) {
 		tokens = d.usage("input", "input_tokens", "prompt_tokens")
 	}
 	count(schemas.FieldTokensIn, tokens)
-	tokens, ok = own.count(aTokensOut, aTokensOut2, aTokensOut3, aTokensOutClaude, aTokensOutVercel, aTokensOutVercel2, aTokensOutCode)
-	if !ok {
+	tokens, ok = own.countOf(&tokensOutSlots)
+	if !ok && own.any(&usageSlots) {
 		tokens = d.usage("output", "output_tokens", "completion_tokens")
 	}
 	count(schemas.FieldTokensOut, tokens)
@@ -217,7 +217,7 @@ func (d *decoder) times(item *entry, direct uint64) {
 
 // usage returns the first of the counts in what Langfuse and MLflow say was used.
 func (d *decoder) usage(names ...string) uint64 {
-	for _, slot := range [...]nameSlot{aUsageLangfuse, aUsageMLflow} {
+	for _, slot := range usageSlots.slots {
 		if d.own.has(slot) {
 			if n := countIn(&d.own.values[slot], names...); n > 0 {
 				d.own.last = slot
@@ -249,8 +249,10 @@ func countIn(v *anyValue, names ...string) (n uint64) {
 		return n
 	}
 	jsonscan.Members(v.text, func(name string, value []byte) {
-		of, ok := jsonscan.ParseUint(jsonscan.Alias(value))
-		take(name, of, ok)
+		if len(value) > 0 && jsonscan.IsDigit(value[0]) {
+			of, ok := jsonscan.ParseUint(jsonscan.Alias(value))
+			take(name, of, ok)
+		}
 	})
 	return n
 }

@@ -29,8 +29,8 @@ func (d *decoder) agentOf(set *attributeSet, item *entry) (a agentSpan) {
 		a.name, _ = nameElsewhere(set, item)
 	}
 	a.version = set.text(aAgentVersion)
-	a.session = set.text(sessionSlots...)
-	a.onBehalf = set.text(userSlots...)
+	a.session = set.textOf(&sessionSlots)
+	a.onBehalf = set.textOf(&userSlots)
 	return a
 }
 
@@ -209,12 +209,12 @@ func (d *decoder) identity(item *entry, class *classified, around int32, direct 
 		write(schemas.FieldAgentName, name)
 		write(schemas.FieldAgentVersion, own.text(aAgentVersion, aAppVersion), res.text(aServiceVersion))
 	}
-	session := own.text(sessionSlots...)
+	session := own.textOf(&sessionSlots)
 	if session == "" {
 		session = own.text(aMCPSession)
 	}
 	write(schemas.FieldSessionID, session, agent.session)
-	write(schemas.FieldOnBehalfOf, own.text(userSlots...), agent.onBehalf, res.text(userSlots...))
+	write(schemas.FieldOnBehalfOf, own.textOf(&userSlots), agent.onBehalf, res.textOf(&userSlots))
 }
 
 // afford reports whether the record may repeat n more bytes in its events.

@@ -230,19 +230,36 @@ var slotNames = [aFields]string{
 	aToolParameters: "tool_parameters", aToolInput: "tool_input",
 }
 
-// The attributes that say who acts for whom, first to last: the GenAI conventions,
-// then what other products call it.
+// slotList is attributes of which the first that is there counts.
+type slotList struct {
+	slots []nameSlot
+	mask  [4]uint64
+}
+
+func listOf(slots ...nameSlot) slotList {
+	l := slotList{slots: slots}
+	for _, a := range slots {
+		l.mask[a>>6] |= 1 << (a & 63)
+	}
+	return l
+}
+
+// The attributes that say who acts for whom and with what, first to last: the GenAI
+// conventions, then what other products call it.
 var (
-	sessionSlots = []nameSlot{
+	sessionSlots = listOf(
 		aConversation, aSession, aTraceloopSession, aSessionCodex, aSessionADK, aSessionVercel, aSessionVercel2, aSessionLangfuse, aSessionMLflow,
 		aSessionLangSmith, aSessionLangSmith2, aSessionLangSmith3, aTraceloopThread, aSessionVercel3,
-	}
-	userSlots = []nameSlot{
+	)
+	userSlots = listOf(
 		aEndUser, aUserEmail, aUserID, aUserVercel, aUserVercel2, aUserTraceloop, aUserLangfuse, aUserMLflow, aUserLangSmith, aUserADK, aUserCodex,
-	}
-	modelSlots = []nameSlot{
+	)
+	modelSlots = listOf(
 		aModel, aModel2, aModel3, aModelClaude, aModelVercel, aModelLangfuse, aModelMLflow, aModelPydantic, aModelEmbedding,
-	}
+	)
+	tokensInSlots  = listOf(aTokensIn, aTokensIn2, aTokensIn3, aTokensInClaude, aTokensInVercel, aTokensInVercel2, aTokensInCode)
+	tokensOutSlots = listOf(aTokensOut, aTokensOut2, aTokensOut3, aTokensOutClaude, aTokensOutVercel, aTokensOutVercel2, aTokensOutCode)
+	usageSlots     = listOf(aUsageLangfuse, aUsageMLflow)
 	// argumentSlots hold what a tool was called with.
 	argumentSlots = []nameSlot{
 		aArguments, aArguments2, aArguments3, aArguments4, aArguments5, aArguments6, aArguments7, aArguments8, aToolInput, aToolParameters,
@@ -359,6 +376,28 @@ func (s *attributeSet) text(slots ...nameSlot) string {
 	}
 	s.last = noSlot
 	return ""
+}
+
+// any reports whether one of the attributes is there.
+func (s *attributeSet) any(l *slotList) bool {
+	return s.have[0]&l.mask[0]|s.have[1]&l.mask[1]|s.have[2]&l.mask[2]|s.have[3]&l.mask[3] != 0
+}
+
+// textOf is text of a list, most of which is seldom there.
+func (s *attributeSet) textOf(l *slotList) string {
+	if !s.any(l) {
+		s.last = noSlot
+		return ""
+	}
+	return s.text(l.slots...)
+}
+
+// countOf is count of a list, most of which is seldom there.
+func (s *attributeSet) countOf(l *slotList) (uint64, bool) {
+	if !s.any(l) {
+		return 0, false
+	}
+	return s.count(l.slots...)
 }
 
 // count returns the first of the attributes that is a number.
