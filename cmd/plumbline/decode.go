@@ -284,7 +284,7 @@ func (s *shower) summary(w io.Writer) {
 		if p.sample != "" {
 			like = " (" + printable(p.sample) + ")"
 		}
-		fmt.Fprintf(w, "passed over: %d look like %s%s, which needs %s\n", p.n, name, like, p.needs)
+		fmt.Fprintf(w, "passed over: %d, looks like %s%s, which needs %s\n", p.n, name, like, p.needs)
 	}
 	counts := func(what string, of map[string]int64) {
 		if len(of) == 0 {
