@@ -209,6 +209,7 @@ func (k *checker) topics(c *Config, forms Forms) {
 		if s.Incarnation == 0 {
 			k.wrong(key+".incarnation", "is 0", "write 1, or more after the topic was created again")
 		}
+		k.oneOf(key+".dead_letters", s.DeadLetters, DeadLettersRecord, DeadLettersMetadata)
 	}
 	for i, o := range c.Outputs {
 		key := fmt.Sprintf("outputs[%d]", i)

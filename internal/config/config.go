@@ -137,7 +137,17 @@ type Source struct {
 	// Raise it by one after the topic was deleted and created again: its offsets
 	// start over, and this keeps the new events apart from the old ones.
 	Incarnation uint32 `yaml:"incarnation" example:"2"`
+	// What `plumbline.deadletter` keeps of a record of which something was refused:
+	// the `record` as it came, with all that was said in it, or `metadata` alone: its
+	// key, where it is, its size, and why.
+	DeadLetters string `yaml:"dead_letters" example:"metadata"`
 }
+
+// What dead letters keep.
+const (
+	DeadLettersRecord   = "record"
+	DeadLettersMetadata = "metadata"
+)
 
 // ClickHouse says how to reach ClickHouse.
 type ClickHouse struct {
@@ -388,8 +398,8 @@ func Default() *Config {
 			SessionTimeout: Duration(30 * time.Second),
 		},
 		Sources: []Source{
-			{Name: "default", Topic: "agent-activity", Decoder: "activity", Incarnation: 1},
-			{Name: "registry", Topic: "agent-registry", Decoder: "registration", Incarnation: 1},
+			{Name: "default", Topic: "agent-activity", Decoder: "activity", Incarnation: 1, DeadLetters: DeadLettersRecord},
+			{Name: "registry", Topic: "agent-registry", Decoder: "registration", Incarnation: 1, DeadLetters: DeadLettersRecord},
 		},
 		ClickHouse: ClickHouse{
 			Addr:          Endpoints{EmbeddedValue},
@@ -419,7 +429,9 @@ func Default() *Config {
 }
 
 // setDefaults fills in what a listed source need not say.
-func (s *Source) setDefaults() { *s = Source{Decoder: "activity", Incarnation: 1} }
+func (s *Source) setDefaults() {
+	*s = Source{Decoder: "activity", Incarnation: 1, DeadLetters: DeadLettersRecord}
+}
 
 // setDefaults fills in what a listed output need not say.
 func (o *Output) setDefaults() { *o = Output{MinSeverity: schemas.SeverityLow} }
