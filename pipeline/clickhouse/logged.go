@@ -18,7 +18,7 @@ type LogSpan struct {
 // LogSpan returns what is stored of a partition; no Rows: nothing that knows its place.
 func (db *DB) LogSpan(ctx context.Context, partition int32) (LogSpan, error) {
 	var s LogSpan
-	err := db.conn.QueryRow(ctx, "SELECT min(log_offset), max(log_offset), count() FROM activity_rows WHERE log_partition = ? AND log_offset >= 0", partition).
+	err := db.conn.QueryRow(ctx, "SELECT min(log_offset), max(log_offset), count() FROM "+db.cfg.written(activityTable.name)+" WHERE log_partition = ? AND log_offset >= 0", partition).
 		Scan(&s.First, &s.Last, &s.Rows)
 	return s, db.explain("read the bounds of the log", err)
 }
@@ -33,7 +33,7 @@ func (db *DB) LoggedEvents(ctx context.Context, partition int32, from, before in
 	action, tool, access, resources, target_agent_id, bytes_sent, bytes_received, tokens_in, tokens_out, outcome, duration_ms, model,
 	credential_id, credential_type, credential_expires, source_ip, mapKeys(attributes), mapValues(attributes), recorded_at, flags,
 	origin_source, origin_incarnation, origin_topic, origin_partition, origin_offset, origin_index, log_partition, log_offset, log_time
-FROM activity_rows WHERE log_partition = ? AND log_offset >= ? AND log_offset < ? ORDER BY log_offset, version DESC`, partition, from, before)
+FROM `+db.cfg.written(activityTable.name)+` WHERE log_partition = ? AND log_offset >= ? AND log_offset < ? ORDER BY log_offset, version DESC`, partition, from, before)
 	if err != nil {
 		return db.explain(op, err)
 	}
