@@ -19,6 +19,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb/chdbtest"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 // The engine has clusters whose shards are itself: Distributed tables, clusterAllReplicas
@@ -153,6 +154,8 @@ func TestTheQueriesOfTheDocumentationAnswerAlikeOnTwoShards(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, string(want), answers.String())
 
+	require.Contains(t, explain(t, db, "SELECT agent_id, count() FROM activity GROUP BY agent_id"), "MergingAggregated", "the shards aggregate")
+
 	plain := open(t, addr, func(c *Config) { c.Compression = CompressionNone })
 	err = plain.Query(t.Context(), "SELECT count() FROM activity WHERE target_agent_id IN (SELECT agent_id FROM activity)", FormatJSON, io.Discard, nil)
 	require.ErrorContains(t, err, "distributed_product_mode", "who has not the setting is refused, not told half")
@@ -264,4 +267,39 @@ func TestAHostThatLacksATableGetsItAsTheOthersHaveIt(t *testing.T) {
 		require.NoError(t, db.run(t.Context(), "create", step.SQL))
 	}
 	require.NoError(t, checkSchema(t.Context(), db), "columns and indexes of all migrations are there")
+}
+
+// The statements of the page that moves rows, on the engine.
+func TestRowsMoveFromOneServerToAClusterAsThePageSays(t *testing.T) {
+	page, err := os.ReadFile("../../docs/clickhouse-cluster.md")
+	require.NoError(t, err)
+	for name, cluster := range map[string]string{"one shard": "one", "several shards": "two"} {
+		t.Run(name, func(t *testing.T) {
+			engine := chdbtest.Start(t, withClusters())
+			single := open(t, engine)
+			require.NoError(t, single.Migrate(t.Context(), nil))
+			rows := typicalRows(90, 7, now())
+			for i := range rows {
+				rows[i].Event.RecordedAt -= day * schemas.Millis(i%3)
+			}
+			require.NoError(t, single.InsertActivity(t.Context(), rows))
+			require.NoError(t, single.root.Exec(t.Context(), "RENAME DATABASE plumbline TO plumbline_single"))
+			db := open(t, clusterProxy(t, engine), onCluster(cluster))
+			require.NoError(t, db.Migrate(t.Context(), nil))
+			move := "ALTER TABLE plumbline.activity_rows ATTACH PARTITION ID '21130' FROM plumbline_single.activity_rows"
+			if cluster == "two" {
+				move = "INSERT INTO plumbline.activity_rows_distributed SELECT * FROM plumbline_single.activity_rows WHERE _partition_id = '21130' SETTINGS distributed_foreground_insert = 1, max_partitions_per_insert_block = 0"
+			}
+			require.Contains(t, string(page), "       "+move+"\n")
+			var partitions []string
+			scan(t, db, "SELECT groupUniqArray(_partition_id) FROM plumbline_single.activity_rows", &partitions)
+			require.Len(t, partitions, 3)
+			for range 2 { // either may be repeated
+				for _, id := range partitions {
+					exec(t, db, strings.Replace(move, "21130", id, 1))
+				}
+			}
+			require.Equal(t, 90, count(t, db, "activity_shard"))
+		})
+	}
 }
