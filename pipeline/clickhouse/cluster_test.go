@@ -116,7 +116,7 @@ func TestTenProgramsMayMigrateAClusterAtOnceAndItWorks(t *testing.T) {
 		require.NoError(t, db.InsertWindows(t.Context(), []pipeline.WindowRow{sampleWindow(1), sampleWindow(2)}))
 	}
 	require.Equal(t, []int{300, 2, 2}, []int{count(t, db, "activity"), count(t, db, "alerts"), count(t, db, "windows")}, "each once")
-	require.Equal(t, 300, len(readActivity(t, db)))
+	require.Len(t, readActivity(t, db), 300)
 	span, err := db.LogSpan(t.Context(), 3)
 	require.NoError(t, err)
 	require.Equal(t, [2]int64{0, 299}, [2]int64{span.First, span.Last})

@@ -119,7 +119,7 @@ func (c *Config) validate() error {
 	case strings.ContainsFunc(c.Database, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return fmt.Errorf("clickhouse.database is %q: it holds a control character", c.Database)
 	case c.Cluster != "" && !clusterName.MatchString(c.Cluster):
-		return fmt.Errorf("clickhouse.cluster is %q: use letters, digits, _, - and .", c.Cluster)
+		return fmt.Errorf("clickhouse.cluster is %q: use letters, digits, _, -, . in it", c.Cluster)
 	}
 	if _, err := compression(c.Compression); err != nil {
 		return err

@@ -160,7 +160,7 @@ func TestTheWriterHasNoRightThatItDoesNotNeed(t *testing.T) {
 	writer := rights["plumbline_writer"]
 	for i, statement := range writer {
 		rest, on, _ := strings.Cut(strings.TrimPrefix(statement, "GRANT "), " ON ")
-		for _, right := range strings.Split(rest, ", ") {
+		for right := range strings.SplitSeq(rest, ", ") {
 			if strings.HasPrefix(on, "system.") || right == "TABLE ENGINE" {
 				continue // servers may ask for it, this engine does not
 			}
