@@ -73,7 +73,7 @@ func ClickHouseConfig(cfg *config.Config) (clickhouse.Config, error) {
 	out := clickhouse.Config{
 		Addrs: slices.Clone(c.Addr), Protocol: c.Protocol, Database: c.Database,
 		Username: c.Username, Password: c.Password.Reveal(), RetentionDays: c.RetentionDays,
-		InsertQuorum: c.InsertQuorum,
+		InsertQuorum: c.InsertQuorum, Cluster: c.Cluster,
 	}
 	if c.Addr.Embedded() {
 		out.Addrs, out.Protocol, out.Fsync = []string{cfg.Embedded.ClickHouseListen}, clickhouse.ProtocolHTTP, true

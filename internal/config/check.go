@@ -45,6 +45,8 @@ var (
 	sourceName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 	topicName  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
 	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	// clusterName is one that may stand in a path of Keeper.
+	clusterName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 )
 
 // ownTopics is the prefix of the topics that Plumbline writes itself.
@@ -284,6 +286,9 @@ func (k *checker) clickhouse(c *ClickHouse) {
 	if !identifier.MatchString(c.Database) {
 		k.wrong("clickhouse.database", strconv.Quote(c.Database)+" is not a database name", "use letters, digits and _, a letter first")
 	}
+	if c.Cluster != "" && !clusterName.MatchString(c.Cluster) {
+		k.wrong("clickhouse.cluster", strconv.Quote(c.Cluster)+" is not the name of a cluster", "use letters, digits, _, - and ., a letter, digit or _ first")
+	}
 	if c.Username == "" {
 		k.wrong("clickhouse.username", "is empty", "write a user name such as default")
 	}
@@ -300,6 +305,9 @@ func (k *checker) clickhouse(c *ClickHouse) {
 	}
 	if c.Username != "default" && c.Username != "" {
 		k.wrong("clickhouse.username", strconv.Quote(c.Username)+" is nobody whom the embedded engine knows", "write default, or the addr of a server")
+	}
+	if c.Cluster != "" {
+		k.wrong("clickhouse.cluster", strconv.Quote(c.Cluster)+" is a cluster, yet the embedded engine is one server", "leave it empty, or write the addr of a server")
 	}
 	if c.TLS.Enabled {
 		k.wrong("clickhouse.tls.enabled", "is true, yet the embedded engine has no certificate", "write false, or the addr of a server")

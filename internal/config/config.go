@@ -152,13 +152,17 @@ const (
 // ClickHouse says how to reach ClickHouse.
 type ClickHouse struct {
 	// `embedded` for the engine that this program starts itself, or the address of
-	// a server, or those of the replicas of one shard.
+	// a server, or those of the replicas of one shard, or of hosts of the `cluster`.
 	Addr Endpoints `yaml:"addr" example:"[clickhouse-1:9000, clickhouse-2:9000]"`
 	// `http` (port 8123, with TLS 8443) or `native` (port 9000, with TLS 9440).
 	// The embedded engine speaks `http`.
 	Protocol string `yaml:"protocol" example:"native"`
 	// Database of the tables and views; it is created where it is missing.
 	Database string `yaml:"database" example:"plumbline"`
+	// Name of the cluster in the servers' `remote_servers`, on which tables are made,
+	// replicated and spread over its shards (docs/clickhouse-cluster.md). Empty: they
+	// stand on one server. It is chosen before the tables are made.
+	Cluster string `yaml:"cluster" example:"plumbline"`
 	// User name.
 	Username string `yaml:"username" example:"plumbline"`
 	// Password: `${NAME}` of an environment variable, or `file:PATH`.

@@ -19,7 +19,7 @@ type LogSpan struct {
 // LogSpan returns what is stored of a partition; no Rows: nothing that knows its place.
 func (db *DB) LogSpan(ctx context.Context, partition int32) (LogSpan, error) {
 	var s LogSpan
-	err := db.conn.QueryRow(ctx, "SELECT min(log_offset), max(log_offset), count() FROM activity_rows WHERE log_partition = ? AND log_offset >= 0", partition).
+	err := db.conn.QueryRow(ctx, "SELECT min(log_offset), max(log_offset), count() FROM "+db.cfg.written(activityTable.name)+" WHERE log_partition = ? AND log_offset >= 0", partition).
 		Scan(&s.First, &s.Last, &s.Rows)
 	return s, db.explain("read the bounds of the log", err)
 }
@@ -35,7 +35,7 @@ func (db *DB) LoggedEvents(ctx context.Context, partition int32, from, before in
 	if err != nil {
 		return err
 	}
-	if err := db.scanActivity(ctx, "activity_rows WHERE log_partition = ? AND log_offset >= ? AND log_offset < ?", "log_offset, version DESC", func(row *pipeline.ActivityRow) error {
+	if err := db.scanActivity(ctx, db.cfg.written(activityTable.name)+" WHERE log_partition = ? AND log_offset >= ? AND log_offset < ?", "log_offset, version DESC", func(row *pipeline.ActivityRow) error {
 		if err := said.until(row, each); err != nil {
 			return err
 		}

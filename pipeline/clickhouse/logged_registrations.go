@@ -20,7 +20,7 @@ type registered map[int32][]pipeline.ActivityRow // by partition, in the order o
 func (db *DB) registrations(ctx context.Context, partition int32, from, before int64) (registered, error) {
 	const op = "read the registrations"
 	rows, err := db.conn.Query(ctx, `SELECT registration, recorded_at, log_partition, log_offset, log_time, origin_source, origin_incarnation, origin_topic, origin_partition, origin_offset, origin_index
-FROM registration_rows FINAL WHERE (log_partition = ? OR ? < 0) AND log_offset >= ? AND log_offset < ? ORDER BY log_partition, log_offset`, partition, partition, from, before)
+FROM `+db.cfg.written(registrationTable.name)+` FINAL WHERE (log_partition = ? OR ? < 0) AND log_offset >= ? AND log_offset < ? ORDER BY log_partition, log_offset`, partition, partition, from, before)
 	if err != nil {
 		return nil, db.explain(op, err)
 	}

@@ -63,7 +63,7 @@ func instant(millis int64) string { return fmt.Sprintf("fromUnixTimestamp64Milli
 // chunk of them follows until the next one. The first one is 0, and before all.
 func (r *ActivityReader) cuts(ctx context.Context, column, where string) (cuts []int64, rows int64, err error) {
 	var n uint64
-	if err := r.db.conn.QueryRow(ctx, "SELECT count() FROM activity_rows WHERE "+where).Scan(&n); err != nil || n == 0 {
+	if err := r.db.conn.QueryRow(ctx, "SELECT count() FROM "+r.table()+" WHERE "+where).Scan(&n); err != nil || n == 0 {
 		return nil, 0, err
 	}
 	cuts = []int64{0}
@@ -74,7 +74,7 @@ func (r *ActivityReader) cuts(ctx context.Context, column, where string) (cuts [
 			levels = append(levels, fmt.Sprintf("%.9f", float64(i)/float64(pieces)))
 		}
 		var found []int64
-		if err := r.db.conn.QueryRow(ctx, "SELECT arrayMap(x -> toInt64(x), quantiles("+strings.Join(levels, ", ")+")(toUnixTimestamp64Milli("+column+"))) FROM activity_rows WHERE "+where).Scan(&found); err != nil {
+		if err := r.db.conn.QueryRow(ctx, "SELECT arrayMap(x -> toInt64(x), quantiles("+strings.Join(levels, ", ")+")(toUnixTimestamp64Milli("+column+"))) FROM "+r.table()+" WHERE "+where).Scan(&found); err != nil {
 			return nil, 0, err
 		}
 		cuts = append(cuts, found...)
@@ -83,6 +83,8 @@ func (r *ActivityReader) cuts(ctx context.Context, column, where string) (cuts [
 	}
 	return cuts, int64(n), nil
 }
+
+func (r *ActivityReader) table() string { return r.db.cfg.written(activityTable.name) }
 
 // planUnplaced reads with FINAL: a copy of a row may know its place, and hides the one that
 // does not.
@@ -93,7 +95,7 @@ func (r *ActivityReader) planUnplaced(ctx context.Context, where string) error {
 	}
 	r.Events, r.Unplaced = n, n
 	for i, cut := range cuts {
-		from := "activity_rows FINAL WHERE " + where + " AND recorded_at >= " + instant(cut)
+		from := r.table() + " FINAL WHERE " + where + " AND recorded_at >= " + instant(cut)
 		if i+1 < len(cuts) {
 			from += " AND recorded_at < " + instant(cuts[i+1])
 		}
@@ -115,7 +117,7 @@ func (r *ActivityReader) planPlaced(ctx context.Context, where string) error {
 	for i, c := range cuts {
 		texts[i] = fmt.Sprintf("toInt64(%d)", c)
 	}
-	rows, err := r.db.conn.Query(ctx, "SELECT log_partition, roundDown(toUnixTimestamp64Milli(log_time), ["+strings.Join(texts, ", ")+"]) AS cut, min(log_offset), max(log_offset) + 1 FROM activity_rows WHERE "+
+	rows, err := r.db.conn.Query(ctx, "SELECT log_partition, roundDown(toUnixTimestamp64Milli(log_time), ["+strings.Join(texts, ", ")+"]) AS cut, min(log_offset), max(log_offset) + 1 FROM "+r.table()+" WHERE "+
 		where+" GROUP BY log_partition, cut")
 	if err != nil {
 		return err
@@ -156,7 +158,7 @@ func (r *ActivityReader) planPlaced(ctx context.Context, where string) error {
 	}
 	for _, of := range parts {
 		if len(of) > 0 {
-			r.placed = append(r.placed, "activity_rows WHERE "+where+" AND ("+strings.Join(of, " OR ")+")")
+			r.placed = append(r.placed, r.table()+" WHERE "+where+" AND ("+strings.Join(of, " OR ")+")")
 		}
 	}
 	return nil
