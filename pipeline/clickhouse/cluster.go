@@ -204,6 +204,16 @@ func (s *schema) compareAll(cfg *Config, hosts []host) *drift {
 	return all
 }
 
+// logFirst is the step before all others where some hosts have schema_migrations and some
+// have not: it is read from all of them, and the plan is made after that.
+func (s *schema) logFirst(cfg *Config, hosts []host) *Step {
+	lacks := func(h host) bool { return h.there[logTable] == nil }
+	if !slices.ContainsFunc(hosts, lacks) || !slices.ContainsFunc(hosts, func(h host) bool { return !lacks(h) }) {
+		return nil
+	}
+	return &Step{Name: "create table " + logTable + ", which is gone", SQL: statements(cfg.render(s.log))}
+}
+
 // asElsewhere makes a table as another host has it, where one has: a replica is refused
 // unless its columns are those of the others.
 func (s *Step) asElsewhere(cfg *Config, hosts []host) {

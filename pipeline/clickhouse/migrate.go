@@ -73,6 +73,13 @@ func (db *DB) plan(ctx context.Context, s *schema) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if first := s.logFirst(&db.cfg, hosts); first != nil {
+		if !hasDatabase {
+			p.Steps = append(p.Steps, Step{Name: stepDatabase, SQL: []string{db.createDatabase()}})
+		}
+		p.Steps, p.lost = append(p.Steps, *first), []string{first.Name}
+		return p, nil
+	}
 	var done map[uint32][]applied
 	if slices.ContainsFunc(hosts, func(h host) bool { return h.there[logTable] != nil }) {
 		if done, err = db.applied(ctx); err != nil {
