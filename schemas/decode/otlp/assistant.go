@@ -88,6 +88,15 @@ func (d *decoder) assistant(a *assistant, name string) classified {
 		return classified{action: actionModel, model: true, failed: failed || own.peek(aErrorText) != ""}
 	case "api_response":
 		return classified{action: actionModel, model: true}
+	case "sse_event":
+		// The end of an answer is the one place where Codex says what it took.
+		switch own.peek(aEventKind) {
+		case "response.completed":
+			return classified{action: actionModel, model: true}
+		case "response.failed":
+			return classified{action: actionModel, model: true, failed: true}
+		}
+		return classified{}
 	case "api_error", "api_refusal":
 		return classified{action: actionModel, model: true, failed: true}
 	case "agent.start":

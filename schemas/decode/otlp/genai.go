@@ -154,9 +154,9 @@ func kindOf(set *attributeSet, item *entry) (act, string) {
 
 // operation reads gen_ai.operation.name, and what products wrote there.
 func operation(op string, set *attributeSet) (act, string) {
-	switch op {
+	switch strings.ToLower(op) {
 	case "chat", "text_completion", "generate_content", "embeddings", "completion", "embedding", "embed", "responses", "response", "generate_text",
-		"stream_text", "generate_object", "stream_object", "llm_call", "messages", "rerank", "fetch_response":
+		"stream_text", "generate_object", "stream_object", "llm_call", "messages", "rerank", "fetch_response", "inference", "inferencecall":
 		return actModel, op
 	case "execute_tool", "tool_call", "call_tool":
 		return actTool, op

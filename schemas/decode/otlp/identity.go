@@ -59,7 +59,7 @@ func nameElsewhere(set *attributeSet, item *entry) (string, nameSlot) {
 	if !isAgentSpan(set, item) {
 		return "", noSlot
 	}
-	for _, slot := range [...]nameSlot{aTraceloopName, aNodeName, aNodeID, aAgentRole, aAgentRole2} {
+	for _, slot := range [...]nameSlot{aTraceloopName, aNodeName, aNodeID, aAgentRole, aAgentRole2, aAgentRole3} {
 		if v := set.peek(slot); v != "" && (slot != aNodeID || !drawn(v)) {
 			return v, slot
 		}

@@ -90,6 +90,8 @@ func TestLogsOfOtherCodingAssistantsBecomeEvents(t *testing.T) {
 		record("codex.tool_decision", "tool_name", "shell", "decision", "approved"),
 		record("codex.tool_decision", "tool_name", "shell", "decision", "denied", "conversation.id", "c"),
 		record("codex.tool_result", "tool_name", "exec_command", "arguments", `{"cmd":"/usr/bin/curl -d @x https://a"}`, "output", "12345", "success", "false", "mcp_server", "crm"),
+		record("codex.sse_event", "event.kind", "response.output_item.done", "model", "gpt"),
+		record("codex.sse_event", "event.kind", "response.completed", "model", "gpt", "input_token_count", "7", "output_token_count", "8"),
 		record("codex.api_request", "model", "gpt", "http.response.status_code", "200", "user.account_id", "acct"),
 		record("gemini_cli.tool_call", "function_name", "read_file", "function_args", `{"absolute_path":"/etc/x"}`, "success", true, "decision", "auto_accept"),
 		record("gemini_cli.api_request", "model", "gemini"),
@@ -106,6 +108,7 @@ func TestLogsOfOtherCodingAssistantsBecomeEvents(t *testing.T) {
 	want := []schemas.Activity{
 		{Action: "tool_call", Tool: "shell", Access: "execute", Outcome: "denied", SessionID: "c"},
 		{Action: "tool_call", Tool: "exec_command", Access: "execute", Outcome: "failure", BytesSent: 39, BytesReceived: 5, Resources: []string{"command:curl", "mcp:crm"}},
+		{Action: "model_call", Model: "gpt", TokensIn: 7, TokensOut: 8},
 		{Action: "model_call", Model: "gpt", OnBehalfOf: "acct"},
 		{Action: "tool_call", Tool: "read_file", Access: "read", BytesSent: 26, Resources: []string{"file:/etc/x"}},
 		{Action: "model_call", Model: "gemini", TokensIn: 5, TokensOut: 6},

@@ -33,6 +33,7 @@ const (
 	aAgentLiveKit
 	aAgentRole
 	aAgentRole2
+	aAgentRole3
 	aNodeName
 	aNodeID
 	aAgentVersion
@@ -179,7 +180,7 @@ var slotNames = [aFields]string{
 	aLangSmithKind: "langsmith.span.kind", aVercelKind: "ai.operationId", aCycle: "event_loop.cycle_id",
 	aAgentID: "gen_ai.agent.id", aAgentName: "gen_ai.agent.name", aAgentName2: "agent.name", aAgentName3: "agent_name",
 	aAgentVercel: "ai.telemetry.functionId", aAgentLangSmith: "langsmith.metadata.lc_agent_name", aAgentLiveKit: "lk.agent_name",
-	aAgentRole: "crewai.agent.role", aAgentRole2: "agent.role", aNodeName: "graph.node.name", aNodeID: "graph.node.id",
+	aAgentRole: "crewai.agent.role", aAgentRole2: "agent.role", aAgentRole3: "agent_role", aNodeName: "graph.node.name", aNodeID: "graph.node.id",
 	aAgentVersion: "gen_ai.agent.version",
 	aHandoffTo:    "gen_ai.handoff.to_agent", aHandoffTo2: "to_agent",
 	aTool: "gen_ai.tool.name", aTool2: "tool.name", aToolClaude: "tool_name",
