@@ -122,7 +122,12 @@ func TestTenProgramsMayMigrateAClusterAtOnceAndItWorks(t *testing.T) {
 	require.Equal(t, [2]int64{0, 299}, [2]int64{span.First, span.Last})
 	r, err := db.ReadActivity(t.Context(), now()-day, now()+day)
 	require.NoError(t, err)
-	require.Equal(t, int64(300), r.Events)
+	seen := 0
+	require.NoError(t, r.Each(t.Context(), func(*pipeline.ActivityRow, schemas.Millis) error {
+		seen++
+		return nil
+	}))
+	require.Equal(t, 300, seen)
 	got := explain(t, db, "SELECT count() FROM activity WHERE tenant_id = 'default' AND agent_id = 'agent-00007'")
 	require.Contains(t, got, "FINAL: 1", "the shard does it")
 	require.Regexp(t, `(?s)PrimaryKey.*tenant_id.*agent_id.*Condition.*agent-00007`, got, "the condition reaches its key")
@@ -139,6 +144,9 @@ func TestTheQueriesOfTheDocumentationAnswerAlikeOnTwoShards(t *testing.T) {
 	s, err := loadSchema(sqlFiles)
 	require.NoError(t, err)
 	for _, v := range s.views(&db.cfg) {
+		if strings.HasPrefix(v.name, "agents") || strings.HasPrefix(v.name, "registrations") {
+			continue // nobody is registered
+		}
 		exec(t, db, "CREATE OR REPLACE VIEW "+v.name+" AS "+strings.Replace(v.selection, "WHERE", "WHERE cityHash64(tenant_id, agent_id) % 2 = shardNum() - 1 AND", 1))
 	}
 	require.Equal(t, 2, count(t, db, "(SELECT DISTINCT _shard_num FROM activity)"), "both have some")
