@@ -14,6 +14,8 @@ type agent struct {
 	group  *group
 	policy *policy // follows from the config and the names; not part of the state
 
+	registered *registered // nil: nobody has said who it is (registry.go)
+
 	id, name, version string
 
 	born schemas.Millis

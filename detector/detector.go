@@ -31,6 +31,7 @@ import (
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -89,6 +90,7 @@ type Detector struct {
 	byName     map[string]*tenant // never walked
 	agents     int
 	index      index
+	registry   registry
 	ahead      ahead
 	touches    uint64 // windows opened; orders agents by activity
 	episodes   uint64 // episodes opened: their counter
@@ -160,8 +162,13 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 	return d, d.checkPolicies()
 }
 
-// Process scores one event, then learns from it. It keeps nothing of ev.
+// Process scores one event, then learns from it. It keeps nothing of ev. A registration is
+// no event: it says who an agent is.
 func (d *Detector) Process(ev *schemas.Activity) Verdict {
+	if ev.Registration != nil {
+		d.register(ev.Registration)
+		return Verdict{Surprise: score.Floor}
+	}
 	at := d.time(ev)
 	clamped := at < ev.Time
 	t := d.tenant(ev.TenantID)
@@ -330,6 +337,7 @@ func (d *Detector) forget(victim *agent) {
 	victim.endSilence()
 	victim.seen.Release(&d.room)
 	d.cutting.remove(victim)
+	d.detach(victim)
 	unlink(victim)
 	victim.stopVouching()
 	d.leaveGroup(victim)
@@ -356,6 +364,10 @@ type Stats struct {
 	Duplicates   uint64 // events, since New
 	Clamped      uint64 // events whose time was later than their arrival, since New
 	Healed       uint64 // how often the clock was set back, since New
+
+	Registrations         int
+	RegistrationsRefused  uint64 // for which there was no room
+	RegistrationsOutdated uint64 // older than what was known, since New
 }
 
 // agentBytes is about what one agent takes: the value, its strings, its place in
@@ -368,7 +380,8 @@ func (d *Detector) Stats() Stats {
 		Agents: d.agents, Tenants: len(d.tenants), Watermark: d.watermark,
 		Evicted: d.evicted, Late: d.late, Duplicates: d.duplicates, Clamped: d.clamped, Healed: d.healed,
 	}
-	s.StateBytes = int64(d.agents)*agentBytes + d.room.Used
+	s.StateBytes = int64(d.agents)*agentBytes + d.room.Used + d.registry.bytes + int64(len(d.registry.by))*registeredBytes
+	s.Registrations, s.RegistrationsRefused, s.RegistrationsOutdated = len(d.registry.by), d.registry.refused, d.registry.outdated
 	for _, t := range d.tenants {
 		s.OpenEpisodes += len(t.open)
 		for _, g := range t.groups {
@@ -377,6 +390,9 @@ func (d *Detector) Stats() Stats {
 	}
 	return s
 }
+
+// registeredBytes is what a registration takes beside its texts.
+const registeredBytes = 600
 
 // groupBytes is the calibration and the pauses of one group.
 const groupBytes = 18*512 + 8*weekHours

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,6 +59,33 @@ func troubled(seed uint64, agents, days int) []schemas.Activity {
 	return out
 }
 
+// withRegistrations has an event in five followed by what is said about an agent: its own, or
+// one that never acts. Some is of yesterday.
+func withRegistrations(rng *rand.Rand, events []schemas.Activity) []schemas.Activity {
+	var out []schemas.Activity
+	statuses := []string{"", schemas.StatusActive, schemas.StatusSuspended, schemas.StatusDecommissioned}
+	for i := range events {
+		out = append(out, events[i])
+		if rng.IntN(5) > 0 {
+			continue
+		}
+		ev := &events[i]
+		r := &schemas.Registration{
+			TenantID: ev.TenantID, AgentID: ev.AgentID, Time: ev.Time - schemas.Millis(rng.IntN(2)*rng.IntN(dayMS)), Status: statuses[rng.IntN(4)],
+			Owner: []string{"", "Ada", "Bob"}[rng.IntN(3)], Criticality: schemas.CriticalityHigh, PeerGroup: []string{"", "", "one", "two"}[rng.IntN(4)],
+			Versions: [][]string{nil, {}, {"1"}}[rng.IntN(3)], Labels: []schemas.Attribute{{Key: "k", Value: "v"}},
+		}
+		switch rng.IntN(3) {
+		case 0:
+			r.AgentID = fmt.Sprintf("idle-%d", rng.IntN(40))
+		case 1:
+			r.Credentials = []schemas.Credential{{ID: "a", MaxAgeDays: rng.IntN(3)}, {ID: "b", Expires: ev.Time}}[:rng.IntN(3)]
+		}
+		out = append(out, schemas.Activity{Time: ev.Time, Registration: r})
+	}
+	return out
+}
+
 // asSent is events of which it is not known when they arrived.
 func asSent(events []schemas.Activity) []sent {
 	log := make([]sent, len(events))
@@ -71,9 +99,10 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 	for i := range 3 {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			rng := seeded.Rand(t)
-			events := troubled(rng.Uint64(), 15, 5)
+			events := withRegistrations(rng, troubled(rng.Uint64(), 15, 5))
 			cfg := detector.DefaultConfig()
 			cfg.MaxAgents = 22 // with two tenants some are evicted
+			cfg.MaxTenants = 2 - i%2
 			cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
 			cfg.Metrics = []detector.Metric{{Name: "size", Field: "bytes_received", Take: "mean"}, {Name: "sum", Field: "bytes_sent", Take: "sum"}}
 			cuts := []int{0, 1}
@@ -84,13 +113,15 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			require.NotEmpty(t, whole.alerts)
 			require.NotEmpty(t, whole.windows)
 			require.Positive(t, d.Stats().Evicted)
+			require.Greater(t, d.Stats().Registrations, 30)
+			require.Positive(t, d.Stats().RegistrationsOutdated)
 		})
 	}
 }
 
 func TestADetectorRestoredAfterEveryEventSaysWhatOneThatRanThroughSays(t *testing.T) {
 	rng := seeded.Rand(t)
-	events := troubled(rng.Uint64(), 3, 4)
+	events := withRegistrations(rng, troubled(rng.Uint64(), 3, 4))
 	start := rng.IntN(max(1, len(events)-1500)) // by then there is something to restore
 	events = events[:min(len(events), start+1500)]
 	var cuts []int

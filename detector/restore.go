@@ -74,6 +74,17 @@ func (d *Detector) restoreAgent(record []byte) error {
 	if err := finished(c); err != nil {
 		return err
 	}
+	if r := a.registered; r != nil {
+		if d.registry.of(tenantName, a.id) != nil {
+			return fmt.Errorf("%w: registration of %.40q twice", wire.ErrCorrupt, a.id)
+		}
+		d.registry.add(r)
+		d.cutting.registered = append(d.cutting.registered, r)
+		if groupName == "" {
+			return nil
+		}
+		r.agent = a
+	}
 	t, ok := d.byName[tenantName]
 	if !ok {
 		return fmt.Errorf("%w: of tenant %.40q, which is not there", wire.ErrCorrupt, tenantName)
@@ -117,6 +128,12 @@ func (d *Detector) link() error {
 	all := d.inOrder()
 	for _, a := range all {
 		unlink(a)
+		if a.registered == nil {
+			a.registered = d.registry.of(a.names())
+		}
+		if r := a.registered; r != nil && r.agent != a && a.tenant.name != floodTenant {
+			return fmt.Errorf("%w: registration of %.40q beside it", wire.ErrCorrupt, a.id)
+		}
 	}
 	for i, a := range all {
 		if i > 0 && all[i-1].touched == a.touched || a.touched > d.touches {

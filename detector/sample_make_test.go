@@ -160,5 +160,12 @@ func realRecords(t *testing.T) map[string][]byte {
 		evidence:      schemas.Evidence{EventIDs: []string{"1"}, Resources: []string{"2", "3"}, Tools: []string{"4", "5", "6"}},
 		lastResources: []string{"7"}, worst: schemas.Alert{AlertID: "worst"}, severity: 2,
 	}
+	a.registered = &registered{
+		Registration: &schemas.Registration{
+			Versions: []string{"1", "2"}, Credentials: []schemas.Credential{{}, {}}, Tools: []string{}, Destinations: []string{"3"},
+			Agents: []string{"4"}, Labels: []schemas.Attribute{{}, {}}, Unknown: []string{"5"},
+		},
+		used: make([]schemas.Millis, 2),
+	}
 	return map[string][]byte{"agent": appendAgent(nil, a), "partition": d.appendPartition(nil)}
 }

@@ -121,7 +121,12 @@ func (d *Detector) shared() *tenant {
 // newAgent makes an agent.
 func (d *Detector) newAgent(t *tenant, id, groupName string, at schemas.Millis) *agent {
 	hour := int64(at) / hourMillis
-	a := &agent{tenant: t, id: id, born: at, group: d.group(t, groupName)}
+	a := &agent{tenant: t, id: id, born: at}
+	d.recognise(a)
+	if t.name != floodTenant {
+		groupName, _ = a.peerGroup(groupName)
+	}
+	a.group = d.group(t, groupName)
 	a.group.agents++
 	a.firstDay = int64(t.clock) / dayMillis
 	a.policy = d.policyOf(a)

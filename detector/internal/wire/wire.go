@@ -20,7 +20,7 @@ import (
 var ErrCorrupt = errors.New("state is corrupt")
 
 // Newest is the version of the format that is written.
-const Newest = 3
+const Newest = 4
 
 // Coder encodes to, or decodes from, a byte slice. Every field has a name, which is
 // not written: it is for Trace.
