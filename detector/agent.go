@@ -48,6 +48,7 @@ type agent struct {
 	trail   trail
 	episode *episode
 	silent  silent
+	checked *checked // nil: it never failed an identity check
 	cut     cutMark
 
 	// The highest evidence of the day so far, as calibration has recorded it.

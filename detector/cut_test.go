@@ -92,7 +92,7 @@ func cutEvents(rng *rand.Rand, n int) []schemas.Activity {
 			who := rng.IntN(900)
 			out = append(out, schemas.Activity{Registration: &schemas.Registration{
 				TenantID: "t" + strconv.Itoa(who%3), AgentID: "a" + strconv.Itoa(who), Time: at - schemas.Millis(rng.IntN(600_000)),
-				Owner: "owner " + strconv.Itoa(i), Credentials: []schemas.Credential{{ID: strconv.Itoa(i)}}, Versions: []string{},
+				Owner: []string{"", "owner " + strconv.Itoa(i)}[rng.IntN(2)], Credentials: []schemas.Credential{{ID: strconv.Itoa(i)}}, Versions: []string{},
 			}})
 		}
 		out = append(out, schemas.Activity{
@@ -112,6 +112,7 @@ func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		cfg := DefaultConfig()
 		cfg.MaxAgents = 40 // evictions all the time
+		cfg.Identity = map[string]string{schemas.CheckUnregisteredAgent: IdentityAlert}
 		d := Started(t, cfg, nowhere{})
 		store := &CutStore{}
 		var instant []byte

@@ -99,6 +99,7 @@ type Detector struct {
 
 	evicted, late, duplicates uint64
 	clamped, healed           uint64 // since New
+	observed                  [checkCount]uint64
 
 	cutting cutting
 
@@ -176,6 +177,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	a := d.agent(t, ev, at)
 	d.cutting.change(a)
 	t.advance(a.group)
+	verify := a.registered != nil || a.policy.identity.all || ev.CredentialExpires != 0
 	sighting := baseline.SeenNew
 	if ev.EventID != "" {
 		sighting = a.seen.See(baseline.Hash(1, ev.EventID), contentOf(ev), &d.room)
@@ -183,6 +185,9 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	if sighting == baseline.SeenRepeated || sighting == baseline.SeenAgain {
 		v := d.repeated(a, ev, at, sighting == baseline.SeenAgain)
 		v.Clamped = clamped
+		if verify {
+			d.verify(a, ev, at, true)
+		}
 		return v
 	}
 	a.identify(ev)
@@ -190,6 +195,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	if late {
 		d.late++
 	}
+	told := at
 	at, behind := d.enter(a, ev, at)
 	a.profile.Novelty.Promote(int64(at))
 	d.gather(a, ev, at, behind, sighting == baseline.SeenReused)
@@ -199,6 +205,9 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 		d.climb(a, ev, at, &v)
 	}
 	d.learn(a, ev, at)
+	if verify {
+		d.verify(a, ev, told, false)
+	}
 	return v
 }
 
@@ -308,8 +317,8 @@ func (d *Detector) evict() bool {
 	var victim *agent
 	look := 32
 	for _, l := range [...]*list[agent]{&t.newcomers, &t.established} {
-		for a := l.first; a != nil && look > 0 && (victim == nil || victim.episode != nil); a = a.next {
-			if look--; a != t.swarm && (victim == nil || a.episode == nil) {
+		for a := l.first; a != nil && look > 0 && (victim == nil || victim.toldOf()); a = a.next {
+			if look--; a != t.swarm && (victim == nil || !a.toldOf()) {
 				victim = a
 			}
 		}
@@ -333,6 +342,11 @@ func (d *Detector) forget(victim *agent) {
 	}
 	if victim.episode != nil {
 		d.endEpisode(victim, victim.tenant.clock)
+	}
+	if victim.checked != nil {
+		for len(victim.checked.breaches) > 0 {
+			d.endBreach(victim.checked.breaches[0], victim.tenant.clock)
+		}
 	}
 	victim.endSilence()
 	victim.seen.Release(&d.room)
@@ -368,6 +382,9 @@ type Stats struct {
 	Registrations         int
 	RegistrationsRefused  uint64 // for which there was no room
 	RegistrationsOutdated uint64 // older than what was known, since New
+	// Observed counts events that failed an identity check which is only observed, in the
+	// order of IdentityChecks, since New.
+	Observed [checkCount]uint64
 }
 
 // agentBytes is about what one agent takes: the value, its strings, its place in
@@ -382,8 +399,9 @@ func (d *Detector) Stats() Stats {
 	}
 	s.StateBytes = int64(d.agents)*agentBytes + d.room.Used + d.registry.bytes + int64(len(d.registry.by))*registeredBytes
 	s.Registrations, s.RegistrationsRefused, s.RegistrationsOutdated = len(d.registry.by), d.registry.refused, d.registry.outdated
+	s.Observed = d.observed
 	for _, t := range d.tenants {
-		s.OpenEpisodes += len(t.open)
+		s.OpenEpisodes += len(t.open) + len(t.breaches)
 		for _, g := range t.groups {
 			s.StateBytes += int64(g.peers.Bytes()) + groupBytes
 		}

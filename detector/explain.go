@@ -210,7 +210,7 @@ func evidenceQuery(al *schemas.Alert, e *episode, at schemas.Millis, a *agent) s
 // tenantShown is what alerts call the tenant of an agent.
 func tenantShown(a *agent) string {
 	if a.id == swarmID && a.tenant.name == floodTenant {
-		return "(all)"
+		return allTenants
 	}
 	tenantID, _ := a.names()
 	return text(tenantID)

@@ -280,6 +280,9 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	if c.Version >= 2 {
 		c.I64("firstDay", &t.firstDay) // behind the groups: the first one sets it
 	}
+	if c.Version >= 4 {
+		codeBreaches(c, "crowds", &t.crowds)
+	}
 }
 
 // code codes an agent behind its three names.
@@ -302,6 +305,7 @@ func (a *agent) code(c *wire.Coder) {
 	baseline.CodeMax(c, "dayMax", &a.dayMax)
 	c.F32("dayFused", &a.dayFused)
 	c.Scope("silent", a.silent.code)
+	a.codeChecked(c)
 	open := a.episode != nil
 	c.Bool("alerted", &open)
 	if !open {

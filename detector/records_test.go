@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,26 +61,33 @@ func troubled(seed uint64, agents, days int) []schemas.Activity {
 }
 
 // withRegistrations has an event in five followed by what is said about an agent: its own, or
-// one that never acts. Some is of yesterday.
+// one that never acts. Some is of yesterday. The events say more of who acts.
 func withRegistrations(rng *rand.Rand, events []schemas.Activity) []schemas.Activity {
 	var out []schemas.Activity
 	statuses := []string{"", schemas.StatusActive, schemas.StatusSuspended, schemas.StatusDecommissioned}
 	for i := range events {
-		out = append(out, events[i])
+		ev := events[i]
+		ev.AgentVersion, ev.CredentialID = []string{"", "1", "2"}[rng.IntN(3)], []string{"", "a", "b", "c"}[rng.IntN(4)]
+		ev.CredentialType = []string{"static_key", "oauth_token"}[rng.IntN(2)]
+		ev.CredentialExpires = schemas.Millis(rng.IntN(2)) * (ev.Time + schemas.Millis(rng.IntN(2*dayMS)) - dayMS/8)
+		out = append(out, ev)
 		if rng.IntN(5) > 0 {
 			continue
 		}
-		ev := &events[i]
 		r := &schemas.Registration{
 			TenantID: ev.TenantID, AgentID: ev.AgentID, Time: ev.Time - schemas.Millis(rng.IntN(2)*rng.IntN(dayMS)), Status: statuses[rng.IntN(4)],
 			Owner: []string{"", "Ada", "Bob"}[rng.IntN(3)], Criticality: schemas.CriticalityHigh, PeerGroup: []string{"", "", "one", "two"}[rng.IntN(4)],
 			Versions: [][]string{nil, {}, {"1"}}[rng.IntN(3)], Labels: []schemas.Attribute{{Key: "k", Value: "v"}},
 		}
-		switch rng.IntN(3) {
+		credentials := []schemas.Credential{{ID: "a", MaxAgeDays: rng.IntN(3)}, {ID: "b", Expires: ev.Time}}
+		switch rng.IntN(4) {
 		case 0:
 			r.AgentID = fmt.Sprintf("idle-%d", rng.IntN(40))
 		case 1:
-			r.Credentials = []schemas.Credential{{ID: "a", MaxAgeDays: rng.IntN(3)}, {ID: "b", Expires: ev.Time}}[:rng.IntN(3)]
+			r.Credentials = credentials[:rng.IntN(3)]
+		}
+		if strings.HasSuffix(ev.AgentID, "7") {
+			r.Credentials = credentials
 		}
 		out = append(out, schemas.Activity{Time: ev.Time, Registration: r})
 	}
@@ -103,6 +111,7 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			cfg := detector.DefaultConfig()
 			cfg.MaxAgents = 22 // with two tenants some are evicted
 			cfg.MaxTenants = 2 - i%2
+			cfg.Identity = everyCheck()
 			cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
 			cfg.Metrics = []detector.Metric{{Name: "size", Field: "bytes_received", Take: "mean"}, {Name: "sum", Field: "bytes_sent", Take: "sum"}}
 			cuts := []int{0, 1}
@@ -115,6 +124,7 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			require.Positive(t, d.Stats().Evicted)
 			require.Greater(t, d.Stats().Registrations, 30)
 			require.Positive(t, d.Stats().RegistrationsOutdated)
+			requireEveryCheck(t, whole.alerts)
 		})
 	}
 }
@@ -128,7 +138,9 @@ func TestADetectorRestoredAfterEveryEventSaysWhatOneThatRanThroughSays(t *testin
 	for cut := start; cut < len(events); cut++ {
 		cuts = append(cuts, cut)
 	}
-	_, whole := restarted(t, detector.DefaultConfig(), asSent(events), cuts)
+	cfg := detector.DefaultConfig()
+	cfg.Identity = everyCheck()
+	_, whole := restarted(t, cfg, asSent(events), cuts)
 	require.NotEmpty(t, whole.windows)
 }
 

@@ -116,6 +116,13 @@ func (d *Detector) restoreAgent(record []byte) error {
 	if a.own {
 		t.ownEpisodes++
 	}
+	if a.checked != nil {
+		for _, b := range a.checked.breaches {
+			b.tenant, b.agent = t, a
+			t.breaches = append(t.breaches, b)
+			t.breached[b.check]++
+		}
+	}
 	return nil
 }
 
@@ -182,6 +189,11 @@ func (d *Detector) linkTenants() {
 	d.tenantsIn = [2]list[tenant]{}
 	for _, t := range order {
 		heap.Init(&t.open)
+		for _, b := range t.crowds {
+			b.tenant = t
+			t.breaches = append(t.breaches, b)
+		}
+		heap.Init(&t.breaches)
 		l := &d.tenantsIn[0]
 		if t.settled {
 			l = &d.tenantsIn[1]

@@ -143,7 +143,7 @@ func site(f wire.Field) string {
 
 var (
 	indexes = regexp.MustCompile(`\[\d+\]`)
-	shared  = strings.NewReplacer("tenants.fleet.", "peers.", "tenants.groups.peers.", "peers.",
+	shared  = strings.NewReplacer("checked.breaches.", "breaches.", "tenants.crowds.", "breaches.", "tenants.fleet.", "peers.", "tenants.groups.peers.", "peers.",
 		"tenants.groups.calibration.", "calibration.", "tenants.calibration.", "calibration.")
 )
 
@@ -229,6 +229,7 @@ var inOrder = map[string]bool{
 	"episode.severity": true, "episode.worst": true, "metrics": true, "alerted": true,
 	"registered": true, "registered.versions.given": true, "registered.credentials.given": true, "registered.tools.given": true,
 	"registered.destinations.given": true, "registered.agents.given": true,
+	"breaches.check": true, "breaches.severity": true, "breaches.worst": true,
 }
 
 // held reports whether a field's value stands in a Go field of its own: lengths of lists

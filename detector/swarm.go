@@ -16,10 +16,12 @@ import (
 
 const (
 	// swarmID is what the swarm of a tenant is called inside: no agent_id has a control
-	// character. swarmName is what alerts call it; floodTenant is the tenant that those
+	// character. swarmName is what alerts call it, crowdName several that fail one identity check; floodTenant is the tenant that those
 	// without room share, floodName its swarm.
 	swarmID     = "\x00swarm"
 	swarmName   = "(new agents)"
+	crowdName   = "(several agents)"
+	allTenants  = "(all)"
 	floodName   = "(new tenants)"
 	floodTenant = "\x00tenants"
 )
