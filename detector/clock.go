@@ -17,6 +17,9 @@ import (
 //     times, so that a history, or what a source held back for hours, falls into the
 //     hours in which it happened.
 //
+// A tick, too, moves a tenant's clock (Tick): where its events come promptly and then there
+// are none, as somebody else's events would.
+//
 // An event that lies behind the agent's own windows comes late: it is judged and
 // counted in the hour in which it arrived, by the tenant's clock, whatever its time says.
 
@@ -45,7 +48,12 @@ func (d *Detector) time(ev *schemas.Activity) schemas.Millis {
 // advance takes the time of an event of t.
 func (d *Detector) advance(t *tenant, at schemas.Millis) {
 	d.watermark = max(d.watermark, at)
-	t.clock = max(t.clock, at)
+	if at > t.clock {
+		if d.arrival > 0 && int64(at)/hourMillis > t.hour() {
+			t.reach(d.arrival - at)
+		}
+		t.clock = at
+	}
 	t.last = d.watermark
 	lag := d.watermark - at
 	t.loads = lag > loading || t.loads && lag > follows // to the end of the history
@@ -67,9 +75,47 @@ func (d *Detector) settle(t *tenant) {
 	if !t.loads {
 		t.clock = max(t.clock, d.watermark-follows)
 	}
-	d.closeWindows(t)
-	d.advanceSilences(t)
+	d.closeDue(t)
+}
+
+// closeDue closes what the tenant's clock has passed, and reports whether there may be more.
+func (d *Detector) closeDue(t *tenant) (more bool) {
+	more = d.closeWindows(t)
+	more = d.advanceSilences(t) || more
 	d.closeEpisodes(t)
+	return more
+}
+
+// reach notes that an event moves the tenant's clock into another hour, and how long it took
+// to arrive. Who sends old times behind the others reaches none.
+func (t *tenant) reach(took schemas.Millis) {
+	switch {
+	case took <= follows:
+		t.prompt = min(t.prompt+1, 2*promptLeast)
+	case t.prompt > 0:
+		t.prompt--
+	}
+}
+
+// isLive reports whether the tenant's events come promptly: that there are none says something.
+// Of one whose events come at the end of the day, or that loads a history, it does not.
+func (t *tenant) isLive() bool { return t.prompt >= promptLeast }
+
+// Tick tells that whatever was sent up to an instant has come, though nothing may have. The
+// clocks of tenants whose events come promptly follow that instant as they follow the events
+// of others, an hour behind it; no other clock moves. Arrived says when the tick itself was
+// appended: no clock goes further, whatever the tick says.
+func (d *Detector) Tick(at schemas.Millis) {
+	at = min(at, d.arrival)
+	for _, t := range d.tenants {
+		if !t.isLive() {
+			continue
+		}
+		d.watermark = max(d.watermark, at)
+		t.clock = max(t.clock, at-follows)
+		for n := 0; n < closesPerTick && d.closeDue(t); n++ {
+		}
+	}
 }
 
 // hourClosed reports whether the tenant's clock has closed an hour.

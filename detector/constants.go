@@ -26,6 +26,8 @@ const (
 	lateLeast      = signal.MinLate      // events that make an agent late
 	lateOthers     = 3                   // late peers that excuse it; set 2026-11-30, as for silence
 	othersPart     = 5                   // where they are one in so many of those at work; likewise
+	promptLeast    = 6                   // hours reached promptly, more than not, of a tenant whose clock ticks move; chosen: what is sent once a day reaches one so
+	closesPerTick  = 256                 // times closesPerEvent that a tick closes of a tenant; chosen: 20 MB of windows
 	leapDays       = 60                  // by which calibration ages at most at once; chosen: four half-lives
 )
 

@@ -242,6 +242,9 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 		c.Bool("settled", &t.settled)
 		c.F64("opened", &t.opened)
 	}
+	if c.Version >= 4 {
+		c.U8("prompt", &t.prompt)
+	}
 	c.F64("outliers", &t.outliers)
 	wire.NotNegative(c, "count of outliers", t.outliers, t.opened)
 	c.Scope("fleet", t.fleet.Code)

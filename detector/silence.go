@@ -48,12 +48,12 @@ func (d *Detector) awaitSilence(a *agent) {
 	a.tenant.silents.push(a)
 }
 
-// advanceSilences takes the empty hours that have ended.
-func (d *Detector) advanceSilences(t *tenant) {
+// advanceSilences takes the empty hours that have ended. more: there may be others.
+func (d *Detector) advanceSilences(t *tenant) (more bool) {
 	for range closesPerEvent {
 		a := t.silents.front()
 		if a == nil || !t.hourClosed(a.silent.next) {
-			return
+			return false
 		}
 		t.silents.pop()
 		d.cutting.change(a)
@@ -83,6 +83,7 @@ func (d *Detector) advanceSilences(t *tenant) {
 			a.endSilence()
 		}
 	}
+	return true
 }
 
 // missed is 1 where the agent counts as silent among its peers, else 0. It may become 0

@@ -45,6 +45,7 @@ type tenant struct {
 	clock   schemas.Millis // see clock.go
 	last    schemas.Millis // the partition's clock at its last event
 	loads   bool           // its last event lay far behind the partition: a history
+	prompt  uint8          // hours that its clock reached by an event that came promptly, less those by one that did not
 	windows agentQueue
 	silents agentQueue
 	open    episodeHeap

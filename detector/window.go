@@ -8,13 +8,14 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
-// closeWindows closes what the tenant's clock has passed, the longest open first.
-func (d *Detector) closeWindows(t *tenant) {
+// closeWindows closes what the tenant's clock has passed, the longest open first. more: there
+// may be others.
+func (d *Detector) closeWindows(t *tenant) (more bool) {
 	putOff := 0
 	for range closesPerEvent {
 		a := t.windows.front()
 		if a == nil || a.due > t.clock && !t.hourClosed(a.win.Hour) {
-			return
+			return false
 		}
 		t.windows.pop()
 		d.cutting.change(a)
@@ -22,13 +23,14 @@ func (d *Detector) closeWindows(t *tenant) {
 			// A window in the past that still gets events holds nobody up: it goes behind.
 			d.queueWindow(a)
 			if putOff++; putOff == 2 {
-				return
+				return false
 			}
 			continue
 		}
 		t.advance(a.group)
 		d.closeWindow(a)
 	}
+	return true
 }
 
 // enter puts an event into the agent's window, a new one where its hour has none, and

@@ -37,6 +37,7 @@ func TestTheDescriptionOfTheTopicsNamesThemAndTheirHeaders(t *testing.T) {
 		return slices.Collect(maps.Keys(doc.Components.Messages[message].Headers.Properties))
 	}
 	require.ElementsMatch(t, []string{schemas.OriginHeader}, headers("canonicalEvent"))
+	require.ElementsMatch(t, []string{schemas.RecordHeader}, headers("tick"))
 	require.ElementsMatch(t, []string{pipeline.HeaderAlertID, pipeline.HeaderSource}, headers("siemAlert"))
 	require.ElementsMatch(t, []string{
 		pipeline.HeaderReason, pipeline.HeaderField, pipeline.HeaderDetail, pipeline.HeaderSourceTopic, pipeline.HeaderSourcePartition,

@@ -19,6 +19,7 @@ type Metrics struct {
 	Generations   *prometheus.CounterVec
 	BatchRecords  *prometheus.HistogramVec // role, topic
 	Refused       *prometheus.CounterVec   // source, reason
+	Passed        *prometheus.CounterVec   // role
 }
 
 // NewMetrics registers what every role counts.
@@ -35,6 +36,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Generations:   r.Counter("generations_total", "Consumer group generations joined: a fast rise is a rebalance storm.", "role"),
 		BatchRecords:  r.Histogram("batch_records", "Records per read that returned any.", Sizes, "role", "topic"),
 		Refused:       r.Counter("refused_events_total", "Events sent to the dead-letter topic.", "source", "reason"),
+		Passed:        r.Counter("passed_records_total", "Records of the activity topic that are no events and that the role has no use for.", "role"),
 	}
 }
 

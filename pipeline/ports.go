@@ -198,6 +198,15 @@ type ActivityRow struct {
 	Version uint32
 }
 
+// RegistrationRow is what was said once about an agent.
+type RegistrationRow struct {
+	Registration *schemas.Registration
+	RecordedAt   schemas.Millis
+	Origin       schemas.Origin
+	Log          Place
+	LogTime      schemas.Millis // when it was appended there
+}
+
 // AlertRow is one alert, with its canonical JSON as it stood in the topic.
 type AlertRow struct {
 	Alert      schemas.Alert
@@ -217,6 +226,7 @@ type WindowRow struct {
 // or all of them may be stored, and the caller inserts them again.
 type Warehouse interface {
 	InsertActivity(ctx context.Context, rows []ActivityRow) error
+	InsertRegistrations(ctx context.Context, rows []RegistrationRow) error
 	InsertAlerts(ctx context.Context, rows []AlertRow) error
 	InsertWindows(ctx context.Context, rows []WindowRow) error
 }

@@ -31,8 +31,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	sourceTopic = "agent-activity"
-	ocsfTopic   = "siem.ocsf"
+	sourceTopic   = "agent-activity"
+	registryTopic = "agent-registry"
+	ocsfTopic     = "siem.ocsf"
 )
 
 var (
@@ -69,7 +70,7 @@ func newRig(t *testing.T, partitions int32) *rig {
 	r.kafka = r.cluster
 	r.outputs = []detect.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
 	r.cluster.SetFetch(5*time.Millisecond, 100)
-	for _, topic := range []string{sourceTopic, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows, pipeline.TopicBaselines, ocsfTopic} {
+	for _, topic := range []string{sourceTopic, registryTopic, pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows, pipeline.TopicBaselines, ocsfTopic} {
 		r.cluster.CreateTopic(topic, partitions)
 	}
 	r.cluster.CreateTopic(pipeline.TopicDeadLetter, 1)
@@ -88,13 +89,14 @@ func (r *rig) logged() string {
 	return r.log.String()
 }
 
-// send appends lines to the source as `plumbline send` does.
+// send appends lines to the source as `plumbline send` does, and registrations to theirs.
 func (r *rig) send(lines ...string) {
 	r.t.Helper()
 	for _, line := range lines {
 		var id struct {
 			TenantID string `json:"tenant_id"`
 			AgentID  string `json:"agent_id"`
+			Record   string `json:"record"`
 		}
 		_ = json.Unmarshal([]byte(line), &id)
 		if id.TenantID == "" {
@@ -102,6 +104,9 @@ func (r *rig) send(lines ...string) {
 		}
 		key := schemas.AppendKey(nil, id.TenantID, id.AgentID)
 		tp := pipeline.TopicPartition{Topic: sourceTopic, Partition: schemas.Partition(key, r.partitions)}
+		if id.Record == schemas.RecordRegistration {
+			tp.Topic = registryTopic
+		}
 		_, err := r.cluster.Put(tp, pipeline.Record{Key: key, Value: []byte(line)})
 		require.NoError(r.t, err)
 	}
@@ -132,8 +137,11 @@ func (r *rig) start(roles ...string) *service {
 		var g *pipelinetest.Member
 		switch name {
 		case "route":
-			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic)
-			sources := []route.Source{{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New(r.form, nil) }}}
+			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic, registryTopic)
+			sources := []route.Source{
+				{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New(r.form, nil) }},
+				{Name: "registry", Topic: registryTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New("registration", nil) }},
+			}
 			run = route.New(role, g, sources, route.NewMetrics(reg)).Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
@@ -184,7 +192,7 @@ func (r *rig) run(roles ...string) *service {
 func (r *rig) settled(roles ...string) {
 	r.t.Helper()
 	read := map[string][]string{
-		"route":   {sourceTopic},
+		"route":   {sourceTopic, registryTopic},
 		"detect":  {pipeline.TopicActivity},
 		"archive": {pipeline.TopicActivity, pipeline.TopicAlerts, pipeline.TopicWindows},
 	}

@@ -65,6 +65,36 @@ func TestEveryEventIsRoutedOnceAndEveryRefusalIsKeptWithItsReason(t *testing.T) 
 	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.Refused.WithLabelValues("default", "too_deep")), 0)
 }
 
+func TestARegistrationGoesTheWayOfEventsAndAnEventIsNone(t *testing.T) {
+	r := newRig(t, 2)
+	reg := `{"record":"registration","tenant_id":"acme","agent_id":"bot","time":"2026-02-01T00:00:00.000Z","owner":"Ada","tools":[]}`
+	forged := `{"tenant_id":"acme","agent_id":"bot","event_id":"e","time":"2026-02-01T00:00:00.000Z","attributes":{"record":"registration","owner":"Eve"}}`
+	r.send(reg, `{"record":"registration","agent_id":"bot","status":"gone"}`)
+	r.send(forged)
+	key := schemas.AppendKey(nil, "acme", "bot")
+	// Who may write events says `+"`record`"+` as well, in the body and as a header.
+	_, err := r.cluster.Put(pipeline.TopicPartition{Topic: sourceTopic, Partition: schemas.Partition(key, 2)}, pipeline.Record{
+		Key: key, Value: []byte(reg), Headers: []pipeline.Header{{Key: schemas.RecordHeader, Value: []byte(schemas.RecordRegistration)}},
+	})
+	require.NoError(t, err)
+	s := r.run(allRoles...)
+
+	var kinds []string
+	for _, rec := range r.cluster.Records(pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: schemas.Partition(key, 2)}) {
+		kind := string(rec.Header(schemas.RecordHeader))
+		kinds = append(kinds, kind)
+		if kind != "" {
+			require.Equal(t, reg, string(rec.Value))
+			require.Equal(t, "registry/1/agent-registry/"+strconv.Itoa(int(schemas.Partition(key, 2)))+"/0/0", string(rec.Header(schemas.OriginHeader)))
+		}
+	}
+	require.ElementsMatch(t, []string{"", "", schemas.RecordRegistration}, kinds)
+	require.Equal(t, 1, r.warehouse.Stored("registrations"))
+	require.Equal(t, 2, r.warehouse.Stored("activity"))
+	require.Len(t, r.cluster.All(pipeline.TopicDeadLetter), 1)
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.Refused.WithLabelValues("registry", "invalid_registration")), 0)
+}
+
 func TestReplayGivesTheAlertsOfTheService(t *testing.T) {
 	for _, partitions := range []int32{1, 4} {
 		t.Run(fmt.Sprintf("with %d partitions", partitions), func(t *testing.T) {

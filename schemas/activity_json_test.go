@@ -49,7 +49,7 @@ func TestAnActivityIsWrittenInAFixedForm(t *testing.T) {
 }
 
 func TestNoFieldOfAnActivityIsLeftOut(t *testing.T) {
-	require.Equal(t, reflect.TypeFor[schemas.Activity]().NumField(), int(schemas.FieldCount))
+	require.Equal(t, reflect.TypeFor[schemas.Activity]().NumField()-1, int(schemas.FieldCount), "but Registration, which is another record")
 	for f := range schemas.FieldCount {
 		require.Equal(t, f, schemas.LookupField(f.String()))
 		full, one := reflect.ValueOf(f.Of(fullActivity())).Elem(), schemas.Activity{}

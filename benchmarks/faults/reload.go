@@ -160,7 +160,7 @@ func (w *world) replaySwitched(ctx context.Context) error {
 func (w *world) eventsBefore(ctx context.Context, p int32, offset int64) (int, error) {
 	origins := make(map[string]bool)
 	err := stack.Read(ctx, w.client, pipeline.TopicPartition{Topic: pipeline.TopicActivity, Partition: p}, 0, func(rec *pipeline.Record) error {
-		if rec.Offset < offset {
+		if rec.Offset < offset && rec.Header(schemas.RecordHeader) == nil {
 			origins[string(rec.Header(schemas.OriginHeader))] = true
 		}
 		return nil

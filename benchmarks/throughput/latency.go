@@ -200,6 +200,10 @@ func (l *latency) join(ctx context.Context, client *kafka.Client, from [3]int64)
 		return err
 	}
 	err = stack.Read(ctx, client, pipeline.TopicPartition{Topic: pipeline.TopicActivity}, from[1], func(r *pipeline.Record) error {
+		if r.Header(schemas.RecordHeader) != nil {
+			activity, origin = append(activity, int64(r.Time)), append(origin, -1)
+			return nil
+		}
 		o, err := schemas.ParseOrigin(r.Header(schemas.OriginHeader))
 		activity, origin = append(activity, int64(r.Time)), append(origin, o.Offset)
 		return err

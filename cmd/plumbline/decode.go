@@ -210,7 +210,9 @@ func (s *shower) show(line int64, index int32, ev *schemas.Activity, refusal *de
 		one.Refused, one.From = &shownRefusal{string(refusal.Reason), refusal.Field, refusal.Detail}, nil
 	} else {
 		s.events++
-		one.Event = schemas.AppendActivity(nil, ev)
+		if one.Event = schemas.AppendActivity(nil, ev); ev.Registration != nil {
+			one.Event = schemas.AppendRegistration(nil, ev.Registration)
+		}
 	}
 	s.print(&one)
 	clear(s.from)
@@ -278,7 +280,7 @@ func (s *shower) summary(w io.Writer) {
 	counts("refused", s.reasons)
 	counts("flags", s.flags)
 	counts("fields filled", s.filled)
-	if s.events > 0 {
+	if s.events > s.filled["record"] { // some are no registrations
 		var never []string
 		for _, name := range []string{"event_id", "time", "session_id", "tool", "access", "resources", "bytes_sent", "bytes_received", "credential_id", "source_ip"} {
 			if s.filled[name] == 0 {

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite the outputs in docs/sources-*.m
 // The pages of sources show real outputs: each of their commands is run here.
 func TestThePagesOfSourcesShowWhatTheirCommandsPrint(t *testing.T) {
 	t.Chdir("../..")
-	pages := sourcePage(t, "docs/sources-forms.md", 5) + sourcePage(t, "docs/sources-mapping.md", 4)
+	pages := sourcePage(t, "docs/sources-forms.md", 5) + sourcePage(t, "docs/sources-mapping.md", 4) + sourcePage(t, "docs/identity.md", 1)
 	index, err := os.ReadFile("docs/sources.md")
 	require.NoError(t, err)
 	for _, form := range forms.All() {

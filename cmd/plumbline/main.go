@@ -36,6 +36,7 @@ type cli struct {
 	Tune     tuneCmd     `cmd:"" help:"Say where alerts come from, what other budgets would give and what overrides would save."`
 	Decode   decodeCmd   `cmd:"" help:"Show what records of a source become, field by field."`
 	Send     sendCmd     `cmd:"" help:"Send JSON lines into a Kafka topic."`
+	Register registerCmd `cmd:"" help:"Say who agents are: send registrations from JSON or CSV."`
 	Simulate simulateCmd `cmd:"" help:"Simulate a fleet of agents, with labelled attacks, as JSON lines."`
 	Query    queryCmd    `cmd:"" help:"Run SQL on ClickHouse and print the rows."`
 	Alerts   alertsCmd   `cmd:"" help:"List the latest alerts, or show one."`

@@ -272,6 +272,17 @@ func (p *partition) fill(ctx context.Context, client *kafka.Client) error {
 	return ctx.Err()
 }
 
+// other takes a record of the activity topic that is no event.
+func (r *recorded) other(rec *pipeline.Record, partition, partitions int32) {
+	if string(rec.Header(schemas.RecordHeader)) != schemas.RecordTick {
+		return
+	}
+	tick, err := schemas.ParseTick(rec.Value)
+	if err == nil && tick.At >= r.from && (r.to == 0 || tick.At < r.to) {
+		r.run.Tick(tick.At, rec.Time, partition, partitions)
+	}
+}
+
 func (r *recorded) topic(ctx context.Context) error {
 	service, err := r.g.Service(r.flags.DataDir)
 	if err != nil {
@@ -324,6 +335,10 @@ func (r *recorded) topic(ctx context.Context) error {
 		rec := &first.records[0]
 		first.records = first.records[1:]
 		read.Add(1)
+		if r.flags.Topic == pipeline.TopicActivity && rec.Header(schemas.RecordHeader) != nil {
+			r.other(rec, first.Partition, n)
+			continue
+		}
 		in := decode.Record{Topic: r.flags.Topic, Partition: first.Partition, Offset: rec.Offset, Time: rec.Time, Key: rec.Key, Value: rec.Value}
 		decoder.Decode(&in, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
 			if refusal != nil {

@@ -147,7 +147,7 @@ func (c *tailCmd) alert(rec *pipeline.Record, l look) string {
 
 // event is the line of an event of the agent.
 func (c *tailCmd) event(rec *pipeline.Record, l look) (line string) {
-	if string(rec.Key) != string(c.key()) {
+	if string(rec.Key) != string(c.key()) || rec.Header(schemas.RecordHeader) != nil {
 		return ""
 	}
 	if c.Output == OutputJSON {

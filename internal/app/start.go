@@ -193,6 +193,7 @@ func (a *App) route(client *kafka.Client) (role, error) {
 		return role{}, err
 	}
 	r := route.New(a.role(client, RoleRoute), group, sources, a.metrics.route)
+	r.Ticks = route.Ticks{Offsets: client, Every: route.TickEvery}
 	return role{health: r.Health, leave: leave, run: r.Run}, nil
 }
 

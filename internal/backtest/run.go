@@ -72,6 +72,9 @@ type event struct {
 	invalid    []string
 	arrived    schemas.Millis
 	key        []byte
+
+	tick                  schemas.Millis // where it is none but a tick; else 0
+	partition, partitions int32          // in which that stands, of so many
 }
 
 type batch struct {
@@ -111,15 +114,32 @@ func New(sides []Side) (*Run, error) {
 // Add takes an event of a record of that size, which arrived then. It keeps the event's
 // strings for a while, and nothing else of it.
 func (r *Run) Add(ev *schemas.Activity, arrived schemas.Millis, size int) {
-	b := r.current
-	e := &b.events[b.n]
-	e.Activity = *ev
+	e := r.next()
+	e.tick, e.Activity = 0, *ev
 	e.resources = append(e.resources[:0], ev.Resources...)
 	e.attributes = append(e.attributes[:0], ev.Attributes...)
 	e.invalid = append(e.invalid[:0], ev.Flags.FieldsInvalid...)
 	e.Resources, e.Attributes, e.Flags.FieldsInvalid = e.resources, e.attributes, e.invalid
 	e.arrived, e.key = arrived, schemas.AppendKey(e.key[:0], ev.TenantID, ev.AgentID)
 	r.count(e.key, min(ev.Time, arrived))
+	r.took(size)
+}
+
+// Tick takes a tick that stands in one of so many partitions of plumbline.activity. A side
+// with another number of them has none to which it belongs.
+func (r *Run) Tick(at, arrived schemas.Millis, partition, partitions int32) {
+	e := r.next()
+	e.tick, e.arrived, e.partition, e.partitions = at, arrived, partition, partitions
+	e.key = e.key[:0]
+	r.took(0)
+}
+
+// next is where the next event of the batch belongs.
+func (r *Run) next() *event { return &r.current.events[r.current.n] }
+
+// took counts it, and hands on a batch that is full.
+func (r *Run) took(size int) {
+	b := r.current
 	b.n++
 	if b.bytes += size; b.n == batchEvents || b.bytes > batchBytes {
 		r.hand()
@@ -192,6 +212,10 @@ func (s *side) work(free chan<- *batch) {
 				s.shard(&b.events[ahead]).Ahead(b.events[ahead].key)
 			}
 			e := &b.events[i]
+			if e.tick != 0 {
+				s.tick(e)
+				continue
+			}
 			d := s.shard(e)
 			d.Arrived(e.arrived)
 			d.Process(&e.Activity)
@@ -200,6 +224,14 @@ func (s *side) work(free chan<- *batch) {
 			b.forget()
 			free <- b
 		}
+	}
+}
+
+func (s *side) tick(e *event) {
+	if int(e.partitions) == len(s.shards) {
+		d := s.shards[e.partition]
+		d.Arrived(e.arrived)
+		d.Tick(e.tick)
 	}
 }
 

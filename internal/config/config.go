@@ -387,7 +387,10 @@ func Default() *Config {
 
 			SessionTimeout: Duration(30 * time.Second),
 		},
-		Sources: []Source{{Name: "default", Topic: "agent-activity", Decoder: "activity", Incarnation: 1}},
+		Sources: []Source{
+			{Name: "default", Topic: "agent-activity", Decoder: "activity", Incarnation: 1},
+			{Name: "registry", Topic: "agent-registry", Decoder: "registration", Incarnation: 1},
+		},
 		ClickHouse: ClickHouse{
 			Addr:          Endpoints{EmbeddedValue},
 			Protocol:      ProtocolHTTP,

@@ -21,7 +21,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files and docs/configuration.md anew")
 
 var testForms = Forms{
-	Decoders: []string{"activity", "cloudtrail", "otel"},
+	Decoders: []string{"activity", "cloudtrail", "otel", "registration"},
 	Syslog:   []string{"cef", "leef"},
 	Formats:  []string{"json", "ocsf", "ecs", "cef"},
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/failpoint"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/registration"
 )
 
 // Limits say when archive inserts: whichever is reached first.
@@ -56,12 +57,14 @@ func (a *Archive) open(ctx context.Context, _ pipeline.Generation, as pipeline.A
 	if err != nil {
 		return nil, 0, err
 	}
-	h := &handler{role: a, tp: as.TopicPartition, out: pipeline.NewOutbox(&a.Role), next: start, ok: start}
+	h := &handler{role: a, tp: as.TopicPartition, out: pipeline.NewOutbox(&a.Role), passed: a.Metrics.Passed.WithLabelValues(a.Name), next: start, ok: start}
 	switch as.Topic {
 	case pipeline.TopicActivity:
 		h.table = &activityTable{
 			batch:   batch[pipeline.ActivityRow]{table: "activity", store: a.wh.InsertActivity},
 			decoder: decode.NewCanonical(), partition: as.Partition,
+			registrations: batch[pipeline.RegistrationRow]{table: "registrations", store: a.wh.InsertRegistrations},
+			registered:    registration.NewCanonical(), metrics: a.metrics,
 		}
 	case pipeline.TopicAlerts:
 		h.table = &batch[pipeline.AlertRow]{table: "alerts", read: readAlert, store: a.wh.InsertAlerts}
@@ -115,6 +118,8 @@ type handler struct {
 	table table
 	out   *pipeline.Outbox // dead letters
 
+	passed prometheus.Counter // records that are no events
+
 	bytes int
 	since time.Time // when the oldest row of the batch came
 	next  int64
@@ -124,7 +129,9 @@ type handler struct {
 func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 	for i := range f.Records {
 		rec := &f.Records[i]
-		if refusal := h.table.add(rec); refusal != nil {
+		if kind := string(rec.Header(schemas.RecordHeader)); kind != "" && kind != schemas.RecordRegistration {
+			h.passed.Inc()
+		} else if refusal := h.table.add(rec); refusal != nil {
 			h.refuse(rec, refusal)
 		}
 		h.next = rec.Offset + 1
@@ -214,10 +221,13 @@ const rowVersion = 1
 
 type activityTable struct {
 	batch[pipeline.ActivityRow]
-	decoder   decode.Decoder
-	partition int32
-	strings   []string            // slab of the rows' resources and invalid fields
-	attrs     []schemas.Attribute // slab of the rows' attributes
+	registrations batch[pipeline.RegistrationRow]
+	metrics       *Metrics
+	decoder       decode.Decoder
+	registered    decode.Decoder // of registrations
+	partition     int32
+	strings       []string            // slab of the rows' resources and invalid fields
+	attrs         []schemas.Attribute // slab of the rows' attributes
 }
 
 func (t *activityTable) add(rec *pipeline.Record) (refused *decode.Refusal) {
@@ -226,9 +236,19 @@ func (t *activityTable) add(rec *pipeline.Record) (refused *decode.Refusal) {
 		return &decode.Refusal{Reason: "no_origin", Detail: err.Error()}
 	}
 	in := decode.Record{Topic: pipeline.TopicActivity, Partition: t.partition, Offset: rec.Offset, Time: rec.Time, Key: rec.Key, Value: rec.Value}
-	t.decoder.Decode(&in, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
+	decoder := t.decoder
+	if rec.Header(schemas.RecordHeader) != nil {
+		decoder = t.registered
+	}
+	decoder.Decode(&in, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
 		if refusal != nil {
 			refused = refusal
+			return
+		}
+		if ev.Registration != nil {
+			t.registrations.held = append(t.registrations.held, pipeline.RegistrationRow{
+				Registration: ev.Registration, RecordedAt: ev.RecordedAt, Origin: origin, Log: pipeline.Place{Partition: t.partition, Offset: rec.Offset}, LogTime: rec.Time,
+			})
 			return
 		}
 		row := pipeline.ActivityRow{Event: *ev, Origin: origin, Log: pipeline.Place{Partition: t.partition, Offset: rec.Offset}, LogTime: rec.Time, Version: rowVersion}
@@ -248,6 +268,20 @@ func (t *activityTable) keep(list []string) []string {
 	start := len(t.strings)
 	t.strings = append(t.strings, list...)
 	return t.strings[start:len(t.strings):len(t.strings)]
+}
+
+func (t *activityTable) rows() int { return t.batch.rows() + t.registrations.rows() }
+
+// insert stores registrations and events; where that fails in between, both are stored again.
+func (t *activityTable) insert(ctx context.Context) error {
+	if n := t.registrations.rows(); n > 0 {
+		if err := t.registrations.insert(ctx); err != nil {
+			return err
+		}
+		t.metrics.insertedRows.WithLabelValues(t.registrations.name()).Add(float64(n))
+		t.registrations.reset()
+	}
+	return t.batch.insert(ctx)
 }
 
 func (t *activityTable) reset() {

@@ -19,6 +19,8 @@ var alertTable = &table[pipeline.AlertRow]{
 		lowCardinality("agent_version", func(r *pipeline.AlertRow) string { return r.Alert.Agent.Version }),
 		lowCardinality("peer_group", func(r *pipeline.AlertRow) string { return r.Alert.Agent.PeerGroup }),
 		lowCardinality("agent_owner", func(r *pipeline.AlertRow) string { return r.Alert.Agent.Owner }),
+		stringColumn("agent_contact", func(r *pipeline.AlertRow) string { return r.Alert.Agent.Contact }),
+		lowCardinality("agent_criticality", func(r *pipeline.AlertRow) string { return r.Alert.Agent.Criticality }),
 		stringColumn("session_id", func(r *pipeline.AlertRow) string { return r.Alert.SessionID }),
 		stringColumn("on_behalf_of", func(r *pipeline.AlertRow) string { return r.Alert.OnBehalfOf }),
 		millisColumn("time", func(r *pipeline.AlertRow) schemas.Millis { return r.Alert.Time }),

@@ -141,10 +141,13 @@ func (d *drift) compareSettings(cfg *Config, name, table string, want, have *tab
 		}
 	}
 	if name == logTable {
-		return // kept for good
+		return
 	}
 	if cfg.Fsync && have.Settings["fsync_after_insert"] != "1" {
 		d.other = append(d.other, "table "+name+" does not fsync")
+	}
+	if name == registrationTable.name {
+		return // kept for good: an agent is registered however long ago that was
 	}
 	if days := expiry(have.ttl); days < 0 {
 		d.other = append(d.other, "table "+name+" has no TTL")

@@ -21,6 +21,11 @@ func (db *DB) InsertActivity(ctx context.Context, rows []pipeline.ActivityRow) e
 	return insert(ctx, db, activityTable, &activityEncoders, rows)
 }
 
+// InsertRegistrations stores registrations. It returns when the server acknowledged them all.
+func (db *DB) InsertRegistrations(ctx context.Context, rows []pipeline.RegistrationRow) error {
+	return insert(ctx, db, registrationTable, &registrationEncoders, rows)
+}
+
 // InsertAlerts stores alerts. It returns when the server acknowledged them all.
 func (db *DB) InsertAlerts(ctx context.Context, rows []pipeline.AlertRow) error {
 	return insert(ctx, db, alertTable, &alertEncoders, rows)
@@ -32,7 +37,7 @@ func (db *DB) InsertWindows(ctx context.Context, rows []pipeline.WindowRow) erro
 }
 
 // The encoders are kept from batch to batch for their buffers.
-var activityEncoders, alertEncoders, windowEncoders sync.Pool
+var activityEncoders, registrationEncoders, alertEncoders, windowEncoders sync.Pool
 
 func insert[R any](ctx context.Context, db *DB, t *table[R], pool *sync.Pool, rows []R) error {
 	if len(rows) == 0 {

@@ -21,7 +21,7 @@ func stepNames(steps []Step) []string {
 	return out
 }
 
-var allSteps = []string{"create database", "0001 activity rows", "0002 alert rows", "0003 window rows", "0004 lookups", "0005 log", "views and retention"}
+var allSteps = []string{"create database", "0001 activity rows", "0002 alert rows", "0003 window rows", "0004 lookups", "0005 log", "0006 registration rows", "views and retention"}
 
 func TestMigrationsAreAppliedOnceAndInOrder(t *testing.T) {
 	db := open(t, chdbtest.Start(t))
@@ -35,7 +35,7 @@ func TestMigrationsAreAppliedOnceAndInOrder(t *testing.T) {
 	plan, err := db.Plan(ctx)
 	require.NoError(t, err)
 	require.Equal(t, allSteps, stepNames(plan.Steps))
-	require.Equal(t, []uint32{0, 5}, []uint32{plan.Current, plan.Latest})
+	require.Equal(t, []uint32{0, 6}, []uint32{plan.Current, plan.Latest})
 	for _, s := range plan.Steps {
 		require.NotEmpty(t, s.SQL)
 	}
@@ -49,10 +49,10 @@ func TestMigrationsAreAppliedOnceAndInOrder(t *testing.T) {
 	heard = nil
 	require.NoError(t, db.Migrate(ctx, func(s Step) { heard = append(heard, s) }))
 	require.Empty(t, heard, "nothing is left to do")
-	require.Equal(t, 6, count(t, db, "schema_migrations"))
+	require.Equal(t, 7, count(t, db, "schema_migrations"))
 	plan, err = db.Plan(ctx)
 	require.NoError(t, err)
-	require.Equal(t, &Plan{Database: "plumbline", Current: 5, Latest: 5}, plan)
+	require.Equal(t, &Plan{Database: "plumbline", Current: 6, Latest: 6}, plan)
 }
 
 func TestSeveralProgramsMayMigrateAtOnce(t *testing.T) {
@@ -86,10 +86,10 @@ func TestAnAppliedMigrationMayNotChange(t *testing.T) {
 
 func TestADatabaseThatIsNewerThanTheProgramIsLeftAlone(t *testing.T) {
 	db := migrated(t)
-	exec(t, db, "INSERT INTO schema_migrations VALUES (6, 'from_the_future', 'ab', now64())")
+	exec(t, db, "INSERT INTO schema_migrations VALUES (7, 'from_the_future', 'ab', now64())")
 	for name, err := range map[string]error{"migrate": db.Migrate(t.Context(), nil), "check": checkSchema(t.Context(), db)} {
 		require.ErrorIs(t, err, ErrSchemaNewer, name)
-		require.ErrorContains(t, err, "has schema version 6, this program knows 5")
+		require.ErrorContains(t, err, "has schema version 7, this program knows 6")
 	}
 }
 
@@ -159,7 +159,7 @@ func TestFsyncIsSetOnTheTablesWhereAskedFor(t *testing.T) {
 		require.NoError(t, db.Migrate(t.Context(), nil))
 		want := 0
 		if fsync {
-			want = 3
+			want = 4
 		}
 		require.Equal(t, want, count(t, db, "system.tables WHERE database = 'plumbline' AND create_table_query LIKE '%fsync_after_insert = 1%'"))
 		require.NoError(t, db.InsertActivity(t.Context(), typicalRows(3, 1, now())))

@@ -100,7 +100,7 @@ func TestTheQueryThatAnAlertBringsFindsItsEvents(t *testing.T) {
 func TestTheColumnsOfTheDocumentationAreThoseOfTheViews(t *testing.T) {
 	db := migrated(t)
 	_, columns := readPage(t, schemaPage)
-	for _, view := range []string{"activity", "alerts", "windows"} {
+	for _, view := range []string{"activity", "alerts", "windows", "registrations", "agents"} {
 		t.Run(view, func(t *testing.T) {
 			var real [][2]string
 			for _, r := range ask(t, db, "SELECT name, type FROM system.columns WHERE database = 'plumbline' AND table = '"+view+"' ORDER BY position") {

@@ -34,6 +34,7 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/registration"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
@@ -102,7 +103,7 @@ func (d *Detect) keepWarm(assigned []pipeline.Assignment) {
 }
 
 func (d *Detect) open(ctx context.Context, gen pipeline.Generation, a pipeline.Assignment, logger zerolog.Logger) (pipeline.Handler, int64, error) {
-	h := &handler{role: d, partition: a.Partition, decoder: decode.NewCanonical(), label: strconv.Itoa(int(a.Partition)), logger: logger}
+	h := &handler{role: d, partition: a.Partition, decoder: decode.NewCanonical(), registrations: registration.NewCanonical(), label: strconv.Itoa(int(a.Partition)), logger: logger}
 	topics := []string{pipeline.TopicAlerts, pipeline.TopicWindows}
 	for _, o := range d.cfg.Outputs {
 		topics = append(topics, o.Topic)
@@ -159,20 +160,21 @@ func (s *state) sent(ctx context.Context, tp pipeline.TopicPartition) (map[strin
 
 // handler works on one partition during one generation.
 type handler struct {
-	role      *Detect
-	partition int32
-	label     string
-	logger    zerolog.Logger
-	decoder   decode.Decoder
-	state     *state
-	targets   []pipeline.Topic     // alerts, windows, then the outputs
-	rec       *pipeline.Record     // the record at hand
-	alerted   []schemas.Millis     // append times of the events that completed alerts not yet acknowledged
-	run       *statelog.Checkpoint // the one that is being written, or nil
-	begun     time.Time            // when it was
-	cutAt     time.Time            // when the next one is due
-	alive     time.Time            // when the coordinator or a flush last said that the partition is ours
-	lost      bool                 // the partition is somebody else's
+	role          *Detect
+	partition     int32
+	label         string
+	logger        zerolog.Logger
+	decoder       decode.Decoder
+	registrations decode.Decoder
+	state         *state
+	targets       []pipeline.Topic     // alerts, windows, then the outputs
+	rec           *pipeline.Record     // the record at hand
+	alerted       []schemas.Millis     // append times of the events that completed alerts not yet acknowledged
+	run           *statelog.Checkpoint // the one that is being written, or nil
+	begun         time.Time            // when it was
+	cutAt         time.Time            // when the next one is due
+	alive         time.Time            // when the coordinator or a flush last said that the partition is ours
+	lost          bool                 // the partition is somebody else's
 
 	next int64
 }
@@ -198,6 +200,15 @@ func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 }
 
 func (h *handler) record() {
+	decoder := h.decoder
+	switch kind := h.rec.Header(schemas.RecordHeader); string(kind) {
+	case "":
+	case schemas.RecordRegistration:
+		decoder = h.registrations
+	default:
+		h.other(string(kind))
+		return
+	}
 	origin := h.rec.Header(schemas.OriginHeader)
 	again, err := h.state.repeated(origin)
 	if err != nil {
@@ -209,7 +220,7 @@ func (h *handler) record() {
 		return
 	}
 	in := decode.Record{Topic: pipeline.TopicActivity, Partition: h.partition, Offset: h.rec.Offset, Time: h.rec.Time, Key: h.rec.Key, Value: h.rec.Value}
-	h.decoder.Decode(&in, h.event)
+	decoder.Decode(&in, h.event)
 }
 
 func (h *handler) event(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
@@ -220,6 +231,22 @@ func (h *handler) event(_ int32, ev *schemas.Activity, refusal *decode.Refusal) 
 	// The broker's own time of the canonical record: no producer has a say in it.
 	h.state.detector.Arrived(h.rec.Time)
 	h.state.detector.Process(ev)
+}
+
+// other takes a record that is no event. A kind that this release does not know is of a
+// later one: it is passed over.
+func (h *handler) other(kind string) {
+	if kind != schemas.RecordTick {
+		h.role.Metrics.Passed.WithLabelValues(h.role.Name).Inc()
+		return
+	}
+	tick, err := schemas.ParseTick(h.rec.Value)
+	if err != nil {
+		h.refuse(&decode.Refusal{Reason: "no_origin", Detail: err.Error()})
+		return
+	}
+	h.state.detector.Arrived(h.rec.Time)
+	h.state.detector.Tick(tick.At)
 }
 
 // refuse sets aside a record that route did not write: with the right ACL there

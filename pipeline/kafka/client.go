@@ -224,6 +224,39 @@ func (c *Client) roundTrip(ctx context.Context, req protocol.Message) (protocol.
 	return res, nil
 }
 
+// CommittedOffsets returns what a group has committed of each partition, -1 where it has
+// committed nothing.
+func (c *Client) CommittedOffsets(ctx context.Context, group string, of []pipeline.TopicPartition) ([]int64, error) {
+	if c.isClosed() {
+		return nil, errClosed
+	}
+	req := &kafkago.OffsetFetchRequest{GroupID: group, Topics: make(map[string][]int)}
+	for _, tp := range of {
+		req.Topics[tp.Topic] = append(req.Topics[tp.Topic], int(tp.Partition))
+	}
+	res, err := c.client.OffsetFetch(ctx, req)
+	if err == nil {
+		err = res.Error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("committed offsets of group %s: %w", group, c.explain(ctx, err))
+	}
+	out := make([]int64, len(of))
+	for i, tp := range of {
+		out[i] = -1
+		for _, p := range res.Topics[tp.Topic] {
+			if p.Partition != int(tp.Partition) {
+				continue
+			}
+			if p.Error != nil {
+				return nil, fmt.Errorf("committed offset of %s for group %s: %w", tp, group, c.hint(p.Error))
+			}
+			out[i] = p.CommittedOffset
+		}
+	}
+	return out, nil
+}
+
 // CommitOffset commits an offset of a group from outside. It is refused, with
 // pipeline.ErrGroupActive, while the group has members.
 func (c *Client) CommitOffset(ctx context.Context, group string, tp pipeline.TopicPartition, offset int64) error {

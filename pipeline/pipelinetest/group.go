@@ -66,6 +66,18 @@ func (c *Cluster) Committed(group string, tp pipeline.TopicPartition) (int64, bo
 	return o, ok
 }
 
+// CommittedOffsets is that of all of them, -1 for none.
+func (c *Cluster) CommittedOffsets(ctx context.Context, group string, of []pipeline.TopicPartition) ([]int64, error) {
+	out := make([]int64, len(of))
+	for i, tp := range of {
+		o, ok := c.Committed(group, tp)
+		if out[i] = o; !ok {
+			out[i] = -1
+		}
+	}
+	return out, ctx.Err()
+}
+
 // SetCommitted sets the committed offset of a group, as a reset by hand does.
 func (c *Cluster) SetCommitted(group string, tp pipeline.TopicPartition, offset int64) {
 	c.mu.Lock()

@@ -18,13 +18,14 @@ type windowKey struct {
 // Warehouse is a pipeline.Warehouse in memory. It stores a row once however often
 // it is inserted: events by origin, alerts by id, windows by agent and hour.
 type Warehouse struct {
-	mu       sync.Mutex
-	activity map[schemas.Origin]bool
-	alerts   map[string]bool
-	windows  map[windowKey]bool
-	inserted map[string]int
-	before   func(ctx context.Context, table string, rows int) error
-	after    func(ctx context.Context, table string, rows int) error
+	mu            sync.Mutex
+	activity      map[schemas.Origin]bool
+	registrations map[schemas.Origin]bool
+	alerts        map[string]bool
+	windows       map[windowKey]bool
+	inserted      map[string]int
+	before        func(ctx context.Context, table string, rows int) error
+	after         func(ctx context.Context, table string, rows int) error
 }
 
 var _ pipeline.Warehouse = (*Warehouse)(nil)
@@ -32,16 +33,17 @@ var _ pipeline.Warehouse = (*Warehouse)(nil)
 // NewWarehouse returns an empty warehouse.
 func NewWarehouse() *Warehouse {
 	return &Warehouse{
-		activity: make(map[schemas.Origin]bool),
-		alerts:   make(map[string]bool),
-		windows:  make(map[windowKey]bool),
-		inserted: make(map[string]int),
+		activity:      make(map[schemas.Origin]bool),
+		registrations: make(map[schemas.Origin]bool),
+		alerts:        make(map[string]bool),
+		windows:       make(map[windowKey]bool),
+		inserted:      make(map[string]int),
 	}
 }
 
 // SetHooks sets what is asked before and after each insert; a nil hook agrees. An
 // error before leaves nothing stored, an error after leaves all stored, as a lost
-// acknowledgement does. Tables are activity, alerts and windows.
+// acknowledgement does. Tables are activity, registrations, alerts and windows.
 func (w *Warehouse) SetHooks(before, after func(ctx context.Context, table string, rows int) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -79,6 +81,15 @@ func (w *Warehouse) InsertActivity(ctx context.Context, rows []pipeline.Activity
 	})
 }
 
+// InsertRegistrations implements pipeline.Warehouse.
+func (w *Warehouse) InsertRegistrations(ctx context.Context, rows []pipeline.RegistrationRow) error {
+	return w.insert(ctx, "registrations", len(rows), func() {
+		for _, r := range rows {
+			w.registrations[r.Origin] = true
+		}
+	})
+}
+
 // InsertAlerts implements pipeline.Warehouse.
 func (w *Warehouse) InsertAlerts(ctx context.Context, rows []pipeline.AlertRow) error {
 	return w.insert(ctx, "alerts", len(rows), func() {
@@ -108,5 +119,5 @@ func (w *Warehouse) Inserted(table string) int {
 func (w *Warehouse) Stored(table string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return map[string]int{"activity": len(w.activity), "alerts": len(w.alerts), "windows": len(w.windows)}[table]
+	return map[string]int{"activity": len(w.activity), "registrations": len(w.registrations), "alerts": len(w.alerts), "windows": len(w.windows)}[table]
 }

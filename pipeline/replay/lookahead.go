@@ -73,7 +73,7 @@ func (l *lookahead) full() bool  { return l.n == aheadEvents || l.bytes > aheadB
 // pop takes the oldest event out, and hands it to f.
 func (l *lookahead) pop(f func(ev *schemas.Activity)) {
 	h := &l.ring[l.first]
-	if _, known := l.since[h.agent]; !known {
+	if _, known := l.since[h.agent]; !known && h.ev.Registration == nil {
 		l.since[h.agent] = l.clock
 	}
 	f(&h.ev)
@@ -90,6 +90,7 @@ func (l *lookahead) pop(f func(ev *schemas.Activity)) {
 func (l *lookahead) arrival() schemas.Millis {
 	at := l.ring[l.first].ev.Time
 	switch {
+	case l.ring[l.first].ev.Registration != nil: // what is said may have been said long ago
 	case at > l.clock+aheadLeap || l.clock == 0:
 		l.clock = max(l.clock, l.believe(at, allVoters))
 	case at > l.clock+aheadBy:
@@ -142,6 +143,9 @@ func (l *lookahead) collect(voters int, known bool) {
 	own := l.ring[l.first].agent
 	for i := 1; i < l.n && len(l.times) < voters; i++ {
 		h := &l.ring[(l.first+i)%aheadEvents]
+		if h.ev.Registration != nil {
+			continue
+		}
 		if known {
 			if since, seen := l.since[h.agent]; !seen || l.clock-since < aheadLeap {
 				continue
@@ -153,6 +157,8 @@ func (l *lookahead) collect(voters int, known bool) {
 		}
 	}
 	for i := 1; i < l.n && !known && len(l.voters) == 0 && len(l.times) < fewVoters; i++ {
-		l.times = append(l.times, l.ring[(l.first+i)%aheadEvents].ev.Time)
+		if ev := &l.ring[(l.first+i)%aheadEvents].ev; ev.Registration == nil {
+			l.times = append(l.times, ev.Time)
+		}
 	}
 }

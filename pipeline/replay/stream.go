@@ -5,6 +5,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/registration"
 )
 
 // Stream makes events of the records of files, and says of each when it arrived as far as
@@ -19,12 +20,12 @@ type Stream struct {
 
 // NewStream returns a stream that hands events and refusals on. An event is valid until the
 // call returns; its strings are never written again. Without a decoder records are activity
-// events.
+// events. Registrations may stand among the records of any form.
 func NewStream(decoder decode.Decoder, event func(*schemas.Activity, schemas.Millis), refused func(decode.Reason)) *Stream {
 	if decoder == nil {
 		decoder = decode.NewActivity()
 	}
-	return &Stream{decoder: decoder, event: event, refused: refused}
+	return &Stream{decoder: registration.Beside(decoder), event: event, refused: refused}
 }
 
 // Record takes one record; Flush comes after the last one. The value may change afterwards.

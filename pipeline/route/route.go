@@ -15,6 +15,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,18 +39,21 @@ type Source struct {
 // Route is the role.
 type Route struct {
 	pipeline.Consumer
-	sources map[string]Source // by topic
+	Ticks   Ticks                          // set before Run
+	sources map[string]Source              // by topic
+	first   string                         // topic of the first one
+	held    atomic.Pointer[map[int32]bool] // partitions of that
 	metrics *Metrics
 }
 
-// New returns the role; Run starts it.
+// New returns the role, which writes no ticks; Run starts it. There is at least one source.
 func New(role pipeline.Role, group pipeline.Group, sources []Source, m *Metrics) *Route {
-	r := &Route{sources: make(map[string]Source, len(sources)), metrics: m}
+	r := &Route{sources: make(map[string]Source, len(sources)), first: sources[0].Topic, metrics: m}
 	for _, s := range sources {
 		r.sources[s.Topic] = s
 	}
 	role.Name = "route"
-	r.Consumer = pipeline.Consumer{Role: role, Group: group, Open: r.open}
+	r.Consumer = pipeline.Consumer{Role: role, Group: group, Open: r.open, Joined: r.joined}
 	return r
 }
 
@@ -175,12 +179,14 @@ func (w *writer) emit(index int32, ev *schemas.Activity, refusal *decode.Refusal
 	w.events++
 	w.h.role.metrics.count(&ev.Flags)
 	key := w.cut(func(b []byte) []byte { return schemas.AppendKey(b, ev.TenantID, ev.AgentID) })
-	value := w.cut(func(b []byte) []byte { return schemas.AppendActivity(b, ev) })
-	from := w.cut(origin.AppendTo)
-	w.h.out.Add(
-		w.h.to.Of(key),
-		pipeline.Record{Key: key, Value: value, Headers: []pipeline.Header{{Key: schemas.OriginHeader, Value: from}}},
-	)
+	rec := pipeline.Record{Key: key, Headers: []pipeline.Header{{Key: schemas.OriginHeader, Value: w.cut(origin.AppendTo)}}}
+	if ev.Registration != nil {
+		rec.Value = w.cut(func(b []byte) []byte { return schemas.AppendRegistration(b, ev.Registration) })
+		rec.Headers = append(rec.Headers, pipeline.Header{Key: schemas.RecordHeader, Value: []byte(schemas.RecordRegistration)})
+	} else {
+		rec.Value = w.cut(func(b []byte) []byte { return schemas.AppendActivity(b, ev) })
+	}
+	w.h.out.Add(w.h.to.Of(key), rec)
 }
 
 // deadLetter sets a record aside, once however many of its events were refused: a
@@ -210,6 +216,9 @@ type Metrics struct {
 	events  *prometheus.CounterVec // source
 	skipped *prometheus.CounterVec // source
 	flagged *prometheus.CounterVec // flag
+
+	ticks    prometheus.Counter
+	withheld *prometheus.CounterVec // reason
 }
 
 // NewMetrics registers the role's metrics.
@@ -219,6 +228,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		events:  r.Counter("events_total", "Events routed.", "source"),
 		skipped: r.Counter("skipped_entries_total", "Entries of a source's records that are no agent activity, such as the spans of a web server.", "source"),
 		flagged: r.Counter("flagged_events_total", "Events kept with something cut, replaced or clamped.", "flag"),
+
+		ticks:    r.Counter("ticks_total", "Ticks written, by which clocks go on in partitions without events.").WithLabelValues(),
+		withheld: r.Counter("withheld_ticks_total", "Ticks not written yet, each time: sources held records that were not routed (waiting), or Kafka refused (failed).", "reason"),
 	}
 }
 

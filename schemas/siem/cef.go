@@ -72,6 +72,10 @@ func (cefForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	labelled("cs6", "sessionId", a.SessionID)
 	labelled("flexString1", "tenantId", a.TenantID)
 	labelled("flexString2", "onBehalfOf", a.OnBehalfOf)
+	// The dictionary has no field for these: own keys begin with the vendor's name.
+	l.pair("PlumblineOwner", a.Agent.Owner, short)
+	l.pair("PlumblineContact", a.Agent.Contact, short)
+	l.pair("PlumblineCriticality", a.Agent.Criticality, short)
 	float("cfp1", "score", a.Score)
 	float("cfp2", "confidence", a.Confidence)
 	custom("cn1", "episodeRisk", int64(a.Episode.Risk))

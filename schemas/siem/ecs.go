@@ -220,6 +220,8 @@ func (w *writer) own(a *schemas.Alert) {
 	w.some("session_id", a.SessionID)
 	w.some("on_behalf_of", a.OnBehalfOf)
 	w.some("owner", a.Agent.Owner)
+	w.some("contact", a.Agent.Contact)
+	w.some("criticality", a.Agent.Criticality)
 	w.some("agent_version", a.Agent.Version)
 	w.float("expected_per_agent_day", a.ExpectedPerAgentDay)
 	w.float("confidence", a.Confidence)

@@ -21,6 +21,8 @@ func (w *writer) alert(a *schemas.Alert) {
 		w.some("version", a.Agent.Version)
 		w.text("peer_group", a.Agent.PeerGroup)
 		w.some("owner", a.Agent.Owner)
+		w.some("contact", a.Agent.Contact)
+		w.some("criticality", a.Agent.Criticality)
 	})
 	w.some("session_id", a.SessionID)
 	w.some("on_behalf_of", a.OnBehalfOf)

@@ -56,6 +56,8 @@ func (leefForm) Append(dst []byte, a *schemas.Alert) ([]byte, error) {
 	text("agentName", cmp.Or(a.Agent.Name, a.Agent.ID))
 	text("peerGroup", a.Agent.PeerGroup)
 	text("owner", a.Agent.Owner)
+	text("contact", a.Agent.Contact)
+	text("criticality", a.Agent.Criticality)
 	text("tenantId", a.TenantID)
 	text("sessionId", a.SessionID)
 	text("onBehalfOf", a.OnBehalfOf)

@@ -301,6 +301,7 @@ func splitResource(r string) (kind, id string) {
 func (w *writer) unmapped(a *schemas.Alert) {
 	w.text("kind", a.Kind)
 	w.some("on_behalf_of", a.OnBehalfOf)
+	w.some("contact", a.Agent.Contact)
 	w.text("severity", a.Severity)
 	w.float("score", a.Score)
 	w.object("episode", func() { w.episode(&a.Episode) })

@@ -1,6 +1,7 @@
 package siem
 
 import (
+	"net/mail"
 	"strconv"
 
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -77,8 +78,14 @@ func (w *writer) ocsfResources(a *schemas.Alert, s *subject) {
 			w.some("version", a.Agent.Version)
 			w.role(caption{roleActor, "Actor"})
 			if a.Agent.Owner != "" {
-				w.object("owner", func() { w.text("name", a.Agent.Owner) })
+				w.object("owner", func() {
+					w.text("name", a.Agent.Owner)
+					if _, err := mail.ParseAddress(a.Agent.Contact); err == nil {
+						w.text("email_addr", a.Agent.Contact)
+					}
+				})
 			}
+			w.some("criticality", a.Agent.Criticality)
 		})
 		for i := range s.touched {
 			w.object("", func() { w.ocsfResource(&s.touched[i]) })

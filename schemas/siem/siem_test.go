@@ -28,7 +28,7 @@ func exfiltration() *schemas.Alert {
 	return &schemas.Alert{
 		AlertID: "al-2f6d0c5e91b7a384", EpisodeID: "ep-90c1d7a2be44f013", Status: schemas.StatusUpdate, Kind: schemas.KindBehavior,
 		TenantID:  "acme",
-		Agent:     schemas.AlertAgent{ID: "spiffe://acme/agents/invoice-bot", Name: "invoice-bot", Version: "1.4.2", PeerGroup: "finance", Owner: "finance-platform"},
+		Agent:     schemas.AlertAgent{ID: "spiffe://acme/agents/invoice-bot", Name: "invoice-bot", Version: "1.4.2", PeerGroup: "finance", Owner: "finance-platform", Contact: "finance-platform@acme.example", Criticality: schemas.CriticalityHigh},
 		SessionID: "conv-1", OnBehalfOf: "user:42",
 		Time: 1732345678901, FirstSeen: 1732345500000, LastSeen: 1732345678901,
 		Severity: schemas.SeverityCritical, Score: 82.4, ExpectedPerAgentDay: 5.7e-6, Confidence: 0.87,
@@ -97,7 +97,7 @@ func closed() *schemas.Alert {
 // hostile puts v wherever an agent has a say.
 func hostile(v string) *schemas.Alert {
 	a := exfiltration()
-	a.Agent = schemas.AlertAgent{ID: v, Name: v, Version: v, PeerGroup: v, Owner: v}
+	a.Agent = schemas.AlertAgent{ID: v, Name: v, Version: v, PeerGroup: v, Owner: v, Contact: v, Criticality: v}
 	a.TenantID, a.SessionID, a.OnBehalfOf, a.Summary, a.Title, a.Counterfactual, a.Query, a.Runbook = v, v, v, v, v, v, v, v
 	many := make([]string, 30)
 	for i := range many {

@@ -36,7 +36,7 @@ SETTINGS do_not_merge_across_partitions_select_final = 1,
 CREATE OR REPLACE VIEW {{database}}.alerts AS
 SELECT
     alert_id, episode_id, status, kind, tenant_id, agent_id, agent_name,
-    agent_version, peer_group, agent_owner, session_id, on_behalf_of, time,
+    agent_version, peer_group, agent_owner, agent_contact, agent_criticality, session_id, on_behalf_of, time,
     first_seen, last_seen, severity, score, expected_per_agent_day, confidence,
     title, summary, `signals.name`, `signals.observed`, `signals.expected`,
     `signals.low`, `signals.high`, `signals.unit`, `signals.p`,
@@ -58,3 +58,60 @@ SELECT
 FROM {{database}}.window_rows FINAL
 WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
 SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW {{database}}.registrations AS
+SELECT
+    tenant_id, agent_id, time, status, name, owner, contact, purpose, environment,
+    vendor, criticality, peer_group, time_zone, valid_until, versions,
+    credential_ids, tools, destinations, agents, labels, registration, recorded_at,
+    origin_source, origin_incarnation, origin_topic, origin_partition,
+    origin_offset, origin_index, log_partition, log_offset, log_time
+FROM {{database}}.registration_rows FINAL;
+
+-- Every agent that is registered or has acted: the registration that counts, which is that
+-- of the latest time; when it acted first and last, and with which credentials (at most 32),
+-- within the retention; its open episodes.
+CREATE OR REPLACE VIEW {{database}}.agents AS
+SELECT
+    tenant_id, agent_id,
+    CAST(max(is_registration), 'Bool') AS registered,
+    if(max(is_registration) = 0, '',
+        if(argMaxIf(tuple(valid_until), (time, log_offset), is_registration).1 <= now64(3, 'UTC'), 'decommissioned',
+            if(argMaxIf(status, (time, log_offset), is_registration) = '', 'active', argMaxIf(status, (time, log_offset), is_registration)))) AS status,
+    argMaxIf(name, (time, log_offset), is_registration) AS name,
+    argMaxIf(owner, (time, log_offset), is_registration) AS owner,
+    argMaxIf(contact, (time, log_offset), is_registration) AS contact,
+    argMaxIf(purpose, (time, log_offset), is_registration) AS purpose,
+    argMaxIf(environment, (time, log_offset), is_registration) AS environment,
+    argMaxIf(vendor, (time, log_offset), is_registration) AS vendor,
+    argMaxIf(criticality, (time, log_offset), is_registration) AS criticality,
+    argMaxIf(registration, (time, log_offset), is_registration) AS registration,
+    maxOrNullIf(time, is_registration) AS registered_at,
+    minOrNullIf(first_time, events > 0) AS first_activity,
+    maxOrNullIf(time, events > 0) AS last_activity,
+    arraySort(groupUniqArrayArray(32)(used)) AS credentials_used,
+    toUInt64(greatest(sum(episodes), 0)) AS open_episodes
+FROM
+(
+    SELECT
+        tenant_id, agent_id, true AS is_registration, time, log_offset, status, name, owner, contact, purpose,
+        environment, vendor, criticality, valid_until, registration,
+        time AS first_time, toUInt64(0) AS events, emptyArrayString() AS used, toInt64(0) AS episodes
+    FROM {{database}}.registration_rows
+    UNION ALL
+    SELECT
+        tenant_id, agent_id, false, max(activity_rows.time), -1, '', '', '', '', '', '', '', '', NULL, '',
+        min(activity_rows.time), count(), groupUniqArrayIf(32)(credential_id, credential_id != ''), 0
+    FROM {{database}}.activity_rows
+    WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
+    GROUP BY tenant_id, agent_id
+    UNION ALL
+    SELECT
+        tenant_id, agent_id, false, max(alert_rows.time), -1, '', '', '', '', '', '', '', '', NULL, '',
+        min(alert_rows.time), 0, emptyArrayString(),
+        toInt64(uniqExactIf(episode_id, alert_rows.status = 'open')) - toInt64(uniqExactIf(episode_id, alert_rows.status = 'close'))
+    FROM {{database}}.alert_rows
+    WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay({{retention_days}})
+    GROUP BY tenant_id, agent_id
+)
+GROUP BY tenant_id, agent_id;

@@ -1,4 +1,4 @@
--- Schema version 5 for database `sec\`ops`, retention 30 days.
+-- Schema version 6 for database `sec\`ops`, retention 30 days.
 
 -- ---- create database
 
@@ -268,6 +268,59 @@ ALTER TABLE `sec\`ops`.alert_rows
     ADD COLUMN IF NOT EXISTS log_partition Int32 DEFAULT -1 CODEC(ZSTD(1)) AFTER recorded_at,
     ADD COLUMN IF NOT EXISTS log_offset Int64 DEFAULT -1 CODEC(ZSTD(1)) AFTER log_partition;
 
+-- ---- 0006 registration rows
+
+-- One row per registration: what was said about an agent, and when. Query the views
+-- `registrations` (all of them) and `agents` (what counts now).
+--
+-- Identity is the origin, as with events. There is no TTL: an agent stays registered
+-- however long ago that was said, and they are few.
+--
+-- An empty list and none at all mean different things for credentials and grants: the
+-- lists are here to be searched, and `registration` is the whole as canonical JSON.
+CREATE TABLE IF NOT EXISTS `sec\`ops`.registration_rows
+(
+    tenant_id          LowCardinality(String),
+    agent_id           String                   CODEC(ZSTD(1)),
+    time               DateTime64(3, 'UTC')     CODEC(Delta, ZSTD(1)),
+    status             LowCardinality(String),
+    name               String                   CODEC(ZSTD(1)),
+    owner              String                   CODEC(ZSTD(1)),
+    contact            String                   CODEC(ZSTD(1)),
+    purpose            String                   CODEC(ZSTD(1)),
+    environment        LowCardinality(String),
+    vendor             LowCardinality(String),
+    criticality        LowCardinality(String),
+    peer_group         LowCardinality(String),
+    time_zone          LowCardinality(String),
+    valid_until        Nullable(DateTime64(3, 'UTC')),
+    versions           Array(String)            CODEC(ZSTD(1)),
+    credential_ids     Array(String)            CODEC(ZSTD(1)),
+    tools              Array(String)            CODEC(ZSTD(1)),
+    destinations       Array(String)            CODEC(ZSTD(1)),
+    agents             Array(String)            CODEC(ZSTD(1)),
+    labels             Map(LowCardinality(String), String),
+    registration       String                   CODEC(ZSTD(3)),
+    recorded_at        DateTime64(3, 'UTC')     CODEC(Delta, ZSTD(1)),
+    origin_source      LowCardinality(String),
+    origin_incarnation UInt32                   CODEC(ZSTD(1)),
+    origin_topic       LowCardinality(String),
+    origin_partition   Int32                    CODEC(ZSTD(1)),
+    origin_offset      Int64                    CODEC(Delta, ZSTD(1)),
+    origin_index       Int32                    CODEC(ZSTD(1)),
+    log_partition      Int32                    CODEC(ZSTD(1)),
+    log_offset         Int64                    CODEC(Delta, ZSTD(1)),
+    log_time           DateTime64(3, 'UTC')     CODEC(Delta, ZSTD(1)),
+    version            UInt64                   CODEC(ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(version)
+PRIMARY KEY (tenant_id, agent_id)
+ORDER BY (tenant_id, agent_id, time, origin_source, origin_incarnation, origin_topic, origin_partition, origin_offset, origin_index);
+
+ALTER TABLE `sec\`ops`.alert_rows
+    ADD COLUMN IF NOT EXISTS agent_contact     String DEFAULT '' CODEC(ZSTD(1)) AFTER agent_owner,
+    ADD COLUMN IF NOT EXISTS agent_criticality LowCardinality(String) DEFAULT '' AFTER agent_contact;
+
 -- ---- views and retention
 
 -- Applied whenever its text, filled in, is not what was applied last: this is how
@@ -308,7 +361,7 @@ SETTINGS do_not_merge_across_partitions_select_final = 1,
 CREATE OR REPLACE VIEW `sec\`ops`.alerts AS
 SELECT
     alert_id, episode_id, status, kind, tenant_id, agent_id, agent_name,
-    agent_version, peer_group, agent_owner, session_id, on_behalf_of, time,
+    agent_version, peer_group, agent_owner, agent_contact, agent_criticality, session_id, on_behalf_of, time,
     first_seen, last_seen, severity, score, expected_per_agent_day, confidence,
     title, summary, `signals.name`, `signals.observed`, `signals.expected`,
     `signals.low`, `signals.high`, `signals.unit`, `signals.p`,
@@ -331,7 +384,65 @@ FROM `sec\`ops`.window_rows FINAL
 WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+CREATE OR REPLACE VIEW `sec\`ops`.registrations AS
+SELECT
+    tenant_id, agent_id, time, status, name, owner, contact, purpose, environment,
+    vendor, criticality, peer_group, time_zone, valid_until, versions,
+    credential_ids, tools, destinations, agents, labels, registration, recorded_at,
+    origin_source, origin_incarnation, origin_topic, origin_partition,
+    origin_offset, origin_index, log_partition, log_offset, log_time
+FROM `sec\`ops`.registration_rows FINAL;
+
+-- Every agent that is registered or has acted: the registration that counts, which is that
+-- of the latest time; when it acted first and last, and with which credentials (at most 32),
+-- within the retention; its open episodes.
+CREATE OR REPLACE VIEW `sec\`ops`.agents AS
+SELECT
+    tenant_id, agent_id,
+    CAST(max(is_registration), 'Bool') AS registered,
+    if(max(is_registration) = 0, '',
+        if(argMaxIf(tuple(valid_until), (time, log_offset), is_registration).1 <= now64(3, 'UTC'), 'decommissioned',
+            if(argMaxIf(status, (time, log_offset), is_registration) = '', 'active', argMaxIf(status, (time, log_offset), is_registration)))) AS status,
+    argMaxIf(name, (time, log_offset), is_registration) AS name,
+    argMaxIf(owner, (time, log_offset), is_registration) AS owner,
+    argMaxIf(contact, (time, log_offset), is_registration) AS contact,
+    argMaxIf(purpose, (time, log_offset), is_registration) AS purpose,
+    argMaxIf(environment, (time, log_offset), is_registration) AS environment,
+    argMaxIf(vendor, (time, log_offset), is_registration) AS vendor,
+    argMaxIf(criticality, (time, log_offset), is_registration) AS criticality,
+    argMaxIf(registration, (time, log_offset), is_registration) AS registration,
+    maxOrNullIf(time, is_registration) AS registered_at,
+    minOrNullIf(first_time, events > 0) AS first_activity,
+    maxOrNullIf(time, events > 0) AS last_activity,
+    arraySort(groupUniqArrayArray(32)(used)) AS credentials_used,
+    toUInt64(greatest(sum(episodes), 0)) AS open_episodes
+FROM
+(
+    SELECT
+        tenant_id, agent_id, true AS is_registration, time, log_offset, status, name, owner, contact, purpose,
+        environment, vendor, criticality, valid_until, registration,
+        time AS first_time, toUInt64(0) AS events, emptyArrayString() AS used, toInt64(0) AS episodes
+    FROM `sec\`ops`.registration_rows
+    UNION ALL
+    SELECT
+        tenant_id, agent_id, false, max(activity_rows.time), -1, '', '', '', '', '', '', '', '', NULL, '',
+        min(activity_rows.time), count(), groupUniqArrayIf(32)(credential_id, credential_id != ''), 0
+    FROM `sec\`ops`.activity_rows
+    WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
+    GROUP BY tenant_id, agent_id
+    UNION ALL
+    SELECT
+        tenant_id, agent_id, false, max(alert_rows.time), -1, '', '', '', '', '', '', '', '', NULL, '',
+        min(alert_rows.time), 0, emptyArrayString(),
+        toInt64(uniqExactIf(episode_id, alert_rows.status = 'open')) - toInt64(uniqExactIf(episode_id, alert_rows.status = 'close'))
+    FROM `sec\`ops`.alert_rows
+    WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
+    GROUP BY tenant_id, agent_id
+)
+GROUP BY tenant_id, agent_id;
+
 -- One machine without replicas: a row counts as stored when the disk has it.
 ALTER TABLE `sec\`ops`.activity_rows MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1;
+ALTER TABLE `sec\`ops`.registration_rows MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1;
 ALTER TABLE `sec\`ops`.alert_rows MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1;
 ALTER TABLE `sec\`ops`.window_rows MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1;

@@ -162,8 +162,8 @@ var known = []string{
 	"public_key", "labels",
 }
 
-// values are what stands where a field is looked for: at the first of its places that has
-// something.
+// values are what stands where a field is looked for, place by place: a field that takes
+// one value takes the first, a list takes all.
 func (r *reader) values(field string) []any {
 	if r.d.fields == nil {
 		if v, ok := r.of[field]; ok && v != nil {
@@ -174,7 +174,7 @@ func (r *reader) values(field string) []any {
 	return r.at(r.d.fields[field], r.d.values[field])
 }
 
-func (r *reader) at(places []place, means map[string]string) []any {
+func (r *reader) at(places []place, means map[string]string) (out []any) {
 	for _, p := range places {
 		found := p.in(r.of)
 		if means != nil {
@@ -187,29 +187,27 @@ func (r *reader) at(places []place, means map[string]string) []any {
 				}
 			}
 		}
-		found = slices.DeleteFunc(found, func(v any) bool { return v == nil || v == "" })
-		if len(found) > 0 {
-			return found
-		}
+		out = append(out, slices.DeleteFunc(found, func(v any) bool { return v == nil || v == "" })...)
 	}
-	return nil
+	return out
 }
 
 // text is the value of a field that takes one text.
 func (r *reader) text(field string) string {
-	for _, v := range r.values(field) {
-		s, ok := v.(string)
-		if r.d.fields != nil && !ok {
-			s, ok = scalar(v)
-		}
-		if !ok {
-			r.wrong(field, "is not a text")
-			return ""
-		}
-		r.bounded(field, s)
-		return s
+	found := r.values(field)
+	if len(found) == 0 {
+		return ""
 	}
-	return ""
+	s, ok := found[0].(string)
+	if r.d.fields != nil && !ok {
+		s, ok = scalar(found[0])
+	}
+	if !ok {
+		r.wrong(field, "is not a text")
+		return ""
+	}
+	r.bounded(field, s)
+	return s
 }
 
 func (r *reader) bounded(field, s string) {
@@ -246,18 +244,14 @@ func (r *reader) oneOf(field string, allowed ...string) string {
 }
 
 func (r *reader) time(field string) schemas.Millis {
-	for _, v := range r.values(field) {
-		return r.asTime(field, v)
+	found := r.values(field)
+	if len(found) == 0 {
+		return 0
 	}
-	return 0
-}
-
-func (r *reader) asTime(field string, v any) schemas.Millis {
-	t, ok := decode.ParseTime(fmt.Sprint(v))
-	if n, isNumber := v.(number); isNumber {
-		var ms uint64
+	t, ok := decode.ParseTime(fmt.Sprint(found[0]))
+	if n, isNumber := found[0].(number); isNumber {
 		ms, err := strconv.ParseUint(string(n), 10, 63)
-		t, ok = schemas.Millis(ms), err == nil && ms > 0 && schemas.Millis(ms) <= decode.MaxTime //nolint:gosec // below 1<<63
+		t, ok = schemas.Millis(ms), err == nil && ms > 0 && schemas.Millis(ms) <= decode.MaxTime
 	}
 	if !ok {
 		r.wrong(field, "is neither a time of RFC 3339 nor milliseconds since 1970")
@@ -349,7 +343,7 @@ func (r *reader) credentials() []schemas.Credential {
 			if err != nil {
 				of.wrong("max_age_days", "is not a number of days")
 			}
-			c.MaxAgeDays = int(days) //nolint:gosec // 16 bits
+			c.MaxAgeDays = int(days)
 		}
 		if c.ID == "" {
 			of.wrong("id", "is absent")

@@ -55,7 +55,7 @@ func TestWhatIsReadIsWrittenAsItWas(t *testing.T) {
 		got, refusals := all(t, d, whole)
 		require.Empty(t, refusals)
 		require.Len(t, got, 1)
-		require.Equal(t, whole, string(schemas.AppendRegistration(nil, got[0])))
+		require.Equal(t, []byte(whole), schemas.AppendRegistration(nil, got[0]))
 		require.NotNil(t, got[0].Destinations)
 	}
 }
@@ -151,8 +151,9 @@ func TestAnInventoryIsReadByPaths(t *testing.T) {
 		"tags":[{"Key":"team","Value":"ap"},{"Key":"env","Value":"prod"}],"scopes":[{"name":"mail.send"},{"name":"crm.*"}],
 		"keys":[{"keyId":"k1","end":"2026-01-01T00:00:00Z"}]},{"id":"b","keys":[]}]}`)
 	require.Empty(t, refusals)
-	require.Equal(t, `{"record":"registration","tenant_id":"default","agent_id":"7","time":"2025-10-09T08:53:20.000Z","status":"suspended","name":"Bot","owner":"Ada","environment":"prod","vendor":"acme",`+
-		`"credentials":[{"id":"k1","type":"static_key","expires":"2026-01-01T00:00:00.000Z"}],"tools":["mail.send","crm.*"],"labels":{"team":"ap"}}`, string(schemas.AppendRegistration(nil, got[0])))
+	want := `{"record":"registration","tenant_id":"default","agent_id":"7","time":"2025-10-09T08:53:20.000Z","status":"suspended","name":"Bot","owner":"Ada","environment":"prod","vendor":"acme",` +
+		`"credentials":[{"id":"k1","type":"static_key","expires":"2026-01-01T00:00:00.000Z"}],"tools":["mail.send","crm.*"],"labels":{"team":"ap"}}`
+	require.Equal(t, []byte(want), schemas.AppendRegistration(nil, got[0]))
 	require.NotNil(t, got[1].Credentials, "an empty list of credentials says that it has none")
 	require.Nil(t, got[1].Tools)
 }
@@ -167,6 +168,18 @@ func TestMistakesInOptionsAreNamed(t *testing.T) {
 	for _, want := range []string{"fields.nonsense is no field", `"a..b" has an empty name`, "fields says nothing of agent_id", "values.status has no field to it", `"x[" has an empty name`, "[y] in it"} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestRegistrationsStandBesideEvents(t *testing.T) {
+	d := registration.Beside(decode.NewActivity())
+	kinds := ""
+	for _, line := range []string{whole, `{"agent_id":"a","record":"x"}`, `{"agent_id":"a","attributes":{"record":"registration"}}`, `{"agent_id":"a"}`} {
+		d.Decode(&decode.Record{Time: recorded, Value: []byte(line)}, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
+			require.Nil(t, refusal)
+			kinds += map[bool]string{true: "r", false: "e"}[ev.Registration != nil]
+		})
+	}
+	require.Equal(t, "reee", kinds)
 }
 
 func FuzzRegistration(f *testing.F) {
