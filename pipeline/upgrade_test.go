@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/statelog"
@@ -52,7 +53,7 @@ func (r *rig) formats() map[int]int {
 // TestSlicesOfTwoReleasesInOneLog starts this release on the checkpoint of one before,
 // and restarts it while its checkpoints hold a part of the agents only.
 func TestSlicesOfTwoReleasesInOneLog(t *testing.T) {
-	for _, format := range []int{1, 2} {
+	for _, format := range []int{1, 2, 3} {
 		t.Run(strconv.Itoa(format), func(t *testing.T) {
 			old := released(t, format)
 			chunk := []byte{1, 1, 0}
@@ -92,8 +93,8 @@ func TestSlicesOfTwoReleasesInOneLog(t *testing.T) {
 				require.NoError(t, s.stop())
 				require.InDelta(t, 0, testutil.ToFloat64(s.detect.StateLost), 0)
 				n := r.formats()
-				require.Equal(t, len(old)-1, n[format]+n[3], "%v", n)
-				if n[format] > 0 && n[3] > 0 {
+				require.Equal(t, len(old)-1, n[format]+n[detector.RecordFormat], "%v", n)
+				if n[format] > 0 && n[detector.RecordFormat] > 0 {
 					mixed++
 				}
 			}
