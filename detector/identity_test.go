@@ -93,23 +93,41 @@ func TestIdentityChecks(t *testing.T) {
 	}{
 		{"nobody has registered it", nil, nil, schemas.CheckUnregisteredAgent, "Agent invoice-bot acts, and nobody has registered it: 1 call since 2024-06-08 14:02 UTC, first crm.read. Find out who runs it"},
 		{"all is well", []set{complete}, nil, "", ""},
-		{"it is decommissioned", []set{complete, func(r *schemas.Registration) { r.Status = schemas.StatusDecommissioned }}, nil, schemas.CheckDecommissionedAgent,
-			"Agent invoice-bot acts although it was decommissioned on 2024-06-03 (owner Ada Lovelace): 1 call since 2024-06-08 14:02 UTC, first crm.read. Revoke"},
+		{
+			"it is decommissioned",
+			[]set{complete, func(r *schemas.Registration) { r.Status = schemas.StatusDecommissioned }},
+			nil, schemas.CheckDecommissionedAgent,
+			"Agent invoice-bot acts although it was decommissioned on 2024-06-03 (owner Ada Lovelace): 1 call since 2024-06-08 14:02 UTC, first crm.read. Revoke",
+		},
 		{"it is decommissioned and more", []set{func(r *schemas.Registration) {
 			r.Status, r.Owner, r.Credentials, r.Versions = schemas.StatusDecommissioned, "", []schemas.Credential{}, []string{}
 		}}, nil, schemas.CheckDecommissionedAgent, "decommissioned on 2024-06-03: 1 call"},
-		{"it was registered until yesterday", []set{complete, func(r *schemas.Registration) { r.ValidUntil = checksAt - dayMS }}, nil, schemas.CheckDecommissionedAgent,
-			"although its registration ended on 2024-06-07 (owner Ada Lovelace)"},
+		{
+			"it was registered until yesterday",
+			[]set{complete, func(r *schemas.Registration) { r.ValidUntil = checksAt - dayMS }},
+			nil, schemas.CheckDecommissionedAgent,
+			"although its registration ended on 2024-06-07 (owner Ada Lovelace)",
+		},
 		{"it is registered until tomorrow", []set{complete, func(r *schemas.Registration) { r.ValidUntil = checksAt + dayMS }}, nil, "", ""},
 		{"it is suspended", []set{complete, func(r *schemas.Registration) { r.Status = schemas.StatusSuspended }}, nil, schemas.CheckSuspendedAgent, "although it was suspended on 2024-06-03 (owner Ada Lovelace)"},
 		{"nobody owns it", []set{complete, func(r *schemas.Registration) { r.Owner = "" }}, nil, schemas.CheckNoOwner, "its registration names no owner: 1 call"},
-		{"it runs another version", []set{complete}, []does{func(ev *schemas.Activity) { ev.AgentVersion = "2.0" }}, schemas.CheckUnapprovedVersion,
-			"runs version 2.0, which its registration does not allow (owner Ada Lovelace)"},
+		{
+			"it runs another version",
+			[]set{complete},
+			[]does{func(ev *schemas.Activity) { ev.AgentVersion = "2.0" }},
+			schemas.CheckUnapprovedVersion,
+			"runs version 2.0, which its registration does not allow (owner Ada Lovelace)",
+		},
 		{"no version may run", []set{complete, func(r *schemas.Registration) { r.Versions = []string{} }}, nil, schemas.CheckUnapprovedVersion, "version 1.0"},
 		{"any version may run", []set{complete, func(r *schemas.Registration) { r.Versions = nil }}, nil, "", ""},
 		{"it does not say its version", []set{complete}, []does{func(ev *schemas.Activity) { ev.AgentVersion = "" }}, "", ""},
-		{"it uses another credential", []set{complete}, []does{func(ev *schemas.Activity) { ev.CredentialID = "key-2" }}, schemas.CheckUnknownCredential,
-			"uses credential key-2, which is not the one that it is registered with (owner Ada Lovelace)"},
+		{
+			"it uses another credential",
+			[]set{complete},
+			[]does{func(ev *schemas.Activity) { ev.CredentialID = "key-2" }},
+			schemas.CheckUnknownCredential,
+			"uses credential key-2, which is not the one that it is registered with (owner Ada Lovelace)",
+		},
 		{"it has no credential", []set{complete, func(r *schemas.Registration) { r.Credentials = []schemas.Credential{} }}, nil, schemas.CheckUnknownCredential, "uses credential key-1, and is registered with none"},
 		{"nobody lists credentials", []set{complete, func(r *schemas.Registration) { r.Credentials = nil }}, nil, "", ""},
 		{"it uses a static key", []set{complete}, []does{func(ev *schemas.Activity) { ev.CredentialType = "static_key" }}, schemas.CheckStaticKey, "uses static key key-1, where"},
@@ -117,8 +135,12 @@ func TestIdentityChecks(t *testing.T) {
 		{"its token has expired", []set{complete}, []does{expires(checksAt - 3*hourMS)}, schemas.CheckExpiredCredential, "used credential key-1 3 hours after it had expired on 2024-06-08"},
 		{"its token has just expired", []set{complete}, []does{expires(checksAt - 1000)}, "", ""},
 		{"its token was refused", []set{complete}, []does{expires(checksAt - 3*hourMS), func(ev *schemas.Activity) { ev.Outcome = schemas.OutcomeDenied }}, "", ""},
-		{"its credential has expired by the registry", []set{complete, func(r *schemas.Registration) { r.Credentials[0].Expires = checksAt - 2*dayMS }}, []does{expires(checksAt + hourMS)},
-			schemas.CheckExpiredCredential, "48 hours after it had expired on 2024-06-06"},
+		{
+			"its credential has expired by the registry",
+			[]set{complete, func(r *schemas.Registration) { r.Credentials[0].Expires = checksAt - 2*dayMS }},
+			[]does{expires(checksAt + hourMS)},
+			schemas.CheckExpiredCredential, "48 hours after it had expired on 2024-06-06",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := detector.DefaultConfig()

@@ -51,8 +51,8 @@ const (
 	CheckUnapprovedVersion   = "unapproved_version"
 	CheckUnknownCredential   = "unknown_credential"
 	CheckStaticKey           = "static_key"
-	CheckExpiredCredential   = "expired_credential"
-	CheckCredentialOverdue   = "credential_overdue"
+	CheckExpiredCredential   = "expired_credential" //nolint:gosec // a name
+	CheckCredentialOverdue   = "credential_overdue" //nolint:gosec // a name
 )
 
 // Alert is one step in the life of an episode. Every SIEM form is an encoding
@@ -104,7 +104,7 @@ const (
 	ReasonMoreAgents = "more_agents" // twice as many new agents as were told of
 	ReasonEnded      = "ended"
 
-	ReasonNewCredential = "new_credential" // another credential that fails the same check
+	ReasonNewCredential = "new_credential" //nolint:gosec // another credential that fails the same check
 	ReasonNewVersion    = "new_version"    // another version that does
 )
 
