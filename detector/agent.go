@@ -14,6 +14,8 @@ type agent struct {
 	group  *group
 	policy *policy // follows from the config and the names; not part of the state
 
+	registered *registered // nil: nobody has said who it is (registry.go)
+
 	id, name, version string
 
 	born schemas.Millis
@@ -46,6 +48,7 @@ type agent struct {
 	trail   trail
 	episode *episode
 	silent  silent
+	checked *checked // nil: it never failed an identity check
 	cut     cutMark
 
 	// The highest evidence of the day so far, as calibration has recorded it.

@@ -150,7 +150,14 @@ func (d *Detector) heal(now schemas.Millis) {
 			heap.Init(&t.open)
 		}
 	}
+	for _, r := range d.cutting.registered {
+		d.cutting.changeRegistered(r)
+		for i := range r.used {
+			r.used[i] = min(r.used[i], now)
+		}
+	}
 	for _, t := range d.tenants {
+		d.setBreachesBack(t, now)
 		t.clock, t.last = min(t.clock, now), min(t.last, now)
 		t.day, t.firstDay = min(t.day, int64(now)/dayMillis), min(t.firstDay, int64(now)/dayMillis)
 		t.fleet.SetBack(int64(now))

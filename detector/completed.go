@@ -18,9 +18,13 @@ func (d *Detector) completedBy(ev *schemas.Activity, at schemas.Millis) *schemas
 	if d.ctx.Ev == nil {
 		return nil
 	}
+	return completed(ev, at, d.target(ev))
+}
+
+func completed(ev *schemas.Activity, at schemas.Millis, target string) *schemas.CompletedBy {
 	c := &schemas.CompletedBy{
 		EventID: text(ev.EventID), Time: at, Tool: text(ev.Tool), Access: text(ev.Access), Outcome: text(ev.Outcome),
-		TargetAgentID: text(ev.TargetAgentID), BytesSent: ev.BytesSent, BytesReceived: ev.BytesReceived, Target: d.target(ev),
+		TargetAgentID: text(ev.TargetAgentID), BytesSent: ev.BytesSent, BytesReceived: ev.BytesReceived, Target: target,
 	}
 	for _, r := range ev.Resources[:min(len(ev.Resources), schemas.MaxEvidence)] {
 		c.Resources = append(c.Resources, resource(r))

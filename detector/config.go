@@ -25,6 +25,10 @@ type Config struct {
 	// Overrides change all this for some agents. Those that match an agent apply in
 	// their order. They are calibrated with their peer group, like all its agents.
 	Overrides []Override `json:"overrides,omitempty"`
+	// Identity says what comes of identity checks, by name: one of the Identity constants. A
+	// check that is not named is as in docs/identity.md: unregistered_agent and static_key are
+	// off.
+	Identity map[string]string `json:"identity,omitempty"`
 	// Runbook is a link or path prefix; an alert's runbook is it plus the name of
 	// the strongest signal. Empty: none.
 	Runbook string `json:"runbook,omitempty"`

@@ -32,13 +32,18 @@ type cutting struct {
 	number    uint32   // of the cut at hand, or of the last one
 	confirmed uint32   // the last cut that is safe
 	gone      []gone
-	whole     bool // names of the gone are missing: the next cut is of all agents
+	// registered are all registrations: those that stand in no agent's record are cut behind
+	// the agents (registry.go).
+	registered []*registered
+	whole      bool // names of the gone are missing: the next cut is of all agents
 
-	sink   CutSink // nil: no cut at hand
-	full   bool    // the cut at hand is of all agents
-	also   func(tenantID, agentID string) bool
-	next   int // index in all of the next agent to visit
-	record []byte
+	sink CutSink // nil: no cut at hand
+	full bool    // the cut at hand is of all agents
+	also func(tenantID, agentID string) bool
+	next int // index in all of the next agent to visit
+	// nextRegistered is the same of registered.
+	nextRegistered int
+	record         []byte
 }
 
 // cutMark is what an agent knows of cuts.
@@ -61,7 +66,7 @@ type gone struct {
 func (d *Detector) BeginCut(sink CutSink, also func(tenantID, agentID string) bool) {
 	c := &d.cutting
 	c.number++
-	c.sink, c.also, c.next = sink, also, 0
+	c.sink, c.also, c.next, c.nextRegistered = sink, also, 0, 0
 	c.full, c.whole = c.whole, false
 	c.record = d.appendPartition(c.record[:0])
 	sink.Partition(c.record)
@@ -81,7 +86,11 @@ func (d *Detector) ContinueCut(n int) bool {
 		c.next++
 		c.visit(c.all[c.next-1])
 	}
-	return c.next >= len(c.all)
+	for ; n > 0 && c.nextRegistered < len(c.registered); n-- {
+		c.nextRegistered++
+		c.visitRegistered(c.registered[c.nextRegistered-1])
+	}
+	return c.next >= len(c.all) && c.nextRegistered >= len(c.registered)
 }
 
 // ConfirmCut says that everything the cut held is safe.
@@ -158,7 +167,7 @@ func (c *cutting) remove(a *agent) {
 	}
 }
 
-// AgentOf returns whose record it is.
+// AgentOf returns whose record it is: that of an agent, or of its registration alone.
 func AgentOf(record []byte) (tenantID, agentID string, err error) {
 	c := wire.Decoder(record)
 	codeVersion(c)

@@ -78,7 +78,7 @@ func (s *CutStore) Restore(tb testing.TB, cfg Config, sink Sink) *Detector {
 	return d
 }
 
-// cutEvents is a stream in which agents come, go, are evicted and alert.
+// cutEvents is a stream in which agents come, go, are evicted, alert and are registered.
 func cutEvents(rng *rand.Rand, n int) []schemas.Activity {
 	at := schemas.Millis(1_700_000_000_000)
 	out := make([]schemas.Activity, 0, n)
@@ -87,6 +87,13 @@ func cutEvents(rng *rand.Rand, n int) []schemas.Activity {
 		agent := rng.IntN(12)
 		if rng.IntN(4) == 0 {
 			agent = rng.IntN(400)
+		}
+		if rng.IntN(8) == 0 { // also of agents that never act, and of tenants that have none
+			who := rng.IntN(900)
+			out = append(out, schemas.Activity{Registration: &schemas.Registration{
+				TenantID: "t" + strconv.Itoa(who%3), AgentID: "a" + strconv.Itoa(who), Time: at - schemas.Millis(rng.IntN(600_000)),
+				Owner: []string{"", "owner " + strconv.Itoa(i)}[rng.IntN(2)], Credentials: []schemas.Credential{{ID: strconv.Itoa(i)}}, Versions: []string{},
+			}})
 		}
 		out = append(out, schemas.Activity{
 			EventID: strconv.Itoa(i), Time: at, RecordedAt: at, TenantID: "t" + strconv.Itoa(agent%2), AgentID: "a" + strconv.Itoa(agent),
@@ -105,6 +112,7 @@ func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		cfg := DefaultConfig()
 		cfg.MaxAgents = 40 // evictions all the time
+		cfg.Identity = map[string]string{schemas.CheckUnregisteredAgent: IdentityAlert}
 		d := Started(t, cfg, nowhere{})
 		store := &CutStore{}
 		var instant []byte
@@ -144,6 +152,14 @@ func TestADetectorRestoredFromCutsIsTheOneThatWasCut(t *testing.T) {
 		}
 		require.Greater(t, cuts, 20, "seed %d", seed)
 		require.Positive(t, d.evicted)
+		attached := 0
+		for _, r := range d.cutting.registered {
+			if r.agent != nil {
+				attached++
+			}
+		}
+		require.Positive(t, attached)
+		require.Greater(t, len(d.cutting.registered), attached)
 	}
 }
 
@@ -152,10 +168,16 @@ func TestACutWithoutChangesHoldsNoAgent(t *testing.T) {
 	for _, ev := range cutEvents(rand.New(rand.NewPCG(1, 1)), 500) {
 		d.Process(&ev)
 	}
+	alone := 0
+	for _, r := range d.cutting.registered {
+		if r.agent == nil {
+			alone++
+		}
+	}
 	store := &CutStore{}
 	d.BeginCut(store, nil)
 	require.True(t, d.ContinueCut(1<<20))
-	require.Len(t, store.newAgents, d.agents)
+	require.Len(t, store.newAgents, d.agents+alone)
 	d.ConfirmCut()
 	d.BeginCut(store, nil)
 	require.True(t, d.ContinueCut(1<<20))

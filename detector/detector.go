@@ -31,6 +31,7 @@ import (
 	"strings"
 
 	"github.com/plumbline-sec/plumbline/detector/baseline"
+	"github.com/plumbline-sec/plumbline/detector/score"
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -89,6 +90,7 @@ type Detector struct {
 	byName     map[string]*tenant // never walked
 	agents     int
 	index      index
+	registry   registry
 	ahead      ahead
 	touches    uint64 // windows opened; orders agents by activity
 	episodes   uint64 // episodes opened: their counter
@@ -97,6 +99,7 @@ type Detector struct {
 
 	evicted, late, duplicates uint64
 	clamped, healed           uint64 // since New
+	observed                  [checkCount]uint64
 
 	cutting cutting
 
@@ -160,8 +163,13 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 	return d, d.checkPolicies()
 }
 
-// Process scores one event, then learns from it. It keeps nothing of ev.
+// Process scores one event, then learns from it. It keeps nothing of ev. A registration is
+// no event: it says who an agent is.
 func (d *Detector) Process(ev *schemas.Activity) Verdict {
+	if ev.Registration != nil {
+		d.register(ev.Registration)
+		return Verdict{Surprise: score.Floor}
+	}
 	at := d.time(ev)
 	clamped := at < ev.Time
 	t := d.tenant(ev.TenantID)
@@ -169,6 +177,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	a := d.agent(t, ev, at)
 	d.cutting.change(a)
 	t.advance(a.group)
+	verify := a.registered != nil || a.policy.identity.all || ev.CredentialExpires != 0
 	sighting := baseline.SeenNew
 	if ev.EventID != "" {
 		sighting = a.seen.See(baseline.Hash(1, ev.EventID), contentOf(ev), &d.room)
@@ -176,6 +185,9 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	if sighting == baseline.SeenRepeated || sighting == baseline.SeenAgain {
 		v := d.repeated(a, ev, at, sighting == baseline.SeenAgain)
 		v.Clamped = clamped
+		if verify {
+			d.verify(a, ev, at, true)
+		}
 		return v
 	}
 	a.identify(ev)
@@ -183,6 +195,7 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	if late {
 		d.late++
 	}
+	told := at
 	at, behind := d.enter(a, ev, at)
 	a.profile.Novelty.Promote(int64(at))
 	d.gather(a, ev, at, behind, sighting == baseline.SeenReused)
@@ -192,6 +205,9 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 		d.climb(a, ev, at, &v)
 	}
 	d.learn(a, ev, at)
+	if verify {
+		d.verify(a, ev, told, false)
+	}
 	return v
 }
 
@@ -301,8 +317,8 @@ func (d *Detector) evict() bool {
 	var victim *agent
 	look := 32
 	for _, l := range [...]*list[agent]{&t.newcomers, &t.established} {
-		for a := l.first; a != nil && look > 0 && (victim == nil || victim.episode != nil); a = a.next {
-			if look--; a != t.swarm && (victim == nil || a.episode == nil) {
+		for a := l.first; a != nil && look > 0 && (victim == nil || victim.toldOf()); a = a.next {
+			if look--; a != t.swarm && (victim == nil || !a.toldOf()) {
 				victim = a
 			}
 		}
@@ -327,9 +343,15 @@ func (d *Detector) forget(victim *agent) {
 	if victim.episode != nil {
 		d.endEpisode(victim, victim.tenant.clock)
 	}
+	if victim.checked != nil {
+		for len(victim.checked.breaches) > 0 {
+			d.endBreach(victim.checked.breaches[0], victim.tenant.clock)
+		}
+	}
 	victim.endSilence()
 	victim.seen.Release(&d.room)
 	d.cutting.remove(victim)
+	d.detach(victim)
 	unlink(victim)
 	victim.stopVouching()
 	d.leaveGroup(victim)
@@ -356,6 +378,13 @@ type Stats struct {
 	Duplicates   uint64 // events, since New
 	Clamped      uint64 // events whose time was later than their arrival, since New
 	Healed       uint64 // how often the clock was set back, since New
+
+	Registrations         int
+	RegistrationsRefused  uint64 // for which there was no room
+	RegistrationsOutdated uint64 // older than what was known, since New
+	// Observed counts events that failed an identity check which is only observed, in the
+	// order of IdentityChecks, since New.
+	Observed [checkCount]uint64
 }
 
 // agentBytes is about what one agent takes: the value, its strings, its place in
@@ -368,15 +397,20 @@ func (d *Detector) Stats() Stats {
 		Agents: d.agents, Tenants: len(d.tenants), Watermark: d.watermark,
 		Evicted: d.evicted, Late: d.late, Duplicates: d.duplicates, Clamped: d.clamped, Healed: d.healed,
 	}
-	s.StateBytes = int64(d.agents)*agentBytes + d.room.Used
+	s.StateBytes = int64(d.agents)*agentBytes + d.room.Used + d.registry.bytes + int64(len(d.registry.by))*registeredBytes
+	s.Registrations, s.RegistrationsRefused, s.RegistrationsOutdated = len(d.registry.by), d.registry.refused, d.registry.outdated
+	s.Observed = d.observed
 	for _, t := range d.tenants {
-		s.OpenEpisodes += len(t.open)
+		s.OpenEpisodes += len(t.open) + len(t.breaches)
 		for _, g := range t.groups {
 			s.StateBytes += int64(g.peers.Bytes()) + groupBytes
 		}
 	}
 	return s
 }
+
+// registeredBytes is what a registration takes beside its texts.
+const registeredBytes = 600
 
 // groupBytes is the calibration and the pauses of one group.
 const groupBytes = 18*512 + 8*weekHours

@@ -73,8 +73,14 @@ func (h *episodeHeap) Pop() any {
 	return a
 }
 
+// toldOf reports whether there is an open episode of the agent, of whatever kind.
+func (a *agent) toldOf() bool {
+	return a.episode != nil || a.checked != nil && len(a.checked.breaches) > 0
+}
+
 // closeEpisodes ends the episodes whose quiet time the tenant's clock has passed.
 func (d *Detector) closeEpisodes(t *tenant) {
+	d.closeBreaches(t)
 	for len(t.open) > 0 {
 		a := t.open[0]
 		e := a.episode
@@ -138,7 +144,7 @@ func (d *Detector) cross(a, by *agent, ev *schemas.Activity, at schemas.Millis, 
 			al.Episode.Reason = reason
 			al.Summary += e.most()
 			e.told = at
-			d.raise(a, al)
+			d.raise(e, al)
 		}
 	}
 	if reason == "" {
@@ -282,7 +288,7 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 	al.SessionID, al.OnBehalfOf = e.session, e.principal
 	al.Summary = closing(&al, a)
 	al.Query = evidenceQuery(&al, e, e.last, a)
-	d.raise(a, &al)
+	d.raise(e, &al)
 	if i := slices.Index(a.tenant.open, a); i >= 0 {
 		heap.Remove(&a.tenant.open, i)
 	}
@@ -294,8 +300,7 @@ func (d *Detector) endEpisode(a *agent, at schemas.Millis) {
 }
 
 // raise numbers the alert and hands it out, with what the episode has come to.
-func (d *Detector) raise(a *agent, al *schemas.Alert) {
-	e := a.episode
+func (d *Detector) raise(e *episode, al *schemas.Alert) {
 	al.EpisodeID = e.id
 	al.AlertID = alertID(e.id, e.updates)
 	al.FirstSeen, al.LastSeen = e.first, e.last

@@ -144,8 +144,7 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 	d.ctx.BeforeName = by.trail.tool(d.ctx.Before)
 	al := &schemas.Alert{
 		Kind: schemas.KindBehavior, TenantID: tenantShown(a),
-		Agent:     schemas.AlertAgent{ID: a.shown(), Name: a.name, Version: a.version, PeerGroup: by.group.name},
-		SessionID: e.session, OnBehalfOf: e.principal, Time: at,
+		Agent: a.described(by), SessionID: e.session, OnBehalfOf: e.principal, Time: at,
 		Score:               round4(v.Score),
 		ExpectedPerAgentDay: round4(math.Pow(10, -v.Surprise)), Confidence: d.confidence(by),
 		Title:    d.infos[top.index].Title,
@@ -211,7 +210,7 @@ func evidenceQuery(al *schemas.Alert, e *episode, at schemas.Millis, a *agent) s
 // tenantShown is what alerts call the tenant of an agent.
 func tenantShown(a *agent) string {
 	if a.id == swarmID && a.tenant.name == floodTenant {
-		return "(all)"
+		return allTenants
 	}
 	tenantID, _ := a.names()
 	return text(tenantID)

@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -12,11 +13,18 @@ import (
 )
 
 // Save returns the records of d, each behind its length: that of the partition, then
-// the agents', the longest inactive first. It changes nothing.
+// the agents', the longest inactive first, and those of registrations alone. It changes nothing.
 func (d *Detector) Save() []byte {
 	out := appendSized(nil, d.appendPartition(nil))
 	for _, a := range d.inOrder() {
 		out = appendSized(out, appendAgent(nil, a))
+	}
+	alone := slices.DeleteFunc(slices.Clone(d.cutting.registered), func(r *registered) bool { return r.agent != nil })
+	slices.SortFunc(alone, func(a, b *registered) int {
+		return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.AgentID, b.AgentID))
+	})
+	for _, r := range alone {
+		out = appendSized(out, appendRegistered(nil, r))
 	}
 	return out
 }

@@ -48,11 +48,7 @@ func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
 			t.NewDestinations++
 		}
 	}
-	if ev.SessionID != "" && len(e.sessions) < schemas.MaxTotalSessions {
-		if h := baseline.Hash(2, ev.SessionID); !slices.Contains(e.sessions, h) {
-			e.sessions = append(e.sessions, h)
-		}
-	}
+	e.meet(ev.SessionID)
 	main := d.mainThing(ev)
 	for i, r := range ev.Resources {
 		if r != main && !slices.Contains(ev.Resources[:i], r) {
@@ -67,6 +63,15 @@ func (e *episode) add(d *Detector, ev *schemas.Activity) (news bool) {
 	p.sent = sum(p.sent, ev.BytesSent)
 	p.received = sum(p.received, ev.BytesReceived)
 	return p.hash != e.toldPlace && p.sent >= toldFrom && p.sent > p.received && p.sent/2 >= e.toldSent
+}
+
+// meet notes a session.
+func (e *episode) meet(session string) {
+	if session != "" && len(e.sessions) < schemas.MaxTotalSessions {
+		if h := baseline.Hash(2, session); !slices.Contains(e.sessions, h) {
+			e.sessions = append(e.sessions, h)
+		}
+	}
 }
 
 // sum saturates: what agents send is theirs to say.

@@ -23,6 +23,7 @@ type Override struct {
 	AlertsPerAgentDay float64                 `json:"alerts_per_agent_day,omitempty"` // 0: as it was
 	QuietTime         time.Duration           `json:"quiet_time,omitempty"`           // 0: as it was
 	Signals           map[string]SignalConfig `json:"signals,omitempty"`              // each in place of what was said of that signal
+	Identity          map[string]string       `json:"identity,omitempty"`             // likewise, by check
 }
 
 // policy is how an agent is judged: the config, and the overrides that match it in
@@ -32,6 +33,8 @@ type policy struct {
 	budget  score.Budget
 	quiet   schemas.Millis
 	minimum []float64 // by signal; nil: none has one
+
+	identity identityPolicy
 }
 
 // policies are those in use, by the set of overrides that match.
@@ -45,10 +48,12 @@ type policyConfig struct {
 	budget  float64
 	quiet   time.Duration
 	signals map[string]SignalConfig
+
+	identity map[string]string
 }
 
 func newPolicies(cfg *Config) (policies, error) {
-	p := policies{overrides: cfg.Overrides, by: make(map[uint64]*policy), base: policyConfig{cfg.AlertsPerAgentDay, cfg.QuietTime, cfg.Signals}}
+	p := policies{overrides: cfg.Overrides, by: make(map[uint64]*policy), base: policyConfig{cfg.AlertsPerAgentDay, cfg.QuietTime, cfg.Signals, cfg.Identity}}
 	if len(cfg.Overrides) > MaxOverrides {
 		return p, fmt.Errorf("new detector: %d overrides, at most %d", len(cfg.Overrides), MaxOverrides)
 	}
@@ -56,6 +61,12 @@ func newPolicies(cfg *Config) (policies, error) {
 		if o := &cfg.Overrides[i]; !(o.AlertsPerAgentDay >= 0 && o.AlertsPerAgentDay <= 100) || o.QuietTime < 0 {
 			return p, fmt.Errorf("new detector: override %d: %v alerts per agent-day, quiet time %v", i, o.AlertsPerAgentDay, o.QuietTime)
 		}
+		if err := checkModes(cfg.Overrides[i].Identity); err != nil {
+			return p, fmt.Errorf("new detector: override %d: %w", i, err)
+		}
+	}
+	if err := checkModes(cfg.Identity); err != nil {
+		return p, fmt.Errorf("new detector: %w", err)
 	}
 	return p, nil
 }
@@ -89,6 +100,8 @@ func (d *Detector) newPolicy(set uint64) *policy {
 	c := d.policies.base
 	signals := make(map[string]SignalConfig, len(c.signals))
 	maps.Copy(signals, c.signals)
+	identity := make(map[string]string, len(c.identity))
+	maps.Copy(identity, c.identity)
 	for i := range d.policies.overrides {
 		if set&(1<<i) == 0 {
 			continue
@@ -101,8 +114,9 @@ func (d *Detector) newPolicy(set uint64) *policy {
 			c.quiet = o.QuietTime
 		}
 		maps.Copy(signals, o.Signals)
+		maps.Copy(identity, o.Identity)
 	}
-	p := &policy{budget: score.NewBudget(c.budget), quiet: schemas.Millis(c.quiet.Milliseconds())}
+	p := &policy{budget: score.NewBudget(c.budget), quiet: schemas.Millis(c.quiet.Milliseconds()), identity: newIdentityPolicy(identity)}
 	weights := make([]float64, len(d.infos))
 	for i := range d.infos {
 		s := signals[d.infos[i].Name]

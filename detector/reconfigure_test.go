@@ -39,6 +39,12 @@ func changes() map[string]func(*detector.Config) {
 		"a metric of other sense": func(c *detector.Config) {
 			c.Metrics = []detector.Metric{{Name: "size", Field: "bytes_sent", Take: "sum"}, sum}
 		},
+		"identity checks": func(c *detector.Config) {
+			c.Identity = map[string]string{schemas.CheckNoOwner: detector.IdentityObserve, schemas.CheckStaticKey: detector.IdentityAlert}
+		},
+		"identity checks of some": func(c *detector.Config) {
+			c.Overrides = []detector.Override{{Agent: "agent-0*", Identity: map[string]string{schemas.CheckUnregisteredAgent: detector.IdentityOff}}}
+		},
 		"the runbook and tags": func(c *detector.Config) {
 			c.Runbook, c.Tags = "https://wiki.example/", schemas.Tagging{Access: map[string]schemas.Tags{"send": {Attack: []string{"T1048"}}}}
 		},
@@ -49,6 +55,7 @@ func reconfigurable() detector.Config {
 	cfg := detector.DefaultConfig()
 	cfg.MaxAgents = 22
 	cfg.AlertsPerAgentDay = 0.3
+	cfg.Identity = everyCheck()
 	cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
 	cfg.Metrics = []detector.Metric{{Name: "size", Field: "bytes_received", Take: "mean"}, {Name: "sum", Field: "bytes_sent", Take: "sum"}}
 	return cfg
@@ -58,7 +65,7 @@ func reconfigurable() detector.Config {
 // in place to what a restart does with the records of that instant.
 func TestADetectorThatIsReconfiguredGoesOnAsOneThatIsRestoredWithThatConfig(t *testing.T) {
 	rng := seeded.Rand(t)
-	events := asSent(troubled(rng.Uint64(), 15, 5))
+	events := asSent(withRegistrations(rng, troubled(rng.Uint64(), 15, 5)))
 	for name, change := range changes() {
 		t.Run(name, func(t *testing.T) {
 			at := len(events)/4 + rng.IntN(len(events)/2)

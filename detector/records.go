@@ -17,7 +17,8 @@ import (
 // lists stand behind their length (package wire). The partition record holds what
 // is shared: watermark, counters, and per tenant its groups with priors and
 // calibration. Calibration knows signals by name. An agent's record begins with
-// tenant, agent and group by name and is complete in itself: which windows and
+// tenant, agent and group by name and is complete in itself (one of no group is that of a
+// registration alone): which windows and
 // episodes are open, and the order of eviction, follow from the agents' records
 // alone, in whatever order they come.
 //
@@ -68,6 +69,10 @@ func codeAgent(c *wire.Coder, a *agent, tenantName, groupName *string) {
 	c.String("tenant", tenantName, maxString)
 	c.String("id", &a.id, maxString)
 	c.String("group", groupName, maxString)
+	a.codeRegistered(c, *tenantName)
+	if *groupName == "" && a.registered != nil { // no agent: every one has a group
+		return
+	}
 	a.code(c)
 }
 
@@ -120,6 +125,11 @@ func (d *Detector) code(c *wire.Coder) {
 	c.U64("evicted", &d.evicted)
 	c.U64("late", &d.late)
 	c.U64("duplicates", &d.duplicates)
+	if c.Version >= 4 {
+		c.In("registry")
+		c.U64("refused", &d.registry.refused)
+		c.Out()
+	}
 	if c.Version >= 2 {
 		d.sweep = int(c.Uint("sweep", uint64(d.sweep), maxTenants))
 		c.U64("uses", &d.uses)
@@ -273,6 +283,9 @@ func (t *tenant) code(c *wire.Coder, names []string) {
 	if c.Version >= 2 {
 		c.I64("firstDay", &t.firstDay) // behind the groups: the first one sets it
 	}
+	if c.Version >= 4 {
+		codeBreaches(c, "crowds", &t.crowds)
+	}
 }
 
 // code codes an agent behind its three names.
@@ -295,6 +308,7 @@ func (a *agent) code(c *wire.Coder) {
 	baseline.CodeMax(c, "dayMax", &a.dayMax)
 	c.F32("dayFused", &a.dayFused)
 	c.Scope("silent", a.silent.code)
+	a.codeChecked(c)
 	open := a.episode != nil
 	c.Bool("alerted", &open)
 	if !open {

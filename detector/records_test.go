@@ -6,10 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +60,40 @@ func troubled(seed uint64, agents, days int) []schemas.Activity {
 	return out
 }
 
+// withRegistrations has an event in five followed by what is said about an agent: its own, or
+// one that never acts. Some is of yesterday. The events say more of who acts.
+func withRegistrations(rng *rand.Rand, events []schemas.Activity) []schemas.Activity {
+	var out []schemas.Activity
+	statuses := []string{"", schemas.StatusActive, schemas.StatusSuspended, schemas.StatusDecommissioned}
+	for i := range events {
+		ev := events[i]
+		ev.AgentVersion, ev.CredentialID = []string{"", "1", "2"}[rng.IntN(3)], []string{"", "a", "b", "c"}[rng.IntN(4)]
+		ev.CredentialType = []string{"static_key", "oauth_token"}[rng.IntN(2)]
+		ev.CredentialExpires = schemas.Millis(rng.IntN(2)) * (ev.Time + schemas.Millis(rng.IntN(2*dayMS)) - dayMS/8)
+		out = append(out, ev)
+		if rng.IntN(5) > 0 {
+			continue
+		}
+		r := &schemas.Registration{
+			TenantID: ev.TenantID, AgentID: ev.AgentID, Time: ev.Time - schemas.Millis(rng.IntN(2)*rng.IntN(dayMS)), Status: statuses[rng.IntN(4)],
+			Owner: []string{"", "Ada", "Bob"}[rng.IntN(3)], Criticality: schemas.CriticalityHigh, PeerGroup: []string{"", "", "one", "two"}[rng.IntN(4)],
+			Versions: [][]string{nil, {}, {"1"}}[rng.IntN(3)], Labels: []schemas.Attribute{{Key: "k", Value: "v"}},
+		}
+		credentials := []schemas.Credential{{ID: "a", MaxAgeDays: rng.IntN(3)}, {ID: "b", Expires: ev.Time}}
+		switch rng.IntN(4) {
+		case 0:
+			r.AgentID = fmt.Sprintf("idle-%d", rng.IntN(40))
+		case 1:
+			r.Credentials = credentials[:rng.IntN(3)]
+		}
+		if strings.HasSuffix(ev.AgentID, "7") {
+			r.Credentials = credentials
+		}
+		out = append(out, schemas.Activity{Time: ev.Time, Registration: r})
+	}
+	return out
+}
+
 // asSent is events of which it is not known when they arrived.
 func asSent(events []schemas.Activity) []sent {
 	log := make([]sent, len(events))
@@ -71,9 +107,11 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 	for i := range 3 {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			rng := seeded.Rand(t)
-			events := troubled(rng.Uint64(), 15, 5)
+			events := withRegistrations(rng, troubled(rng.Uint64(), 15, 5))
 			cfg := detector.DefaultConfig()
 			cfg.MaxAgents = 22 // with two tenants some are evicted
+			cfg.MaxTenants = 2 - i%2
+			cfg.Identity = everyCheck()
 			cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
 			cfg.Metrics = []detector.Metric{{Name: "size", Field: "bytes_received", Take: "mean"}, {Name: "sum", Field: "bytes_sent", Take: "sum"}}
 			cuts := []int{0, 1}
@@ -84,20 +122,25 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			require.NotEmpty(t, whole.alerts)
 			require.NotEmpty(t, whole.windows)
 			require.Positive(t, d.Stats().Evicted)
+			require.Greater(t, d.Stats().Registrations, 30)
+			require.Positive(t, d.Stats().RegistrationsOutdated)
+			requireEveryCheck(t, whole.alerts)
 		})
 	}
 }
 
 func TestADetectorRestoredAfterEveryEventSaysWhatOneThatRanThroughSays(t *testing.T) {
 	rng := seeded.Rand(t)
-	events := troubled(rng.Uint64(), 3, 4)
+	events := withRegistrations(rng, troubled(rng.Uint64(), 3, 4))
 	start := rng.IntN(max(1, len(events)-1500)) // by then there is something to restore
 	events = events[:min(len(events), start+1500)]
 	var cuts []int
 	for cut := start; cut < len(events); cut++ {
 		cuts = append(cuts, cut)
 	}
-	_, whole := restarted(t, detector.DefaultConfig(), asSent(events), cuts)
+	cfg := detector.DefaultConfig()
+	cfg.Identity = everyCheck()
+	_, whole := restarted(t, cfg, asSent(events), cuts)
 	require.NotEmpty(t, whole.windows)
 }
 

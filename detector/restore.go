@@ -74,6 +74,17 @@ func (d *Detector) restoreAgent(record []byte) error {
 	if err := finished(c); err != nil {
 		return err
 	}
+	if r := a.registered; r != nil {
+		if d.registry.of(tenantName, a.id) != nil {
+			return fmt.Errorf("%w: registration of %.40q twice", wire.ErrCorrupt, a.id)
+		}
+		d.registry.add(r)
+		d.cutting.registered = append(d.cutting.registered, r)
+		if groupName == "" {
+			return nil
+		}
+		r.agent = a
+	}
 	t, ok := d.byName[tenantName]
 	if !ok {
 		return fmt.Errorf("%w: of tenant %.40q, which is not there", wire.ErrCorrupt, tenantName)
@@ -105,6 +116,13 @@ func (d *Detector) restoreAgent(record []byte) error {
 	if a.own {
 		t.ownEpisodes++
 	}
+	if a.checked != nil {
+		for _, b := range a.checked.breaches {
+			b.tenant, b.agent = t, a
+			t.breaches = append(t.breaches, b)
+			t.breached[b.check]++
+		}
+	}
 	return nil
 }
 
@@ -117,6 +135,12 @@ func (d *Detector) link() error {
 	all := d.inOrder()
 	for _, a := range all {
 		unlink(a)
+		if a.registered == nil {
+			a.registered = d.registry.of(a.names())
+		}
+		if r := a.registered; r != nil && r.agent != a && a.tenant.name != floodTenant {
+			return fmt.Errorf("%w: registration of %.40q beside it", wire.ErrCorrupt, a.id)
+		}
 	}
 	for i, a := range all {
 		if i > 0 && all[i-1].touched == a.touched || a.touched > d.touches {
@@ -165,6 +189,11 @@ func (d *Detector) linkTenants() {
 	d.tenantsIn = [2]list[tenant]{}
 	for _, t := range order {
 		heap.Init(&t.open)
+		for _, b := range t.crowds {
+			b.tenant = t
+			t.breaches = append(t.breaches, b)
+		}
+		heap.Init(&t.breaches)
 		l := &d.tenantsIn[0]
 		if t.settled {
 			l = &d.tenantsIn[1]

@@ -155,10 +155,23 @@ func realRecords(t *testing.T) map[string][]byte {
 	a.profile.Novelty.Admit(1, 1)
 	a.silent = silent{seq: 10, from: 1, next: 1 << 40}
 	a.claim, a.name, a.version = "claimed", "name", "1.0"
-	a.episode = &episode{
-		id: "e", families: []string{"f", "g"}, dests: []uint64{1, 2, 3}, sessions: []uint64{4}, places: []place{{}, {}},
-		evidence:      schemas.Evidence{EventIDs: []string{"1"}, Resources: []string{"2", "3"}, Tools: []string{"4", "5", "6"}},
-		lastResources: []string{"7"}, worst: schemas.Alert{AlertID: "worst"}, severity: 2,
+	open := func() episode {
+		return episode{
+			id: "e", families: []string{"f", "g"}, dests: []uint64{1, 2, 3}, sessions: []uint64{4}, places: []place{{}, {}},
+			evidence:      schemas.Evidence{EventIDs: []string{"1"}, Resources: []string{"2", "3"}, Tools: []string{"4", "5", "6"}},
+			lastResources: []string{"7"}, worst: schemas.Alert{AlertID: "worst"}, severity: 2,
+		}
+	}
+	e := open()
+	a.episode = &e
+	a.checked = &checked{breaches: []*breach{{episode: open(), check: checkNoOwner, values: []uint64{8, 9}}}, folds: []uint64{1, 2}}
+	d.tenants[0].crowds = []*breach{{episode: open(), check: checkUnregistered, values: []uint64{10, 11}}}
+	a.registered = &registered{
+		Registration: &schemas.Registration{
+			Versions: []string{"1", "2"}, Credentials: []schemas.Credential{{}, {}}, Tools: []string{}, Destinations: []string{"3"},
+			Agents: []string{"4"}, Labels: []schemas.Attribute{{}, {}}, Unknown: []string{"5"},
+		},
+		used: make([]schemas.Millis, 2),
 	}
 	return map[string][]byte{"agent": appendAgent(nil, a), "partition": d.appendPartition(nil)}
 }

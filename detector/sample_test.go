@@ -143,7 +143,7 @@ func site(f wire.Field) string {
 
 var (
 	indexes = regexp.MustCompile(`\[\d+\]`)
-	shared  = strings.NewReplacer("tenants.fleet.", "peers.", "tenants.groups.peers.", "peers.",
+	shared  = strings.NewReplacer("checked.breaches.", "breaches.", "tenants.crowds.", "breaches.", "tenants.fleet.", "peers.", "tenants.groups.peers.", "peers.",
 		"tenants.groups.calibration.", "calibration.", "tenants.calibration.", "calibration.")
 )
 
@@ -227,6 +227,9 @@ var inOrder = map[string]bool{
 	"none": true, "format": true, "signals": true, "calibration.signals.name": true,
 	"peers.docfreq.slots.gap": true, "profile.novelty.known.slots.at": true, "profile.novelty.once.filled": true,
 	"episode.severity": true, "episode.worst": true, "metrics": true, "alerted": true,
+	"registered": true, "registered.versions.given": true, "registered.credentials.given": true, "registered.tools.given": true,
+	"registered.destinations.given": true, "registered.agents.given": true,
+	"breaches.check": true, "breaches.severity": true, "breaches.worst": true,
 }
 
 // held reports whether a field's value stands in a Go field of its own: lengths of lists

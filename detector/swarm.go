@@ -16,10 +16,12 @@ import (
 
 const (
 	// swarmID is what the swarm of a tenant is called inside: no agent_id has a control
-	// character. swarmName is what alerts call it; floodTenant is the tenant that those
+	// character. swarmName is what alerts call it, crowdName several that fail one identity check; floodTenant is the tenant that those
 	// without room share, floodName its swarm.
 	swarmID     = "\x00swarm"
 	swarmName   = "(new agents)"
+	crowdName   = "(several agents)"
+	allTenants  = "(all)"
 	floodName   = "(new tenants)"
 	floodTenant = "\x00tenants"
 )
@@ -121,7 +123,12 @@ func (d *Detector) shared() *tenant {
 // newAgent makes an agent.
 func (d *Detector) newAgent(t *tenant, id, groupName string, at schemas.Millis) *agent {
 	hour := int64(at) / hourMillis
-	a := &agent{tenant: t, id: id, born: at, group: d.group(t, groupName)}
+	a := &agent{tenant: t, id: id, born: at}
+	d.recognise(a)
+	if t.name != floodTenant {
+		groupName, _ = a.peerGroup(groupName)
+	}
+	a.group = d.group(t, groupName)
 	a.group.agents++
 	a.firstDay = int64(t.clock) / dayMillis
 	a.policy = d.policyOf(a)

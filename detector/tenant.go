@@ -49,6 +49,12 @@ type tenant struct {
 	windows agentQueue
 	silents agentQueue
 	open    episodeHeap
+
+	// Open episodes of identity checks: all, those that are the tenant's own, and of how many
+	// agents there are others (identity.go).
+	breaches breachHeap
+	crowds   []*breach
+	breached [checkCount]int
 }
 
 // group is the agents that should behave alike.

@@ -98,6 +98,9 @@ func (d *Detector) forgetTenant(t *tenant) {
 			d.forget(l.first)
 		}
 	}
+	for len(t.breaches) > 0 { // those of the tenant itself
+		d.endBreach(t.breaches[0], t.clock)
+	}
 	unlink(t)
 	d.groups -= len(t.groups)
 	heap.Remove(&d.bySize, t.heapAt)

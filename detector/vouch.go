@@ -59,8 +59,10 @@ func (d *Detector) join(a *agent, g *group) {
 	a.tenant.advance(g)
 }
 
-// regroup takes the peer group that an agent's event names.
+// regroup takes the peer group that an agent's event names, or at once the one that its
+// registration does.
 func (d *Detector) regroup(a *agent, name string) {
+	name, declared := a.peerGroup(name)
 	if name == "" {
 		name = schemas.DefaultPeerGroup
 	}
@@ -68,7 +70,7 @@ func (d *Detector) regroup(a *agent, name string) {
 		a.claim, a.claimed = "", 0
 		return
 	}
-	if a.calmDays > moveDays {
+	if a.calmDays > moveDays && !declared {
 		if day := int64(a.tenant.clock) / dayMillis; a.claim != short(name) || day != a.claimDay {
 			if a.claim != short(name) {
 				a.claim, a.claimed = short(name), 0

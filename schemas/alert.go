@@ -15,8 +15,11 @@ const (
 	SeverityCritical = "critical"
 )
 
-// KindBehavior is the kind of an alert that a deviation from a baseline raised.
-const KindBehavior = "behavior"
+// Values of Alert.Kind.
+const (
+	KindBehavior = "behavior" // a deviation from a baseline
+	KindIdentity = "identity" // an agent is not what its registration says: an identity check
+)
 
 // Signal names. They are public and stable: SIEM rules refer to them.
 const (
@@ -36,6 +39,20 @@ const (
 	SignalLate            = "late"
 	SignalNameFlood       = "name_flood"
 	SignalMetric          = "metric:" // and the name that the config gives it
+)
+
+// Names of identity checks: those of the signals of alerts of KindIdentity. They are public and
+// stable, as those of signals are.
+const (
+	CheckUnregisteredAgent   = "unregistered_agent"
+	CheckDecommissionedAgent = "decommissioned_agent"
+	CheckSuspendedAgent      = "suspended_agent"
+	CheckNoOwner             = "no_owner"
+	CheckUnapprovedVersion   = "unapproved_version"
+	CheckUnknownCredential   = "unknown_credential"
+	CheckStaticKey           = "static_key"
+	CheckExpiredCredential   = "expired_credential" //nolint:gosec // a name
+	CheckCredentialOverdue   = "credential_overdue" //nolint:gosec // a name
 )
 
 // Alert is one step in the life of an episode. Every SIEM form is an encoding
@@ -86,6 +103,9 @@ const (
 	ReasonMoved      = "moved"       // the most has gone to another place than was told
 	ReasonMoreAgents = "more_agents" // twice as many new agents as were told of
 	ReasonEnded      = "ended"
+
+	ReasonNewCredential = "new_credential" //nolint:gosec // another credential that fails the same check
+	ReasonNewVersion    = "new_version"    // another version that does
 )
 
 // Episode is what an episode has come to, this alert included.
@@ -154,6 +174,8 @@ const (
 	BaselineAgent   = "agent"   // its own, corrected by its peers'
 	BaselinePeers   = "peers"   // the first days of its peers: it has hardly any of its own
 	BaselineAssumed = "assumed" // nobody's: neither it nor a peer has a history
+
+	BaselineRegistration = "registration" // nobody's: it is what its registration says
 )
 
 // Values of AlertSignal.LedBy.

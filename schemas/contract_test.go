@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -85,7 +86,7 @@ func FuzzParseOrigin(f *testing.F) {
 	})
 }
 
-var signals = append(signal.Names(), schemas.SignalMetric+"x")
+var signals = slices.Concat(signal.Names(), []string{schemas.SignalMetric + "x"}, detector.IdentityChecks())
 
 func signalsOf(names ...string) (list []schemas.AlertSignal) {
 	for _, n := range names {

@@ -26,6 +26,7 @@ type Technique struct {
 
 // Names of ATLAS 5.6.0 and of ATT&CK 18, as their publishers write them.
 var techniques = map[string]Technique{
+	"AML.T0012":     {Name: "Valid Accounts"},
 	"AML.T0029":     {Name: "Denial of AI Service", Tactic: "AML.TA0011", TacticName: "Impact"},
 	"AML.T0034":     {Name: "Cost Harvesting", Tactic: "AML.TA0011", TacticName: "Impact"},
 	"AML.T0034.002": {Name: "Agentic Resource Consumption", Parent: "AML.T0034", Tactic: "AML.TA0011", TacticName: "Impact"},
@@ -48,6 +49,7 @@ var techniques = map[string]Technique{
 	"T1499": {Name: "Endpoint Denial of Service", Tactic: "TA0040", TacticName: "Impact"},
 	"T1526": {Name: "Cloud Service Discovery", Tactic: "TA0007", TacticName: "Discovery"},
 	"T1530": {Name: "Data from Cloud Storage", Tactic: "TA0009", TacticName: "Collection"},
+	"T1550": {Name: "Use Alternate Authentication Material"},
 	"T1562": {Name: "Impair Defenses"},
 	"T1565": {Name: "Data Manipulation", Tactic: "TA0040", TacticName: "Impact"},
 	"T1567": {Name: "Exfiltration Over Web Service", Tactic: "TA0010", TacticName: "Exfiltration"},
@@ -91,6 +93,19 @@ var signalTags = map[string]Tags{
 	SignalMalformed:       {OwaspASI: []string{"ASI10"}},
 	SignalLate:            {OwaspASI: []string{"ASI10"}},
 	SignalNameFlood:       {OwaspASI: []string{"ASI03", "ASI10"}, Attack: []string{"T1499"}},
+
+	// An account that nobody should use any more, or somebody else's, is what the techniques of
+	// valid accounts describe. A credential that is old, or long-lived, is an exposure and no
+	// act of anybody.
+	CheckUnregisteredAgent:   {OwaspASI: []string{"ASI03", "ASI10"}},
+	CheckDecommissionedAgent: {OwaspASI: []string{"ASI03", "ASI10"}, ATLAS: []string{"AML.T0012"}, Attack: []string{"T1078"}},
+	CheckSuspendedAgent:      {OwaspASI: []string{"ASI03", "ASI10"}, ATLAS: []string{"AML.T0012"}, Attack: []string{"T1078"}},
+	CheckNoOwner:             {OwaspASI: []string{"ASI03"}},
+	CheckUnapprovedVersion:   {OwaspASI: []string{"ASI04", "ASI10"}},
+	CheckUnknownCredential:   {OwaspASI: []string{"ASI03"}, ATLAS: []string{"AML.T0012"}, Attack: []string{"T1078", "T1550"}},
+	CheckStaticKey:           {OwaspASI: []string{"ASI03"}},
+	CheckExpiredCredential:   {OwaspASI: []string{"ASI03"}},
+	CheckCredentialOverdue:   {OwaspASI: []string{"ASI03"}},
 }
 
 // metricTags are those of a signal "metric:NAME", of which only its owner knows

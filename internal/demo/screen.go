@@ -197,6 +197,10 @@ func updateWord(reason string) string {
 		return "most went elsewhere"
 	case schemas.ReasonMoreAgents:
 		return "more agents"
+	case schemas.ReasonNewCredential:
+		return "another credential"
+	case schemas.ReasonNewVersion:
+		return "another version"
 	}
 	return "worse"
 }

@@ -160,6 +160,10 @@ func (s *scenario) unlike(a *schemas.Alert, args []string) string {
 			got, ok = strings.Join(names, " "), slices.Contains(names, v)
 		case "session":
 			got, ok = a.SessionID, a.SessionID == v
+		case "kind":
+			got, ok = a.Kind, a.Kind == v
+		case "owner":
+			got, ok = a.Agent.Owner, a.Agent.Owner == v
 		case "title":
 			has(a.Title)
 		case "summary":

@@ -21,14 +21,16 @@
 //	                       clock after it: PER calls every hour, spread evenly, alternating
 //	                       between two tools, twice each, five files and (each 8th call) one destination
 //	event KEY=VALUE ...    one event: agent, group, session, tool, access, resource (repeatable),
-//	                       sent, received, tokens, duration, cost (an attribute), outcome, invalid (a field, repeatable), id, target, behalf, name, tenant, back (a duration
-//	                       before the clock)
+//	                       sent, received, tokens, duration, cost (an attribute), outcome, invalid (a field, repeatable), id, target, behalf, name, tenant, version, credential, type (of it), ip, expires (the clock at
+//	                       which the credential does), back (a duration before the clock)
+//	register KEY=VALUE ... who an agent is: agent, tenant, status, owner, contact, criticality, group, version (repeatable),
+//	                       credential (ID or ID:DAYS, repeatable), until (the clock at which it ends), back
 //	repeat N every 1s KEY=VALUE ...   N events, the clock moving; %d in a value is the number
 //	quiet 7h               the clock moves, and an event of another agent moves the watermark
 //	expect silence         no alert since the last expect; with KEY=VALUE none like it
 //	expect alert KEY=VALUE ...  the next alert not yet expected has: status, agent, tenant, group, severity, lead
 //	                       (its first signal), signal (repeatable), title, summary, counterfactual,
-//	                       query, first_seen, resource (of the evidence), suppressed; texts by what they contain;
+//	                       query, first_seen, resource (of the evidence), suppressed, kind, owner; texts by what they contain;
 //	                       severity and score also at least and at most: severity>=medium, score<=70
 //	expect some KEY=VALUE ...   an alert not yet expected has; those before it are passed over
 //	expect updates 3..5    that many alerts with status update come next
@@ -37,9 +39,9 @@
 //	expect surprise below 1    of the last event; or above
 //	expect duplicate | late    of the last event
 //	expect stats duplicates=1 late=0 open=0 agents=2
-//	config max_agents=3 max_tenants=2 budget=0.01   before the first step; metric=NAME:FIELD:TAKE:UNIT
+//	config max_agents=3 max_tenants=2 budget=0.01   before the first step; metric=NAME:FIELD:TAKE:UNIT, identity=CHECK:MODE
 //	override KEY=VALUE ...     before the first step: tenant, group, agent (patterns), budget, quiet,
-//	                       off (a signal), least (SIGNAL:VALUE)
+//	                       off (a signal), least (SIGNAL:VALUE), identity (CHECK:MODE)
 package scenario
 
 import (

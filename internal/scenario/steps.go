@@ -56,6 +56,12 @@ func (s *scenario) override(args []string) {
 		case "least":
 			name, value, _ := strings.Cut(v, ":")
 			o.Signals[name] = detector.SignalConfig{AtLeast: s.number(value)}
+		case "identity":
+			if o.Identity == nil {
+				o.Identity = make(map[string]string)
+			}
+			check, mode, _ := strings.Cut(v, ":")
+			o.Identity[check] = mode
 		default:
 			s.wrong("override %q", k)
 		}
@@ -65,7 +71,7 @@ func (s *scenario) override(args []string) {
 
 // leastWords is how many words a step has behind its own, at least.
 var leastWords = map[string]int{
-	"config": 1, "override": 1, "at": 1, "peers": 3, "history": 2, "event": 1, "repeat": 4, "quiet": 1, "expect": 1,
+	"config": 1, "override": 1, "at": 1, "peers": 3, "history": 2, "event": 1, "register": 1, "repeat": 4, "quiet": 1, "expect": 1,
 }
 
 func (s *scenario) step(verb string, args []string) {
@@ -98,6 +104,12 @@ func (s *scenario) step(verb string, args []string) {
 				s.cfg.Metrics = append(s.cfg.Metrics, detector.Metric{Name: f[0], Field: f[1], Take: f[2], Unit: f[3]})
 			case "quiet":
 				s.cfg.QuietTime = s.duration(v)
+			case "identity":
+				if s.cfg.Identity == nil {
+					s.cfg.Identity = make(map[string]string)
+				}
+				check, mode, _ := strings.Cut(v, ":")
+				s.cfg.Identity[check] = mode
 			case "off":
 				s.cfg.Signals = map[string]detector.SignalConfig{v: {Off: true}}
 			default:
@@ -132,6 +144,8 @@ func (s *scenario) step(verb string, args []string) {
 		s.history(s.duration(args[0]), s.number(args[1]), args[2:])
 	case "event":
 		s.event(args, 0)
+	case "register":
+		s.register(args)
 	case "repeat":
 		gap := schemas.Millis(s.duration(args[2]).Milliseconds())
 		for i := range int(s.number(args[0])) {
@@ -199,6 +213,38 @@ func (s *scenario) history(length time.Duration, perHour float64, agents []strin
 	}
 }
 
+// register says who an agent is.
+func (s *scenario) register(args []string) {
+	r := &schemas.Registration{TenantID: "acme", Time: s.clock}
+	texts := map[string]*string{
+		"agent": &r.AgentID, "tenant": &r.TenantID, "status": &r.Status, "owner": &r.Owner, "contact": &r.Contact,
+		"criticality": &r.Criticality, "group": &r.PeerGroup,
+	}
+	for _, kv := range args {
+		k, v, _ := strings.Cut(kv, "=")
+		switch {
+		case texts[k] != nil:
+			*texts[k] = v
+		case k == "version":
+			r.Versions = append(r.Versions, v)
+		case k == "credential":
+			id, days, _ := strings.Cut(v, ":")
+			c := schemas.Credential{ID: id}
+			if days != "" {
+				c.MaxAgeDays = int(s.number(days))
+			}
+			r.Credentials = append(r.Credentials, c)
+		case k == "until":
+			r.ValidUntil = begin + schemas.Millis(s.duration(v).Milliseconds())
+		case k == "back":
+			r.Time -= schemas.Millis(s.duration(v).Milliseconds())
+		default:
+			s.wrong("a registration has no %q", k)
+		}
+	}
+	s.d.Process(&schemas.Activity{Time: s.clock, TenantID: r.TenantID, AgentID: r.AgentID, Registration: r})
+}
+
 func (s *scenario) event(args []string, number int) {
 	if err := s.ctx.Err(); err != nil {
 		panic(stopped{err})
@@ -211,6 +257,7 @@ func (s *scenario) event(args []string, number int) {
 	texts := map[string]*string{
 		"agent": &ev.AgentID, "group": &ev.PeerGroup, "session": &ev.SessionID, "tool": &ev.Tool, "access": &ev.Access, "outcome": &ev.Outcome,
 		"id": &ev.EventID, "target": &ev.TargetAgentID, "behalf": &ev.OnBehalfOf, "name": &ev.AgentName, "tenant": &ev.TenantID,
+		"version": &ev.AgentVersion, "credential": &ev.CredentialID, "type": &ev.CredentialType, "ip": &ev.SourceIP,
 	}
 	numbers := map[string]*uint64{"sent": &ev.BytesSent, "received": &ev.BytesReceived, "tokens": &ev.TokensOut, "duration": &ev.DurationMS}
 	for _, kv := range args {
@@ -237,6 +284,8 @@ func (s *scenario) event(args []string, number int) {
 			ev.Flags.FieldsInvalid = append(ev.Flags.FieldsInvalid, v)
 		case "back":
 			ev.Time -= schemas.Millis(s.duration(v).Milliseconds())
+		case "expires":
+			ev.CredentialExpires = begin + schemas.Millis(s.duration(v).Milliseconds())
 		default:
 			s.wrong("event has no %q", k)
 		}

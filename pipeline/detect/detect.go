@@ -349,6 +349,18 @@ func (h *handler) export() {
 	if s.Healed > last.Healed {
 		h.logger.Warn().Msg("the clock of this partition was ahead of the broker's: it was set back, with what had been put off until then")
 	}
+	m.Registered.WithLabelValues(h.label).Set(float64(s.Registrations))
+	m.Unregistered.WithLabelValues(h.label).Add(float64(s.RegistrationsRefused - last.RegistrationsRefused))
+	if s.RegistrationsRefused > 0 && last.RegistrationsRefused == 0 {
+		h.logger.Error().Int("registrations", s.Registrations).Msg("THE REGISTRY OF THIS PARTITION IS FULL: further agents count as unregistered, and nobody is told of agents that are; " +
+			"add partitions (plumbline state split), or register fewer agents")
+	}
+	m.Outdated.WithLabelValues(h.label).Add(float64(s.RegistrationsOutdated - last.RegistrationsOutdated))
+	if s.Observed != last.Observed {
+		for i, check := range detector.IdentityChecks() {
+			m.Observed.WithLabelValues(h.label, check).Add(float64(s.Observed[i] - last.Observed[i]))
+		}
+	}
 	m.Duplicates.WithLabelValues(h.label).Add(float64(s.Duplicates - last.Duplicates))
 	*last = s
 }
@@ -360,7 +372,7 @@ func (h *handler) Done() int64 { return 0 }
 func (h *handler) Close() {
 	h.abandon()
 	m := h.role.metrics
-	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.Tenants, m.StateBytes, m.OpenEpisodes, m.Watermark, m.CheckpointOffset} {
+	for _, gauge := range []*prometheus.GaugeVec{m.Agents, m.Tenants, m.StateBytes, m.OpenEpisodes, m.Watermark, m.CheckpointOffset, m.Registered} {
 		gauge.DeleteLabelValues(h.label) // somebody else may report them from now on
 	}
 	m.ModelRatio.DeletePartialMatch(prometheus.Labels{"partition": h.label})

@@ -22,6 +22,10 @@ type Metrics struct {
 	Late         *prometheus.CounterVec
 	Clamped      *prometheus.CounterVec
 	Healed       *prometheus.CounterVec
+	Registered   *prometheus.GaugeVec
+	Unregistered *prometheus.CounterVec
+	Outdated     *prometheus.CounterVec
+	Observed     *prometheus.CounterVec // partition, check
 	Duplicates   *prometheus.CounterVec
 	StateLost    prometheus.Counter
 
@@ -64,6 +68,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Late:              r.Counter("late_events_total", "Events whose hour was over when they came.", "partition"),
 		Clamped:           r.Counter("clamped_events_total", "Events with a time later than the broker's when they were appended; held for that.", "partition"),
 		Healed:            r.Counter("clock_healed_total", "Times that the clock of a partition was ahead of the broker's and was set back.", "partition"),
+		Registered:        r.Gauge("registrations", "Agents that are registered, whether they have acted or not.", "partition"),
+		Unregistered:      r.Counter("registrations_refused_total", "Registrations for which a partition had no room; it does not tell of unregistered agents any more.", "partition"),
+		Outdated:          r.Counter("registrations_outdated_total", "Registrations older than what was known of their agent; they change nothing.", "partition"),
+		Observed:          r.Counter("identity_observed_total", "Events that failed an identity check which the config only observes.", "partition", "check"),
 		Duplicates:        r.Counter("duplicate_events_total", "Events that came before, with the same id and content; not counted again.", "partition"),
 		StateLost:         r.Counter("baselines_restarted_total", "Partitions whose baselines started anew although events were read before.").WithLabelValues(),
 		Checkpoints:       r.Counter("checkpoints_total", "Checkpoints of detector state: confirmed, or given up.", "result"),

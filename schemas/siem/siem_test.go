@@ -310,6 +310,7 @@ func TestFindingsFollowOCSFsOwnSchema(t *testing.T) {
 		schemas.SignalCallRate, schemas.SignalCallRateLong, schemas.SignalDrift, schemas.SignalSilence, schemas.SignalBytesSent, schemas.SignalBytesReceived,
 		schemas.SignalNewTool, schemas.SignalNewResource, schemas.SignalNewDestination, schemas.SignalResourceBreadth, schemas.SignalToolSequence,
 		schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood, "metric:x",
+		schemas.CheckDecommissionedAgent, schemas.CheckUnknownCredential,
 	} {
 		a := silence()
 		a.Signals[0].Name = signal
