@@ -265,16 +265,17 @@ func (db *DB) existing(ctx context.Context, s *schema) (database bool, hosts []h
 		name string
 		n    uint64
 	)
+	some := false
 	database = true
 	err = db.each(ctx, "look up the schema", "SELECT "+db.cfg.hostName()+" AS host, countIf(name = {db:String}) FROM "+db.cfg.system("databases")+" GROUP BY host ORDER BY host",
 		[]any{driver.Named("db", db.cfg.Database)}, func() {
 			hosts = append(hosts, host{name: name})
-			database = database && n > 0
+			some, database = some || n > 0, database && n > 0
 		}, &name, &n)
 	if err != nil {
 		return false, nil, err
 	}
-	if len(hosts) == 0 { // the user sees no database at all
+	if !some {
 		return false, []host{{}}, nil
 	}
 	return database, hosts, db.shapes(ctx, s.names(&db.cfg), hosts)
