@@ -103,13 +103,14 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 			out.Tags.Signals[name], _ = schemas.ParseTags(s.Tags) // Validate has looked at them
 		}
 	}
+	out.Identity = d.Identity
 	for _, m := range d.Metrics {
 		out.Metrics = append(out.Metrics, detector.Metric(m))
 	}
 	for _, o := range d.Overrides {
 		over := detector.Override{
 			Tenant: o.Tenant, PeerGroup: o.PeerGroup, Agent: o.Agent,
-			AlertsPerAgentDay: o.AlertsPerAgentDay, QuietTime: o.QuietTime.Std(), Signals: make(map[string]detector.SignalConfig, len(o.Signals)),
+			AlertsPerAgentDay: o.AlertsPerAgentDay, QuietTime: o.QuietTime.Std(), Signals: make(map[string]detector.SignalConfig, len(o.Signals)), Identity: o.Identity,
 		}
 		for name, s := range o.Signals {
 			over.Signals[name] = detector.SignalConfig(s)

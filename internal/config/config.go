@@ -212,6 +212,10 @@ type Detector struct {
 	// Numbers of events that become signals, `metric:NAME`: tokens, cost, latency. At
 	// most 4. One that is new begins without a history.
 	Metrics []Metric `yaml:"metrics" example:"[{name: tokens, field: tokens_out, take: sum, unit: tokens}]"`
+	// What comes of an identity check that fails, by its name (docs/identity.md): `alert`,
+	// `observe` (it is counted in the metrics), or `off`. Off unless named here are
+	// `unregistered_agent` and `static_key`; all others alert.
+	Identity map[string]string `yaml:"identity" example:"{unregistered_agent: alert, no_owner: observe}"`
 	// How some agents are judged. All entries that match an agent apply, in their
 	// order: what a later one gives, wins. At most 64.
 	Overrides []Override `yaml:"overrides" example:"[{peer_group: batch, quiet_time: 24h}, {agent: backup-*, signals: {bytes_sent: {at_least: 1e9}}}]"`
@@ -267,6 +271,8 @@ type Override struct {
 	QuietTime Duration `yaml:"quiet_time" example:"24h"`
 	// Overrides of single signals, each in place of all that was said of it before.
 	Signals map[string]OverrideSignal `yaml:"signals" example:"{call_rate: {off: true}}"`
+	// As `identity` of all, check by check.
+	Identity map[string]string `yaml:"identity" example:"{static_key: alert}"`
 }
 
 // OverrideSignal is what an override says of one signal.
