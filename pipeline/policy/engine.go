@@ -2,8 +2,10 @@ package policy
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
 
@@ -30,6 +32,7 @@ type Engine struct {
 	grants     generations[string, *grants]
 	plans      generations[planKey, *plan]
 	decisions  generations[string, *outcome]
+	small      generations[smallKey, *outcome]
 	candidates int
 	lastPlan   uint32
 
@@ -50,6 +53,7 @@ func NewEngine(set *Set) *Engine {
 		grants:     newGenerations[string, *grants](maxGrantSets),
 		plans:      newGenerations[planKey, *plan](maxPlans),
 		decisions:  newGenerations[string, *outcome](maxDecisions),
+		small:      newGenerations[smallKey, *outcome](maxDecisions),
 	}
 }
 
@@ -70,7 +74,16 @@ type plan struct {
 	grants          *grants
 	whole, compared fields
 	likes           []like
+	timed           bool     // the hour or the weekday is read
 	only            *outcome // where nothing is read
+	packed          bool     // all that is read fits into smallKey
+}
+
+// smallKey is the key of a decision that depends on few bits: numbers of literals, and
+// what is true or false.
+type smallKey struct {
+	plan uint32
+	bits uint64
 }
 
 // planKey is all on which the index depends. Literals are numbered; 0 is any other text.
@@ -91,8 +104,8 @@ type planKey struct {
 // its open episode, "" where there is none.
 func (e *Engine) Decide(dst []schemas.PolicyDecision, ev *schemas.Activity, reg *schemas.Registration, risk string) []schemas.PolicyDecision {
 	p := e.principal(reg)
-	e.facts.event(ev, p, risk, e.set.index.reads)
-	e.whoActs()
+	e.facts.event(ev, p, risk)
+	e.whoActs(p)
 	before := len(dst)
 	for _, r := range ev.Resources {
 		kind, id := baseline.SplitResource(r)
@@ -176,8 +189,12 @@ func (e *Engine) principal(reg *schemas.Registration) *principal {
 }
 
 // whoActs numbers the principal as the policies name it.
-func (e *Engine) whoActs() {
+func (e *Engine) whoActs(p *principal) {
 	x, f := &e.set.index, &e.facts
+	if p.known && p.tenant == f.tenant && p.agent == f.agent && p.inGroup == f.group {
+		e.who = p.who
+		return
+	}
 	e.who = [3]uint32{}
 	if len(x.principal[0]) > 0 {
 		e.who[0] = x.principal[0][f.tenant]
@@ -190,6 +207,10 @@ func (e *Engine) whoActs() {
 		e.key = append(append(append(e.key[:0], f.tenant...), '/'), f.agent...)
 		e.who[2] = x.principal[2][string(e.key)]
 	}
+	if p.registered && !p.known { // once: who goes from group to group is looked up
+		p.tenant, p.agent, p.inGroup = strings.Clone(f.tenant), strings.Clone(f.agent), strings.Clone(f.group)
+		p.known, p.who = true, e.who
+	}
 }
 
 // outcome decides on the facts at hand.
@@ -199,18 +220,27 @@ func (e *Engine) outcome(p *principal) *outcome {
 		e.count(pl.only)
 		return pl.only
 	}
-	e.key = e.appendKey(e.key[:0], pl)
-	if len(e.key) > maxKey {
-		o := e.evaluate(pl)
+	if pl.timed {
+		e.facts.clock(p.zone)
+	}
+	o, ok := (*outcome)(nil), false
+	if pl.packed {
+		k := smallKey{pl.number, e.pack(pl)}
+		if o, ok = e.small.get(k); !ok {
+			o = e.evaluate(pl)
+			e.small.put(k, o)
+		}
 		e.count(o)
 		return o
 	}
-	o, ok := e.decisions.young[string(e.key)]
-	if !ok {
+	e.key = e.appendKey(e.key[:0], pl)
+	if o, ok = e.decisions.young[string(e.key)]; !ok {
 		if o, ok = e.decisions.old[string(e.key)]; !ok {
 			o = e.evaluate(pl)
 		}
-		e.decisions.put(string(e.key), o)
+		if len(e.key) <= maxKey {
+			e.decisions.put(string(e.key), o)
+		}
 	}
 	e.count(o)
 	return o
@@ -302,7 +332,13 @@ func (e *Engine) newPlan(k planKey) *plan {
 	}
 	pl.likes = slices.DeleteFunc(pl.likes, func(l like) bool { return pl.whole.has(l.field) })
 	pl.compared &^= pl.whole | 1<<ofKind | 1<<ofSite | 1<<ofTool // of these the plan is
-	if pl.whole|pl.compared == 0 && len(pl.likes) == 0 {
+	all := pl.whole | pl.compared
+	for _, l := range pl.likes {
+		all.add(l.field)
+	}
+	pl.timed = all.has(ofHour) || all.has(ofWeekday)
+	pl.packed = x.width(pl) <= 64
+	if all == 0 {
 		pl.only = e.evaluate(pl)
 	}
 	if e.candidates += len(found); e.candidates > maxCandidates {
@@ -386,6 +422,55 @@ func (e *Engine) appendKey(b []byte, pl *plan) []byte {
 		b = binary.LittleEndian.AppendUint16(b, matches)
 	}
 	return b
+}
+
+// width is how many bits a plan depends on; over 64 where it depends on texts and numbers.
+func (x *index) width(pl *plan) int {
+	if pl.whole&^(1<<ofRegistered|1<<ofLeaves) != 0 {
+		return 65
+	}
+	n := 2 + len(pl.likes)
+	for rest := pl.compared; rest != 0; {
+		n += x.widthOf(rest.next())
+	}
+	return n
+}
+
+func (x *index) widthOf(f field) int {
+	if f.number() {
+		return bits.Len(uint(len(x.numbers[f]))) + 1
+	}
+	return bits.Len(uint(len(x.texts[f])))
+}
+
+// pack is what appendKey appends, in bits.
+func (e *Engine) pack(pl *plan) (k uint64) {
+	f, x := &e.facts, &e.set.index
+	if pl.whole.has(ofRegistered) && f.registered {
+		k = 1
+	}
+	if k <<= 1; pl.whole.has(ofLeaves) && f.leaves {
+		k |= 1
+	}
+	for rest := pl.compared; rest != 0; {
+		of := rest.next()
+		k <<= x.widthOf(of)
+		if of.number() {
+			at, equal := slices.BinarySearch(x.numbers[of], f.number[of])
+			if k |= uint64(at) << 1; equal {
+				k |= 1
+			}
+			continue
+		}
+		k |= uint64(x.texts[of][f.text[of]])
+	}
+	for i := range pl.likes {
+		k <<= 1
+		if l := &pl.likes[i]; l.pattern.Match(types.String(f.text[l.field])) {
+			k |= 1
+		}
+	}
+	return k
 }
 
 func appendText(b []byte, s string) []byte {

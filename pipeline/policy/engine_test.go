@@ -282,7 +282,8 @@ func (d dice) condition(depth int) string {
 		`resource == Plumbline::Resource::`+d.text(resources),
 		`Plumbline::Agent::"acme/a-1" in Plumbline::PeerGroup::"acme/crm"`, `Plumbline::Agent::"acme/a-1".kind == "agent"`,
 		`action == Plumbline::Action::"send"`, `action in [Plumbline::Action::"read", Plumbline::Action::"message"]`,
-		"context == context", "{a: context.tool} == {a: "+d.literal()+"}", "[1, 2].containsAny([context.hour])",
+		`context.version == "2.0"`, `context.model == "mail"`, d.one("context.bytes_sent", "context.bytes_received")+d.one(" < ", " >= ", " == ")+d.one("1000", "15"),
+		"(if resource.leaves then context else context).tool == "+d.literal(), "{a: context.tool} == {a: "+d.literal()+"}", "[1, 2].containsAny([context.hour])",
 	)
 }
 
@@ -321,7 +322,7 @@ func (d dice) event() *schemas.Activity {
 		TenantID: d.pick(tenants), AgentID: d.pick(agents), PeerGroup: d.one("", "crm", "finance", "a/b", "x"), Tool: d.pick(tools),
 		Time: schemas.Millis(1_772_000_000_000 + d.Int64N(20*24*3600_000)), Action: d.one("tool_call", "tool_call", "message", "Delegate", "model_call", "auth", "x"),
 		Access: d.one("", "read", "write", "delete", "send", "execute"), BytesSent: d.Uint64N(2000), BytesReceived: d.Uint64N(30),
-		Model: d.one("", "m"), OnBehalfOf: d.one("", "it"), CredentialType: d.one("", "static_key"), SourceIP: d.pick(addresses), AgentVersion: d.one("1.0", "2.0"),
+		Model: d.one("", "mail"), OnBehalfOf: d.one("", "it"), CredentialType: d.one("", "static_key"), SourceIP: d.pick(addresses), AgentVersion: d.one("1.0", "2.0"),
 		Outcome: d.one("", "success", "failure", "denied"),
 	}
 	if d.IntN(10) == 0 {
@@ -354,7 +355,7 @@ func (d dice) vary(ev, from *schemas.Activity) {
 	case 4:
 		ev.Action, ev.Access = from.Action, from.Access
 	case 5, 6:
-		ev.BytesSent = d.Uint64N(30) + d.Uint64N(2)*985
+		ev.BytesSent = 999 + d.Uint64N(3)
 	case 7:
 		ev.BytesReceived = from.BytesReceived
 	case 8:

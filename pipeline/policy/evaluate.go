@@ -6,6 +6,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 
+	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -191,3 +192,26 @@ func (v *view) Get(uid types.EntityUID) (types.Entity, bool) {
 	return types.Entity{}, false
 }
 
+
+// Library returns what decides on the first resource of an event with the library alone,
+// each policy as it was written: what the engine is measured against.
+func Library(set *Set) func(*schemas.Activity, *schemas.Registration) bool {
+	all := cedar.NewPolicySet()
+	for _, c := range set.policies {
+		all.Add(cedar.PolicyID(c.ID), c.text)
+	}
+	e := NewEngine(set)
+	return func(ev *schemas.Activity, reg *schemas.Registration) bool {
+		p := e.principal(reg)
+		e.facts.event(ev, p, "")
+		e.facts.clock(p.zone)
+		if e.facts.none(ev); len(ev.Resources) > 0 {
+			kind, id := baseline.SplitResource(ev.Resources[0])
+			e.facts.resource(ev, kind, id)
+			e.facts.text[ofSite] = e.sites.of(kind, id)[0]
+		}
+		v := view{facts: &e.facts, reads: 1<<fieldCount - 1}
+		decision, _ := cedar.Authorize(all, &v, v.request())
+		return decision == cedar.Allow
+	}
+}

@@ -22,6 +22,8 @@ type facts struct {
 	text                 [fieldCount]string
 	number               [fieldCount]int64
 	registered, leaves   bool
+	time                 schemas.Millis
+	timed                bool // hour and weekday are of time
 	labels               []schemas.Attribute
 }
 
@@ -48,7 +50,8 @@ func actionOf(ev *schemas.Activity) action {
 }
 
 // event takes what all resources of an event share.
-func (f *facts) event(ev *schemas.Activity, p *principal, risk string, reads fields) {
+func (f *facts) event(ev *schemas.Activity, p *principal, risk string) {
+	f.time, f.timed = ev.Time, false
 	f.tenant, f.agent, f.group = ev.TenantID, ev.AgentID, ev.PeerGroup
 	if p.group != "" {
 		f.group = p.group
@@ -69,9 +72,13 @@ func (f *facts) event(ev *schemas.Activity, p *principal, risk string, reads fie
 	}
 	f.number[ofBytesSent] = int64(min(ev.BytesSent, maxBytes))
 	f.number[ofBytesReceived] = int64(min(ev.BytesReceived, maxBytes))
-	if reads.has(ofHour) || reads.has(ofWeekday) {
-		t := ev.Time.Time().In(p.zone)
-		f.number[ofHour], f.text[ofWeekday] = int64(t.Hour()), Weekdays[t.Weekday()]
+}
+
+// clock sets hour and weekday, which take a third of all the rest.
+func (f *facts) clock(zone *time.Location) {
+	if !f.timed {
+		t := f.time.Time().In(zone)
+		f.number[ofHour], f.text[ofWeekday], f.timed = int64(t.Hour()), Weekdays[t.Weekday()], true
 	}
 }
 
@@ -148,6 +155,10 @@ type principal struct {
 	labels     []schemas.Attribute
 	zone       *time.Location
 	grants     *grants
+
+	known                  bool // what follows was looked up
+	tenant, agent, inGroup string
+	who                    [3]uint32
 }
 
 var unregistered = &principal{zone: time.UTC}
