@@ -6,11 +6,17 @@ const NoResource = "none"
 // PolicyDecision is what the policies say of one resource of one event.
 type PolicyDecision struct {
 	Resource string // "kind:id" as it was decided on, "agent:ID" for another agent, or NoResource
+	*PolicyVerdict
+}
+
+// PolicyVerdict is what was decided. It is shared by all decisions of which the same is
+// said, and never changed.
+type PolicyVerdict struct {
 	Action   string // of Cedar: read, write, ..., other
 	Denied   bool   // by the policies in force
 	Observed bool   // it is not denied, but would be if everything that only observes were in force
 	// Policies decided: those that forbid, where one does, otherwise those that permit. None:
-	// nothing applied, and the default decided. They are shared and never changed.
+	// nothing applied, and the default decided.
 	Policies []*Policy
 	// Failed are the ids of policies that could not be evaluated and were left out.
 	Failed []string

@@ -7,8 +7,6 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/cedar-policy/cedar-go/types"
-
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -21,7 +19,7 @@ const (
 	maxCandidates = 1 << 19 // of all plans together
 	maxPrincipals = 1 << 16
 	maxGrantSets  = 1 << 12
-	maxLikes      = 12 // of a plan that are held against a value; with more the value counts
+	maxTests      = 16 // of a plan that are made; with more the value counts
 )
 
 // Engine decides with a Set and remembers what it decided. It is not safe for concurrent
@@ -59,11 +57,9 @@ func NewEngine(set *Set) *Engine {
 
 // outcome is what was decided.
 type outcome struct {
-	denied, observed bool
-	policies         []*schemas.Policy
-	failed           []string
-	matched          []*schemas.Policy // all that apply, also where others decided
-	reads            fields            // of those that decided, or where none did of all that were asked
+	schemas.PolicyVerdict
+	matched []*schemas.Policy // all that apply, also where others decided
+	reads   fields            // of those that decided, or where none did of all that were asked
 }
 
 // plan is the policies that have to be asked.
@@ -73,7 +69,7 @@ type plan struct {
 	permits         []*compiled
 	grants          *grants
 	whole, compared fields
-	likes           []like
+	tests           []test
 	timed           bool     // the hour or the weekday is read
 	only            *outcome // where nothing is read
 	packed          bool     // all that is read fits into smallKey
@@ -135,10 +131,7 @@ func (e *Engine) decision(o *outcome, resource string) schemas.PolicyDecision {
 	if resource == "" {
 		resource = "agent:" + e.facts.target
 	}
-	return schemas.PolicyDecision{
-		Resource: resource, Action: actionNames[e.facts.action],
-		Denied: o.denied, Observed: o.observed, Policies: o.policies, Failed: o.failed,
-	}
+	return schemas.PolicyDecision{Resource: resource, PolicyVerdict: &o.PolicyVerdict}
 }
 
 // everySite decides on a resource at each of its sites; the worst counts.
@@ -159,9 +152,9 @@ func (e *Engine) everySite(p *principal, kind, id string) *outcome {
 
 func (o *outcome) severity() int {
 	switch {
-	case o.denied:
+	case o.Denied:
 		return 2
-	case o.observed:
+	case o.Observed:
 		return 1
 	}
 	return 0
@@ -196,16 +189,16 @@ func (e *Engine) whoActs(p *principal) {
 		return
 	}
 	e.who = [3]uint32{}
-	if len(x.principal[0]) > 0 {
-		e.who[0] = x.principal[0][f.tenant]
+	if len(x.principal[0].of) > 0 {
+		e.who[0] = x.principal[0].of[f.tenant]
 	}
-	if len(x.principal[1]) > 0 {
+	if len(x.principal[1].of) > 0 {
 		e.key = append(append(append(e.key[:0], f.tenant...), '/'), f.group...)
-		e.who[1] = x.principal[1][string(e.key)]
+		e.who[1] = x.principal[1].of[string(e.key)]
 	}
-	if len(x.principal[2]) > 0 {
+	if len(x.principal[2].of) > 0 {
 		e.key = append(append(append(e.key[:0], f.tenant...), '/'), f.agent...)
-		e.who[2] = x.principal[2][string(e.key)]
+		e.who[2] = x.principal[2].of[string(e.key)]
 	}
 	if p.registered && !p.known { // once: who goes from group to group is looked up
 		p.tenant, p.agent, p.inGroup = strings.Clone(f.tenant), strings.Clone(f.agent), strings.Clone(f.group)
@@ -259,17 +252,9 @@ func (e *Engine) count(o *outcome) {
 func (e *Engine) plan(p *principal) *plan {
 	x, f := &e.set.index, &e.facts
 	k := planKey{tenant: e.who[0], group: e.who[1], agent: e.who[2], action: f.action, toAgent: f.isAgent, grants: p.grants}
-	if t := x.texts[ofKind]; len(t) > 0 {
-		k.kind = t[f.text[ofKind]]
-	}
-	if t := x.texts[ofSite]; len(t) > 0 {
-		k.site = t[f.text[ofSite]]
-	}
-	if t := x.texts[ofTool]; len(t) > 0 {
-		k.tool = t[f.text[ofTool]]
-	}
-	if len(x.resources) > 0 {
-		k.resource = x.resources[string(e.appendUID(e.key[:0]))]
+	k.kind, k.site, k.tool = x.texts[ofKind].find(f.text[ofKind]), x.texts[ofSite].find(f.text[ofSite]), x.texts[ofTool].find(f.text[ofTool])
+	if x.resources.has(f.uidLen()) {
+		k.resource = x.resources.of[string(e.appendUID(e.key[:0]))]
 	}
 	if pl, ok := e.plans.get(k); ok {
 		return pl
@@ -325,15 +310,15 @@ func (e *Engine) newPlan(k planKey) *plan {
 		pl.whole |= k.grants.reads.whole
 		pl.compared |= k.grants.reads.compared
 	}
-	if len(pl.likes) > maxLikes {
-		for _, l := range pl.likes {
+	if len(pl.tests) > maxTests {
+		for _, l := range pl.tests {
 			pl.whole.add(l.field)
 		}
 	}
-	pl.likes = slices.DeleteFunc(pl.likes, func(l like) bool { return pl.whole.has(l.field) })
+	pl.tests = slices.DeleteFunc(pl.tests, func(l test) bool { return pl.whole.has(l.field) })
 	pl.compared &^= pl.whole | 1<<ofKind | 1<<ofSite | 1<<ofTool // of these the plan is
 	all := pl.whole | pl.compared
-	for _, l := range pl.likes {
+	for _, l := range pl.tests {
 		all.add(l.field)
 	}
 	pl.timed = all.has(ofHour) || all.has(ofWeekday)
@@ -356,9 +341,9 @@ func (pl *plan) add(c *compiled) {
 	}
 	pl.whole |= c.reads.whole
 	pl.compared |= c.reads.compared
-	for _, l := range c.reads.likes {
-		if !slices.ContainsFunc(pl.likes, func(o like) bool { return o.field == l.field && o.pattern.Equal(l.pattern) }) {
-			pl.likes = append(pl.likes, l)
+	for _, l := range c.reads.tests {
+		if !slices.ContainsFunc(pl.tests, func(o test) bool { return o.equal(&l) }) {
+			pl.tests = append(pl.tests, l)
 		}
 	}
 }
@@ -410,12 +395,12 @@ func (e *Engine) appendKey(b []byte, pl *plan) []byte {
 			b = appendBool(binary.LittleEndian.AppendUint32(b, uint32(at)), equal)
 			continue
 		}
-		b = binary.LittleEndian.AppendUint32(b, x.texts[of][f.text[of]])
+		b = binary.LittleEndian.AppendUint32(b, x.texts[of].find(f.text[of]))
 	}
-	if len(pl.likes) > 0 {
+	if len(pl.tests) > 0 {
 		matches := uint16(0)
-		for i := range pl.likes {
-			if l := &pl.likes[i]; l.pattern.Match(types.String(f.text[l.field])) {
+		for i := range pl.tests {
+			if pl.tests[i].holds(f) {
 				matches |= 1 << i
 			}
 		}
@@ -429,7 +414,7 @@ func (x *index) width(pl *plan) int {
 	if pl.whole&^(1<<ofRegistered|1<<ofLeaves) != 0 {
 		return 65
 	}
-	n := 2 + len(pl.likes)
+	n := 2 + len(pl.tests)
 	for rest := pl.compared; rest != 0; {
 		n += x.widthOf(rest.next())
 	}
@@ -440,7 +425,7 @@ func (x *index) widthOf(f field) int {
 	if f.number() {
 		return bits.Len(uint(len(x.numbers[f]))) + 1
 	}
-	return bits.Len(uint(len(x.texts[f])))
+	return bits.Len(uint(len(x.texts[f].of)))
 }
 
 // pack is what appendKey appends, in bits.
@@ -462,11 +447,11 @@ func (e *Engine) pack(pl *plan) (k uint64) {
 			}
 			continue
 		}
-		k |= uint64(x.texts[of][f.text[of]])
+		k |= uint64(x.texts[of].find(f.text[of]))
 	}
-	for i := range pl.likes {
+	for i := range pl.tests {
 		k <<= 1
-		if l := &pl.likes[i]; l.pattern.Match(types.String(f.text[l.field])) {
+		if pl.tests[i].holds(f) {
 			k |= 1
 		}
 	}

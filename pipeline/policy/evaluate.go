@@ -16,6 +16,7 @@ func (e *Engine) evaluate(pl *plan) *outcome {
 	e.evaluations++
 	v := view{facts: &e.facts, reads: pl.whole | pl.compared | pl.reads()}
 	o := &outcome{}
+	o.Action = actionNames[e.facts.action]
 	forbids := e.ask(&v, pl, pl.forbids, o)
 	permits := e.ask(&v, pl, pl.permits, o)
 	o.matched = make([]*schemas.Policy, 0, len(forbids)+len(permits))
@@ -35,21 +36,21 @@ func (e *Engine) evaluate(pl *plan) *outcome {
 	deny := e.set.opt.DefaultDeny
 	denied := func(forbids, permits []*compiled) bool { return len(forbids) > 0 || len(permits) == 0 && deny }
 	of, op := inForce(forbids), inForce(permits)
-	o.denied = denied(of, op)
+	o.Denied = denied(of, op)
 	would := denied(forbids, permits)
 	decided := op
 	switch {
-	case o.denied:
+	case o.Denied:
 		decided = of
 	case would:
 		decided = forbids
 	}
-	o.observed = would && !o.denied
+	o.Observed = would && !o.Denied
 	if e.set.opt.Observe {
-		o.observed, o.denied = would || o.denied, false
+		o.Observed, o.Denied = would || o.Denied, false
 	}
 	for _, c := range decided {
-		o.policies = append(o.policies, &c.Policy)
+		o.Policies = append(o.Policies, &c.Policy)
 		o.reads |= c.reads.all()
 	}
 	if len(decided) == 0 {
@@ -89,7 +90,7 @@ func (e *Engine) ask(v *view, pl *plan, policies []*compiled, o *outcome) []*com
 	}
 	_, said := cedar.Authorize(list(policies), v, v.request())
 	for _, err := range said.Errors {
-		o.failed = append(o.failed, string(err.PolicyID))
+		o.Failed = append(o.Failed, string(err.PolicyID))
 	}
 	out := make([]*compiled, 0, len(said.Reasons))
 	for _, r := range said.Reasons {
@@ -163,7 +164,7 @@ func (v *view) attributes(from, before field) types.RecordMap {
 		case f.number():
 			m[name] = types.Long(v.facts.number[f])
 		case f == ofSourceIP:
-			if ip, err := types.ParseIPAddr(v.facts.text[f]); err == nil {
+			if ip, ok := v.facts.address(); ok {
 				m[name] = ip
 			}
 		default:
@@ -191,7 +192,6 @@ func (v *view) Get(uid types.EntityUID) (types.Entity, bool) {
 	}
 	return types.Entity{}, false
 }
-
 
 // Library returns what decides on the first resource of an event with the library alone,
 // each policy as it was written: what the engine is measured against.

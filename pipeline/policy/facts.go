@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cedar-policy/cedar-go/types"
+
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -24,6 +26,8 @@ type facts struct {
 	registered, leaves   bool
 	time                 schemas.Millis
 	timed                bool // hour and weekday are of time
+	ip                   types.IPAddr
+	ipRead, ipGood       bool
 	labels               []schemas.Attribute
 }
 
@@ -51,7 +55,7 @@ func actionOf(ev *schemas.Activity) action {
 
 // event takes what all resources of an event share.
 func (f *facts) event(ev *schemas.Activity, p *principal, risk string) {
-	f.time, f.timed = ev.Time, false
+	f.time, f.timed, f.ipRead = ev.Time, false, false
 	f.tenant, f.agent, f.group = ev.TenantID, ev.AgentID, ev.PeerGroup
 	if p.group != "" {
 		f.group = p.group
@@ -82,6 +86,18 @@ func (f *facts) clock(zone *time.Location) {
 	}
 }
 
+// address is where the agent calls from, as far as it can be read.
+func (f *facts) address() (types.IPAddr, bool) {
+	if !f.ipRead {
+		f.ipRead, f.ipGood = true, false
+		if s := f.text[ofSourceIP]; s != "" {
+			ip, err := types.ParseIPAddr(s)
+			f.ip, f.ipGood = ip, err == nil
+		}
+	}
+	return f.ip, f.ipGood
+}
+
 // none is the resource of an event that has none.
 func (f *facts) none(ev *schemas.Activity) {
 	f.isAgent, f.leaves = false, ev.Access == schemas.AccessSend
@@ -109,6 +125,17 @@ func (f *facts) uid() string {
 		return f.text[ofUID]
 	}
 	return f.text[ofKind] + ":" + f.text[ofID]
+}
+
+// uidLen is how long appendUID's is.
+func (f *facts) uidLen() int {
+	switch {
+	case f.isAgent:
+		return len(f.tenant) + len(f.target) + 2
+	case f.text[ofUID] != "":
+		return len(f.text[ofUID])
+	}
+	return len(f.text[ofKind]) + len(f.text[ofID]) + 1
 }
 
 // sites are the places of one resource, each once.

@@ -62,7 +62,7 @@ func newGrants(reg *schemas.Registration, key string) *grants {
 	for _, c := range g.policies {
 		g.reads.whole |= c.reads.whole
 		g.reads.compared |= c.reads.compared
-		g.reads.likes = append(g.reads.likes, c.reads.likes...)
+		g.reads.tests = append(g.reads.tests, c.reads.tests...)
 		g.byID[cedar.PolicyID(c.ID)] = c
 	}
 	// The tables of literals are those of the set: here the value itself counts.

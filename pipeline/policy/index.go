@@ -74,13 +74,30 @@ func actionsOf(scope ast.IsActionScopeNode) (set actionSet) {
 }
 
 // names numbers texts from 1; 0 is any other.
-type names map[string]uint32
+type names struct {
+	of      map[string]uint32
+	lengths uint64 // which there are, modulo 64: most texts that no policy names end there
+}
 
-func (n names) number(s string) uint32 {
-	i, ok := n[s]
+// has reports whether a text of that length could be one.
+func (n *names) has(length int) bool { return n.lengths>>(length&63)&1 != 0 }
+
+func (n *names) find(s string) uint32 {
+	if !n.has(len(s)) {
+		return 0
+	}
+	return n.of[s]
+}
+
+func (n *names) number(s string) uint32 {
+	if n.of == nil {
+		n.of = map[string]uint32{}
+	}
+	i, ok := n.of[s]
 	if !ok {
-		i = uint32(len(n)) + 1
-		n[s] = i
+		i = uint32(len(n.of)) + 1
+		n.of[s] = i
+		n.lengths |= 1 << (len(s) & 63)
 	}
 	return i
 }
@@ -109,10 +126,7 @@ type index struct {
 }
 
 func newIndex(policies []*compiled) index {
-	x := index{tenants: map[string][]posting{}, groups: map[string][]posting{}, agents: map[string][]posting{}, resources: names{}}
-	for i := range x.principal {
-		x.principal[i] = names{}
-	}
+	x := index{tenants: map[string][]posting{}, groups: map[string][]posting{}, agents: map[string][]posting{}}
 	for i, c := range policies {
 		x.add(i, c)
 	}
@@ -126,7 +140,7 @@ func newIndex(policies []*compiled) index {
 func (x *index) add(order int, c *compiled) {
 	for f, list := range c.reads.texts {
 		for _, s := range list {
-			x.textsOf(f).number(s)
+			x.texts[f].number(s)
 		}
 	}
 	for f, list := range c.reads.numbers {
@@ -166,20 +180,13 @@ func (x *index) add(order int, c *compiled) {
 	}
 }
 
-func (x *index) textsOf(f field) names {
-	if x.texts[f] == nil {
-		x.texts[f] = names{}
-	}
-	return x.texts[f]
-}
-
 func (x *index) list(f field, values []string) []uint32 {
 	if values == nil {
 		return nil
 	}
 	out := make([]uint32, 0, len(values))
 	for _, s := range values {
-		out = append(out, x.textsOf(f).number(s))
+		out = append(out, x.texts[f].number(s))
 	}
 	slices.Sort(out)
 	return out
@@ -231,7 +238,7 @@ func rest(p *cedar.Policy) *publicast.Policy {
 
 func (r *reads) all() fields {
 	all := r.whole | r.compared
-	for _, l := range r.likes {
+	for _, l := range r.tests {
 		all.add(l.field)
 	}
 	return all

@@ -84,15 +84,30 @@ type reads struct {
 	// whole are fields whose very value matters; compared those of which only matters
 	// which of the literals they are, or between which.
 	whole, compared fields
-	likes           []like
+	tests           []test
 	texts           map[field][]string
 	numbers         map[field][]int64
 }
 
-// like is a pattern that a field is held against: whether it matches is all that matters.
-type like struct {
+// test is something of which only matters whether it is so: that a field matches a
+// pattern, or that the address is there, or within a range.
+type test struct {
 	field   field
 	pattern types.Pattern
+	within  types.IPAddr // of ofSourceIP; the zero value: whether it is there
+}
+
+func (t *test) equal(o *test) bool {
+	return t.field == o.field && t.pattern.Equal(o.pattern) && t.within == o.within
+}
+
+// holds reports whether it is so.
+func (t *test) holds(f *facts) bool {
+	if t.field != ofSourceIP {
+		return t.pattern.Match(types.String(f.text[t.field]))
+	}
+	ip, ok := f.address()
+	return ok && (t.within == types.IPAddr{} || t.within.Contains(ip))
 }
 
 // within says for which values of three fields alone the conditions can hold; nil: for any.
@@ -232,7 +247,7 @@ func (r *reads) walk(n ast.IsNode) {
 		r.contains(n)
 	case ast.NodeTypeLike:
 		if _, f, ok := accessed(n.Arg); ok && f.text() {
-			r.likes = append(r.likes, like{f, n.Value})
+			r.tests = append(r.tests, test{field: f, pattern: n.Value})
 			return
 		}
 		r.walk(n.Arg)
@@ -241,6 +256,10 @@ func (r *reads) walk(n ast.IsNode) {
 	case ast.NodeTypeAccess:
 		r.attribute(n.Arg, string(n.Value))
 	case ast.NodeTypeHas:
+		if f, ok := fieldOf(n.Arg, string(n.Value)); ok && f == ofSourceIP {
+			r.tests = append(r.tests, test{field: f})
+			return
+		}
 		r.attribute(n.Arg, string(n.Value))
 	case ast.NodeTypeVariable:
 		r.variable(n)
@@ -281,6 +300,9 @@ func (r *reads) rest(n ast.IsNode) {
 	case ast.NodeTypeIsEmpty:
 		r.walk(n.Arg)
 	case ast.NodeTypeExtensionCall:
+		if r.inRange(n) {
+			return
+		}
 		for _, a := range n.Args {
 			r.walk(a)
 		}
@@ -307,6 +329,25 @@ func (r *reads) contains(n ast.NodeTypeContains) {
 		return
 	}
 	r.both(n.BinaryNode)
+}
+
+// inRange takes context.source_ip.isInRange(ip("10.0.0.0/8")). Where there is no address it
+// fails, which is another test.
+func (r *reads) inRange(n ast.NodeTypeExtensionCall) bool {
+	if n.Name != "isInRange" || len(n.Args) != 2 {
+		return false
+	}
+	made, ok := n.Args[1].(ast.NodeTypeExtensionCall)
+	if _, f, is := accessed(n.Args[0]); !ok || !is || f != ofSourceIP || made.Name != "ip" || len(made.Args) != 1 {
+		return false
+	}
+	s, ok := literal(made.Args[0])
+	within, err := types.ParseIPAddr(s)
+	if !ok || err != nil {
+		return false
+	}
+	r.tests = append(r.tests, test{field: ofSourceIP}, test{field: ofSourceIP, within: within})
+	return true
 }
 
 // literal returns the text that a node is.

@@ -14,7 +14,7 @@ const (
 	MaxTotalBytes  = 16 << 20
 	MaxPolicies    = 10_000
 	MaxPolicyBytes = 64 << 10
-	MaxDepth       = 64 // of brackets
+	MaxDepth       = 64   // of brackets
 	MaxOperators   = 4000 // characters of a policy's operators
 )
 
