@@ -22,7 +22,7 @@ import (
 // Weekdays are the values of context.weekday, as time.Weekday numbers them.
 var Weekdays = [7]string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
 
-// Values of principal.risk beside the severities.
+// NoRisk is the value of principal.risk beside the severities.
 const NoRisk = "none"
 
 // words are the texts that a field is one of.
@@ -105,7 +105,7 @@ func (k *checker) annotations(notes cedar.Annotations) {
 
 func (k *checker) tags(at, value string) {
 	var ids []string
-	for _, id := range strings.Split(value, ",") {
+	for id := range strings.SplitSeq(value, ",") {
 		ids = append(ids, strings.TrimSpace(id))
 	}
 	if _, err := schemas.ParseTags(ids); err != nil {
@@ -116,9 +116,27 @@ func (k *checker) tags(at, value string) {
 }
 
 // quoted finds what an error of the validator is about.
-var quoted = regexp.MustCompile("`\"?([^`\"]+)\"?`")
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+// maxGuards is how often a policy may ask whether something is there: the time that the
+// validator takes grows with the third power of it.
+const maxGuards = 20
 
 func (k *checker) schema(tree *ast.Policy) {
+	guards := 0
+	for _, c := range tree.Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			switch n.(type) {
+			case ast.NodeTypeHas, ast.NodeTypeHasTag:
+				guards++
+			}
+			return true
+		})
+	}
+	if guards > maxGuards {
+		k.wrong("has", fmt.Sprintf("asks %d times whether something is there", guards), fmt.Sprintf("write has and hasTag at most %d times in a policy", maxGuards))
+		return
+	}
 	v, err := validator()
 	if err == nil {
 		err = v.Policy("", tree)
@@ -135,9 +153,11 @@ func (k *checker) schema(tree *ast.Policy) {
 	for _, e := range list {
 		text := strings.ReplaceAll(e.Error(), "`", "")
 		if general, _, ok := strings.Cut(text, " in context for "); ok {
-			text = general + " in context" // once, not for every action
+			if text = general + " in context"; strings.HasPrefix(text, "attribute") {
+				text += " not found" // once, not for every action
+			}
 		}
-		if slices.Contains(said, text) || len(said) == 10 {
+		if slices.Contains(said, text) || len(said) == 10 || len(said) > 0 && strings.HasPrefix(text, "unable to find") {
 			continue
 		}
 		said = append(said, text)
@@ -199,7 +219,10 @@ func (k *checker) conditions(tree *ast.Policy) {
 // ofPrincipal refuses to ask another agent for what a registration says.
 func (k *checker) ofPrincipal(of ast.IsNode, name string) {
 	f, ok := fieldOf(ast.NodeTypeVariable{Name: "principal"}, name)
-	if v, is := of.(ast.NodeTypeVariable); ok && f >= ofOwner && f <= ofRisk && !(is && v.Name == "principal") && !(is && v.Name == "context") {
+	if !ok || f < ofOwner || f > ofRisk {
+		return
+	}
+	if v, is := of.(ast.NodeTypeVariable); !is || v.Name == "resource" {
 		k.wrong(name, name+" is known of the principal alone", "write principal."+name+"; of another agent only its id is known")
 	}
 }

@@ -372,17 +372,18 @@ func (e *Engine) appendKey(b []byte, pl *plan) []byte {
 	f, x := &e.facts, &e.set.index
 	b = binary.LittleEndian.AppendUint32(b, pl.number)
 	for rest := pl.whole; rest != 0; {
-		switch of := rest.next(); of {
-		case ofWho:
+		of := rest.next()
+		switch {
+		case of == ofWho:
 			b = appendText(appendText(appendText(b, f.tenant), f.agent), f.group)
-		case ofUID:
+		case of == ofUID:
 			b = appendText(appendText(b, f.text[ofUID]), f.text[ofKind])
 			b = appendText(b, f.text[ofID])
-		case ofRegistered:
+		case of == ofRegistered:
 			b = appendBool(b, f.registered)
-		case ofLeaves:
+		case of == ofLeaves:
 			b = appendBool(b, f.leaves)
-		case ofBytesSent, ofBytesReceived, ofHour:
+		case of.number():
 			b = binary.LittleEndian.AppendUint64(b, uint64(f.number[of]))
 		default:
 			b = appendText(b, f.text[of])

@@ -300,7 +300,8 @@ func (d dice) policy(i int) string {
 }
 
 // set returns random policies: those of many that the check lets pass.
-func (d dice) set(t testing.TB, n int, opt Options) *Set {
+func (d dice) set(tb testing.TB, n int, opt Options) *Set {
+	tb.Helper()
 	var good strings.Builder
 	for i := 0; i < n; {
 		p := d.policy(i)
@@ -311,7 +312,7 @@ func (d dice) set(t testing.TB, n int, opt Options) *Set {
 		i++
 	}
 	set, err := Parse([]File{{"p", []byte(good.String())}}, opt)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return set
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	_ "embed"
@@ -56,10 +57,12 @@ type compiled struct {
 // Mistake is one thing that is wrong in policy files.
 type Mistake struct {
 	File         string `json:"file"`
-	Line, Column int    `json:"-"`
+	Line         int    `json:"line,omitempty"`   // 1-based; 0: of the file as a whole
+	Column       int    `json:"column,omitempty"` // 1-based, in characters
 	Policy       string `json:"policy,omitempty"` // its id, where it has one
 	Problem      string `json:"problem"`
 	Fix          string `json:"fix,omitempty"`
+	Source       string `json:"-"` // the line
 }
 
 // Error returns the mistake with its place.
@@ -226,6 +229,7 @@ func (s *Set) fingerprint() string {
 }
 
 type parser struct {
+	src      []byte // of the file at hand
 	set      *Set
 	mistakes []*Mistake
 }
@@ -234,11 +238,26 @@ func (p *parser) full() bool { return len(p.mistakes) >= maxMistakes }
 
 func (p *parser) wrong(m *Mistake) {
 	if !p.full() {
+		m.Source = lineOf(p.src, m.Line)
 		p.mistakes = append(p.mistakes, m)
 	}
 }
 
+// lineOf returns a line, as far as one shows it.
+func lineOf(src []byte, n int) string {
+	for ; n > 1; n-- {
+		i := bytes.IndexByte(src, '\n')
+		if i < 0 {
+			return ""
+		}
+		src = src[i+1:]
+	}
+	line, _, _ := bytes.Cut(src, []byte("\n"))
+	return strings.ToValidUTF8(strings.ReplaceAll(string(line[:min(len(line), 200)]), "\t", " "), "\uFFFD")
+}
+
 func (p *parser) file(f File) {
+	p.src = f.Text
 	pieces, wrong := split(f.Text)
 	for _, one := range pieces {
 		if p.policy(f.Name, one); p.full() {
@@ -266,6 +285,9 @@ func (one *piece) at(offset int) (line, column int) {
 
 var parseError = regexp.MustCompile(`(?s)^(?:parser error: )?(?:parse error at )?<input>:(\d+):(\d+):? (.*)$`)
 
+// wanted is how the parser says what it expected.
+var wanted = regexp.MustCompile(`exact got .* want (.*)$`)
+
 func (p *parser) policy(file string, one piece) {
 	var text cedar.Policy
 	if err := text.UnmarshalCedar(one.text); err != nil {
@@ -286,7 +308,7 @@ func (p *parser) policy(file string, one piece) {
 		return
 	}
 	if other := p.set.byID[cedar.PolicyID(c.ID)]; other != nil {
-		k.wrong(`@id("`, fmt.Sprintf("its @id is that of the policy at %s", other.Place), "give each policy an @id of its own")
+		k.wrong(`@id("`, "its @id is that of the policy at "+other.Place, "give each policy an @id of its own")
 		return
 	}
 	c.Forbids = text.Effect() == cedar.Forbid
@@ -310,7 +332,7 @@ func syntax(file string, one *piece, err error) *Mistake {
 			m.Line, m.Column = one.at(len(one.text))
 		}
 	}
-	m.Problem = "not valid Cedar: " + strings.TrimPrefix(m.Problem, `"": `)
+	m.Problem = "not valid Cedar: " + wanted.ReplaceAllString(strings.TrimPrefix(m.Problem, `"": `), "expected $1")
 	switch last := one.text[len(one.text)-1]; {
 	case last != ';':
 		m.Fix = "end the policy with a semicolon"

@@ -4,6 +4,7 @@ package policytest
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -34,7 +35,7 @@ func Fleet(n int) []byte {
 	var b strings.Builder
 	for i := range n {
 		g := groups[i%len(groups)]
-		number := fmt.Sprint(1 + i%200)
+		number := strconv.Itoa(1 + i%200)
 		r := strings.NewReplacer("{g}", g, "{n}", number, "{a}", fmt.Sprintf("%s-%03d", strings.TrimSuffix(g, "s"), i%90))
 		fmt.Fprintf(&b, "@id(\"fleet-%d\") %s\n", i, r.Replace(forms[(i/len(groups)+i)%len(forms)]))
 	}
