@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -56,13 +55,13 @@ type compiled struct {
 
 // Mistake is one thing that is wrong in policy files.
 type Mistake struct {
-	File         string `json:"file"`
-	Line         int    `json:"line,omitempty"`   // 1-based; 0: of the file as a whole
-	Column       int    `json:"column,omitempty"` // 1-based, in characters
-	Policy       string `json:"policy,omitempty"` // its id, where it has one
-	Problem      string `json:"problem"`
-	Fix          string `json:"fix,omitempty"`
-	Source       string `json:"-"` // the line
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"`   // 1-based; 0: of the file as a whole
+	Column  int    `json:"column,omitempty"` // 1-based, in characters
+	Policy  string `json:"policy,omitempty"` // its id, where it has one
+	Problem string `json:"problem"`
+	Fix     string `json:"fix,omitempty"`
+	Source  string `json:"-"` // the line
 }
 
 // Error returns the mistake with its place.
@@ -118,7 +117,7 @@ func Files(patterns []string) ([]string, error) {
 		case err != nil:
 			return nil, &Mistake{File: p, Problem: "is no pattern of file names", Fix: "write one such as policies/*.cedar"}
 		case len(found) == 0:
-			return nil, &Mistake{File: p, Problem: "no file is called so, and none is like it", Fix: "name files, or a pattern such as policies/*.cedar"}
+			return nil, &Mistake{File: p, Problem: "is no file, and no file's name is like it", Fix: "name files, or a pattern such as policies/*.cedar"}
 		}
 		for _, f := range found {
 			if f = filepath.Clean(f); !slices.Contains(out, f) {
@@ -148,7 +147,7 @@ func Load(patterns []string, opt Options) (*Set, error) {
 			return nil, err
 		}
 		if total += len(text); total > MaxTotalBytes {
-			return nil, &Error{[]*Mistake{{File: name, Problem: fmt.Sprintf("the files together have over %d bytes", MaxTotalBytes), Fix: "leave files out"}}}
+			return nil, &Error{[]*Mistake{{File: name, Problem: fmt.Sprintf("is one too many: the files together have over %d bytes", MaxTotalBytes), Fix: "leave files out"}}}
 		}
 		files = append(files, File{name, text})
 	}
@@ -216,14 +215,13 @@ func (s *Set) Policies() []*schemas.Policy {
 func (s *Set) fingerprint() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "deny=%t observe=%t\n", s.opt.DefaultDeny, s.opt.Observe)
-	for _, id := range slices.SortedFunc(func(yield func(*compiled) bool) {
-		for _, c := range s.policies {
-			if !yield(c) {
-				return
-			}
-		}
-	}, func(a, b *compiled) int { return cmp.Compare(a.ID, b.ID) }) {
-		fmt.Fprintf(h, "%q\n%s\n", id.ID, id.text.MarshalCedar())
+	texts := make([]string, 0, len(s.policies))
+	for _, c := range s.policies {
+		texts = append(texts, string(c.text.MarshalCedar()))
+	}
+	slices.Sort(texts)
+	for _, text := range texts {
+		fmt.Fprintf(h, "%q\n", text)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6])
 }

@@ -127,7 +127,7 @@ func TestFilesAreBounded(t *testing.T) {
 	for _, c := range []struct{ name, want string }{
 		{big, "has over 4194304 bytes; split it"},
 		{dir, "is a directory; write " + filepath.Join(dir, "*.cedar")},
-		{filepath.Join(dir, "no.cedar"), "no file is called so"},
+		{filepath.Join(dir, "no.cedar"), "is no file, and no file's name is like it"},
 		{filepath.Join(dir, "[.cedar"), "is no pattern of file names"},
 		{os.DevNull, "is no regular file"},
 	} {
@@ -145,6 +145,7 @@ func TestTheHashIsThatOfWhatDecides(t *testing.T) {
 		return set.Hash()
 	}
 	one := hash("@id(\"a\") permit (principal, action, resource);\n@id(\"b\") forbid (principal, action, resource) when { context.tool == \"x\" };", Options{})
+	require.Equal(t, hash("permit (principal, action, resource);", Options{}), hash("// why\npermit (principal, action, resource);", Options{}), "neither does where one without an id stands")
 	require.Equal(t, one, hash("// why\n@id(\"b\")\nforbid (principal,action,resource)\nwhen { context.tool==\"x\" };\n@id(\"a\") permit (principal, action, resource);", Options{}), "layout, comments and order say nothing")
 	require.NotEqual(t, one, hash("@id(\"a\") permit (principal, action, resource);\n@id(\"b\") forbid (principal, action, resource) when { context.tool == \"y\" };", Options{}))
 	require.NotEqual(t, one, hash("@id(\"a\") permit (principal, action, resource);\n@id(\"b\") forbid (principal, action, resource) when { context.tool == \"x\" };", Options{DefaultDeny: true}))
