@@ -11,8 +11,10 @@ import (
 
 // policyCmd is `plumbline policy`.
 type policyCmd struct {
-	Check policyCheckCmd `cmd:"" help:"Name every mistake of policy files, each with its line and what to write instead."`
-	Test  policyTestCmd  `cmd:"" help:"Run cases against policies: events, and what is expected to be decided."`
+	Check   policyCheckCmd   `cmd:"" help:"Name every mistake of policy files, each with its line and what to write instead."`
+	Test    policyTestCmd    `cmd:"" help:"Run cases against policies: events, and what is expected to be decided."`
+	Suggest policySuggestCmd `cmd:"" help:"Suggest policies of least privilege from what was observed, to be reviewed."`
+	Unused  policyUnusedCmd  `cmd:"" help:"List the policies that applied to nothing that was observed."`
 }
 
 // policyCheckCmd is `plumbline policy check`.

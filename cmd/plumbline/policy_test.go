@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -151,4 +154,41 @@ func TestPolicyTestRefusesWhatIsNoCase(t *testing.T) {
 func TestTheExamplePoliciesPassTheirCases(t *testing.T) {
 	code, stdout, _ := policyRun(t, "policy", "test", "../../deploy/policies/agents.yaml")
 	require.Equal(t, exitGood, code, stdout)
+}
+
+// What is suggested is the same from files, the topic and ClickHouse, it is good, and all of
+// it is used by the events that it was made of.
+func TestSuggestedPoliciesAreThoseThatAreUsed(t *testing.T) {
+	events := filepath.Join(t.TempDir(), "events.jsonl")
+	lines := good(t, "simulate", "--agents", "12", "--days", "2").stdout
+	hostile := `{"tenant_id":"default","agent_id":"x","peer_group":"a\nforbid\u202e\"","tool":"t\n\"};","access":"read","resources":["file:a"],"time":"2026-03-03T00:00:00Z"}` + "\n"
+	require.NoError(t, os.WriteFile(events, []byte(lines+hostile), 0o600))
+	s := newSite(t, 2)
+	s.start()
+	good(t, "send", "--config", s.config, events)
+	n := strings.Count(lines, "\n") + 1
+	require.Eventually(t, func() bool {
+		return strings.Contains(plumbline(t, "query", "--config", s.config, "SELECT count() AS n FROM activity FORMAT CSV").stdout, strconv.Itoa(n))
+	}, 2*time.Minute, time.Second)
+
+	first := ""
+	for _, from := range [][]string{{"--input", events}, {"--topic", "plumbline.activity"}, {"--from", "2026-03-01"}} {
+		got := good(t, append([]string{"policy", "suggest", "--config", s.config}, from...)...).stdout
+		if first == "" {
+			first = got
+		}
+		require.Equal(t, first, got, from)
+	}
+	suggested := policyFile(t, filepath.Join(t.TempDir(), "suggested.cedar"), first)
+	require.Contains(t, good(t, "policy", "check", suggested).stdout, "good: 1 file, ")
+	var uses policyUses
+	require.NoError(t, json.Unmarshal([]byte(good(t, "policy", "unused", "--config", s.config, "--policies", suggested, "--from", "2026-03-01", "--all", "--output", "json").stdout), &uses))
+	require.Equal(t, int64(n), uses.Events)
+	require.Zero(t, uses.Unused)
+	require.Len(t, uses.List, uses.Policies)
+	require.Positive(t, uses.Policies)
+
+	other := policyFile(t, filepath.Join(t.TempDir(), "other.cedar"), "@id(\"nobody\") permit (principal == Plumbline::Agent::\"default/nobody\", action, resource);\n@id(\"all\") forbid (principal, action, resource);")
+	require.Equal(t, fmt.Sprintf("1 of 2 policies applied to none of %d events\n\nPOLICY  EFFECT  DECISIONS  PLACE\nnobody  permit  0          %s:1\n", n, other),
+		good(t, "policy", "unused", "--policies", other, "--input", events).stdout)
 }

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/detector/baseline"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
@@ -21,6 +22,8 @@ const (
 	maxGrantSets  = 1 << 12
 	maxTests      = 16 // of a plan that are made; with more the value counts
 )
+
+var _ detector.Decider = (*Engine)(nil)
 
 // Engine decides with a Set and remembers what it decided. It is not safe for concurrent
 // use: each detector has its own.
@@ -238,6 +241,50 @@ func (e *Engine) outcome(p *principal) *outcome {
 	e.count(o)
 	return o
 }
+
+// Hash is the fingerprint of the policies.
+func (e *Engine) Hash() string { return e.set.hash }
+
+// Seen returns what the policies that decided on a resource asked for, and what they were
+// told, by the names that policies use.
+func (e *Engine) Seen(ev *schemas.Activity, reg *schemas.Registration, risk, resource string) []schemas.Attribute {
+	p := e.principal(reg)
+	e.facts.event(ev, p, risk)
+	e.whoActs(p)
+	for _, r := range ev.Resources {
+		kind, id := baseline.SplitResource(r)
+		if kind+":"+id != resource {
+			continue
+		}
+		e.facts.resource(ev, kind, id)
+		worst := (*outcome)(nil)
+		at := ""
+		for _, site := range e.sites.of(kind, id) {
+			e.facts.text[ofSite] = site
+			if o := e.outcome(p); worst == nil || o.severity() > worst.severity() {
+				worst, at = o, site
+			}
+		}
+		e.facts.text[ofSite] = at
+		return e.facts.seen(worst.reads, p)
+	}
+	switch {
+	case ev.TargetAgentID != "" && resource == "agent:"+ev.TargetAgentID:
+		e.facts.other()
+	case resource == schemas.NoResource:
+		e.facts.none(ev)
+	default:
+		return nil
+	}
+	return e.facts.seen(e.outcome(p).reads, p)
+}
+
+// CountUses begins to count the decisions that policies apply to, also those that others
+// decided.
+func (e *Engine) CountUses() { e.uses = map[*schemas.Policy]int64{} }
+
+// Uses returns how many decisions a policy of the set applied to.
+func (e *Engine) Uses(p *schemas.Policy) int64 { return e.uses[p] }
 
 func (e *Engine) count(o *outcome) {
 	if e.uses == nil {

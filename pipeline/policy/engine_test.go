@@ -103,7 +103,7 @@ func (p *plain) decide(ev *schemas.Activity, reg *schemas.Registration, risk str
 		var sites []string
 		baseline.EachSite(kind, id, func(site string, read bool) {
 			if !read {
-				sites = append(append(sites, baseline.Hosts(site)...), "")
+				sites = append(append(sites, baseline.Hosts(site)...), "?")
 				return
 			}
 			sites = append(sites, site)

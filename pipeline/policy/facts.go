@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -127,6 +128,42 @@ func (f *facts) uid() string {
 	return f.text[ofKind] + ":" + f.text[ofID]
 }
 
+// seen writes fields down as an alert shows them.
+func (f *facts) seen(reads fields, p *principal) (out []schemas.Attribute) {
+	f.clock(p.zone)
+	put := func(key, value string) { out = append(out, schemas.Attribute{Key: key, Value: strings.Clone(value)}) }
+	for reads != 0 {
+		of := reads.next()
+		variable := "context."
+		switch fields(1) << of {
+		case 1 << of & principalFields:
+			variable = "principal."
+		case 1 << of & resourceFields:
+			variable = "resource."
+		}
+		switch name := variable + fieldNames[of]; {
+		case of == ofWho:
+			put("principal", f.tenant+"/"+f.agent)
+			put("principal in", f.tenant+"/"+f.group)
+		case of == ofUID:
+			put("resource", f.uid())
+		case of == ofLabels:
+			for _, l := range f.labels {
+				put(name+"."+l.Key, l.Value)
+			}
+		case of == ofRegistered:
+			put(name, strconv.FormatBool(f.registered))
+		case of == ofLeaves:
+			put(name, strconv.FormatBool(f.leaves))
+		case of.number():
+			put(name, strconv.FormatInt(f.number[of], 10))
+		default:
+			put(name, f.text[of])
+		}
+	}
+	return out
+}
+
 // uidLen is how long appendUID's is.
 func (f *facts) uidLen() int {
 	switch {
@@ -137,6 +174,10 @@ func (f *facts) uidLen() int {
 	}
 	return len(f.text[ofKind]) + len(f.text[ofID]) + 1
 }
+
+// Unreadable is the site of what can't be read as an address; "" is that of what lies nowhere
+// but where it is, a file say.
+const Unreadable = "?"
 
 // sites are the places of one resource, each once.
 type sites struct {
@@ -152,7 +193,7 @@ func newSites() *sites {
 			for _, host := range baseline.Hosts(site) {
 				s.put(host)
 			}
-			site = ""
+			site = Unreadable
 		}
 		s.put(site)
 	}

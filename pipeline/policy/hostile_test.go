@@ -187,3 +187,27 @@ func TestGrantsPermitWhatTheyNameAndForbidTheRest(t *testing.T) {
 		}
 	}
 }
+
+// What decided is told with what it saw: of the address that was denied, not the first.
+func TestSeenIsWhatThePoliciesThatDecidedAskedFor(t *testing.T) {
+	set, err := parse(`@id("p") forbid (principal, action, resource) when { resource.site == "evil.example" && context.bytes_sent > 10 && principal.labels.hasTag("team") && context.hour == 13 };
+@id("q") permit (principal in Plumbline::PeerGroup::"t/g", action, resource) when { context.tool == "x" };`)
+	require.NoError(t, err)
+	e := NewEngine(set)
+	reg := &schemas.Registration{AgentID: "a", TimeZone: "Europe/Berlin", Labels: []schemas.Attribute{{Key: "team", Value: "red"}}}
+	ev := &schemas.Activity{
+		TenantID: "t", AgentID: "a", PeerGroup: "g", Tool: "x", BytesSent: 20, Time: 1_772_452_800_000,
+		Resources: []string{"email:a@example.com,b@evil.example", "file:a"}, TargetAgentID: "b",
+	}
+	var denied []bool
+	for _, d := range e.Decide(nil, ev, reg, "") {
+		denied = append(denied, d.Denied)
+	}
+	require.Equal(t, []bool{true, false, false}, denied)
+	require.Equal(t, []schemas.Attribute{
+		{Key: "principal.labels.team", Value: "red"}, {Key: "resource.site", Value: "evil.example"}, {Key: "context.bytes_sent", Value: "20"}, {Key: "context.hour", Value: "13"},
+	}, e.Seen(ev, reg, "", "email:a@example.com,b@evil.example"))
+	require.Equal(t, []schemas.Attribute{{Key: "context.tool", Value: "x"}}, e.Seen(ev, reg, "", "agent:b"))
+	require.Empty(t, e.Seen(ev, reg, "", "file:other"))
+	require.Equal(t, set.Hash(), e.Hash())
+}
