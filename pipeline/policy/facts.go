@@ -27,8 +27,9 @@ type facts struct {
 	registered, leaves   bool
 	time                 schemas.Millis
 	timed                bool // hour and weekday are of time
-	ip                   types.IPAddr
-	ipRead, ipGood       bool
+	ip                   address
+	ipRead               bool
+	ips                  generations[string, address] // what was read before; most agents stay where they are
 	labels               []schemas.Attribute
 }
 
@@ -56,7 +57,7 @@ func actionOf(ev *schemas.Activity) action {
 
 // event takes what all resources of an event share.
 func (f *facts) event(ev *schemas.Activity, p *principal, risk string) {
-	f.time, f.timed, f.ipRead = ev.Time, false, false
+	f.time, f.timed, f.ip, f.ipRead = ev.Time, false, address{}, false
 	f.tenant, f.agent, f.group = ev.TenantID, ev.AgentID, ev.PeerGroup
 	if p.group != "" {
 		f.group = p.group
@@ -87,16 +88,33 @@ func (f *facts) clock(zone *time.Location) {
 	}
 }
 
-// address is where the agent calls from, as far as it can be read.
+// address is where an agent calls from, as far as it can be read.
+type address struct {
+	at   types.IPAddr
+	good bool
+}
+
+// maxAddress is how long the text of an address is that is remembered.
+const maxAddress = 64
+
 func (f *facts) address() (types.IPAddr, bool) {
-	if !f.ipRead {
-		f.ipRead, f.ipGood = true, false
-		if s := f.text[ofSourceIP]; s != "" {
-			ip, err := types.ParseIPAddr(s)
-			f.ip, f.ipGood = ip, err == nil
-		}
+	s := f.text[ofSourceIP]
+	if f.ipRead || s == "" {
+		return f.ip.at, f.ip.good
 	}
-	return f.ip, f.ipGood
+	f.ipRead = true
+	var ok bool
+	if f.ip, ok = f.ips.young[s]; ok {
+		return f.ip.at, f.ip.good
+	}
+	if f.ip, ok = f.ips.old[s]; !ok {
+		at, err := types.ParseIPAddr(s)
+		f.ip = address{at, err == nil}
+	}
+	if len(s) <= maxAddress && f.ips.n > 0 {
+		f.ips.put(strings.Clone(s), f.ip)
+	}
+	return f.ip.at, f.ip.good
 }
 
 // none is the resource of an event that has none.
