@@ -153,10 +153,9 @@ func (f *facts) seen(reads fields, p *principal) (out []schemas.Attribute) {
 	for reads != 0 {
 		of := reads.next()
 		variable := "context."
-		switch fields(1) << of {
-		case 1 << of & principalFields:
+		if of <= ofRisk {
 			variable = "principal."
-		case 1 << of & resourceFields:
+		} else if of <= ofLeaves {
 			variable = "resource."
 		}
 		switch name := variable + fieldNames[of]; {
