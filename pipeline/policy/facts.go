@@ -29,7 +29,7 @@ type facts struct {
 	timed                bool // hour and weekday are of time
 	ip                   address
 	ipRead               bool
-	ips                  generations[string, address] // what was read before; most agents stay where they are
+	by                   *principal
 	labels               []schemas.Attribute
 }
 
@@ -57,7 +57,7 @@ func actionOf(ev *schemas.Activity) action {
 
 // event takes what all resources of an event share.
 func (f *facts) event(ev *schemas.Activity, p *principal, risk string) {
-	f.time, f.timed, f.ip, f.ipRead = ev.Time, false, address{}, false
+	f.by, f.time, f.timed, f.ip, f.ipRead = p, ev.Time, false, address{}, false
 	f.tenant, f.agent, f.group = ev.TenantID, ev.AgentID, ev.PeerGroup
 	if p.group != "" {
 		f.group = p.group
@@ -99,20 +99,17 @@ const maxAddress = 64
 
 func (f *facts) address() (types.IPAddr, bool) {
 	s := f.text[ofSourceIP]
-	if f.ipRead || s == "" {
+	switch {
+	case f.ipRead || s == "":
+		return f.ip.at, f.ip.good
+	case f.by.from == s: // most agents stay where they are
+		f.ip, f.ipRead = f.by.fromIP, true
 		return f.ip.at, f.ip.good
 	}
-	f.ipRead = true
-	var ok bool
-	if f.ip, ok = f.ips.young[s]; ok {
-		return f.ip.at, f.ip.good
-	}
-	if f.ip, ok = f.ips.old[s]; !ok {
-		at, err := types.ParseIPAddr(s)
-		f.ip = address{at, err == nil}
-	}
-	if len(s) <= maxAddress && f.ips.n > 0 {
-		f.ips.put(strings.Clone(s), f.ip)
+	at, err := types.ParseIPAddr(s)
+	f.ip, f.ipRead = address{at, err == nil}, true
+	if f.by.registered && len(s) <= maxAddress {
+		f.by.from, f.by.fromIP = strings.Clone(s), f.ip
 	}
 	return f.ip.at, f.ip.good
 }
@@ -244,6 +241,8 @@ type principal struct {
 	known                  bool // what follows was looked up
 	tenant, agent, inGroup string
 	who                    [3]uint32
+	from                   string // an address, and how it was read
+	fromIP                 address
 }
 
 var unregistered = &principal{zone: time.UTC}

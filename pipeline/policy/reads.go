@@ -94,11 +94,12 @@ type reads struct {
 type test struct {
 	field   field
 	pattern types.Pattern
-	within  types.IPAddr // of ofSourceIP; the zero value: whether it is there
+	ranged  bool // of ofSourceIP: within a range; otherwise whether it is there
+	within  types.IPAddr
 }
 
 func (t *test) equal(o *test) bool {
-	return t.field == o.field && t.pattern.Equal(o.pattern) && t.within == o.within
+	return t.field == o.field && t.pattern.Equal(o.pattern) && t.ranged == o.ranged && t.within == o.within
 }
 
 // holds reports whether it is so.
@@ -106,8 +107,11 @@ func (t *test) holds(f *facts) bool {
 	if t.field != ofSourceIP {
 		return t.pattern.Match(types.String(f.text[t.field]))
 	}
+	if f.text[ofSourceIP] == "" {
+		return false
+	}
 	ip, ok := f.address()
-	return ok && (t.within == types.IPAddr{} || t.within.Contains(ip))
+	return ok && (!t.ranged || t.within.Contains(ip))
 }
 
 // within says for which values of three fields alone the conditions can hold; nil: for any.
@@ -346,7 +350,7 @@ func (r *reads) inRange(n ast.NodeTypeExtensionCall) bool {
 	if !ok || err != nil {
 		return false
 	}
-	r.tests = append(r.tests, test{field: ofSourceIP}, test{field: ofSourceIP, within: within})
+	r.tests = append(r.tests, test{field: ofSourceIP}, test{field: ofSourceIP, ranged: true, within: within})
 	return true
 }
 
