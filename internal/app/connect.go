@@ -23,7 +23,7 @@ func Forms() config.Forms {
 		return err
 	}, CheckDetector: func(cfg *config.Config) error {
 		return detect.CheckConfig(DetectorConfig(cfg, ""))
-	}}
+	}, CheckPolicy: checkPolicy}
 	for _, form := range forms.All() {
 		f.Decoders = append(f.Decoders, form.Name)
 	}

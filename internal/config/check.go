@@ -28,6 +28,8 @@ type Forms struct {
 	// CheckDetector says why a detector can't be made of a config that has no mistake
 	// otherwise. nil: nobody asks.
 	CheckDetector func(*Config) error
+	// CheckPolicy says what is wrong in the policy files. nil: nobody asks.
+	CheckPolicy func(*Config) []Mistake
 	// NotEmbedded says why there is no embedded stack to configure; nil: there is one.
 	NotEmbedded error
 }
@@ -70,6 +72,7 @@ func (c *Config) check(forms Forms) []Mistake {
 	k.topics(c, forms)
 	k.clickhouse(&c.ClickHouse)
 	k.detector(&c.Detector)
+	k.policy(c, forms)
 	between(k, "archive.max_rows", c.Archive.MaxRows, 1, 1_000_000)
 	between(k, "archive.max_bytes", c.Archive.MaxBytes, 64<<10, 1<<30)
 	between(k, "archive.max_age", c.Archive.MaxAge, Duration(10*time.Millisecond), Duration(10*time.Minute))
@@ -89,6 +92,19 @@ func (c *Config) check(forms Forms) []Mistake {
 		}
 	}
 	return k.mistakes
+}
+
+// policy checks the files too: what stands in them is part of the config.
+func (k *checker) policy(c *Config, forms Forms) {
+	k.oneOf("policy.default", c.Policy.Default, PolicyPermit, PolicyDeny)
+	k.oneOf("policy.mode", c.Policy.Mode, PolicyAlert, PolicyObserve)
+	if forms.CheckPolicy == nil {
+		return
+	}
+	for _, m := range forms.CheckPolicy(c) {
+		m.Key = "policy.files"
+		k.mistakes = append(k.mistakes, m)
+	}
 }
 
 func (k *checker) kafka(c *Kafka) {

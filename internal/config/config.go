@@ -33,6 +33,8 @@ type Config struct {
 	ClickHouse ClickHouse `yaml:"clickhouse" change:"restart"`
 	// What counts as an anomaly.
 	Detector Detector `yaml:"detector" change:"verdicts"`
+	// What agents may do.
+	Policy Policy `yaml:"policy" change:"restart"`
 	// Topics that a SIEM reads, beside `plumbline.alerts`. `[]` for none.
 	Outputs []Output `yaml:"outputs" change:"restart"`
 	// How rows are batched on their way into ClickHouse.
@@ -308,6 +310,18 @@ func (t *AccessTags) ByAccess() map[string]Names {
 	}
 }
 
+// Policy names the policies that say what agents may do, in Cedar. Its files are part of
+// the config: with a mistake in one of them the config has one. docs/policy.md explains
+// them.
+type Policy struct {
+	// The files: names, or patterns such as `policies/*.cedar`. `[]`: no policies.
+	Files Names `yaml:"files" example:"[]"`
+	// What holds where no policy says anything: `permit` or `deny`.
+	Default string `yaml:"default" example:"deny"`
+	// Whether what is denied is told of (`alert`), or only observed (`observe`).
+	Mode string `yaml:"mode" example:"observe"`
+}
+
 // Output is one topic of alerts in a SIEM's own form.
 type Output struct {
 	// The topic. Not one of Plumbline's own (`plumbline.*`), no source, and no other
@@ -392,6 +406,11 @@ const (
 	SASLOAuthBearer = "oauthbearer"
 	SASLMSKIAM      = "aws-msk-iam"
 
+	PolicyPermit  = "permit"
+	PolicyDeny    = "deny"
+	PolicyAlert   = "alert"
+	PolicyObserve = "observe"
+
 	LogConsole = "console"
 	LogJSON    = "json"
 )
@@ -426,6 +445,7 @@ func Default() *Config {
 			MaxAgents:         2_000_000,
 			MaxTenants:        4096,
 		},
+		Policy:  Policy{Default: PolicyPermit, Mode: PolicyAlert},
 		Outputs: []Output{{Topic: "siem.ocsf", Format: "ocsf", MinSeverity: schemas.SeverityLow}},
 		Archive: Archive{
 			MaxRows:  50_000,

@@ -66,7 +66,9 @@ func asTheServiceDoes(ctx context.Context, db *DB) error {
 		func() error {
 			return db.InsertRegistrations(ctx, []pipeline.RegistrationRow{registrationRow(1, schemas.Registration{AgentID: "a"})})
 		},
-		func() error { return db.LoggedRegistrations(ctx, 0, 1000, func(*pipeline.ActivityRow) error { return nil }) },
+		func() error {
+			return db.LoggedRegistrations(ctx, 0, 1000, func(*pipeline.ActivityRow) error { return nil })
+		},
 		func() error { return db.InsertAlerts(ctx, []pipeline.AlertRow{sampleAlert(1)}) },
 		func() error { return db.InsertWindows(ctx, []pipeline.WindowRow{sampleWindow(1)}) },
 		func() error { _, err := db.LogSpan(ctx, 0); return err },
