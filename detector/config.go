@@ -29,6 +29,12 @@ type Config struct {
 	// check that is not named is as in docs/identity.md: unregistered_agent and static_key are
 	// off.
 	Identity map[string]string `json:"identity,omitempty"`
+	// NewDecider makes what decides about events by policies, for each detector one of its own.
+	// nil: nobody decides.
+	NewDecider func() Decider `json:"-"`
+	// Policies are what it is made of, packed (pipeline/policy), since what judged events has to
+	// be known when they are judged again. Empty: there are no policies.
+	Policies []byte `json:"policies,omitempty"`
 	// Runbook is a link or path prefix; an alert's runbook is it plus the name of
 	// the strongest signal. Empty: none.
 	Runbook string `json:"runbook,omitempty"`

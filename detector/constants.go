@@ -61,7 +61,7 @@ const (
 	expiredBy     = 5 * 60 * 1000 // that a credential may be used beyond its end; chosen: clocks differ, and calls take their time
 	standingQuiet = 7 * dayMillis // without a failure, that ends what stays so until somebody changes it; chosen: an agent that works weekly
 	ownStrangers  = 2             // agents of a tenant with episodes of their own at once, of checks that many may fail; chosen: as ownEpisodes
-	ownBreaches   = 16            // and of those that each are an incident; chosen: what a shift can look at
+	ownBreaches   = 16            // and of those that each are an incident, policies included; chosen: what a shift can look at
 )
 
 // Calibration and budget (tenant.go, verdict.go).

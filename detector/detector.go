@@ -77,6 +77,7 @@ type Detector struct {
 	metrics []metricField
 
 	policies policies
+	decider  Decider // nil: nobody decides
 
 	watermark  schemas.Millis // the highest of all tenants
 	arrival    schemas.Millis // of the events at hand; 0: not known
@@ -100,6 +101,7 @@ type Detector struct {
 	evicted, late, duplicates uint64
 	clamped, healed           uint64 // since New
 	observed                  [checkCount]uint64
+	observedDenials           uint64
 
 	cutting cutting
 
@@ -115,8 +117,11 @@ type Detector struct {
 	out      []schemas.AlertSignal
 	values   []signal.MetricValue
 	last     *tenant
-	order    []int // of the signals in the records that were restored
-	places   []int // of its metrics
+	// Likewise of what policies say of it (violation.go).
+	decisions []schemas.PolicyDecision
+	broken    []string
+	order     []int // of the signals in the records that were restored
+	places    []int // of its metrics
 
 	// How the score of the event at hand came about (ladder.go).
 	fused   fusedRung
@@ -160,7 +165,21 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 	if d.policies, err = newPolicies(&cfg); err != nil {
 		return nil, err
 	}
+	if cfg.NewDecider != nil {
+		d.decider = cfg.NewDecider()
+	} else if len(cfg.Policies) > 0 {
+		return nil, errors.New("new detector: policies, and nobody to decide by them")
+	}
 	return d, d.checkPolicies()
+}
+
+// info says in an alert what raised it.
+func (d *Detector) info() schemas.DetectorInfo {
+	out := schemas.DetectorInfo{Version: d.cfg.Version, ConfigHash: d.cfg.Hash}
+	if len(d.cfg.Policies) > 0 {
+		out.PolicyHash = d.decider.Hash()
+	}
+	return out
 }
 
 // Process scores one event, then learns from it. It keeps nothing of ev. A registration is
@@ -178,6 +197,10 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	d.cutting.change(a)
 	t.advance(a.group)
 	verify := a.registered != nil || a.policy.identity.all || ev.CredentialExpires != 0
+	risk := ""
+	if d.decider != nil {
+		risk = a.risk() // as it was before the event
+	}
 	sighting := baseline.SeenNew
 	if ev.EventID != "" {
 		sighting = a.seen.See(baseline.Hash(1, ev.EventID), contentOf(ev), &d.room)
@@ -207,6 +230,9 @@ func (d *Detector) Process(ev *schemas.Activity) Verdict {
 	d.learn(a, ev, at)
 	if verify {
 		d.verify(a, ev, told, false)
+	}
+	if d.decider != nil && ev.Outcome != schemas.OutcomeDenied { // what its target denied did no harm
+		d.enforce(a, ev, told, risk)
 	}
 	return v
 }
@@ -382,6 +408,8 @@ type Stats struct {
 	Registrations         int
 	RegistrationsRefused  uint64 // for which there was no room
 	RegistrationsOutdated uint64 // older than what was known, since New
+	// PolicyObserved counts events that only observing policies would have denied, since New.
+	PolicyObserved uint64
 	// Observed counts events that failed an identity check which is only observed, in the
 	// order of IdentityChecks, since New.
 	Observed [checkCount]uint64
@@ -399,7 +427,7 @@ func (d *Detector) Stats() Stats {
 	}
 	s.StateBytes = int64(d.agents)*agentBytes + d.room.Used + d.registry.bytes + int64(len(d.registry.by))*registeredBytes
 	s.Registrations, s.RegistrationsRefused, s.RegistrationsOutdated = len(d.registry.by), d.registry.refused, d.registry.outdated
-	s.Observed = d.observed
+	s.Observed, s.PolicyObserved = d.observed, d.observedDenials
 	for _, t := range d.tenants {
 		s.OpenEpisodes += len(t.open) + len(t.breaches)
 		for _, g := range t.groups {

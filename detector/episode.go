@@ -314,7 +314,7 @@ func (d *Detector) raise(e *episode, al *schemas.Alert) {
 	totals.Sessions = uint64(len(e.sessions))
 	al.Evidence = schemas.Evidence{
 		EventIDs: ids, Resources: append(make([]string, 0, len(resources)), resources...), Tools: clone(e.evidence.Tools),
-		CompletedBy: al.Evidence.CompletedBy, Totals: &totals, Places: e.byPlace(), EventCount: max(e.proofs, int64(len(ids))),
+		CompletedBy: al.Evidence.CompletedBy, Decision: al.Evidence.Decision, Totals: &totals, Places: e.byPlace(), EventCount: max(e.proofs, int64(len(ids))),
 	}
 	al.Suppressed = e.suppressed
 	e.updates++

@@ -149,7 +149,7 @@ func (d *Detector) explain(a, by *agent, ev *schemas.Activity, at schemas.Millis
 		ExpectedPerAgentDay: round4(math.Pow(10, -v.Surprise)), Confidence: d.confidence(by),
 		Title:    d.infos[top.index].Title,
 		Evidence: schemas.Evidence{CompletedBy: done},
-		Detector: schemas.DetectorInfo{Version: d.cfg.Version, ConfigHash: d.cfg.Hash},
+		Detector: d.info(),
 	}
 	var telling []schemas.AlertSignal
 	var texts []string

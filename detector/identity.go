@@ -38,6 +38,7 @@ const (
 	checkExpired
 	checkOverdue
 	checkCount
+	checkPolicy = checkCount // not one of them: what a policy forbids (violation.go)
 )
 
 // check is how a check is told of.
@@ -52,7 +53,7 @@ type check struct {
 	silent                string // what would have been no alert
 }
 
-var checks = [checkCount]check{
+var checks = [checkCount + 1]check{
 	checkUnregistered: {
 		schemas.CheckUnregisteredAgent, schemas.SeverityMedium, "Agent without a registration", unitCalls, IdentityOff, ownStrangers, true, true,
 		"Find out who runs it: register it, or take its access away.", "Silent had the agent been registered.",
@@ -89,6 +90,7 @@ var checks = [checkCount]check{
 		schemas.CheckCredentialOverdue, schemas.SeverityLow, "Credential is older than allowed", "days", IdentityAlert, ownStrangers, true, false,
 		"Rotate it.", "Silent had the credential been rotated in time.",
 	},
+	checkPolicy: {unit: unitCalls, own: ownBreaches},
 }
 
 const unitCalls = "calls"
@@ -96,14 +98,14 @@ const unitCalls = "calls"
 // IdentityChecks are the names of the checks, as Stats.Observed has them.
 func IdentityChecks() []string {
 	names := make([]string, checkCount)
-	for i := range checks {
+	for i := range names {
 		names[i] = checks[i].name
 	}
 	return names
 }
 
 func checkNamed(name string) int {
-	return slices.IndexFunc(checks[:], func(c check) bool { return c.name == name })
+	return slices.IndexFunc(checks[:checkCount], func(c check) bool { return c.name == name })
 }
 
 func checkModes(said map[string]string) error {
@@ -126,7 +128,7 @@ type identityPolicy struct {
 
 func newIdentityPolicy(said map[string]string) identityPolicy {
 	var p identityPolicy
-	for i := range checks {
+	for i := range p.modes {
 		p.modes[i] = cmp.Or(said[checks[i].name], checks[i].mode)
 	}
 	p.all = p.modes[checkUnregistered] != IdentityOff || p.modes[checkStatic] != IdentityOff
@@ -135,9 +137,15 @@ func newIdentityPolicy(said map[string]string) identityPolicy {
 
 // identityScores are what alerts of the checks have as a score, by severity: nothing was
 // measured.
-var identityScores = map[string]float64{schemas.SeverityLow: 50, schemas.SeverityMedium: 60, schemas.SeverityHigh: 80}
+var identityScores = map[string]float64{schemas.SeverityLow: 50, schemas.SeverityMedium: 60, schemas.SeverityHigh: 80, schemas.SeverityCritical: 95}
 
-// checked is what checks know of an agent that failed one.
+// offence is what episodes of checks and policies are told apart by.
+type offence struct {
+	check int
+	rule  string // of checkPolicy: the id of the policy
+}
+
+// checked is what checks and policies know of an agent that failed one.
 type checked struct {
 	breaches []*breach
 	folds    []uint64 // numbers of the episodes of its tenant that it is part of
@@ -146,8 +154,8 @@ type checked struct {
 // breach is an open episode of a check.
 type breach struct {
 	episode
+	offence
 
-	check  int
 	number uint64   // of the episode, in the partition
 	agents uint32   // that are part of it; 0: it is that of one
 	values []uint64 // the credentials or versions that it is about
@@ -274,7 +282,7 @@ func (d *Detector) fail(a *agent, ev *schemas.Activity, at schemas.Millis, again
 		}
 		return
 	}
-	b, reason := d.breachOf(a, f.check, ev, at)
+	b, reason := d.breachOf(a, offence{check: f.check}, ev, at)
 	opened := reason == schemas.ReasonOpened
 	if again && reason == "" {
 		return // it was counted when it first came
@@ -316,29 +324,29 @@ func (c *check) quiet() schemas.Millis {
 
 // breachOf returns the episode of a check that an agent fails, and a reason to tell of it:
 // it is new, or the agent is new to it. An episode may be that of several agents.
-func (d *Detector) breachOf(a *agent, number int, ev *schemas.Activity, at schemas.Millis) (b *breach, reason string) {
+func (d *Detector) breachOf(a *agent, o offence, ev *schemas.Activity, at schemas.Millis) (b *breach, reason string) {
 	t := a.tenant
 	if a.checked != nil {
-		if b := breachIn(a.checked.breaches, number); b != nil {
+		if b := breachIn(a.checked.breaches, o); b != nil {
 			return b, ""
 		}
 	}
-	crowd := breachIn(t.crowds, number)
+	crowd := breachIn(t.crowds, o)
 	if crowd != nil && a.foldedInto(crowd) {
 		return crowd, ""
 	}
 	if a.checked == nil {
 		a.checked = &checked{}
 	}
-	if crowd == nil && t.breached[number] < checks[number].own {
-		b = d.newBreach(t, a, number, ev, at)
+	if crowd == nil && t.breached[o] < checks[o.check].own {
+		b = d.newBreach(t, a, o, ev, at)
 		a.checked.breaches = append(a.checked.breaches, b)
-		t.breached[number]++
+		t.breached[o]++
 		return b, schemas.ReasonOpened
 	}
 	reason = schemas.ReasonMoreAgents
 	if crowd == nil {
-		crowd = d.newBreach(t, nil, number, ev, at)
+		crowd = d.newBreach(t, nil, o, ev, at)
 		t.crowds = append(t.crowds, crowd)
 		reason = schemas.ReasonOpened
 	}
@@ -350,9 +358,9 @@ func (d *Detector) breachOf(a *agent, number int, ev *schemas.Activity, at schem
 	return crowd, reason
 }
 
-func breachIn(list []*breach, number int) *breach {
+func breachIn(list []*breach, o offence) *breach {
 	for _, b := range list {
-		if b.check == number {
+		if b.offence == o {
 			return b
 		}
 	}
@@ -364,13 +372,17 @@ func (a *agent) foldedInto(b *breach) bool {
 }
 
 // newBreach opens an episode: that of an agent, or without one that of a tenant.
-func (d *Detector) newBreach(t *tenant, a *agent, number int, ev *schemas.Activity, at schemas.Millis) *breach {
-	b := &breach{check: number, number: d.episodes, tenant: t, agent: a}
+func (d *Detector) newBreach(t *tenant, a *agent, o offence, ev *schemas.Activity, at schemas.Millis) *breach {
+	b := &breach{offence: o, number: d.episodes, tenant: t, agent: a}
 	id := ""
 	if a != nil {
 		id = a.id
 	}
-	b.id = digest("identity", d.episodes, t.name, id, checks[number].name, ev.EventID)
+	kind, name := schemas.KindIdentity, checks[o.check].name
+	if o.check == checkPolicy {
+		kind, name = schemas.KindPolicy, o.rule
+	}
+	b.id = digest(kind, d.episodes, t.name, id, name, ev.EventID)
 	b.first, b.last, b.totals.Since = at, at, at
 	d.episodes++
 	return b
@@ -410,7 +422,7 @@ func (d *Detector) accuse(b *breach, by *agent, ev *schemas.Activity, at schemas
 		}},
 		Evidence:       schemas.Evidence{CompletedBy: completed(ev, at, resource(d.mainThing(ev)))},
 		Counterfactual: c.silent,
-		Detector:       schemas.DetectorInfo{Version: d.cfg.Version, ConfigHash: d.cfg.Hash},
+		Detector:       d.info(),
 	}
 	if f.about != "" {
 		al.Signals[0].FirstSeen = []string{short(f.about)}
@@ -444,7 +456,7 @@ func (b *breach) sentence(by *agent, f failure) string {
 	_, id := by.names()
 	s.WriteString("Agent " + signal.Quote(text(id)) + " ")
 	if b.agent == nil {
-		s.WriteString("and " + signal.Plural(float64(int(b.agents)+by.tenant.breached[b.check]-1), "other one", "other ones") + " before it fail the same check: it ")
+		s.WriteString("and " + signal.Plural(float64(int(b.agents)+by.tenant.breached[b.offence]-1), "other one", "other ones") + " before it fail the same check: it ")
 	}
 	s.WriteString(f.says(by.registered))
 	if r := by.registered; r != nil && r.Owner != "" {
@@ -560,7 +572,9 @@ func (d *Detector) endBreach(b *breach, at schemas.Millis) {
 		return
 	}
 	b.agent.checked.breaches = slices.DeleteFunc(b.agent.checked.breaches, same)
-	t.breached[b.check]--
+	if t.breached[b.offence]--; t.breached[b.offence] == 0 {
+		delete(t.breached, b.offence)
+	}
 }
 
 // setBreachesBack sets the times of a tenant's episodes back that are ahead of now.
@@ -575,7 +589,7 @@ func (d *Detector) setBreachesBack(t *tenant, now schemas.Millis) {
 
 // codeBreaches codes open episodes of checks.
 func codeBreaches(c *wire.Coder, name string, list *[]*breach) {
-	wire.List(c, name, list, checkCount, 16, func(b **breach, c *wire.Coder) {
+	wire.List(c, name, list, mostBreaches, 16, func(b **breach, c *wire.Coder) {
 		if c.Reading() {
 			*b = &breach{}
 		}
@@ -585,8 +599,13 @@ func codeBreaches(c *wire.Coder, name string, list *[]*breach) {
 
 func (b *breach) code(c *wire.Coder) {
 	name := checks[b.check].name
-	c.String("check", &name, 64)
-	if c.Reading() {
+	if b.check == checkPolicy {
+		name = schemas.SignalPolicy + b.rule
+	}
+	c.String("check", &name, maxString)
+	if rule, ok := strings.CutPrefix(name, schemas.SignalPolicy); c.Reading() && ok {
+		b.offence = offence{checkPolicy, rule}
+	} else if c.Reading() {
 		if b.check = checkNamed(name); b.check < 0 {
 			b.check = 0
 			c.Fail("an episode of the check %.40q, which there is not", name)
@@ -609,7 +628,7 @@ func (a *agent) codeChecked(c *wire.Coder) {
 	}
 	c.In("checked")
 	codeBreaches(c, "breaches", &k.breaches)
-	wire.List(c, "folds", &k.folds, checkCount, 1, func(n *uint64, c *wire.Coder) { c.U64("", n) })
+	wire.List(c, "folds", &k.folds, mostBreaches, 1, func(n *uint64, c *wire.Coder) { c.U64("", n) })
 	c.Out()
 	if c.Reading() && len(k.breaches)+len(k.folds) > 0 {
 		a.checked = &k

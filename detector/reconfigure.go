@@ -47,7 +47,7 @@ func (d *Detector) Reconfigure(cfg Config) error {
 	for i := range d.metrics {
 		places = append(places, slices.IndexFunc(next.metrics, func(m metricField) bool { return m.Name == d.metrics[i].Name }))
 	}
-	d.cfg, d.policies, d.metrics = cfg, next.policies, next.metrics
+	d.cfg, d.policies, d.decider, d.metrics = cfg, next.policies, next.decider, next.metrics
 	d.signals, d.infos, d.names = next.signals, next.infos, next.names
 	d.drift, d.silence, d.floods = next.drift, next.silence, next.floods
 	d.order, d.places = order, places

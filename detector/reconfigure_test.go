@@ -11,6 +11,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/seeded"
+	"github.com/plumbline-sec/plumbline/pipeline/policy"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -45,6 +46,10 @@ func changes() map[string]func(*detector.Config) {
 		"identity checks of some": func(c *detector.Config) {
 			c.Overrides = []detector.Override{{Agent: "agent-0*", Identity: map[string]string{schemas.CheckUnregisteredAgent: detector.IdentityOff}}}
 		},
+		"other policies": func(c *detector.Config) {
+			decideBy(c, somePolicies+`@id("more") forbid (principal, action == Plumbline::Action::"write", resource);`, policy.Options{DefaultDeny: true})
+		},
+		"no policies": func(c *detector.Config) { c.Policies, c.NewDecider = nil, nil },
 		"the runbook and tags": func(c *detector.Config) {
 			c.Runbook, c.Tags = "https://wiki.example/", schemas.Tagging{Access: map[string]schemas.Tags{"send": {Attack: []string{"T1048"}}}}
 		},
@@ -56,6 +61,7 @@ func reconfigurable() detector.Config {
 	cfg.MaxAgents = 22
 	cfg.AlertsPerAgentDay = 0.3
 	cfg.Identity = everyCheck()
+	decideBy(&cfg, somePolicies, policy.Options{})
 	cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
 	cfg.Metrics = []detector.Metric{{Name: "size", Field: "bytes_received", Take: "mean"}, {Name: "sum", Field: "bytes_sent", Take: "sum"}}
 	return cfg
@@ -117,7 +123,7 @@ func TestAConfigSurvivesItsCanonicalForm(t *testing.T) {
 		again, err := back.Canonical()
 		require.NoError(t, err)
 		require.Equal(t, string(b), string(again))
-		back.Version = cfg.Version
+		back.Version, back.NewDecider = cfg.Version, cfg.NewDecider
 		require.Equal(t, fmt.Sprintf("%+v", cfg), fmt.Sprintf("%+v", back))
 		require.NotContains(t, seen, string(b), "%s is the config of another change", name)
 		seen[string(b)] = name

@@ -19,6 +19,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/seeded"
+	"github.com/plumbline-sec/plumbline/pipeline/policy"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -112,6 +113,7 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			cfg.MaxAgents = 22 // with two tenants some are evicted
 			cfg.MaxTenants = 2 - i%2
 			cfg.Identity = everyCheck()
+			decideBy(&cfg, somePolicies, policy.Options{})
 			cfg.Overrides = []detector.Override{{Agent: "agent-00*", AlertsPerAgentDay: 0.5}, {PeerGroup: "s*", QuietTime: time.Hour}}
 			cfg.Metrics = []detector.Metric{{Name: "size", Field: "bytes_received", Take: "mean"}, {Name: "sum", Field: "bytes_sent", Take: "sum"}}
 			cuts := []int{0, 1}
@@ -125,6 +127,7 @@ func TestARestoredDetectorGoesOnExactlyAsTheOneThatWasSaved(t *testing.T) {
 			require.Greater(t, d.Stats().Registrations, 30)
 			require.Positive(t, d.Stats().RegistrationsOutdated)
 			requireEveryCheck(t, whole.alerts)
+			require.NotEmpty(t, policyAlerts(t, whole.alerts)["policy:in-an-incident"])
 		})
 	}
 }
@@ -140,6 +143,7 @@ func TestADetectorRestoredAfterEveryEventSaysWhatOneThatRanThroughSays(t *testin
 	}
 	cfg := detector.DefaultConfig()
 	cfg.Identity = everyCheck()
+	decideBy(&cfg, somePolicies, policy.Options{})
 	_, whole := restarted(t, cfg, asSent(events), cuts)
 	require.NotEmpty(t, whole.windows)
 }

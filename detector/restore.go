@@ -120,7 +120,7 @@ func (d *Detector) restoreAgent(record []byte) error {
 		for _, b := range a.checked.breaches {
 			b.tenant, b.agent = t, a
 			t.breaches = append(t.breaches, b)
-			t.breached[b.check]++
+			t.breached[b.offence]++
 		}
 	}
 	return nil

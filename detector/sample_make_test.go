@@ -164,8 +164,8 @@ func realRecords(t *testing.T) map[string][]byte {
 	}
 	e := open()
 	a.episode = &e
-	a.checked = &checked{breaches: []*breach{{episode: open(), check: checkNoOwner, values: []uint64{8, 9}}}, folds: []uint64{1, 2}}
-	d.tenants[0].crowds = []*breach{{episode: open(), check: checkUnregistered, values: []uint64{10, 11}}}
+	a.checked = &checked{breaches: []*breach{{episode: open(), offence: offence{check: checkNoOwner}, values: []uint64{8, 9}}}, folds: []uint64{1, 2}}
+	d.tenants[0].crowds = []*breach{{episode: open(), offence: offence{check: checkUnregistered}, values: []uint64{10, 11}}}
 	a.registered = &registered{
 		Registration: &schemas.Registration{
 			Versions: []string{"1", "2"}, Credentials: []schemas.Credential{{}, {}}, Tools: []string{}, Destinations: []string{"3"},

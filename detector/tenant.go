@@ -50,11 +50,11 @@ type tenant struct {
 	silents agentQueue
 	open    episodeHeap
 
-	// Open episodes of identity checks: all, those that are the tenant's own, and of how many
-	// agents there are others (identity.go).
+	// Open episodes of identity checks and policies: all, those that are the tenant's own, and of
+	// how many agents there are others (identity.go, violation.go).
 	breaches breachHeap
 	crowds   []*breach
-	breached [checkCount]int
+	breached map[offence]int // never walked
 }
 
 // group is the agents that should behave alike.
@@ -74,7 +74,7 @@ type group struct {
 
 func newTenant(name string, signals, metrics int) *tenant {
 	t := &tenant{
-		name: name, byName: make(map[string]*group),
+		name: name, byName: make(map[string]*group), breached: make(map[offence]int),
 		fleet: baseline.NewPeers(nil), calibration: score.NewCalibration(signals),
 		windows: agentQueue{ticket: openWindows}, silents: agentQueue{ticket: silences},
 	}

@@ -351,6 +351,7 @@ func chaosInput(t *testing.T) ([]pipeline.Record, map[string]int, *rig) {
 	r.detectors.AlertsPerAgentDay = 5
 	r.detectors.QuietTime = time.Hour
 	r.detectors.MaxAgents = 25 // evictions too
+	decideBy(&r.detectors, oldPolicies)
 	r.outputs = []detect.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
 	rng := rand.New(rand.NewPCG(7, 7))
 	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)

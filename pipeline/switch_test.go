@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/policy"
 	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
@@ -59,7 +61,76 @@ func other(cfg detector.Config) detector.Config {
 	cfg.Metrics = []detector.Metric{{Name: "sent", Field: "bytes_sent", Take: "sum"}}
 	cfg.Overrides = []detector.Override{{Agent: "agent-1*", AlertsPerAgentDay: 9}}
 	cfg.Runbook = "https://wiki.example/"
+	decideBy(&cfg, `@id("new") forbid (principal, action == Plumbline::Action::"send", resource) when { resource.site like "h2*" };`)
 	return cfg
+}
+
+// oldPolicies are those before other.
+const oldPolicies = `@id("old") forbid (principal, action == Plumbline::Action::"send", resource) when { resource.site like "h1*" };`
+
+// decideBy has a config decide by policies.
+func decideBy(cfg *detector.Config, text string) {
+	set, err := policy.Parse([]policy.File{{Name: "agents.cedar", Text: []byte(text)}}, policy.Options{})
+	if err != nil {
+		panic(err)
+	}
+	cfg.Policies, cfg.NewDecider = set.Packed(), set.NewDecider
+}
+
+// A change of a policy has one place in the log: what was decided before is decided by the old
+// policies, also by an owner that has only the new ones, and what comes after by the new ones.
+func TestAChangeOfAPolicyHasOnePlaceInTheLog(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart %t", restart), func(t *testing.T) {
+			r := newRig(t, 1)
+			decideBy(&r.detectors, oldPolicies)
+			var lines []string
+			for i := range 200 {
+				lines = append(lines, line("agent-"+strconv.Itoa(i), i, time.Date(2026, 1, 5, 0, i, 0, 0, time.UTC), fmt.Sprintf(`,"access":"send","resources":["host:h%d.example"]`, 1+i%2)))
+			}
+			r.send(lines[:100]...)
+			s := r.start("route", "detect")
+			s.read(t, "detect", pipeline.TopicActivity, 100)
+			old := r.detectors
+			decideBy(&r.detectors, `@id("new") forbid (principal, action == Plumbline::Action::"send", resource) when { resource.site like "h2*" };`)
+			r.detectors.Hash = "changed"
+			if restart {
+				require.NoError(t, s.stop())
+				r.send(lines[100:]...)
+			} else {
+				require.NoError(t, s.reload(r.detectors))
+				require.Eventually(t, func() bool {
+					content, err := statelog.Read(t.Context(), r.cluster, 0)
+					return err == nil && content.Marker != nil && content.Marker.ConfigHash == "changed"
+				}, 5*time.Second, time.Millisecond)
+				r.send(lines[100:]...)
+				r.settled("route")
+				require.NoError(t, s.stop())
+			}
+			r.run("route", "detect")
+			want, state := r.judged(old)
+			require.Equal(t, want, r.alerts())
+			got, _ := r.state(0)
+			require.Equal(t, state, got)
+			content, err := statelog.Read(t.Context(), r.cluster, 0)
+			require.NoError(t, err)
+			require.EqualValues(t, 100, content.Marker.ConfigSince)
+			seen := map[string]int{}
+			for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
+				var a schemas.Alert
+				require.NoError(t, json.Unmarshal(rec.Value, &a))
+				at, ok := pipeline.ParsePlace(rec.Header(pipeline.HeaderSource))
+				require.True(t, ok)
+				if a.Kind != schemas.KindPolicy || a.Status != schemas.StatusOpen {
+					continue
+				}
+				name := a.Signals[0].Name
+				seen[name]++
+				require.Equal(t, name == "policy:new", at.Offset >= 100, "%s at %d", name, at.Offset)
+			}
+			require.Equal(t, map[string]int{"policy:old": 17, "policy:new": 17}, seen)
+		})
+	}
 }
 
 // reloaded has every process reload its config, or be killed and come back with it.

@@ -19,6 +19,7 @@ const (
 const (
 	KindBehavior = "behavior" // a deviation from a baseline
 	KindIdentity = "identity" // an agent is not what its registration says: an identity check
+	KindPolicy   = "policy"   // an agent did what a policy forbids, or none permits
 )
 
 // Signal names. They are public and stable: SIEM rules refer to them.
@@ -39,6 +40,7 @@ const (
 	SignalLate            = "late"
 	SignalNameFlood       = "name_flood"
 	SignalMetric          = "metric:" // and the name that the config gives it
+	SignalPolicy          = "policy:" // and the id of the policy: the signal of alerts of KindPolicy
 )
 
 // Names of identity checks: those of the signals of alerts of KindIdentity. They are public and
@@ -106,6 +108,7 @@ const (
 
 	ReasonNewCredential = "new_credential" //nolint:gosec // another credential that fails the same check
 	ReasonNewVersion    = "new_version"    // another version that does
+	ReasonNewResource   = "new_resource"   // another resource that the same policy denies
 )
 
 // Episode is what an episode has come to, this alert included.
@@ -176,6 +179,7 @@ const (
 	BaselineAssumed = "assumed" // nobody's: neither it nor a peer has a history
 
 	BaselineRegistration = "registration" // nobody's: it is what its registration says
+	BaselinePolicy       = "policy"       // nobody's: it is what the policies say
 )
 
 // Values of AlertSignal.LedBy.
@@ -201,6 +205,8 @@ type Evidence struct {
 	// CompletedBy is the event that completed the alert: none where an hour without events
 	// did. Of a close it is that of the episode's worst.
 	CompletedBy *CompletedBy `json:"completed_by,omitempty"`
+	// Decision is what the policies said of that event; of alerts of KindPolicy alone.
+	Decision *Decision `json:"decision,omitempty"`
 	// Totals are of the episode so far.
 	Totals *Totals `json:"totals,omitempty"`
 	// Places are the same by resource, where the most was sent first; at most MaxEvidence.
@@ -220,6 +226,25 @@ type CompletedBy struct {
 	BytesSent     uint64   `json:"bytes_sent"`
 	BytesReceived uint64   `json:"bytes_received"`
 }
+
+// Decision is what the policies said of one resource of an event.
+type Decision struct {
+	Action   string   `json:"action"`           // as policies call it
+	Resource string   `json:"resource"`         // "kind:id", "agent:ID", or "none" where the event has none
+	Policies []string `json:"policies"`         // ids of those that decided, at most MaxEvidence; none: the default did
+	Failed   []string `json:"failed,omitempty"` // of those that could not be evaluated, likewise
+	// Seen is what the policies that decided asked for and were told; at most MaxSeen.
+	Seen []SeenValue `json:"seen"`
+}
+
+// SeenValue is something that a policy asked for, such as resource.site.
+type SeenValue struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// MaxSeen bounds Decision.Seen.
+const MaxSeen = 40
 
 // Totals are what an agent did since the event that opened the episode, that one
 // included, whether it crossed the budget or not.
@@ -260,4 +285,6 @@ type Tags struct {
 type DetectorInfo struct {
 	Version    string `json:"version"`
 	ConfigHash string `json:"config_hash"`
+	// PolicyHash is the fingerprint of the policies that were in force; empty: there were none.
+	PolicyHash string `json:"policy_hash,omitempty"`
 }

@@ -42,9 +42,9 @@ var enums = map[string][]string{
 	"Episode.severity": severities,
 	"Episode.reason": {
 		schemas.ReasonOpened, schemas.ReasonWorse, schemas.ReasonNewKind, schemas.ReasonNewPlace, schemas.ReasonMoved, schemas.ReasonMoreAgents, schemas.ReasonEnded,
-		schemas.ReasonNewCredential, schemas.ReasonNewVersion,
+		schemas.ReasonNewCredential, schemas.ReasonNewVersion, schemas.ReasonNewResource,
 	},
-	"AlertSignal.baseline": {schemas.BaselineAgent, schemas.BaselinePeers, schemas.BaselineAssumed, schemas.BaselineRegistration},
+	"AlertSignal.baseline": {schemas.BaselineAgent, schemas.BaselinePeers, schemas.BaselineAssumed, schemas.BaselineRegistration, schemas.BaselinePolicy},
 	"AlertSignal.led_by": {
 		schemas.LedByDestination, schemas.LedByStore, schemas.LedByAgent, schemas.LedByTool, schemas.LedByToolUse,
 		schemas.LedByResource, schemas.LedBySequence,

@@ -87,7 +87,7 @@ func (g *Globals) policies(named []string) ([]string, policy.Options, error) {
 	load := config.Load
 	if len(named) > 0 { // those of the config don't matter
 		load = func(path string, forms config.Forms) (*config.Config, error) {
-			forms.CheckPolicy = nil
+			forms.ReadPolicies = nil
 			return config.Load(path, forms)
 		}
 	}

@@ -124,7 +124,7 @@ func (c *replayCmd) Run(ctx context.Context, g *Globals) (err error) {
 	return errors.Join(err, explainErr, c.missing(g, run))
 }
 
-// switches reads what --switch-at names. Everything but the detector section stays that
+// switches reads what --switch-at names. Everything but the detector section and the policies stays that
 // of the config: a reload changes nothing else.
 func (c *replayCmd) switches(cfg *config.Config) ([]replay.Switch, error) {
 	var out []replay.Switch
@@ -141,7 +141,7 @@ func (c *replayCmd) switches(cfg *config.Config) ([]replay.Switch, error) {
 			return nil, err
 		}
 		then := *cfg
-		then.Detector = next.Detector
+		then.Detector, then.Policy = next.Detector, next.Policy
 		out = append(out, replay.Switch{Partition: int32(p), Offset: at, Detector: app.DetectorConfig(&then, Version())})
 	}
 	return out, nil

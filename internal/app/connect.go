@@ -23,7 +23,7 @@ func Forms() config.Forms {
 		return err
 	}, CheckDetector: func(cfg *config.Config) error {
 		return detect.CheckConfig(DetectorConfig(cfg, ""))
-	}, CheckPolicy: checkPolicy}
+	}, ReadPolicies: readPolicies}
 	for _, form := range forms.All() {
 		f.Decoders = append(f.Decoders, form.Name)
 	}
@@ -104,6 +104,8 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 		}
 	}
 	out.Identity = d.Identity
+	set := policySet(cfg)
+	out.Policies, out.NewDecider = set.Packed(), set.NewDecider
 	for _, m := range d.Metrics {
 		out.Metrics = append(out.Metrics, detector.Metric(m))
 	}

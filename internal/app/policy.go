@@ -2,9 +2,11 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/plumbline-sec/plumbline/internal/config"
+	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/policy"
 )
 
@@ -13,13 +15,12 @@ func PolicyOptions(cfg *config.Config) policy.Options {
 	return policy.Options{DefaultDeny: cfg.Policy.Default == config.PolicyDeny, Observe: cfg.Policy.Mode == config.PolicyObserve}
 }
 
-// Policies loads the policies of the config; nil where it names none.
-func Policies(cfg *config.Config) (*policy.Set, error) {
-	if len(cfg.Policy.Files) == 0 {
-		return nil, nil //nolint:nilnil // no policies and no error
+// policySet is the policies of a config that was checked.
+func policySet(cfg *config.Config) *policy.Set {
+	if set, ok := cfg.Policy.Set.(*policy.Set); ok {
+		return set
 	}
-	set, err := policy.Load(cfg.Policy.Files, PolicyOptions(cfg))
-	return set, PolicyError(err)
+	return policy.None()
 }
 
 // PolicyError shows what is wrong in policy files as what is wrong in a config is shown.
@@ -39,9 +40,10 @@ func PolicyError(err error) error {
 	return out
 }
 
-// checkPolicy is what config asks about its policies.
-func checkPolicy(cfg *config.Config) []config.Mistake {
-	_, err := Policies(cfg)
+// readPolicies is what config asks about its policies.
+func readPolicies(cfg *config.Config) (config.PolicySet, []config.Mistake) {
+	set, err := policy.Load(cfg.Policy.Files, PolicyOptions(cfg))
+	err = PolicyError(err)
 	var mistakes *config.Error
 	switch {
 	case errors.As(err, &mistakes):
@@ -50,9 +52,16 @@ func checkPolicy(cfg *config.Config) []config.Mistake {
 				m.Problem, m.File = strconv.Quote(m.File)+" "+m.Problem, ""
 			}
 		}
-		return mistakes.Mistakes
+		return nil, mistakes.Mistakes
 	case err != nil:
-		return []config.Mistake{{Problem: err.Error(), Fix: "let the service read the file"}}
+		return nil, []config.Mistake{{Problem: err.Error(), Fix: "let the service read the file"}}
+	case len(set.Packed()) > detect.MaxPolicies:
+		return nil, []config.Mistake{{
+			Problem: fmt.Sprintf("the policies take %d bytes compressed, and the state has room for %d", len(set.Packed()), detect.MaxPolicies),
+			Fix:     "let one policy stand for several: of a group, or with a list of tools",
+		}}
+	case len(set.Packed()) == 0:
+		return nil, nil
 	}
-	return nil
+	return set, nil
 }

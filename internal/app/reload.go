@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/policy"
 )
 
 // Source is where the config came from, for who wants it to be read again.
@@ -55,7 +57,8 @@ type reloader struct {
 
 	mu   sync.Mutex
 	cfg  *config.Config // in force
-	read os.FileInfo    // of the file when it was read last; nil: it was not there
+	also []string       // files in which the config that was refused has mistakes
+	read []fileSeen     // when it was read last
 }
 
 func newReloader(cfg *config.Config, source Source, version string, reg prometheus.Registerer, logger zerolog.Logger) *reloader {
@@ -68,13 +71,45 @@ func newReloader(cfg *config.Config, source Source, version string, reg promethe
 	for _, result := range []string{ReloadApplied, ReloadUnchanged, ReloadRefused} {
 		r.results.WithLabelValues(result)
 	}
-	r.look()
+	r.read = r.look(cfg.Policy.Files)
 	return r
 }
 
-// look remembers which version of the file is about to be read.
-func (r *reloader) look() {
-	r.read, _ = os.Stat(r.source.File) // an error is Load's to tell
+// fileSeen is a file, and which version of it there is; nil: it is not there.
+type fileSeen struct {
+	name string
+	info os.FileInfo
+}
+
+// look says which versions there are of the config file, which is the first, and of the
+// policy files that patterns name. An error is Load's to tell.
+func (r *reloader) look(patterns []string) []fileSeen {
+	names := []string{r.source.File}
+	add := func(found []string) {
+		for _, name := range found {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, p := range patterns {
+		found, err := policy.Files([]string{p})
+		if err != nil {
+			found = []string{p}
+		}
+		add(found)
+	}
+	for _, name := range r.also {
+		if _, err := os.Stat(name); err == nil { // else it was taken out
+			add([]string{name})
+		}
+	}
+	seen := make([]fileSeen, len(names))
+	for i, name := range names {
+		seen[i].name = name
+		seen[i].info, _ = os.Stat(name)
+	}
+	return seen
 }
 
 // reload reads the file, and applies what can be applied while the service runs.
@@ -104,6 +139,12 @@ func (r *reloader) apply(out *Reloaded) error {
 	refused := func(err error) error {
 		if mistakes, ok := errors.AsType[*config.Error](err); ok {
 			out.Mistakes = mistakes.Mistakes
+			for _, m := range mistakes.Mistakes {
+				if m.File != "" && !slices.ContainsFunc(r.read, func(f fileSeen) bool { return f.name == m.File }) {
+					info, _ := os.Stat(m.File)
+					r.also, r.read = append(r.also, m.File), append(r.read, fileSeen{m.File, info})
+				}
+			}
 		} else {
 			out.Error = err.Error()
 		}
@@ -112,12 +153,23 @@ func (r *reloader) apply(out *Reloaded) error {
 	if r.source.File == "" {
 		return refused(errors.New("the service was started without --config: there is no file to read"))
 	}
-	if r.look(); r.read != nil && r.read.Size() == 0 {
+	r.also = nil
+	r.read = r.look(r.cfg.Policy.Files)
+	if c := r.read[0].info; c != nil && c.Size() == 0 {
 		return refused(fmt.Errorf("%s is empty: an editor or a full disk may have cut it off; write {} where the defaults are meant", r.source.File))
 	}
 	next, err := r.source.Load()
+	if err == nil && !slices.Equal(next.Policy.Files, r.cfg.Policy.Files) {
+		r.read = r.look(next.Policy.Files)
+		next, err = r.source.Load() // the files as they are now
+	}
 	if err != nil {
 		return refused(err)
+	}
+	for _, f := range r.read[1:] {
+		if f.info != nil && f.info.Size() == 0 {
+			return refused(fmt.Errorf("%s is empty: an editor or a full disk may have cut it off; write a comment where no policies are meant", f.name))
+		}
 	}
 	for _, c := range config.Diff(r.cfg, next) {
 		if c.Restart {
@@ -130,8 +182,9 @@ func (r *reloader) apply(out *Reloaded) error {
 		out.Result = ReloadUnchanged
 		return nil
 	}
-	// Everything that a reload applies is of this section (see the tags in config.Config).
+	// Everything that a reload applies is of these sections (see the tags in config.Config).
 	cfg := *r.cfg
+	cfg.Policy = next.Policy
 	cfg.Detector = next.Detector
 	cfg.Detector.CheckpointEvery, cfg.Detector.OnLostState = r.cfg.Detector.CheckpointEvery, r.cfg.Detector.OnLostState
 	if r.judge != nil {
@@ -159,11 +212,11 @@ func (r *reloader) answer() (body []byte, ok bool) {
 	return body, err == nil && out.Result != ReloadRefused
 }
 
-// fileLookEvery is how often the file is looked at. It is read when two looks in a row find
-// the same file, and another one than before: an editor may be writing it.
+// fileLookEvery is how often the files are looked at. They are read when two looks in a row find
+// the same ones, and another one than before: an editor may be writing it.
 const fileLookEvery = 2 * time.Second
 
-// watch reloads at a hangup, and when the file changes, until ctx ends.
+// watch reloads at a hangup, and when the config or a policy file changes, until ctx ends.
 func (r *reloader) watch(ctx context.Context) {
 	ticker := time.NewTicker(fileLookEvery)
 	defer ticker.Stop()
@@ -171,7 +224,7 @@ func (r *reloader) watch(ctx context.Context) {
 	if r.source.Watch && r.source.File != "" {
 		looks = ticker.C
 	}
-	var last os.FileInfo
+	var last []fileSeen
 	for {
 		select {
 		case <-ctx.Done():
@@ -179,26 +232,28 @@ func (r *reloader) watch(ctx context.Context) {
 		case <-r.source.Hangup:
 			r.reload()
 		case <-looks:
-			info, err := os.Stat(r.source.File)
-			if err != nil {
-				continue // it is being replaced; who asks for a reload is told
+			now, read := r.lookAgain()
+			if slices.ContainsFunc(now, func(f fileSeen) bool { return f.info == nil }) {
+				continue // one is being replaced; who asks for a reload is told
 			}
-			if sameVersion(info, last) && !sameVersion(info, r.lastRead()) {
+			if slices.EqualFunc(now, last, sameVersion) && !slices.EqualFunc(now, read, sameVersion) {
 				r.reload()
 			}
-			last = info
+			last = now
 		}
 	}
 }
 
-func (r *reloader) lastRead() os.FileInfo {
+// lookAgain returns which versions of the files there are, and which were read.
+func (r *reloader) lookAgain() (now, read []fileSeen) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.read
+	return r.look(r.cfg.Policy.Files), r.read
 }
 
 // sameVersion compares what a name leads to: a mounted ConfigMap is a link that comes
 // to lead elsewhere.
-func sameVersion(a, b os.FileInfo) bool {
-	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+func sameVersion(a, b fileSeen) bool {
+	x, y := a.info, b.info
+	return a.name == b.name && x != nil && y != nil && os.SameFile(x, y) && x.ModTime().Equal(y.ModTime()) && x.Size() == y.Size()
 }

@@ -17,6 +17,11 @@ import (
 	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
 
+// PolicySet is policies that were read.
+type PolicySet interface {
+	Hash() string // the fingerprint of what decides
+}
+
 // Forms are the names that sources and outputs may use.
 type Forms struct {
 	Decoders []string // of sources[].decoder
@@ -28,8 +33,8 @@ type Forms struct {
 	// CheckDetector says why a detector can't be made of a config that has no mistake
 	// otherwise. nil: nobody asks.
 	CheckDetector func(*Config) error
-	// CheckPolicy says what is wrong in the policy files. nil: nobody asks.
-	CheckPolicy func(*Config) []Mistake
+	// ReadPolicies reads the policy files, and says what is wrong in them. nil: nobody does.
+	ReadPolicies func(*Config) (PolicySet, []Mistake)
 	// NotEmbedded says why there is no embedded stack to configure; nil: there is one.
 	NotEmbedded error
 }
@@ -98,10 +103,12 @@ func (c *Config) check(forms Forms) []Mistake {
 func (k *checker) policy(c *Config, forms Forms) {
 	k.oneOf("policy.default", c.Policy.Default, PolicyPermit, PolicyDeny)
 	k.oneOf("policy.mode", c.Policy.Mode, PolicyAlert, PolicyObserve)
-	if forms.CheckPolicy == nil {
+	if forms.ReadPolicies == nil {
 		return
 	}
-	for _, m := range forms.CheckPolicy(c) {
+	var mistakes []Mistake
+	c.Policy.Set, mistakes = forms.ReadPolicies(c)
+	for _, m := range mistakes {
 		m.Key = "policy.files"
 		k.mistakes = append(k.mistakes, m)
 	}
@@ -251,7 +258,7 @@ func (k *checker) filter(key string, o *Output, forms Forms) {
 		k.oneOf(fmt.Sprintf("%s.status[%d]", key, i), s, schemas.StatusOpen, schemas.StatusUpdate, schemas.StatusClose)
 	}
 	for i, s := range o.Kinds {
-		k.oneOf(fmt.Sprintf("%s.kinds[%d]", key, i), s, schemas.KindBehavior)
+		k.oneOf(fmt.Sprintf("%s.kinds[%d]", key, i), s, schemas.KindBehavior, schemas.KindIdentity, schemas.KindPolicy)
 	}
 	for i, t := range o.Tenants {
 		if !schemas.ValidTenant(t) {

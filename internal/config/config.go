@@ -34,7 +34,7 @@ type Config struct {
 	// What counts as an anomaly.
 	Detector Detector `yaml:"detector" change:"verdicts"`
 	// What agents may do.
-	Policy Policy `yaml:"policy" change:"restart"`
+	Policy Policy `yaml:"policy" change:"verdicts"`
 	// Topics that a SIEM reads, beside `plumbline.alerts`. `[]` for none.
 	Outputs []Output `yaml:"outputs" change:"restart"`
 	// How rows are batched on their way into ClickHouse.
@@ -320,6 +320,8 @@ type Policy struct {
 	Default string `yaml:"default" example:"deny"`
 	// Whether what is denied is told of (`alert`), or only observed (`observe`).
 	Mode string `yaml:"mode" example:"observe"`
+	// Set is what was read of the files (Forms.ReadPolicies); nil: there is nothing to decide by.
+	Set PolicySet `yaml:"-"`
 }
 
 // Output is one topic of alerts in a SIEM's own form.
@@ -340,8 +342,8 @@ type Output struct {
 	MinSeverity string `yaml:"min_severity" example:"high"`
 	// Only these steps of an episode: `open`, `update`, `close`. Empty: all.
 	Status Names `yaml:"status" example:"[open, update]"`
-	// Only alerts of these kinds: `behavior`. Empty: all.
-	Kinds Names `yaml:"kinds" example:"[behavior]"`
+	// Only alerts of these kinds: `behavior`, `identity`, `policy`. Empty: all.
+	Kinds Names `yaml:"kinds" example:"[behavior, policy]"`
 	// Only alerts about agents of these tenants. Empty: all.
 	Tenants Names `yaml:"tenants" example:"[acme]"`
 	// Only alerts about agents of these peer groups. Empty: all.

@@ -387,10 +387,15 @@ func dotted(key, name string) string {
 	return key + "." + name
 }
 
+// notInFile tags a field that no file has; it stands behind those that one may have.
+const notInFile = "-"
+
 func keysOf(t reflect.Type) []string {
 	names := make([]string, 0, t.NumField())
 	for f := range t.Fields() {
-		names = append(names, f.Tag.Get("yaml"))
+		if name := f.Tag.Get("yaml"); name != notInFile {
+			names = append(names, name)
+		}
 	}
 	return names
 }

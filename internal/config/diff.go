@@ -34,8 +34,18 @@ func compare(out *[]Change, from, to reflect.Value, at Change) {
 	ty := from.Type()
 	switch {
 	case ty.Kind() == reflect.Struct && ty != reflect.TypeFor[Secret]():
+		before := len(*out)
 		for f := range ty.Fields() {
+			if f.Tag.Get("yaml") == notInFile {
+				continue
+			}
 			compare(out, from.FieldByIndex(f.Index), to.FieldByIndex(f.Index), at.field(&f))
+		}
+		if a, ok := reflect.TypeAssert[Policy](from); ok && len(*out) == before {
+			at.Key += ".files"
+			if at.Old, at.New = a.fingerprint(), to.Interface().(Policy).fingerprint(); at.Old != at.New { //nolint:forcetypeassert // of the same type
+				*out = append(*out, at)
+			}
 		}
 	case ty.Kind() == reflect.Map && ty != reflect.TypeFor[Tree]():
 		compareMaps(out, from, to, at)
@@ -46,6 +56,14 @@ func compare(out *[]Change, from, to reflect.Value, at Change) {
 			*out = append(*out, at)
 		}
 	}
+}
+
+// fingerprint is what the files come to.
+func (p Policy) fingerprint() string {
+	if p.Set == nil {
+		return ""
+	}
+	return "policy_hash " + p.Set.Hash()
 }
 
 // field returns the change of a field below at.

@@ -10,7 +10,7 @@ import (
 )
 
 // Hash is the fingerprint of what decides about verdicts: the detector's section
-// without the runbook and the tags, and kafka.partitions, because peer groups and calibration
+// without the runbook and the tags, what its policy files hold, and kafka.partitions, because peer groups and calibration
 // belong to a partition. Two configs with the same hash, and the same build, say
 // the same about the same events of plumbline.activity. Sources are no part of it:
 // they decide which events those are.
@@ -42,6 +42,9 @@ func (c *Config) Hash() string {
 			b.WriteString(tuning("its", name, o.Signals[name]))
 		}
 		identity(&b, "its identity", o.Identity)
+	}
+	if f := c.Policy.fingerprint(); f != "" {
+		b.WriteString(f + "\n")
 	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:6])

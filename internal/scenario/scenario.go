@@ -7,7 +7,7 @@
 //  2. What is wrong with the text is a Mistake, what the detector does not do as
 //     expected a Failure; both name file and line.
 //
-// It imports the detector and schemas, and no I/O.
+// It imports the detector, what reads policies and schemas, and no I/O.
 //
 // A file is a text of steps; '#' begins a comment. The clock begins on Monday
 // 2024-06-03 00:00 UTC. Words of a step are separated by blanks; a value with
@@ -24,7 +24,7 @@
 //	                       sent, received, tokens, duration, cost (an attribute), outcome, invalid (a field, repeatable), id, target, behalf, name, tenant, version, credential, type (of it), ip, expires (the clock at
 //	                       which the credential does), back (a duration before the clock)
 //	register KEY=VALUE ... who an agent is: agent, tenant, status, owner, contact, criticality, group, version (repeatable),
-//	                       credential (ID or ID:DAYS, repeatable), until (the clock at which it ends), back
+//	                       credential (ID or ID:DAYS, repeatable), grant (a pattern of tools, repeatable), until (the clock at which it ends), back
 //	repeat N every 1s KEY=VALUE ...   N events, the clock moving; %d in a value is the number
 //	quiet 7h               the clock moves, and an event of another agent moves the watermark
 //	expect silence         no alert since the last expect; with KEY=VALUE none like it
@@ -39,7 +39,8 @@
 //	expect surprise below 1    of the last event; or above
 //	expect duplicate | late    of the last event
 //	expect stats duplicates=1 late=0 open=0 agents=2
-//	config max_agents=3 max_tenants=2 budget=0.01   before the first step; metric=NAME:FIELD:TAKE:UNIT, identity=CHECK:MODE
+//	config max_agents=3 max_tenants=2 budget=0.01   before the first step; metric=NAME:FIELD:TAKE:UNIT, identity=CHECK:MODE,
+//	                       policy=TEXT (Cedar, repeatable), default=deny
 //	override KEY=VALUE ...     before the first step: tenant, group, agent (patterns), budget, quiet,
 //	                       off (a signal), least (SIGNAL:VALUE), identity (CHECK:MODE)
 package scenario
@@ -178,6 +179,10 @@ type scenario struct {
 	cfg   detector.Config
 	tunes bool
 	d     *detector.Detector
+	deny  bool // where no policy permits
+	// policies are those of the case itself.
+	policies string
+
 	sink  recorder
 	clock schemas.Millis
 	group string

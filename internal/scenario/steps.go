@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/pipeline/policy"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -110,6 +111,10 @@ func (s *scenario) step(verb string, args []string) {
 				}
 				check, mode, _ := strings.Cut(v, ":")
 				s.cfg.Identity[check] = mode
+			case "policy":
+				s.policies += v + "\n"
+			case "default":
+				s.deny = v == "deny"
 			case "off":
 				s.cfg.Signals = map[string]detector.SignalConfig{v: {Off: true}}
 			default:
@@ -123,6 +128,9 @@ func (s *scenario) step(verb string, args []string) {
 		return
 	}
 	if s.d == nil {
+		if s.policies != "" || s.deny {
+			s.decide()
+		}
 		var err error
 		if s.d, err = detector.New(s.cfg, &s.sink); err != nil {
 			s.wrong("%v", err)
@@ -158,6 +166,15 @@ func (s *scenario) step(verb string, args []string) {
 	case "expect":
 		s.expect(args[0], args[1:])
 	}
+}
+
+// decide puts the policies of the case in the place of the config's.
+func (s *scenario) decide() {
+	set, err := policy.Parse([]policy.File{{Name: "case", Text: []byte(s.policies)}}, policy.Options{DefaultDeny: s.deny})
+	if err != nil {
+		s.wrong("%v", err)
+	}
+	s.cfg.Policies, s.cfg.NewDecider = set.Packed(), set.NewDecider
 }
 
 func (s *scenario) number(v string) float64 {
@@ -234,6 +251,8 @@ func (s *scenario) register(args []string) {
 				c.MaxAgeDays = int(s.number(days))
 			}
 			r.Credentials = append(r.Credentials, c)
+		case k == "grant":
+			r.Tools = append(r.Tools, v)
 		case k == "until":
 			r.ValidUntil = begin + schemas.Millis(s.duration(v).Milliseconds())
 		case k == "back":

@@ -361,6 +361,7 @@ func (h *handler) export() {
 			m.Observed.WithLabelValues(h.label, check).Add(float64(s.Observed[i] - last.Observed[i]))
 		}
 	}
+	m.WouldDeny.WithLabelValues(h.label).Add(float64(s.PolicyObserved - last.PolicyObserved))
 	m.Duplicates.WithLabelValues(h.label).Add(float64(s.Duplicates - last.Duplicates))
 	*last = s
 }

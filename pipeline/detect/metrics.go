@@ -26,6 +26,7 @@ type Metrics struct {
 	Unregistered *prometheus.CounterVec
 	Outdated     *prometheus.CounterVec
 	Observed     *prometheus.CounterVec // partition, check
+	WouldDeny    *prometheus.CounterVec
 	Duplicates   *prometheus.CounterVec
 	StateLost    prometheus.Counter
 
@@ -72,6 +73,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Unregistered:      r.Counter("registrations_refused_total", "Registrations for which a partition had no room; it does not tell of unregistered agents any more.", "partition"),
 		Outdated:          r.Counter("registrations_outdated_total", "Registrations older than what was known of their agent; they change nothing.", "partition"),
 		Observed:          r.Counter("identity_observed_total", "Events that failed an identity check which the config only observes.", "partition", "check"),
+		WouldDeny:         r.Counter("policy_observed_total", "Events that would have been denied, were policies in force that only observe.", "partition"),
 		Duplicates:        r.Counter("duplicate_events_total", "Events that came before, with the same id and content; not counted again.", "partition"),
 		StateLost:         r.Counter("baselines_restarted_total", "Partitions whose baselines started anew although events were read before.").WithLabelValues(),
 		Checkpoints:       r.Counter("checkpoints_total", "Checkpoints of detector state: confirmed, or given up.", "result"),

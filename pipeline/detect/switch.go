@@ -3,12 +3,14 @@ package detect
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/plumbline-sec/plumbline/detector"
+	"github.com/plumbline-sec/plumbline/pipeline/policy"
 	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 )
 
@@ -35,13 +37,20 @@ func newVerdict(cfg detector.Config) (*verdict, error) {
 		return nil, fmt.Errorf("detect: %w", err)
 	}
 	// It stands in a record of the log of state with every checkpoint.
-	if len(canonical) > maxVerdict {
-		return nil, fmt.Errorf("detect: the detector's config takes %d bytes, at most %d: a pattern such as batch-* takes many agents at once", len(canonical), maxVerdict)
+	if len(canonical) > maxVerdict+base64.StdEncoding.EncodedLen(len(cfg.Policies)) {
+		return nil, fmt.Errorf("detect: the detector's config takes %d bytes, at most %d: a pattern such as batch-* takes many agents at once", len(canonical)-base64.StdEncoding.EncodedLen(len(cfg.Policies)), maxVerdict)
+	}
+	if len(cfg.Policies) > MaxPolicies {
+		return nil, fmt.Errorf("detect: the policies take %d bytes compressed, at most %d", len(cfg.Policies), MaxPolicies)
 	}
 	return &verdict{cfg, canonical}, nil
 }
 
 const maxVerdict = 256 << 10
+
+// MaxPolicies bounds detector.Config.Policies, bytes: the marker of a checkpoint, in which they
+// stand, has to fit into the 1 MiB that Kafka takes at once.
+const MaxPolicies = 384 << 10
 
 // CheckConfig says why the role would refuse a config.
 func CheckConfig(cfg detector.Config) error {
@@ -72,7 +81,12 @@ func (d *Detect) inForce(m *statelog.Marker, start int64, logger zerolog.Logger)
 	}
 	cfg, err := detector.ParseConfig(m.Config, own.cfg.Version)
 	var stored *verdict
+	var set *policy.Set
 	if err == nil {
+		set, err = policy.Unpack(cfg.Policies)
+	}
+	if err == nil {
+		cfg.NewDecider = set.NewDecider
 		stored, err = newVerdict(cfg)
 	}
 	switch {

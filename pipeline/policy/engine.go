@@ -99,10 +99,15 @@ type planKey struct {
 // another agent that it names, and one with schemas.NoResource where it has neither. A
 // resource with several addresses is decided on at each: who is denied one is denied it.
 //
+// Where there are no policies, not even grants, nothing is said.
+//
 // reg is what is registered of the agent, nil where nothing is, and risk the severity of
 // its open episode, "" where there is none.
 func (e *Engine) Decide(dst []schemas.PolicyDecision, ev *schemas.Activity, reg *schemas.Registration, risk string) []schemas.PolicyDecision {
 	p := e.principal(reg)
+	if len(e.set.packed) == 0 && p.grants == nil {
+		return dst
+	}
 	e.facts.event(ev, p, risk)
 	e.whoActs(p)
 	before := len(dst)

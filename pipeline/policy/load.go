@@ -42,6 +42,7 @@ type Set struct {
 	byID     map[cedar.PolicyID]*compiled
 	index    index
 	hash     string
+	packed   []byte // see pack.go
 }
 
 // compiled is a policy and what of it the engine needs.
@@ -193,6 +194,7 @@ func Parse(files []File, opt Options) (*Set, error) {
 		c.rest = cedar.NewPolicyFromAST(rest(c.text))
 	}
 	p.set.hash = p.set.fingerprint()
+	p.set.packed = pack(files, opt)
 	return p.set, nil
 }
 

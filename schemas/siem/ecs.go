@@ -232,5 +232,6 @@ func (w *writer) own(a *schemas.Alert) {
 	w.some("query", a.Query)
 	w.integer("suppressed", int64(a.Suppressed))
 	w.text("config_hash", a.Detector.ConfigHash)
+	w.some("policy_hash", a.Detector.PolicyHash)
 	w.boolean("truncated", w.cut)
 }

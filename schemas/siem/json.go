@@ -50,6 +50,7 @@ func (w *writer) alert(a *schemas.Alert) {
 	w.object("detector", func() {
 		w.text("version", a.Detector.Version)
 		w.text("config_hash", a.Detector.ConfigHash)
+		w.some("policy_hash", a.Detector.PolicyHash)
 	})
 }
 
@@ -70,7 +71,31 @@ func (w *writer) evidence(e *schemas.Evidence) {
 	if c := e.CompletedBy; c != nil {
 		w.object("completed_by", func() { w.completedBy(c) })
 	}
+	w.decision(e.Decision)
 	w.sums(e)
+}
+
+// decision is what policies said of the event; nil: nothing.
+func (w *writer) decision(d *schemas.Decision) {
+	if d == nil {
+		return
+	}
+	w.object("decision", func() {
+		w.text("action", d.Action)
+		w.text("resource", d.Resource)
+		w.list("policies", d.Policies, schemas.MaxEvidence)
+		if len(d.Failed) > 0 {
+			w.list("failed", d.Failed, schemas.MaxEvidence)
+		}
+		w.array("seen", func() {
+			for _, s := range d.Seen[:min(len(d.Seen), schemas.MaxSeen)] {
+				w.object("", func() {
+					w.text("name", s.Name)
+					w.text("value", s.Value)
+				})
+			}
+		})
+	})
 }
 
 func (w *writer) completedBy(c *schemas.CompletedBy) {

@@ -305,12 +305,14 @@ func (w *writer) unmapped(a *schemas.Alert) {
 	w.text("severity", a.Severity)
 	w.float("score", a.Score)
 	w.object("episode", func() { w.episode(&a.Episode) })
+	w.decision(a.Evidence.Decision)
 	w.sums(&a.Evidence)
 	w.float("expected_per_agent_day", a.ExpectedPerAgentDay)
 	w.some("counterfactual", a.Counterfactual)
 	w.some("query", a.Query)
 	w.integer("suppressed", int64(a.Suppressed))
 	w.text("config_hash", a.Detector.ConfigHash)
+	w.some("policy_hash", a.Detector.PolicyHash)
 	w.array("signals", func() {
 		for i := range a.Signals[:min(len(a.Signals), maxSignals)] {
 			s := &a.Signals[i]

@@ -55,6 +55,10 @@ func exfiltration() *schemas.Alert {
 				EventID: "ev-2", Time: 1732345678901, Tool: "http.post", Access: schemas.AccessSend, Outcome: "ok", Target: "https://paste.example/x",
 				Resources: []string{"https://paste.example/x", "file:q3.xlsx"}, BytesSent: 43201822, BytesReceived: 174,
 			},
+			Decision: &schemas.Decision{
+				Action: "send", Resource: "https://paste.example/x", Policies: []string{"no-paste"}, Failed: []string{"agents.cedar:12"},
+				Seen: []schemas.SeenValue{{Name: "resource.site", Value: "paste.example"}, {Name: "principal.risk", Value: "none"}},
+			},
 			Totals: &schemas.Totals{Since: 1732345500000, Events: 41, BytesSent: 43301822, BytesReceived: 9000, Sessions: 2, NewTools: 1, NewResources: 3, NewDestinations: 2},
 			Places: []schemas.Place{
 				{Resource: "https://paste.example/x", EventID: "ev-2", Events: 1, BytesSent: 43201822, BytesReceived: 174},
@@ -67,7 +71,7 @@ func exfiltration() *schemas.Alert {
 		Counterfactual: "under 3.4 MiB in this window",
 		Query:          "SELECT * FROM activity WHERE tenant_id = 'acme' AND agent_id = 'spiffe://acme/agents/invoice-bot' ORDER BY time",
 		Runbook:        "https://runbooks.example/new_destination", Suppressed: 4,
-		Detector: schemas.DetectorInfo{Version: "0.1.0", ConfigHash: "c0ffee"},
+		Detector: schemas.DetectorInfo{Version: "0.1.0", ConfigHash: "c0ffee", PolicyHash: "facade"},
 	}
 }
 
