@@ -192,3 +192,39 @@ func TestSuggestedPoliciesAreThoseThatAreUsed(t *testing.T) {
 	require.Equal(t, fmt.Sprintf("1 of 2 policies applied to none of %d events\n\nPOLICY  EFFECT  DECISIONS  PLACE\nnobody  permit  0          %s:1\n", n, other),
 		good(t, "policy", "unused", "--policies", other, "--input", events).stdout)
 }
+
+// Who judges events with a config judges them with its policies.
+func TestThePoliciesOfTheConfigDecideWhereItsDetectorDoes(t *testing.T) {
+	dir := t.TempDir()
+	policyFile(t, filepath.Join(dir, "agents.cedar"), `@id("no-mail") @severity("high") forbid (principal, action == Plumbline::Action::"send", resource) when { resource.site == "evil.example" };`)
+	cfg := policyFile(t, filepath.Join(dir, "plumbline.yaml"), "policy: {files: ['"+filepath.Join(dir, "*.cedar")+"']}\n")
+	none := policyFile(t, filepath.Join(dir, "none.yaml"), "{}\n")
+	var lines strings.Builder
+	for i := range 48 {
+		to := []string{"corp", "evil"}[i/47]
+		fmt.Fprintf(&lines, `{"time":"2026-01-%02dT%02d:00:00Z","agent_id":"crm-1","event_id":"e-%d","tool":"mail","access":"send","resources":["email:x@%s.example"]}`+"\n", 5+i/24, i%24, i, to)
+	}
+	events := policyFile(t, filepath.Join(dir, "events.jsonl"), lines.String())
+
+	code, stdout, stderr := policyRun(t, "replay", "--config", cfg, "--alerts", "-", events)
+	require.Zero(t, code, stderr)
+	require.Equal(t, 1, strings.Count(stdout, `"kind":"policy"`), stdout)
+	require.Contains(t, stdout, `"decision":{"action":"send","resource":"email:x@evil.example","policies":["no-mail"],"seen":[{"name":"resource.site","value":"evil.example"}]}`)
+	require.Contains(t, stdout, `"policy_hash":"`)
+	code, stdout, stderr = policyRun(t, "replay", "--config", none, "--alerts", "-", "--switch-at", "0:40="+cfg, events)
+	require.Zero(t, code, stderr)
+	require.Equal(t, 1, strings.Count(stdout, `"kind":"policy"`), stdout)
+
+	cases := policyFile(t, filepath.Join(dir, "mail.scenario"), "case a mail to a stranger\nevent agent=a tool=mail access=send resource=email:x@evil.example\nexpect some kind=policy lead=policy:no-mail severity=high\n")
+	code, stdout, stderr = policyRun(t, "config", "test", "--config", cfg, cases)
+	require.Zero(t, code, stdout+stderr)
+	code, stdout, _ = policyRun(t, "config", "test", "--config", none, cases)
+	require.Equal(t, 1, code, stdout)
+
+	code, stdout, stderr = policyRun(t, "backtest", "--config", none, "--candidate", cfg, "--input", events, "--warmup", "0d", "--output", "json")
+	require.Contains(t, stdout, "no-mail", "%d %s", code, stderr)
+
+	code, stdout, _ = policyRun(t, "config", "diff", none, cfg)
+	require.Equal(t, 1, code)
+	require.Contains(t, stdout, "policy.files: [] -> ["+filepath.Join(dir, "*.cedar")+"] [verdicts]")
+}

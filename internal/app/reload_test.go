@@ -21,6 +21,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector/signal"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
+	"github.com/plumbline-sec/plumbline/pipeline/policy"
 )
 
 // follower is a reloader of a file, and what it told detect.
@@ -219,5 +220,82 @@ func TestAFileThatChangesIsReadOnceItStandsStill(t *testing.T) {
 		require.InDelta(t, 4, reloads(), 0)
 		cancel()
 		<-ended
+	})
+}
+
+// A policy file is part of the config, and so is one that comes to be there.
+func TestAReloadFollowsThePolicyFiles(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	const forbid = `@id("mail") forbid (principal, action == Plumbline::Action::"send", resource);`
+	put("a.cedar", forbid)
+	config := "policy: {files: ['" + filepath.Join(dir, "*.cedar") + "']}\n"
+	f := newFollower(t, config)
+	before := f.cfg.Hash()
+
+	put("a.cedar", "// no word of what decides\n"+forbid)
+	require.Equal(t, ReloadUnchanged, f.reload().Result)
+	put("b.cedar", `@id("code") forbid (principal, action == Plumbline::Action::"execute", resource);`)
+	out := f.reload()
+	require.Equal(t, ReloadApplied, out.Result)
+	require.Equal(t, []string{"policy.files"}, keys(out.Applied))
+	require.NotEqual(t, before, out.Hash)
+	require.Len(t, f.judged, 1)
+	require.Equal(t, out.Hash, f.judged[0].Hash)
+	set, err := policy.Unpack(f.judged[0].Policies)
+	require.NoError(t, err)
+	require.Equal(t, set.Hash(), f.judged[0].NewDecider().Hash())
+	require.Equal(t, 2, set.Len())
+
+	put("b.cedar", "\nforbid (principal, action, resource) when { principal.ownr == \"\" };")
+	out = f.reload()
+	require.Equal(t, ReloadRefused, out.Result)
+	require.Equal(t, filepath.Join(dir, "b.cedar"), out.Mistakes[0].File)
+	require.Equal(t, 2, out.Mistakes[0].Line)
+	put("b.cedar", "")
+	require.Contains(t, f.reload().Error, "b.cedar is empty")
+	require.Len(t, f.judged, 1)
+
+	require.NoError(t, os.Remove(filepath.Join(dir, "b.cedar")))
+	f.write(t, config+"detector: {runbook: x}\n")
+	out = f.reload()
+	require.Equal(t, []string{"detector.runbook", "policy.files"}, keys(out.Applied))
+	require.Equal(t, before, out.Hash)
+	f.write(t, strings.Replace(config, "}", ", mode: observe, default: deny}", 1))
+	out = f.reload()
+	require.Equal(t, []string{"detector.runbook", "policy.default", "policy.mode"}, keys(out.Applied))
+	require.Empty(t, out.Restart)
+}
+
+func TestAChangedPolicyFileIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	file, other := filepath.Join(dir, "a.cedar"), filepath.Join(dir, "b.cedar")
+	put := func(name, text string) { require.NoError(t, os.WriteFile(name, []byte(text), 0o600)) }
+	put(file, `@id("a") permit (principal, action, resource);`)
+	f := newFollower(t, "policy: {files: ['"+file+"']}\n")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { f.watch(ctx); close(done) }()
+		time.Sleep(time.Minute)
+		require.Empty(t, f.seen())
+		put(file, `@id("a") forbid (principal, action, resource);`)
+		time.Sleep(3 * fileLookEvery)
+		require.Len(t, f.seen(), 1)
+		// A mistake in a file that only the new config names is mended in that file.
+		put(other, `@id("b") forbid (principal, action, resource) when { principal.ownr == "" };`)
+		f.write(t, "policy: {files: ['"+file+"', '"+other+"']}\n")
+		time.Sleep(time.Minute)
+		_, _, refused, _ := f.results()
+		require.InDelta(t, 1, refused, 0)
+		put(other, `@id("b") forbid (principal, action, resource) when { principal.owner == "" };`)
+		time.Sleep(3 * fileLookEvery)
+		require.Len(t, f.seen(), 2)
+		time.Sleep(time.Minute)
+		require.Len(t, f.seen(), 2)
+		cancel()
+		<-done
 	})
 }

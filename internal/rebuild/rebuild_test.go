@@ -13,6 +13,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/rebuild"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/policy"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -69,9 +70,16 @@ func (s *sink) Window(*schemas.Window) {}
 // story is two weeks of three agents and then an exfiltration, as the warehouse has it.
 func story(t *testing.T) (*memory, []analyst.Step, detector.Config) {
 	t.Helper()
-	const hour = 3_600_000
 	cfg := detector.DefaultConfig()
 	cfg.Version, cfg.Hash = "test", "cafe"
+	m, alerts := told(t, cfg)
+	return m, alerts, cfg
+}
+
+// told is the same, judged by a config.
+func told(t *testing.T, cfg detector.Config) (*memory, []analyst.Step) {
+	t.Helper()
+	const hour = 3_600_000
 	out := &sink{t: t}
 	d, err := detector.New(cfg, out)
 	require.NoError(t, err)
@@ -91,7 +99,7 @@ func story(t *testing.T) (*memory, []analyst.Step, detector.Config) {
 		m.rows = append(m.rows, pipeline.ActivityRow{Event: ev, Origin: schemas.Origin{Source: "s", Topic: "t", Offset: i}, Log: pipeline.Place{Offset: i}, LogTime: at})
 	}
 	require.NotEmpty(t, out.alerts)
-	return m, out.alerts, cfg
+	return m, out.alerts
 }
 
 func TestAnAlertIsProvenOrTheReasonIsSaid(t *testing.T) {
@@ -186,4 +194,30 @@ func TestAlertsThatTicksBroughtAboutAreProven(t *testing.T) {
 	results, err = rebuild.Alerts(t.Context(), m, []analyst.Step{silence}, rebuild.Options{Detector: cfg})
 	require.NoError(t, err)
 	require.False(t, results[0].Proven)
+}
+
+func TestAnAlertOfAPolicyIsProven(t *testing.T) {
+	set, err := policy.Parse([]policy.File{{Name: "a.cedar", Text: []byte(`
+		@id("large") forbid (principal, action, resource) when { context.bytes_sent > 340 && principal.risk == "none" && context.hour == 3 };`)}}, policy.Options{})
+	require.NoError(t, err)
+	cfg := detector.DefaultConfig()
+	cfg.Version, cfg.Hash, cfg.Policies, cfg.NewDecider = "test", "cafe", set.Packed(), set.NewDecider
+	m, alerts := told(t, cfg)
+	var byPolicy []analyst.Step
+	for _, a := range alerts {
+		if a.Kind == schemas.KindPolicy {
+			byPolicy = append(byPolicy, a)
+		}
+	}
+	require.Greater(t, len(byPolicy), 20)
+	results, err := rebuild.Alerts(t.Context(), m, byPolicy, rebuild.Options{Detector: cfg})
+	require.NoError(t, err)
+	for _, r := range results {
+		require.True(t, r.Proven, "%+v", r)
+	}
+	cfg.Policies, cfg.NewDecider, cfg.Hash = nil, nil, "beef"
+	results, err = rebuild.Alerts(t.Context(), m, byPolicy[:1], rebuild.Options{Detector: cfg})
+	require.NoError(t, err)
+	require.False(t, results[0].Proven)
+	require.Contains(t, results[0].Reasons[0], "the config differs")
 }
