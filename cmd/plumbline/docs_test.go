@@ -71,7 +71,7 @@ func TestThePageOfTuningShowsWhatItsCommandsPrint(t *testing.T) {
 }
 
 func TestThePageOfPoliciesShowsWhatItsCommandsPrint(t *testing.T) {
-	runPages(t, []string{filepath.Join("..", "..", "docs", "policy.md")}, 3)
+	runPages(t, []string{filepath.Join("..", "..", "docs", "policy.md")}, 4)
 }
 
 // runPages runs the commands of pages, as a shell runs them, but for jq, which not

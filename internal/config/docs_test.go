@@ -35,9 +35,9 @@ at its end; one that is written out is refused.
 paths start from the working directory.
 
 **What changes verdicts** has a fingerprint, ` + "`config_hash`" + ` in every alert and window: ` + "`kafka.partitions`" + ` (peers belong to a
-partition) and ` + "`detector`" + ` without the runbook.
+partition), ` + "`detector`" + ` without the runbook, and ` + "`policy`" + ` with what its files hold.
 
-**What a running service takes over** is ` + "`detector`" + ` without ` + "`checkpoint_every`" + ` and ` + "`on_lost_state`" + `; every other key needs a restart
+**What a running service takes over** is ` + "`policy`" + `, and ` + "`detector`" + ` without ` + "`checkpoint_every`" + ` and ` + "`on_lost_state`" + `; every other key needs a restart
 ([operations](operations.md#changing-the-config)).
 
 ## All keys with their defaults

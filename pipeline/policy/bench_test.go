@@ -9,9 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/simulator"
 	"github.com/plumbline-sec/plumbline/pipeline/policy/policytest"
 	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode"
 )
 
 // fleet returns events of simulated agents, registrations of three quarters of them, and a
@@ -141,6 +143,56 @@ func BenchmarkPolicyLibrary(b *testing.B) {
 				decide(ev, regs[ev.AgentID])
 			}
 			b.ReportMetric(float64((cpu()-start).Nanoseconds())/float64(b.N), "ns/op")
+		})
+	}
+}
+
+type unheard struct{ alerts int }
+
+func (u *unheard) Alert(*schemas.Alert) { u.alerts++ }
+func (*unheard) Window(*schemas.Window) {}
+
+// BenchmarkPolicyDetect decodes and judges events of the fleet that were never seen, with
+// baselines of four days, beside any number of policies. It reads each event once: run it with
+// -benchtime 200000x.
+func BenchmarkPolicyDetect(b *testing.B) {
+	for _, n := range []int{0, 200} {
+		b.Run(fmt.Sprintf("policies=%d", n), func(b *testing.B) {
+			runtime.LockOSThread()
+			const seen = 200_000
+			events, regs, _ := fleet(b, seen+b.N, n)
+			cfg, out := detector.DefaultConfig(), &unheard{}
+			if n > 0 {
+				set, err := Parse([]File{{"fleet.cedar", policytest.Fleet(n)}}, Options{})
+				require.NoError(b, err)
+				cfg.Policies, cfg.NewDecider = set.Packed(), set.NewDecider
+			}
+			d, err := detector.New(cfg, out)
+			require.NoError(b, err)
+			for _, r := range regs {
+				if r != nil {
+					d.Process(&schemas.Activity{Registration: r})
+				}
+			}
+			for i := range seen {
+				d.Process(&events[i])
+			}
+			records := make([]decode.Record, b.N)
+			for i := range records {
+				ev := &events[seen+i]
+				records[i] = decode.Record{Value: schemas.AppendActivity(nil, ev), Key: schemas.AppendKey(nil, ev.TenantID, ev.AgentID)}
+			}
+			events = nil
+			runtime.GC()
+			dec, alerts := decode.NewCanonical(), out.alerts
+			b.ReportAllocs()
+			b.ResetTimer()
+			start := cpu()
+			for i := range records {
+				dec.Decode(&records[i], func(_ int32, ev *schemas.Activity, _ *decode.Refusal) { d.Process(ev) })
+			}
+			b.ReportMetric(float64((cpu()-start).Nanoseconds())/float64(b.N), "ns/op")
+			b.ReportMetric(float64(out.alerts-alerts), "alerts")
 		})
 	}
 }

@@ -20,6 +20,7 @@ const (
 	maxCandidates = 1 << 19 // of all plans together
 	maxPrincipals = 1 << 16
 	maxGrantSets  = 1 << 12
+	maxAddresses  = 1 << 12
 	maxTests      = 16 // of a plan that are made; with more the value counts
 )
 
@@ -49,7 +50,7 @@ type Engine struct {
 // NewEngine returns an engine that decides with set.
 func NewEngine(set *Set) *Engine {
 	return &Engine{
-		set: set, sites: newSites(),
+		set: set, sites: newSites(), facts: facts{addresses: newGenerations[string, address](maxAddresses)},
 		principals: newGenerations[*schemas.Registration, *principal](maxPrincipals),
 		grants:     newGenerations[string, *grants](maxGrantSets),
 		plans:      newGenerations[planKey, *plan](maxPlans),

@@ -31,6 +31,8 @@ type facts struct {
 	ipRead               bool
 	by                   *principal
 	labels               []schemas.Attribute
+
+	addresses generations[string, address] // that were read, of whomever
 }
 
 // actionOf is the action of an event. What it says it is comes before what it does.
@@ -106,8 +108,14 @@ func (f *facts) address() (types.IPAddr, bool) {
 		f.ip, f.ipRead = f.by.fromIP, true
 		return f.ip.at, f.ip.good
 	}
-	at, err := types.ParseIPAddr(s)
-	f.ip, f.ipRead = address{at, err == nil}, true
+	ip, known := f.addresses.get(s)
+	if !known {
+		at, err := types.ParseIPAddr(s)
+		if ip = (address{at, err == nil}); len(s) <= maxAddress {
+			f.addresses.put(strings.Clone(s), ip)
+		}
+	}
+	f.ip, f.ipRead = ip, true
 	if f.by.registered && len(s) <= maxAddress {
 		f.by.from, f.by.fromIP = strings.Clone(s), f.ip
 	}
