@@ -39,10 +39,10 @@ run: setup ## run the service on the embedded stack (CONFIG=file for another)
 test: setup ## set everything up and run the tests
 	$(GO) vet $(PKGS)
 	$(GO) vet -tags noembedded $(PKGS)
-	$(GO) test -count=$(COUNT) $(PKGS)
+	$(GO) test -timeout 20m -count=$(COUNT) $(PKGS)
 
 test-short: ## the tests that need no engine and no minutes
-	$(GO) test -short -count=$(COUNT) $(PKGS)
+	$(GO) test -short -timeout 20m -count=$(COUNT) $(PKGS)
 
 test-race: setup ## the tests under the race detector
 	$(GO) test -race -timeout 25m -count=$(COUNT) $(PKGS)
@@ -62,9 +62,10 @@ fuzz: ## every fuzzer for FUZZTIME (30s, or a count: 5000x)
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; done; done
 
-properties: ## the detector's statistics against exact ones, other random numbers each time (COUNT=100: about ten minutes)
+properties: ## the detector's statistics against exact ones, policies against the plain library, other random numbers each time (COUNT=100: about ten minutes)
 	PLUMBLINE_SEED=random $(GO) test -count=$(COUNT) -timeout 2h ./detector/baseline ./detector/score
 	PLUMBLINE_SEED=random $(GO) test -count=$(COUNT) -timeout 2h -run 'Restored|GroupsCounts' ./detector
+	PLUMBLINE_SEED=random PLUMBLINE_POLICY_REQUESTS=1000000 $(GO) test -count=1 -timeout 2h -run 'TheEngineSays|Suggested' ./pipeline/policy
 
 bench: setup ## how fast it is, honestly: about ten minutes, into benchmarks/results (ARGS=--quick: one)
 	$(GO) run ./benchmarks/throughput --out benchmarks/results $(ARGS)

@@ -3,9 +3,9 @@
 // It is pure: no I/O, no clock, no goroutines, and no randomness but the seed of its
 // index, on which no result depends. Invariants:
 //
-//  1. The same events in the same order give the same verdicts, alerts and windows,
+//  1. The same events and ticks in the same order give the same verdicts, alerts and windows,
 //     byte for byte. No output depends on the order of a Go map.
-//  2. Time is the time of events, no later than their arrival. Who says what the
+//  2. Time is the time of events and ticks, no later than their arrival. Who says what the
 //     clock is, and for whom, stands in clock.go: no agent and no tenant closes the
 //     windows of others. An event before a closed window opens it no more; it counts
 //     in the hour in which it arrives.

@@ -33,6 +33,7 @@ type sent struct {
 	ev      schemas.Activity
 	arrived schemas.Millis
 	act     bool // part of the attack; else chaff, or another agent's
+	tick    bool // no event: a tick of ev.Time
 }
 
 // house is a small fleet that has been watched for four weeks.

@@ -64,6 +64,10 @@ func feed(d *detector.Detector, log []sent, to *fed) {
 	for i := range log {
 		ev := log[i].ev
 		d.Arrived(log[i].arrived)
+		if log[i].tick {
+			d.Tick(ev.Time)
+			continue
+		}
 		v := d.Process(&ev)
 		v.Signals = slices.Clone(v.Signals)
 		to.verdicts = append(to.verdicts, v)

@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,7 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/pipelinetest"
+	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
@@ -336,8 +338,13 @@ func distinct(records []pipeline.Record) map[string]bool {
 	return out
 }
 
-// chaosInput is a busy fleet that alerts all the time, as canonical records, and
-// the alerts of an undisturbed run.
+// timed has the records of the activity topic keep the time with which they are put there.
+func (r *rig) timed() {
+	r.cluster.CreateTopic(pipeline.TopicActivity, r.partitions, pipelinetest.CreateTime())
+}
+
+// chaosInput is a busy fleet that alerts all the time, but for nights of ticks, as
+// canonical records, and the alerts of an undisturbed run.
 func chaosInput(t *testing.T) ([]pipeline.Record, map[string]int, *rig) {
 	t.Helper()
 	r := newRig(t, 1)
@@ -349,16 +356,50 @@ func chaosInput(t *testing.T) ([]pipeline.Record, map[string]int, *rig) {
 	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	for i := range 4000 {
 		at = at.Add(time.Duration(rng.IntN(240)) * time.Second)
+		if i%500 == 499 {
+			at = at.Add(9 * time.Hour)
+		}
 		agent := rng.IntN(10)
 		if rng.IntN(20) == 0 {
 			agent = rng.IntN(60)
 		}
 		r.send(line("agent-"+strconv.Itoa(agent), i, at, fmt.Sprintf(`,"access":"send","resources":["host:h%d.example"]`, rng.IntN(5+i/20))))
 	}
-	r.run("route", "detect")
+	r.run("route")
+	records := ticked(t, r.cluster.All(pipeline.TopicActivity))
+	r.timed()
+	_, err := r.cluster.Put(activity, records...)
+	require.NoError(t, err)
+	r.run("detect")
 	want := r.alerts()
 	require.Greater(t, len(want), 50)
-	return r.cluster.All(pipeline.TopicActivity), want, r
+	byTick := 0
+	for _, rec := range r.cluster.All(pipeline.TopicAlerts) {
+		if at, ok := pipeline.ParsePlace(rec.Header(pipeline.HeaderSource)); ok && records[at.Offset].Header(schemas.RecordHeader) != nil {
+			byTick++
+		}
+	}
+	require.Greater(t, byTick, 10, "ticks raise alerts")
+	return records, want, r
+}
+
+// ticked are the records of a stream whose events came at once, with a tick at each hour.
+func ticked(t *testing.T, events []pipeline.Record) (out []pipeline.Record) {
+	t.Helper()
+	var next time.Time
+	for _, rec := range events {
+		var ev struct{ Time schemas.Millis }
+		require.NoError(t, json.Unmarshal(rec.Value, &ev))
+		for ; !next.IsZero() && next.Before(ev.Time.Time()); next = next.Add(time.Hour) {
+			at := tick(next)
+			at.Time = schemas.Millis(next.UnixMilli())
+			out = append(out, at)
+		}
+		next = ev.Time.Time().Add(-3 * time.Minute).Truncate(time.Hour).Add(time.Hour + 3*time.Minute)
+		rec.Time = ev.Time
+		out = append(out, rec)
+	}
+	return out
 }
 
 func TestWhateverHappensToItsOwnersThePartitionsAlertsAndStateAreThoseOfAnUndisturbedRun(t *testing.T) {
@@ -381,6 +422,7 @@ func TestWhateverHappensToItsOwnersThePartitionsAlertsAndStateAreThoseOfAnUndist
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 1)
 				r.detectors, r.outputs = base.detectors, base.outputs
+				r.timed()
 				r.cluster.SetFetch(5*time.Millisecond, 20)
 				r.cluster.SetRebalanceTimeout(30 * time.Second)
 				r.whole = []int64{1, 0}[seed/2%2]
@@ -403,6 +445,7 @@ func TestACheckpointWhileCatchingUpRemembersWhereTheAlertsOfTheDeadOwnerStand(t 
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		r.detectors, r.outputs = base.detectors, base.outputs
+		r.timed()
 		r.cluster.SetFetch(5*time.Millisecond, 20)
 		c := &chaos{
 			rig: r, rng: rand.New(rand.NewPCG(1, 3)), clean: true, quiet: true, actions: map[string]int{},

@@ -57,6 +57,9 @@ const drainTimeout = 10 * time.Second
 // Run consumes until ctx ends, and returns nil when what was read is acknowledged
 // and committed, or until it meets something that no retry heals.
 func (c *Consumer) Run(ctx context.Context) error {
+	zero(c.Metrics.Generations, c.Name)
+	zero(c.Metrics.Fenced, c.Name)
+	zero(c.Metrics.CommitErrors, c.Name)
 	for ctx.Err() == nil {
 		gen, err := c.Group.Next(ctx)
 		if ctx.Err() != nil {
@@ -126,6 +129,9 @@ func (c *Consumer) partition(ctx, genCtx context.Context, gen Generation, a Assi
 	defer context.AfterFunc(genCtx, stop)()
 
 	logger := c.Logger.With().Str("topic", a.Topic).Int32("partition", a.Partition).Logger()
+	zero(c.Metrics.Records, c.Name, a.Topic)
+	zero(c.Metrics.FetchErrors, c.Name, a.Topic)
+	zero(c.Metrics.LostRecords, c.Name, a.Topic)
 	h, start, err := c.Open(readCtx, gen, a, logger)
 	switch {
 	case err != nil && readCtx.Err() != nil:

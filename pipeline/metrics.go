@@ -56,6 +56,10 @@ func (r Registrar) Counter(name, help string, labels ...string) *prometheus.Coun
 	return promauto.With(r).NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 }
 
+// zero makes a counter of labels that are known before anything is counted: rate() does not
+// see the increment that makes a series.
+func zero(c *prometheus.CounterVec, labels ...string) { c.WithLabelValues(labels...) }
+
 // Gauge makes gauges.
 func (r Registrar) Gauge(name, help string, labels ...string) *prometheus.GaugeVec {
 	return promauto.With(r).NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)

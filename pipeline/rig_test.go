@@ -44,19 +44,22 @@ var (
 
 // rig is the pipeline over Kafka and a warehouse in memory.
 type rig struct {
-	t          *testing.T
-	cluster    *pipelinetest.Cluster
-	kafka      pipeline.Log // what the roles read and write: the cluster, or a wrapper of it
-	outputs    []detect.Output
-	warehouse  *pipelinetest.Warehouse
-	partitions int32
-	form       string // of the source
-	detectors  detector.Config
-	every      time.Duration // between checkpoints
-	whole      int64         // detect.Config.WholeBelow
-	fresh      bool          // on lost state
-	log        *bytes.Buffer
-	logMu      sync.Mutex
+	t           *testing.T
+	cluster     *pipelinetest.Cluster
+	kafka       pipeline.Log // what the roles read and write: the cluster, or a wrapper of it
+	outputs     []detect.Output
+	warehouse   *pipelinetest.Warehouse
+	partitions  int32
+	form        string // of the source
+	lettersBare bool   // dead letters are metadata only
+	level       zerolog.Level
+	detectors   detector.Config
+	every       time.Duration // between checkpoints
+	whole       int64         // detect.Config.WholeBelow
+	fresh       bool          // on lost state
+	ticks       time.Duration // route.Ticks.Every
+	log         *bytes.Buffer
+	logMu       sync.Mutex
 }
 
 func newRig(t *testing.T, partitions int32) *rig {
@@ -65,7 +68,7 @@ func newRig(t *testing.T, partitions int32) *rig {
 	time.Sleep(time.Until(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)))
 	r := &rig{
 		t: t, cluster: pipelinetest.NewCluster(), warehouse: pipelinetest.NewWarehouse(),
-		partitions: partitions, form: "activity", detectors: detector.DefaultConfig(), every: 20 * time.Millisecond, log: &bytes.Buffer{},
+		partitions: partitions, form: "activity", level: zerolog.WarnLevel, detectors: detector.DefaultConfig(), every: 20 * time.Millisecond, log: &bytes.Buffer{},
 	}
 	r.kafka = r.cluster
 	r.outputs = []detect.Output{{Topic: ocsfTopic, Encoder: siem.OCSF}}
@@ -131,7 +134,7 @@ func (r *rig) start(roles ...string) *service {
 	var mu sync.Mutex
 	var errs []error
 	for _, name := range roles {
-		role := pipeline.Role{Log: r.kafka, Metrics: s.metrics, Health: pipeline.NewHealth(), Logger: zerolog.New(r).Level(zerolog.WarnLevel)}
+		role := pipeline.Role{Log: r.kafka, Metrics: s.metrics, Health: pipeline.NewHealth(), Logger: zerolog.New(r).Level(r.level)}
 		s.health[name] = role.Health
 		var run func(context.Context) error
 		var g *pipelinetest.Member
@@ -139,10 +142,12 @@ func (r *rig) start(roles ...string) *service {
 		case "route":
 			g = r.cluster.Group(pipeline.GroupRoute, sourceTopic, registryTopic)
 			sources := []route.Source{
-				{Name: "default", Topic: sourceTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New(r.form, nil) }},
-				{Name: "registry", Topic: registryTopic, Incarnation: 1, NewDecoder: func() (decode.Decoder, error) { return forms.New("registration", nil) }},
+				{Name: "default", Topic: sourceTopic, Incarnation: 1, DeadLetterValues: !r.lettersBare, NewDecoder: func() (decode.Decoder, error) { return forms.New(r.form, nil) }},
+				{Name: "registry", Topic: registryTopic, Incarnation: 1, DeadLetterValues: true, NewDecoder: func() (decode.Decoder, error) { return forms.New("registration", nil) }},
 			}
-			run = route.New(role, g, sources, route.NewMetrics(reg)).Run
+			rt := route.New(role, g, sources, route.NewMetrics(reg))
+			rt.Ticks = route.Ticks{Offsets: r.cluster, Every: r.ticks}
+			run = rt.Run
 		case "detect":
 			g = r.cluster.Group(pipeline.GroupDetect, pipeline.TopicActivity)
 			cfg := detect.Config{Detector: r.detectors, Outputs: r.outputs, CheckpointEvery: r.every, WholeBelow: r.whole, FreshOnLostState: r.fresh}

@@ -111,6 +111,7 @@ func (r *Role) Topic(ctx context.Context, name string) (Topic, error) {
 		What: "look up topic " + name, Msg: "looking up a topic that is written to failed; nothing is read until it is there",
 		Health: r.Health, Logger: r.Logger.With().Str("topic", name).Logger(),
 	}
+	zero(r.Metrics.ProduceErrors, name)
 	t := Topic{Name: name}
 	err := retry.Until(ctx, func() (err error) {
 		if t.Partitions, err = r.Log.Partitions(ctx, name); err == nil && t.Partitions == 0 {

@@ -16,7 +16,6 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/statelog"
 	"github.com/plumbline-sec/plumbline/schemas"
-	"github.com/plumbline-sec/plumbline/schemas/decode"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
 
@@ -45,16 +44,11 @@ func (r *rig) judged(old detector.Config) (map[string]int, records) {
 	alerts := said{}
 	d, err := detector.New(old, alerts)
 	require.NoError(r.t, err)
-	dec := decode.NewCanonical()
 	for _, rec := range r.cluster.All(pipeline.TopicActivity) {
 		if rec.Offset == s.Marker.ConfigSince {
 			require.NoError(r.t, d.Reconfigure(r.detectors))
 		}
-		dec.Decode(&decode.Record{Offset: rec.Offset, Time: rec.Time, Value: rec.Value}, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
-			require.Nil(r.t, refusal)
-			d.Arrived(rec.Time)
-			d.Process(ev)
-		})
+		r.take(d, &rec)
 	}
 	return alerts, cut(d)
 }
@@ -99,6 +93,7 @@ func TestWhateverHappensEachRecordIsJudgedByOneConfig(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, 1)
 				r.detectors, r.outputs = base.detectors, base.outputs
+				r.timed()
 				r.cluster.SetFetch(5*time.Millisecond, 20)
 				r.cluster.SetRebalanceTimeout(30 * time.Second)
 				r.whole = []int64{1, 0}[seed/2%2]

@@ -144,6 +144,7 @@ func (x *filler) add(ev *schemas.Activity) {
 	row := pipeline.ActivityRow{
 		Event: *ev, Version: 1,
 		Origin: schemas.Origin{Source: "default", Incarnation: 1, Topic: "agent-activity", Partition: p, Offset: x.offsets[p]},
+		Log:    pipeline.Place{Partition: p, Offset: x.offsets[p]}, LogTime: ev.RecordedAt,
 	}
 	row.Event.Resources, row.Event.Attributes = slices.Clone(ev.Resources), slices.Clone(ev.Attributes)
 	x.offsets[p]++

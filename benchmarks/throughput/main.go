@@ -49,6 +49,7 @@ var benches = []struct {
 	{"detect", (*runner).detect},
 	{"archive", (*runner).archive},
 	{"siem", (*runner).siem},
+	{"policy", (*runner).policy},
 	{"endtoend", (*runner).endToEnd},
 	{"latency", (*runner).latency},
 }
@@ -90,6 +91,7 @@ type scale struct {
 	corpus       int // events of decode, route and archive
 	fleets       []fleetSize
 	siemAgents   int
+	policyEvents int // of a round
 	endToEnd     int // events
 	profile      time.Duration
 	latency      time.Duration
@@ -115,7 +117,7 @@ var (
 			{agents: 100_000, warm: 4_000_000, rate: 1, events: 4_000_000},
 			{agents: 1_000_000, warm: 6_000_000, rate: .1, events: 2_500_000, mix: awake},
 		},
-		siemAgents: 400, endToEnd: 1_500_000, profile: 12 * time.Second,
+		siemAgents: 400, policyEvents: 50_000, endToEnd: 1_500_000, profile: 12 * time.Second,
 		latency: 15 * time.Second, latencyWarm: 500_000, latencyRoles: []string{allRoles, withoutSQL},
 	}
 	quickScale = scale{
@@ -124,7 +126,7 @@ var (
 			{agents: 10_000, warm: 250_000, rate: 1, events: 210_000},
 			{agents: 100_000, warm: 300_000, rate: .2, events: 210_000},
 		},
-		siemAgents: 100, endToEnd: 120_000, profile: 2 * time.Second,
+		siemAgents: 100, policyEvents: 20_000, endToEnd: 120_000, profile: 2 * time.Second,
 		latency: 3 * time.Second, latencyWarm: 60_000, latencyRoles: []string{allRoles},
 	}
 )

@@ -21,6 +21,7 @@ const (
 	wantRoute     = 250_000.0
 	wantEndToEnd  = 120_000.0
 	wantBytes     = 4096.0
+	wantPolicy    = 300.0
 	wantLatency   = 250.0
 	wantRestore   = 30.0
 	million       = 950_000 // agents from which a fleet counts as the one of a million
@@ -38,6 +39,7 @@ func (p *page) judge() {
 		p.historyTarget(),
 		p.latencyTarget(),
 		p.restoreTarget(),
+		p.policyTarget(),
 	}
 }
 
@@ -108,6 +110,16 @@ func (p *page) latencyTarget() target {
 			sent = fmt.Sprintf(" (only %s/s could be sent)", thousands(int(l.Achieved)))
 		}
 		return t.judged(v, v < wantLatency && sent == "", "%.0f ms over %s alerts%s", v, thousands(l.Alerts), sent)
+	}
+	return t
+}
+
+func (p *page) policyTarget() target {
+	t := target{What: fmt.Sprintf("decision on an event, %d policies", policyCount), Want: fmt.Sprintf("<= %.0f ns", wantPolicy), Verdict: notMeasured}
+	for i := range p.Stages {
+		if s := &p.Stages[i]; s.Name == "policy" {
+			return t.judged(s.nanos(), s.nanos() <= wantPolicy, "%.0f ns (%.0f-%.0f)", s.nanos(), s.CPUNanos.Min, s.CPUNanos.Max)
+		}
 	}
 	return t
 }

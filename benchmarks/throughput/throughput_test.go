@@ -43,7 +43,7 @@ func tiny(t *testing.T) *runner {
 	dir := t.TempDir()
 	return &runner{
 		scale: scale{
-			corpus: 3000, siemAgents: 40, endToEnd: 20_000, latency: time.Second, latencyWarm: 5000,
+			corpus: 3000, siemAgents: 40, policyEvents: 500, endToEnd: 20_000, latency: time.Second, latencyWarm: 5000,
 			fleets: []fleetSize{{agents: 300, warm: 6000, rate: 1, events: 4000}},
 		},
 		rounds: 2, exe: exe, root: root, tmp: dir, keep: dir, progress: bench.Progress("throughput", io.Discard), page: &page{},
@@ -167,7 +167,7 @@ func TestHelloIsAnswerOfAServer(t *testing.T) {
 
 func TestEveryStageIsMeasured(t *testing.T) {
 	b := tiny(t)
-	for _, x := range benches[:6] {
+	for _, x := range benches[:7] {
 		require.NoError(t, x.run(b, t.Context()), x.name)
 	}
 	seen := map[string]speed{}
@@ -179,7 +179,7 @@ func TestEveryStageIsMeasured(t *testing.T) {
 	}
 	for _, name := range []string{
 		"decode", "decode canonical", "decode + encode + key", "decode cloudtrail", "decode ocsf", "decode mapping", "decode otlp_spans", "route", "decode + detect, 300 agents",
-		"detect (role)", "archive", "siem json", "siem ocsf",
+		"detect (role)", "archive", "siem json", "siem ocsf", "policy", "policy, cedar-go alone",
 	} {
 		require.Contains(t, seen, name)
 	}

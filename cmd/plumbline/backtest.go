@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -89,6 +90,7 @@ func (c *backtestCmd) Run(ctx context.Context, g *Globals) error {
 // text writes the result for people.
 func (r *backtestResult) text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "old\t%s\nnew\t%s\n", terminal.Escape(cmp.Or(r.Config, "the default config")), terminal.Escape(r.Candidate))
 	fmt.Fprintf(w, "events\t%d from %s to %s\n", r.Events, r.From, r.To)
 	if r.Interrupted {
 		fmt.Fprintf(w, "interrupted\twhat follows is of the events up to there\n")
@@ -97,6 +99,10 @@ func (r *backtestResult) text(out io.Writer) error {
 		fmt.Fprintf(w, "dead letters\t%d\n", r.Refused)
 	}
 	fmt.Fprintf(w, "counted\t%s\n", r.Counted())
+	if i := r.Incidents; i != nil {
+		fmt.Fprintf(w, "incidents\t%d: %d told of by both, %d LOST, %d gained, %d by neither\n", i.Counted, i.Both, len(i.Lost), len(i.Gained), len(i.Neither))
+	}
+	fmt.Fprintf(w, "alerts\t%d kept, %d lost, %d gained\n", r.Kept, r.Lost, r.Gained)
 	fmt.Fprintf(w, "\nCONFIG\tHASH\tALERTS\tPER AGENT-DAY\tBUDGET\tCRITICAL\tHIGH\tMEDIUM\tLOW\n")
 	for _, s := range r.Sides() {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%.4f\t%g", terminal.Escape(s.Name), s.ConfigHash, s.Episodes, s.PerAgentDay, s.Budget)
@@ -105,7 +111,6 @@ func (r *backtestResult) text(out io.Writer) error {
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "\n%d alerts kept, %d lost, %d gained\n", r.Kept, r.Lost, r.Gained)
 	if i := r.Incidents; i != nil {
 		r.incidents(w, i)
 	}
@@ -122,13 +127,16 @@ func (r *backtestResult) text(out io.Writer) error {
 		if len(t.rows) == 0 {
 			continue
 		}
+		if len(t.rows) == backtest.MostAgents && t.name == "AGENT" {
+			fmt.Fprintf(w, "\nThe %d agents of which most was lost or gained", len(t.rows))
+		}
 		fmt.Fprintf(w, "\n%s\tOLD\tNEW\tLOST\tGAINED\n", t.name)
 		for _, row := range t.rows {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", terminal.Escape(agentName(row.Tenant, row.Name)), row.Old, row.New, row.Lost, row.Gained)
 		}
 	}
-	listEpisodes(w, "Lost, the worst first", r.TopLost)
-	listEpisodes(w, "Gained, the worst first", r.TopGained)
+	listEpisodes(w, "Lost, the worst first"+listed(r.TopLost, r.Lost), r.TopLost)
+	listEpisodes(w, "Gained, the worst first"+listed(r.TopGained, r.Gained), r.TopGained)
 	return w.Flush()
 }
 
@@ -187,7 +195,9 @@ func agentName(tenant, agent string) string {
 const shownIncidents = 50
 
 func (r *backtestResult) incidents(w io.Writer, i *backtest.Incidents) {
-	fmt.Fprintf(w, "\n%d incidents: %d told of by both, %d LOST, %d gained, %d by neither\n", i.Counted, i.Both, len(i.Lost), len(i.Gained), len(i.Neither))
+	if len(i.Lost)+len(i.Gained)+len(i.Neither)+i.Outside > 0 {
+		fmt.Fprintf(w, "\nIncidents\n")
+	}
 	if i.Outside > 0 {
 		fmt.Fprintf(w, "  %d more lie outside of the days that are counted\n", i.Outside)
 	}
@@ -200,13 +210,21 @@ func (r *backtestResult) incidents(w io.Writer, i *backtest.Incidents) {
 				fmt.Fprintf(w, "  and %d more\n", len(kind.of)-n)
 				break
 			}
-			fmt.Fprintf(w, "  %s  %s of %s, %s to %s\n", kind.name, terminal.Escape(incident.Name), terminal.Escape(agentName(incident.Tenant, incident.Agent)), minute(incident.From), minute(incident.To))
+			fmt.Fprintf(w, "  %-7s  %s of %s, %s to %s\n", kind.name, terminal.Escape(incident.Name), terminal.Escape(agentName(incident.Tenant, incident.Agent)), minute(incident.From), minute(incident.To))
 		}
 	}
 }
 
 // minute is a time for people.
 func minute(t schemas.Millis) string { return t.Time().Format("2006-01-02 15:04") }
+
+// listed says how many of all are shown, where that is not all.
+func listed(shown []*backtest.Episode, all int) string {
+	if len(shown) == all {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of %d)", len(shown), all)
+}
 
 func listEpisodes(w io.Writer, title string, episodes []*backtest.Episode) {
 	if len(episodes) == 0 {

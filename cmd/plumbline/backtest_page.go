@@ -22,6 +22,7 @@ var pageFuncs = template.FuncMap{
 	"change": changeText,
 	"shown":  func(of []backtest.Incident) []backtest.Incident { return of[:min(len(of), shownIncidents)] },
 	"days":   dayBars,
+	"listed": listed, "mostAgents": func() int { return backtest.MostAgents },
 	"most": func(rows []backtest.Count) int {
 		most := 1
 		for _, r := range rows {
@@ -36,7 +37,10 @@ var pageFuncs = template.FuncMap{
 }
 
 // bar is a bar of a picture, or two of them side by side.
-type bar struct{ X, X2, W, Y1, H1, Y2, H2 float64 }
+type bar struct {
+	Name                     string
+	X, X2, W, Y1, H1, Y2, H2 float64
+}
 
 // bars are those of a picture; Top is what its height stands for.
 type bars struct {
@@ -55,7 +59,7 @@ func dayBars(days []backtest.Count) bars {
 	}
 	step := barsWide / float64(max(1, len(days)))
 	for i, d := range days {
-		b := bar{X: (float64(i) + 0.1) * step, W: step * 0.4}
+		b := bar{Name: fmt.Sprintf("%s: %d old, %d new", d.Name, d.Old, d.New), X: (float64(i) + 0.1) * step, W: step * 0.4}
 		b.X2 = b.X + b.W
 		b.H1, b.H2 = barsHigh*float64(d.Old)/float64(out.Top), barsHigh*float64(d.New)/float64(out.Top)
 		b.Y1, b.Y2 = barsHigh-b.H1, barsHigh-b.H2

@@ -94,17 +94,22 @@ func (c *configTestCmd) Run(ctx context.Context, g *Globals) error {
 			failed++
 		}
 		results = append(results, r)
-		if err := c.print(g, &r); err != nil {
+		if err := printCase(g, c.Output, &r); err != nil {
 			return err
 		}
 	}
-	if c.JUnit != "" {
-		if err := writeJUnit(c.JUnit, results); err != nil {
+	return finishCases(g, c.Output, c.JUnit, "plumbline config test", results, failed)
+}
+
+// finishCases writes what cases came to, and fails where one failed.
+func finishCases(g *Globals, output Output, junit, suite string, results []caseResult, failed int) error {
+	if junit != "" {
+		if err := writeJUnit(junit, suite, results); err != nil {
 			return usageError{fmt.Errorf("--junit: %w", err)}
 		}
 	}
-	if c.Output == OutputText {
-		fmt.Fprintf(g.Stdout, "%d of %s passed\n", len(cases)-failed, counted(int64(len(cases)), "case"))
+	if output == OutputText {
+		fmt.Fprintf(g.Stdout, "%d of %s passed\n", len(results)-failed, counted(int64(len(results)), "case"))
 	}
 	if failed > 0 {
 		return errSilent
@@ -134,8 +139,8 @@ func runCase(ctx context.Context, one *scenario.Case, opt scenario.Options) (cas
 	return r, err
 }
 
-func (c *configTestCmd) print(g *Globals, r *caseResult) error {
-	if c.Output == OutputJSON {
+func printCase(g *Globals, output Output, r *caseResult) error {
+	if output == OutputJSON {
 		return g.printJSON(r)
 	}
 	return g.printVisible(func(w io.Writer) error {
@@ -214,8 +219,8 @@ type junitFailure struct {
 	Text    string `xml:",chardata"`
 }
 
-func writeJUnit(file string, results []caseResult) error {
-	suite := junitSuite{Name: "plumbline config test", Tests: len(results)}
+func writeJUnit(file, suiteName string, results []caseResult) error {
+	suite := junitSuite{Name: suiteName, Tests: len(results)}
 	for _, r := range results {
 		one := junitCase{Class: r.File, Name: r.Name, Time: fmt.Sprintf("%.3f", r.Seconds)}
 		if !r.Passed {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -156,6 +157,7 @@ type shower struct {
 	events  int64
 	refused int64
 	skipped int64
+	passed  map[string]*passedOver // by shape
 	reasons map[string]int64
 	filled  map[string]int64
 	flags   map[string]int64
@@ -164,7 +166,7 @@ type shower struct {
 func newShower(f form, d decode.Decoder, out *bufio.Writer, c *decodeCmd) *shower {
 	s := &shower{
 		form: f, d: d, out: out, asOne: c.Output == OutputJSON, limit: int64(c.Limit), from: make(map[string][]string),
-		reasons: make(map[string]int64), filled: make(map[string]int64), flags: make(map[string]int64),
+		passed: make(map[string]*passedOver), reasons: make(map[string]int64), filled: make(map[string]int64), flags: make(map[string]int64),
 	}
 	if t, ok := f.Decoder.(decode.Tracer); ok {
 		t.Trace(func(field, path string) { s.from[field] = append(s.from[field], path) })
@@ -196,9 +198,21 @@ func (s *shower) record(r input.Record) {
 	}
 	rec := decode.Record{Topic: "decode", Offset: s.records, Value: r.Data}
 	s.d.Decode(&rec, func(index int32, ev *schemas.Activity, refusal *decode.Refusal) { s.show(r.Line, index, ev, refusal) })
-	if sk, ok := s.form.Decoder.(decode.Skipper); ok {
-		s.skipped += int64(sk.Skipped())
-	}
+	decode.Passed(s.form.Decoder, func(shape decode.Shape, n int, sample string) {
+		s.skipped += int64(n)
+		p := s.passed[shape.Name]
+		if p == nil {
+			p = &passedOver{needs: shape.Needs, sample: sample}
+			s.passed[shape.Name] = p
+		}
+		p.n += int64(n)
+	})
+}
+
+// passedOver is what entries of a shape came to.
+type passedOver struct {
+	n             int64
+	needs, sample string
 }
 
 // show shows one event or refusal of the record that begins on line.
@@ -266,6 +280,14 @@ func (s *shower) text(one *shown, fields []member) {
 // summary says what all records came to.
 func (s *shower) summary(w io.Writer) {
 	fmt.Fprintf(w, "%d records: %d events, %d refused, %d passed over\n", s.records, s.events, s.refused, s.skipped)
+	for _, name := range slices.Sorted(maps.Keys(s.passed)) {
+		p := s.passed[name]
+		like := ""
+		if p.sample != "" {
+			like = " (" + printable(p.sample) + ")"
+		}
+		fmt.Fprintf(w, "passed over: %d, looks like %s%s, which needs %s\n", p.n, name, like, p.needs)
+	}
 	counts := func(what string, of map[string]int64) {
 		if len(of) == 0 {
 			return

@@ -70,6 +70,10 @@ func TestThePageOfTuningShowsWhatItsCommandsPrint(t *testing.T) {
 	runPages(t, []string{filepath.Join("..", "..", "docs", "tuning.md")}, 9)
 }
 
+func TestThePageOfPoliciesShowsWhatItsCommandsPrint(t *testing.T) {
+	runPages(t, []string{filepath.Join("..", "..", "docs", "policy.md")}, 3)
+}
+
 // runPages runs the commands of pages, as a shell runs them, but for jq, which not
 // everybody has, and returns the pages with what was printed.
 func runPages(t *testing.T, pages []string, want int) (texts []string) {

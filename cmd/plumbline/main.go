@@ -46,6 +46,7 @@ type cli struct {
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	State    stateCmd    `cmd:"" help:"Look at the detector's state in Kafka."`
 	Config   configCmd   `cmd:"" help:"Check the config, test it with cases, or print what is in force."`
+	Policy   policyCmd   `cmd:"" help:"Check and test what agents may do: policies in Cedar."`
 	Setup    setupCmd    `cmd:"" help:"Get the embedded ClickHouse engine, once."`
 	Version  versionCmd  `cmd:"" help:"Print the version of this program."`
 

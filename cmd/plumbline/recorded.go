@@ -19,22 +19,28 @@ import (
 	"github.com/plumbline-sec/plumbline/pipeline/replay"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode"
+	"github.com/plumbline-sec/plumbline/schemas/decode/registration"
 )
 
-// recordedFlags say where recorded events are read, and what is counted of them.
-type recordedFlags struct {
+// eventFlags say where recorded events are read.
+type eventFlags struct {
 	formFlags
-	Input     []string `short:"i" placeholder:"FILE" help:"Read these files in the place of ClickHouse, as replay does; - is standard input. Repeatable, read in order."`
-	Topic     string   `placeholder:"TOPIC" help:"Read this topic in the place of ClickHouse, from its start to its present end: plumbline.activity, or a source's."`
-	Since     string   `placeholder:"WHEN" help:"Only events since: 30d, 2026-03-02 or 2026-03-02T13:00:00Z. Without it and --from 30d of ClickHouse, and all of files and topics."`
-	From      string   `placeholder:"WHEN" help:"The same as --since, beside --to."`
-	To        string   `placeholder:"WHEN" help:"Only events before."`
-	Warmup    string   `placeholder:"DAYS" help:"How long baselines are learnt before alerts count, such as 14d. Without it the first quarter of the days, at most 14."`
-	Incidents string   `placeholder:"FILE" help:"What alerts should tell of: JSON lines as simulate --labels writes them, or of tenant, agent, from, to and name."`
-	DataDir   string   `placeholder:"DIR" help:"Data directory of the embedded engine or of a running service, in the place of data_dir."`
+	Input   []string `short:"i" placeholder:"FILE" help:"Read these files in the place of ClickHouse, as replay does; - is standard input. Repeatable, read in order."`
+	Topic   string   `placeholder:"TOPIC" help:"Read this topic in the place of ClickHouse, from its start to its present end: plumbline.activity, or a source's."`
+	Since   string   `placeholder:"WHEN" help:"Only events since: 30d, 2026-03-02 or 2026-03-02T13:00:00Z. Without it and --from 30d of ClickHouse, and all of files and topics."`
+	From    string   `placeholder:"WHEN" help:"The same as --since, beside --to."`
+	To      string   `placeholder:"WHEN" help:"Only events before."`
+	DataDir string   `placeholder:"DIR" help:"Data directory of the embedded engine or of a running service, in the place of data_dir."`
 }
 
-const recordedHelp = `Events come from ClickHouse, or from files (--input) or a topic (--topic). ClickHouse does not store the offsets of plumbline.activity: its events are read in the order of recorded_at and, within a millisecond, of their origin; that is the order of the log but for events of different source partitions that were recorded within one read of the source.
+// recordedFlags say beside that what is counted of them.
+type recordedFlags struct {
+	eventFlags
+	Warmup    string `placeholder:"DAYS" help:"How long baselines are learnt before alerts count, such as 14d. Without it the first quarter of the days, at most 14."`
+	Incidents string `placeholder:"FILE" help:"What alerts should tell of: JSON lines as simulate --labels writes them, or of tenant, agent, from, to and name."`
+}
+
+const recordedHelp = `Events come from ClickHouse, or from files (--input) or a topic (--topic). Those of ClickHouse are read in the order of plumbline.activity, as the service judged them. What was stored before its places were (migration 0005) comes first, in the order of recorded_at; how many events that are is said.
 
 The baselines begin empty at the first event. Nothing that is raised during the warm-up is counted, and neither are the agent-days of it. Days are those of UTC.`
 
@@ -42,8 +48,9 @@ The baselines begin empty at the first event. Nothing that is raised during the 
 type recorded struct {
 	flags     *recordedFlags
 	g         *Globals
-	cfg       *config.Config // where events are found
-	run       *backtest.Run
+	cfg       *config.Config             // where events are found
+	run       *backtest.Run              // nil where visit is not
+	visit     func(ev *schemas.Activity) // who looks at the events where nothing is run
 	con       *console
 	from, to  schemas.Millis // to is 0 for no end
 	warmup    time.Duration  // below zero: the default
@@ -128,6 +135,15 @@ func (r *recorded) pass(ctx context.Context, sides []backtest.Side) (interrupted
 	if r.run, err = backtest.New(sides); err != nil {
 		return false, usageError{err}
 	}
+	interrupted, err = r.read(ctx, r.run.Finish)
+	if r.run.TooMany() {
+		return false, errTooMany
+	}
+	return interrupted, err
+}
+
+// read reads all events; then it calls done.
+func (r *recorded) read(ctx context.Context, done func()) (interrupted bool, err error) {
 	r.started = time.Now()
 	stop := r.con.during(r.progress)
 	switch {
@@ -138,16 +154,14 @@ func (r *recorded) pass(ctx context.Context, sides []backtest.Side) (interrupted
 	default:
 		err = r.clickHouse(ctx)
 	}
-	r.run.Finish()
+	done()
 	stop()
 	r.took = time.Since(r.started)
-	n, _ := r.run.Events()
+	n := r.events.Load()
 	if n > 0 {
 		r.con.line(fmt.Sprintf("%d events in %.1f s (%.0f/s)", n, r.took.Seconds(), float64(n)/r.took.Seconds()))
 	}
 	switch {
-	case r.run.TooMany():
-		return false, errTooMany
 	case err != nil && ctx.Err() != nil && n > 0:
 		return true, nil
 	case err == nil && n == 0:
@@ -158,10 +172,14 @@ func (r *recorded) pass(ctx context.Context, sides []backtest.Side) (interrupted
 
 // add takes an event of the pass.
 func (r *recorded) add(ev *schemas.Activity, arrived schemas.Millis, size int) {
-	if ev.Time < r.from || r.to != 0 && ev.Time >= r.to {
-		return
+	if ev.Registration == nil && ev.Time < r.from || r.to != 0 && ev.Time >= r.to {
+		return // what was said of an agent before counts
 	}
-	r.run.Add(ev, arrived, size)
+	if r.visit != nil {
+		r.visit(ev)
+	} else {
+		r.run.Add(ev, arrived, size)
+	}
 	r.events.Add(1)
 	r.latest.Store(int64(min(ev.Time, arrived)))
 }
@@ -216,11 +234,14 @@ func (r *recorded) files(ctx context.Context) error {
 
 // tooMany ends a pass of which nothing could be said.
 func (r *recorded) tooMany() error {
-	if r.run.TooMany() {
+	if r.run != nil && r.run.TooMany() {
 		return errTooMany
 	}
 	return nil
 }
+
+// rowBytes is about what an event of ClickHouse holds in memory.
+const rowBytes = 512
 
 func (r *recorded) clickHouse(ctx context.Context) error {
 	return engineDir{DataDir: r.flags.DataDir}.clickHouse(ctx, r.g, func(db *clickhouse.DB) error {
@@ -232,19 +253,14 @@ func (r *recorded) clickHouse(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if events.Unplaced > 0 {
+			r.con.line(fmt.Sprintf("plumbline: about %d of %d events were stored before their places in plumbline.activity were (migration 0005): they are read first, in the order of recorded_at", events.Unplaced, events.Events))
+		}
 		if events.Events > 0 {
 			r.part = func() float64 { return float64(r.events.Load()) / float64(events.Events) }
 		}
-		canonical := decode.NewCanonical()
-		return events.Each(ctx, func(json []byte) error {
-			// When it was appended to plumbline.activity is not stored: soon after it was recorded.
-			canonical.Decode(&decode.Record{Value: json}, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {
-				if refusal != nil {
-					r.refused++
-					return
-				}
-				r.add(ev, ev.RecordedAt, len(json))
-			})
+		return events.Each(ctx, func(row *pipeline.ActivityRow, arrived schemas.Millis) error {
+			r.add(&row.Event, arrived, rowBytes)
 			return r.tooMany()
 		})
 	})
@@ -305,6 +321,7 @@ func (r *recorded) topic(ctx context.Context) error {
 		}
 		decoder = form.Decoder
 	}
+	registrations := registration.NewCanonical()
 	parts := make([]partition, n)
 	total, read := int64(0), atomic.Int64{}
 	for i := range parts {
@@ -335,9 +352,13 @@ func (r *recorded) topic(ctx context.Context) error {
 		rec := &first.records[0]
 		first.records = first.records[1:]
 		read.Add(1)
-		if r.flags.Topic == pipeline.TopicActivity && rec.Header(schemas.RecordHeader) != nil {
-			r.other(rec, first.Partition, n)
-			continue
+		decoder := decoder
+		if kind := rec.Header(schemas.RecordHeader); r.flags.Topic == pipeline.TopicActivity && kind != nil {
+			if string(kind) != schemas.RecordRegistration {
+				r.other(rec, first.Partition, n)
+				continue
+			}
+			decoder = registrations
 		}
 		in := decode.Record{Topic: r.flags.Topic, Partition: first.Partition, Offset: rec.Offset, Time: rec.Time, Key: rec.Key, Value: rec.Value}
 		decoder.Decode(&in, func(_ int32, ev *schemas.Activity, refusal *decode.Refusal) {

@@ -137,7 +137,7 @@ func printTuning(out io.Writer, t *backtest.Tuning, r *recorded) error {
 	fmt.Fprintf(w, "counted\t%s\n", countedText(t.AgentDays, t.WarmupDays, t.CountedFrom))
 	incidents := ""
 	if r.incidents != nil {
-		incidents = "\tINCIDENTS"
+		incidents = fmt.Sprintf("\tINCIDENTS OF %d", t.Incidents)
 	}
 	fmt.Fprintf(w, "\nBUDGET\tALERTS\tPER AGENT-DAY\tCRITICAL\tHIGH\tMEDIUM\tLOW%s\n", incidents)
 	for _, p := range t.Curve {
@@ -161,6 +161,9 @@ func printTuning(out io.Writer, t *backtest.Tuning, r *recorded) error {
 		if len(table.rows) == 0 {
 			continue
 		}
+		if len(table.rows) == backtest.MostAgents {
+			fmt.Fprintf(w, "\nThe %d with the most alerts", len(table.rows))
+		}
 		fmt.Fprintf(w, "\n%s\tALERTS\tSHARE\tAGENT-DAYS\n", table.name)
 		for _, n := range table.rows {
 			fmt.Fprintf(w, "%s\t%d\t%.1f %%\t%d\n", terminal.Escape(agentName(n.Tenant, n.Name)), n.Alerts, 100*n.Share, n.AgentDays)
@@ -178,7 +181,7 @@ func printOverrides(w io.Writer, t *backtest.Tuning) error {
 		_, err := fmt.Fprintln(w, "\nNo override would save two alerts.")
 		return err
 	}
-	fmt.Fprintln(w, "\nOverrides and what each would save, of the alerts above. Paste those that you want, then look at them with plumbline backtest --candidate.\ndetector:")
+	fmt.Fprintln(w, "\nOverrides and what each would save, of the alerts above. Paste those that you want, then look at them with plumbline backtest --candidate.\nWhat would lose a severe alert or an incident is commented out.\ndetector:")
 	for _, section := range []struct {
 		key string
 		of  func(*backtest.Override) bool
@@ -188,10 +191,19 @@ func printOverrides(w io.Writer, t *backtest.Tuning) error {
 	} {
 		head := "  " + section.key + ":\n"
 		for i := range t.Overrides {
-			if o := &t.Overrides[i]; section.of(o) {
-				fmt.Fprintf(w, "%s    # %s\n    %s\n", head, costs(o, t.Present.Episodes), terminal.Escape(o.YAML))
-				head = ""
+			o := &t.Overrides[i]
+			if !section.of(o) {
+				continue
 			}
+			off := ""
+			if o.Severe+len(o.Incidents) > 0 {
+				off = "# "
+			}
+			if head != "" && off != "" { // the harmless ones stand first: here is none
+				head = "  # " + section.key + ":\n"
+			}
+			fmt.Fprintf(w, "%s    # %s\n    %s%s\n", head, costs(o, t.Present.Episodes), off, terminal.Escape(o.YAML))
+			head = ""
 		}
 	}
 	return nil
@@ -204,7 +216,11 @@ func costs(o *backtest.Override, all int) string {
 		text += fmt.Sprintf(", %d of them HIGH OR CRITICAL", o.Severe)
 	}
 	if len(o.Incidents) > 0 {
-		text += fmt.Sprintf(", LOSES %d INCIDENTS: %s of %s", len(o.Incidents), terminal.Escape(o.Incidents[0].Name), terminal.Escape(agentName(o.Incidents[0].Tenant, o.Incidents[0].Agent)))
+		noun := "INCIDENTS"
+		if len(o.Incidents) == 1 {
+			noun = "INCIDENT"
+		}
+		text += fmt.Sprintf(", LOSES %d %s: %s of %s", len(o.Incidents), noun, terminal.Escape(o.Incidents[0].Name), terminal.Escape(agentName(o.Incidents[0].Tenant, o.Incidents[0].Agent)))
 		if len(o.Incidents) > 1 {
 			text += " and others"
 		}

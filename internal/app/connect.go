@@ -23,7 +23,7 @@ func Forms() config.Forms {
 		return err
 	}, CheckDetector: func(cfg *config.Config) error {
 		return detect.CheckConfig(DetectorConfig(cfg, ""))
-	}}
+	}, CheckPolicy: checkPolicy}
 	for _, form := range forms.All() {
 		f.Decoders = append(f.Decoders, form.Name)
 	}
@@ -73,7 +73,7 @@ func ClickHouseConfig(cfg *config.Config) (clickhouse.Config, error) {
 	out := clickhouse.Config{
 		Addrs: slices.Clone(c.Addr), Protocol: c.Protocol, Database: c.Database,
 		Username: c.Username, Password: c.Password.Reveal(), RetentionDays: c.RetentionDays,
-		InsertQuorum: c.InsertQuorum,
+		InsertQuorum: c.InsertQuorum, Cluster: c.Cluster,
 	}
 	if c.Addr.Embedded() {
 		out.Addrs, out.Protocol, out.Fsync = []string{cfg.Embedded.ClickHouseListen}, clickhouse.ProtocolHTTP, true
@@ -103,13 +103,14 @@ func DetectorConfig(cfg *config.Config, version string) detector.Config {
 			out.Tags.Signals[name], _ = schemas.ParseTags(s.Tags) // Validate has looked at them
 		}
 	}
+	out.Identity = d.Identity
 	for _, m := range d.Metrics {
 		out.Metrics = append(out.Metrics, detector.Metric(m))
 	}
 	for _, o := range d.Overrides {
 		over := detector.Override{
 			Tenant: o.Tenant, PeerGroup: o.PeerGroup, Agent: o.Agent,
-			AlertsPerAgentDay: o.AlertsPerAgentDay, QuietTime: o.QuietTime.Std(), Signals: make(map[string]detector.SignalConfig, len(o.Signals)),
+			AlertsPerAgentDay: o.AlertsPerAgentDay, QuietTime: o.QuietTime.Std(), Signals: make(map[string]detector.SignalConfig, len(o.Signals)), Identity: o.Identity,
 		}
 		for name, s := range o.Signals {
 			over.Signals[name] = detector.SignalConfig(s)

@@ -27,6 +27,7 @@ var remedies = map[string]string{
 	"duplicate_identity": "a record names its tenant or agent twice: find who sends it, it may be an attempt to hide",
 	"no_events":          "set the source's decoder to the form that its records have; try a file with `plumbline decode`",
 	"not_cloudevent":     "the envelope holds no data: look at the producer",
+	"not_cloudtrail":     "send the events, and not notices of files or records of another service; try a file with `plumbline decode`",
 	"not_otlp":           "set the source's decoder to the form that its records have, or the exporter's encoding; try a file with `plumbline decode`",
 	"record_too_large":   "raise the topic's max.message.bytes",
 	"no_origin":          "another program writes " + pipeline.TopicActivity + ": check the ACLs",

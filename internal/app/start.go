@@ -185,7 +185,9 @@ func (a *App) route(client *kafka.Client) (role, error) {
 		if _, err := newDecoder(); err != nil {
 			return role{}, fmt.Errorf("source %s: %w", s.Name, err)
 		}
-		sources = append(sources, route.Source{Name: s.Name, Topic: s.Topic, Incarnation: s.Incarnation, NewDecoder: newDecoder})
+		sources = append(sources, route.Source{
+			Name: s.Name, Topic: s.Topic, Incarnation: s.Incarnation, DeadLetterValues: s.DeadLetters != config.DeadLettersMetadata, NewDecoder: newDecoder,
+		})
 		topics = append(topics, s.Topic)
 	}
 	group, leave, err := a.member(client, pipeline.GroupRoute, topics...)

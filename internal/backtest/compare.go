@@ -12,7 +12,7 @@ import (
 // How much of it a result lists.
 const (
 	mostEpisodes = 15
-	mostAgents   = 20
+	MostAgents   = 20
 )
 
 // Result says how the alerts of two sides differ. An episode is counted by the UTC day on
@@ -154,7 +154,7 @@ func (r *Run) Compare(sides []Side, warmup time.Duration, incidents []Incident) 
 	out.Signals = sorted(t.signals, func(a, b *Count) int { return b.Old + b.New - a.Old - a.New })
 	out.Agents = sorted(t.agents, func(a, b *Count) int { return b.Lost + b.Gained - a.Lost - a.Gained })
 	out.Agents = slices.DeleteFunc(out.Agents, func(c Count) bool { return c.Lost+c.Gained == 0 })
-	out.Agents = out.Agents[:min(len(out.Agents), mostAgents)]
+	out.Agents = out.Agents[:min(len(out.Agents), MostAgents)]
 	out.Days = sorted(t.days, func(a, b *Count) int { return cmp.Compare(a.Name, b.Name) })
 	out.TopLost, out.TopGained = top(lost), top(gained)
 	if incidents != nil {

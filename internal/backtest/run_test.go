@@ -40,3 +40,27 @@ func TestAllSidesSeeTheSameEventsAndAWrongClockMakesNoDays(t *testing.T) {
 	r.days[1], r.perDay[agentDay{1, 1}] = 1, struct{}{}
 	require.Equal(t, int64(first/dayMillis), r.span(-1).first)
 }
+
+// An agent alone is missed where the topic has ticks, by a side with as many partitions.
+func TestTicksMoveTheClocksOfTheirPartition(t *testing.T) {
+	sides := []Side{{detector.DefaultConfig(), 2}, {detector.DefaultConfig(), 3}}
+	r, err := New(sides)
+	require.NoError(t, err)
+	const first, hour = 1_772_409_600_000, 3600 * 1000
+	of := schemas.Partition(schemas.AppendKey(nil, "default", "alone"), 2)
+	for i := range schemas.Millis(28*24*6 + 100) {
+		at := first + i*hour/6
+		if i < 28*24*6 {
+			ev := schemas.Activity{TenantID: "default", AgentID: "alone", Time: at, Tool: "t", Outcome: schemas.OutcomeSuccess}
+			r.Add(&ev, ev.Time, 100)
+		}
+		if i%6 == 0 {
+			r.Tick(at, at+20, of, 2)
+			r.Tick(at, at+20, 1-of, 2)
+		}
+	}
+	r.Finish()
+	require.Len(t, r.sides[0].episodes, 1)
+	require.Equal(t, schemas.SignalSilence, r.sides[0].episodes[0].Signal())
+	require.Empty(t, r.sides[1].episodes)
+}

@@ -18,6 +18,7 @@ type Tuning struct {
 	CountedFrom string  `json:"counted_from"`
 	WarmupDays  int     `json:"warmup_days"`
 	AgentDays   int     `json:"agent_days"`
+	Incidents   int     `json:"incidents"` // of the days that are counted
 	Present     Point   `json:"present"`
 	Curve       []Point `json:"curve"` // by budget, the present one among them
 	Agents      []Noisy `json:"agents"`
@@ -73,6 +74,7 @@ func (r *Run) Tune(sides []Side, warmup time.Duration, incidents []Incident) *Tu
 		WarmupDays: int(s.counted - s.first), AgentDays: r.agentDays(s),
 	}
 	incidents = slices.DeleteFunc(slices.Clone(incidents), func(i Incident) bool { return !s.counts(i.To) || int64(i.From)/dayMillis > s.last })
+	out.Incidents = len(incidents)
 	for i := range sides {
 		episodes := r.counted(i, s)
 		p := Point{Totals: totals(&sides[i], episodes, out.AgentDays), Incidents: len(told(incidents, episodes))}
@@ -171,8 +173,8 @@ func (t *tuner) noisiest(in map[Noisy]*Noisy, days func(Noisy) int) []Noisy {
 	all := slices.SortedFunc(maps.Values(in), func(a, b *Noisy) int {
 		return cmp.Or(b.Alerts-a.Alerts, cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Name, b.Name))
 	})
-	out := make([]Noisy, 0, mostAgents)
-	for _, n := range all[:min(len(all), mostAgents)] {
+	out := make([]Noisy, 0, MostAgents)
+	for _, n := range all[:min(len(all), MostAgents)] {
 		n.Share, n.AgentDays = float64(n.Alerts)/float64(len(t.all)), days(*n)
 		out = append(out, *n)
 	}

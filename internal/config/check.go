@@ -28,6 +28,8 @@ type Forms struct {
 	// CheckDetector says why a detector can't be made of a config that has no mistake
 	// otherwise. nil: nobody asks.
 	CheckDetector func(*Config) error
+	// CheckPolicy says what is wrong in the policy files. nil: nobody asks.
+	CheckPolicy func(*Config) []Mistake
 	// NotEmbedded says why there is no embedded stack to configure; nil: there is one.
 	NotEmbedded error
 }
@@ -45,6 +47,8 @@ var (
 	sourceName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 	topicName  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
 	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	// clusterName is one that may stand in a path of Keeper.
+	clusterName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 )
 
 // ownTopics is the prefix of the topics that Plumbline writes itself.
@@ -68,6 +72,7 @@ func (c *Config) check(forms Forms) []Mistake {
 	k.topics(c, forms)
 	k.clickhouse(&c.ClickHouse)
 	k.detector(&c.Detector)
+	k.policy(c, forms)
 	between(k, "archive.max_rows", c.Archive.MaxRows, 1, 1_000_000)
 	between(k, "archive.max_bytes", c.Archive.MaxBytes, 64<<10, 1<<30)
 	between(k, "archive.max_age", c.Archive.MaxAge, Duration(10*time.Millisecond), Duration(10*time.Minute))
@@ -87,6 +92,19 @@ func (c *Config) check(forms Forms) []Mistake {
 		}
 	}
 	return k.mistakes
+}
+
+// policy checks the files too: what stands in them is part of the config.
+func (k *checker) policy(c *Config, forms Forms) {
+	k.oneOf("policy.default", c.Policy.Default, PolicyPermit, PolicyDeny)
+	k.oneOf("policy.mode", c.Policy.Mode, PolicyAlert, PolicyObserve)
+	if forms.CheckPolicy == nil {
+		return
+	}
+	for _, m := range forms.CheckPolicy(c) {
+		m.Key = "policy.files"
+		k.mistakes = append(k.mistakes, m)
+	}
 }
 
 func (k *checker) kafka(c *Kafka) {
@@ -209,6 +227,7 @@ func (k *checker) topics(c *Config, forms Forms) {
 		if s.Incarnation == 0 {
 			k.wrong(key+".incarnation", "is 0", "write 1, or more after the topic was created again")
 		}
+		k.oneOf(key+".dead_letters", s.DeadLetters, DeadLettersRecord, DeadLettersMetadata)
 	}
 	for i, o := range c.Outputs {
 		key := fmt.Sprintf("outputs[%d]", i)
@@ -283,6 +302,9 @@ func (k *checker) clickhouse(c *ClickHouse) {
 	if !identifier.MatchString(c.Database) {
 		k.wrong("clickhouse.database", strconv.Quote(c.Database)+" is not a database name", "use letters, digits and _, a letter first")
 	}
+	if c.Cluster != "" && !clusterName.MatchString(c.Cluster) {
+		k.wrong("clickhouse.cluster", strconv.Quote(c.Cluster)+" is not the name of a cluster", "use letters, digits, _, - and ., a letter, digit or _ first")
+	}
 	if c.Username == "" {
 		k.wrong("clickhouse.username", "is empty", "write a user name such as default")
 	}
@@ -299,6 +321,9 @@ func (k *checker) clickhouse(c *ClickHouse) {
 	}
 	if c.Username != "default" && c.Username != "" {
 		k.wrong("clickhouse.username", strconv.Quote(c.Username)+" is nobody whom the embedded engine knows", "write default, or the addr of a server")
+	}
+	if c.Cluster != "" {
+		k.wrong("clickhouse.cluster", strconv.Quote(c.Cluster)+" is a cluster, yet the embedded engine is one server", "leave it empty, or write the addr of a server")
 	}
 	if c.TLS.Enabled {
 		k.wrong("clickhouse.tls.enabled", "is true, yet the embedded engine has no certificate", "write false, or the addr of a server")

@@ -41,6 +41,7 @@ func (k *checker) detector(c *Detector) {
 		k.tags(key+".tags", s.Tags)
 	}
 	k.metrics(c.Metrics)
+	k.identity("detector.identity", c.Identity)
 	k.overrides(c)
 	byAccess := c.AccessTags.ByAccess()
 	for _, access := range slices.Sorted(maps.Keys(byAccess)) {
@@ -67,6 +68,16 @@ func (k *checker) tuning(c *Detector, key, name string, s OverrideSignal) {
 	}
 	if s.Off && s.AtLeast != 0 {
 		k.wrong(key+".at_least", "is given for a signal that is off", "take off or at_least out")
+	}
+}
+
+func (k *checker) identity(key string, modes map[string]string) {
+	names := detector.IdentityChecks()
+	for _, name := range slices.Sorted(maps.Keys(modes)) {
+		if !slices.Contains(names, name) {
+			k.wrong(key+"."+name, "no identity check has this name", oneOf(name, names))
+		}
+		k.oneOf(key+"."+name, modes[name], detector.IdentityAlert, detector.IdentityObserve, detector.IdentityOff)
 	}
 }
 
@@ -109,8 +120,8 @@ func (k *checker) overrides(c *Detector) {
 				k.wrong(key+p.key, strconv.Quote(p.pattern)+" has a * that is not at its end", "write a name, or the beginning of names and *")
 			}
 		}
-		if o.AlertsPerAgentDay == 0 && o.QuietTime == 0 && len(o.Signals) == 0 {
-			k.wrong(key, "changes nothing", "write alerts_per_agent_day, quiet_time or signals")
+		if o.AlertsPerAgentDay == 0 && o.QuietTime == 0 && len(o.Signals) == 0 && len(o.Identity) == 0 {
+			k.wrong(key, "changes nothing", "write alerts_per_agent_day, quiet_time, signals or identity")
 		}
 		if !(o.AlertsPerAgentDay >= 0 && o.AlertsPerAgentDay < 10) {
 			k.wrong(key+".alerts_per_agent_day", number(o.AlertsPerAgentDay)+" is no budget", "write a number over 0 and under 10, such as 0.01; to silence a signal, write signals: {NAME: {off: true}}")
@@ -121,6 +132,7 @@ func (k *checker) overrides(c *Detector) {
 		for _, name := range slices.Sorted(maps.Keys(o.Signals)) {
 			k.tuning(c, key+".signals."+name, name, o.Signals[name])
 		}
+		k.identity(key+".identity", o.Identity)
 	}
 }
 

@@ -33,6 +33,8 @@ type Config struct {
 	ClickHouse ClickHouse `yaml:"clickhouse" change:"restart"`
 	// What counts as an anomaly.
 	Detector Detector `yaml:"detector" change:"verdicts"`
+	// What agents may do.
+	Policy Policy `yaml:"policy" change:"restart"`
 	// Topics that a SIEM reads, beside `plumbline.alerts`. `[]` for none.
 	Outputs []Output `yaml:"outputs" change:"restart"`
 	// How rows are batched on their way into ClickHouse.
@@ -137,18 +139,32 @@ type Source struct {
 	// Raise it by one after the topic was deleted and created again: its offsets
 	// start over, and this keeps the new events apart from the old ones.
 	Incarnation uint32 `yaml:"incarnation" example:"2"`
+	// What `plumbline.deadletter` keeps of a record of which something was refused:
+	// the `record` as it came, with all that was said in it, or `metadata` alone: its
+	// key, where it is, its size, and why.
+	DeadLetters string `yaml:"dead_letters" example:"metadata"`
 }
+
+// What dead letters keep.
+const (
+	DeadLettersRecord   = "record"
+	DeadLettersMetadata = "metadata"
+)
 
 // ClickHouse says how to reach ClickHouse.
 type ClickHouse struct {
 	// `embedded` for the engine that this program starts itself, or the address of
-	// a server, or those of the replicas of one shard.
+	// a server, or those of the replicas of one shard, or of hosts of the `cluster`.
 	Addr Endpoints `yaml:"addr" example:"[clickhouse-1:9000, clickhouse-2:9000]"`
 	// `http` (port 8123, with TLS 8443) or `native` (port 9000, with TLS 9440).
 	// The embedded engine speaks `http`.
 	Protocol string `yaml:"protocol" example:"native"`
 	// Database of the tables and views; it is created where it is missing.
 	Database string `yaml:"database" example:"plumbline"`
+	// Name of the cluster in the servers' `remote_servers`, on which tables are made,
+	// replicated and spread over its shards (docs/clickhouse-cluster.md). Empty: they
+	// stand on one server. It is chosen before the tables are made.
+	Cluster string `yaml:"cluster" example:"plumbline"`
 	// User name.
 	Username string `yaml:"username" example:"plumbline"`
 	// Password: `${NAME}` of an environment variable, or `file:PATH`.
@@ -198,6 +214,10 @@ type Detector struct {
 	// Numbers of events that become signals, `metric:NAME`: tokens, cost, latency. At
 	// most 4. One that is new begins without a history.
 	Metrics []Metric `yaml:"metrics" example:"[{name: tokens, field: tokens_out, take: sum, unit: tokens}]"`
+	// What comes of an identity check that fails, by its name (docs/identity.md): `alert`,
+	// `observe` (it is counted in the metrics), or `off`. Off unless named here are
+	// `unregistered_agent` and `static_key`; all others alert.
+	Identity map[string]string `yaml:"identity" example:"{unregistered_agent: alert, no_owner: observe}"`
 	// How some agents are judged. All entries that match an agent apply, in their
 	// order: what a later one gives, wins. At most 64.
 	Overrides []Override `yaml:"overrides" example:"[{peer_group: batch, quiet_time: 24h}, {agent: backup-*, signals: {bytes_sent: {at_least: 1e9}}}]"`
@@ -253,6 +273,8 @@ type Override struct {
 	QuietTime Duration `yaml:"quiet_time" example:"24h"`
 	// Overrides of single signals, each in place of all that was said of it before.
 	Signals map[string]OverrideSignal `yaml:"signals" example:"{call_rate: {off: true}}"`
+	// As `identity` of all, check by check.
+	Identity map[string]string `yaml:"identity" example:"{static_key: alert}"`
 }
 
 // OverrideSignal is what an override says of one signal.
@@ -286,6 +308,18 @@ func (t *AccessTags) ByAccess() map[string]Names {
 		schemas.AccessRead: t.Read, schemas.AccessWrite: t.Write, schemas.AccessDelete: t.Delete,
 		schemas.AccessExecute: t.Execute, schemas.AccessSend: t.Send,
 	}
+}
+
+// Policy names the policies that say what agents may do, in Cedar. Its files are part of
+// the config: with a mistake in one of them the config has one. docs/policy.md explains
+// them.
+type Policy struct {
+	// The files: names, or patterns such as `policies/*.cedar`. `[]`: no policies.
+	Files Names `yaml:"files" example:"[]"`
+	// What holds where no policy says anything: `permit` or `deny`.
+	Default string `yaml:"default" example:"deny"`
+	// Whether what is denied is told of (`alert`), or only observed (`observe`).
+	Mode string `yaml:"mode" example:"observe"`
 }
 
 // Output is one topic of alerts in a SIEM's own form.
@@ -372,6 +406,11 @@ const (
 	SASLOAuthBearer = "oauthbearer"
 	SASLMSKIAM      = "aws-msk-iam"
 
+	PolicyPermit  = "permit"
+	PolicyDeny    = "deny"
+	PolicyAlert   = "alert"
+	PolicyObserve = "observe"
+
 	LogConsole = "console"
 	LogJSON    = "json"
 )
@@ -388,8 +427,8 @@ func Default() *Config {
 			SessionTimeout: Duration(30 * time.Second),
 		},
 		Sources: []Source{
-			{Name: "default", Topic: "agent-activity", Decoder: "activity", Incarnation: 1},
-			{Name: "registry", Topic: "agent-registry", Decoder: "registration", Incarnation: 1},
+			{Name: "default", Topic: "agent-activity", Decoder: "activity", Incarnation: 1, DeadLetters: DeadLettersRecord},
+			{Name: "registry", Topic: "agent-registry", Decoder: "registration", Incarnation: 1, DeadLetters: DeadLettersRecord},
 		},
 		ClickHouse: ClickHouse{
 			Addr:          Endpoints{EmbeddedValue},
@@ -406,6 +445,7 @@ func Default() *Config {
 			MaxAgents:         2_000_000,
 			MaxTenants:        4096,
 		},
+		Policy:  Policy{Default: PolicyPermit, Mode: PolicyAlert},
 		Outputs: []Output{{Topic: "siem.ocsf", Format: "ocsf", MinSeverity: schemas.SeverityLow}},
 		Archive: Archive{
 			MaxRows:  50_000,
@@ -419,7 +459,9 @@ func Default() *Config {
 }
 
 // setDefaults fills in what a listed source need not say.
-func (s *Source) setDefaults() { *s = Source{Decoder: "activity", Incarnation: 1} }
+func (s *Source) setDefaults() {
+	*s = Source{Decoder: "activity", Incarnation: 1, DeadLetters: DeadLettersRecord}
+}
 
 // setDefaults fills in what a listed output need not say.
 func (o *Output) setDefaults() { *o = Output{MinSeverity: schemas.SeverityLow} }

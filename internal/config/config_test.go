@@ -108,6 +108,9 @@ func TestWhatIsPrintedIsReadBackAsTheSameConfig(t *testing.T) {
 			if len(cfg.Detector.Signals) == 0 {
 				cfg.Detector.Signals, again.Detector.Signals = nil, nil
 			}
+			if len(cfg.Detector.Identity) == 0 {
+				cfg.Detector.Identity, again.Detector.Identity = nil, nil
+			}
 			cfg.Detector.Runbook, again.Detector.Runbook = "", ""
 			require.Equal(t, cfg, again)
 		})
@@ -199,6 +202,7 @@ func TestTheFingerprintChangesWithWhatDecidesAboutVerdictsOnly(t *testing.T) {
 		{"partitions, because they divide the peers", func(c *Config) { c.Kafka.Partitions = 2 }, true},
 		{"a signal that is off", func(c *Config) { c.Detector.Signals = map[string]Signal{"drift": {Off: true}} }, true},
 		{"a weight", func(c *Config) { c.Detector.Signals = map[string]Signal{"drift": {Weight: 2}} }, true},
+		{"an identity check", func(c *Config) { c.Detector.Identity = map[string]string{"no_owner": "off"} }, true},
 		{"a signal that is named without a change", func(c *Config) { c.Detector.Signals = map[string]Signal{"drift": {}} }, false},
 		{"the runbook", func(c *Config) { c.Detector.Runbook = "x" }, false},
 		{"addresses", func(c *Config) { c.Kafka.Brokers = Endpoints{"x:1"} }, false},

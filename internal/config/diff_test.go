@@ -38,7 +38,8 @@ func TestADifferenceIsMarkedAsAVerdictWhereTheFingerprintChanges(t *testing.T) {
 		{"detector: {signals: {drift: {at_least: 2}}}", "detector.signals.drift.at_least", "0.0", "2.0", true, false},
 		{"detector: {signals: {drift: {tags: [T1213]}}}", "detector.signals.drift.tags", "[]", "[T1213]", false, false},
 		{"detector: {metrics: [{name: cost, field: tokens_in, take: sum}]}", "detector.metrics[cost]", "", "{name: cost, field: tokens_in, take: sum, unit: \"\"}", true, false},
-		{"detector: {overrides: [{agent: a, quiet_time: 1h}]}", "detector.overrides[0]", "", "{tenant: \"\", peer_group: \"\", agent: a, alerts_per_agent_day: 0.0, quiet_time: 1h, signals: {}}", true, false},
+		{"detector: {overrides: [{agent: a, quiet_time: 1h}]}", "detector.overrides[0]", "", "{tenant: \"\", peer_group: \"\", agent: a, alerts_per_agent_day: 0.0, quiet_time: 1h, signals: {}, identity: {}}", true, false},
+		{"detector: {identity: {no_owner: off}}", "detector.identity.no_owner", `""`, `"off"`, true, false},
 		{"outputs: [{topic: siem.ocsf, format: ocsf, min_severity: high}]", "outputs[siem.ocsf].min_severity", "low", "high", false, true},
 		{"log: {level: debug}", "log.level", "info", "debug", false, true},
 	} {

@@ -35,14 +35,22 @@ func (c *Config) Hash() string {
 	for _, m := range c.Detector.Metrics {
 		fmt.Fprintf(&b, "metric %q %q %s\n", m.Name, m.Field, m.Take)
 	}
+	identity(&b, "identity", c.Detector.Identity)
 	for _, o := range c.Detector.Overrides {
 		fmt.Fprintf(&b, "override %q %q %q alerts_per_agent_day=%s quiet_time=%d\n", o.Tenant, o.PeerGroup, o.Agent, number(o.AlertsPerAgentDay), o.QuietTime)
 		for _, name := range slices.Sorted(maps.Keys(o.Signals)) {
 			b.WriteString(tuning("its", name, o.Signals[name]))
 		}
+		identity(&b, "its identity", o.Identity)
 	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:6])
+}
+
+func identity(b *strings.Builder, of string, modes map[string]string) {
+	for _, check := range slices.Sorted(maps.Keys(modes)) {
+		fmt.Fprintf(b, "%s %q %s\n", of, check, modes[check])
+	}
 }
 
 func tuning(of, name string, s OverrideSignal) string {

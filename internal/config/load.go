@@ -55,8 +55,13 @@ func Parse(name string, src []byte, forms Forms) (*Config, error) {
 		d.decode(body, cfg)
 	}
 	// A file that can't be parsed says nothing about the rest.
+	var elsewhere []Mistake // in files that the config names
 	if !d.unreadable {
 		for _, m := range cfg.check(forms) {
+			if m.Line > 0 {
+				elsewhere = append(elsewhere, m)
+				continue
+			}
 			if d.reported(m.Key) {
 				continue
 			}
@@ -66,14 +71,14 @@ func Parse(name string, src []byte, forms Forms) (*Config, error) {
 			d.add(d.find(m.Key), m)
 		}
 	}
-	if len(d.mistakes) > 0 {
+	if len(d.mistakes)+len(elsewhere) > 0 {
 		slices.SortStableFunc(d.mistakes, func(a, b Mistake) int {
 			if a.Line != b.Line {
 				return a.Line - b.Line
 			}
 			return a.Column - b.Column
 		})
-		return nil, &Error{Mistakes: d.mistakes}
+		return nil, &Error{Mistakes: append(d.mistakes, elsewhere...)}
 	}
 	return cfg, nil
 }

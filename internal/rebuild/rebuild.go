@@ -13,13 +13,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/analyst"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
+	"github.com/plumbline-sec/plumbline/pipeline/route"
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/siem"
 )
@@ -28,6 +31,7 @@ import (
 type Store interface {
 	LogSpan(ctx context.Context, partition int32) (clickhouse.LogSpan, error)
 	LoggedEvents(ctx context.Context, partition int32, from, before int64, each func(*pipeline.ActivityRow) error) error
+	LoggedRegistrations(ctx context.Context, partition int32, before int64, each func(*pipeline.ActivityRow) error) error
 	ConfigHashes(ctx context.Context, until schemas.Millis) ([]string, error)
 }
 
@@ -98,9 +102,10 @@ type run struct {
 
 	detector *detector.Detector
 	span     clickhouse.LogSpan
-	routed   map[schemas.Origin]schemas.Origin // the last one of every source partition
+	counted  clickhouse.Counted
 	events   int64
-	next     int64 // offset behind the last event
+	next     int64          // offset behind the last event
+	logged   schemas.Millis // when that was appended
 	gap      gap
 
 	at      int64                       // offset of the event at hand
@@ -130,7 +135,6 @@ func (r *run) do(ctx context.Context) (err error) {
 	if r.detector, err = detector.New(r.opt.Detector, r); err != nil {
 		return err
 	}
-	r.routed = make(map[schemas.Origin]schemas.Origin)
 	r.places, r.raised, r.byID = make(map[int64]bool), make(map[int64][]*schemas.Alert), make(map[string]int)
 	r.proofs, r.ladders, r.rebuilt = make(map[string][]int), make(map[string]*detector.Ladder), make(map[string]string)
 	end := int64(0)
@@ -144,6 +148,14 @@ func (r *run) do(ctx context.Context) (err error) {
 	}
 	r.next = r.span.First
 	if r.span.Rows > 0 {
+		// Events are kept for a time, registrations for good.
+		if err := r.db.LoggedRegistrations(ctx, r.partition, r.span.First, func(row *pipeline.ActivityRow) error {
+			r.detector.Arrived(row.LogTime)
+			r.detector.Process(&row.Event)
+			return r.err
+		}); err != nil {
+			return err
+		}
 		for from := r.span.First; from < end && from <= r.span.Last; from += readAtOnce {
 			if r.opt.Progress != nil {
 				r.opt.Progress(r.partition, from-r.span.First, end-r.span.First)
@@ -153,10 +165,40 @@ func (r *run) do(ctx context.Context) (err error) {
 			}
 		}
 	}
+	r.suppose(end, math.MaxInt64)
 	return r.judge(ctx)
 }
 
+// suppose takes ticks for the records that have no stored event, up to an offset and a time:
+// ticks are not stored, but come once an hour. Where that is wrong, nothing is proven.
+func (r *run) suppose(end int64, before schemas.Millis) {
+	n := end - r.next
+	if n <= 0 || r.events == 0 {
+		return
+	}
+	const hour = schemas.Millis(route.TickEvery / time.Millisecond)
+	first := schemas.Millis(route.NextTick(r.logged.Time()).UnixMilli())
+	fit := n // how many turns there were
+	if before != math.MaxInt64 {
+		fit = int64((before-first)/hour) + 1
+		if before < first {
+			fit = 0
+		}
+	}
+	if n > 2*fit+2 {
+		return // something else is missing
+	}
+	first += hour * schemas.Millis(max(0, fit-n))
+	for i := range min(n, fit) {
+		r.at = end - min(n, fit) + i
+		r.detector.Arrived(first)
+		r.detector.Tick(first)
+		first += hour
+	}
+}
+
 func (r *run) event(row *pipeline.ActivityRow) error {
+	r.suppose(row.Log.Offset, row.LogTime)
 	if r.at = row.Log.Offset; r.at > r.next {
 		if r.gap.offsets == 0 {
 			r.gap.from, r.gap.to, r.gap.before = r.next, r.at-1, row.LogTime
@@ -166,14 +208,10 @@ func (r *run) event(row *pipeline.ActivityRow) error {
 	if r.gap.offsets == 0 {
 		r.gap.after = row.LogTime
 	}
-	r.next = r.at + 1
-	// As detect takes them: what was written twice counts once.
-	source, place := row.Origin, row.Origin
-	source.Offset, source.Index = 0, 0
-	if last, ok := r.routed[source]; ok && (place.Offset < last.Offset || place.Offset == last.Offset && place.Index <= last.Index) {
+	r.next, r.logged = r.at+1, row.LogTime
+	if !r.counted.First(row) {
 		return nil
 	}
-	r.routed[source] = place
 	r.events++
 	r.detector.Arrived(row.LogTime)
 	if _, asked := r.proofs[row.Event.EventID]; asked || r.places[r.at] {
@@ -207,7 +245,8 @@ func (r *run) Alert(a *schemas.Alert) {
 	if r.places[r.at] {
 		r.raised[r.at] = append(r.raised[r.at], a)
 	}
-	if _, asked := r.byID[a.AlertID]; asked {
+	if i, asked := r.byID[a.AlertID]; asked {
+		r.results[i].Events = r.events
 		b, err := siem.JSON.Append(nil, a)
 		r.err = errors.Join(r.err, err)
 		r.rebuilt[a.AlertID] = string(b)
@@ -270,7 +309,7 @@ func (r *run) reasons(ctx context.Context, a *analyst.Step, came bool) ([]string
 			g.offsets, g.from, g.to, clock(g.after), clock(g.before))
 	}
 	if r.span.Rows > 0 && r.next <= a.Log.Offset {
-		say("the event at which it was raised, offset %d, is not stored; the last one before it is %d: archive may not have come that far yet", a.Log.Offset, r.next-1)
+		say("the event at which it was raised, offset %d, is not stored; the last one before it is %d: archive may not have come that far yet, or that is a tick, which is not stored", a.Log.Offset, r.next-1)
 	}
 	hashes, err := r.db.ConfigHashes(ctx, a.Time)
 	if err != nil {

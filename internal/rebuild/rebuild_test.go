@@ -41,6 +41,10 @@ func (m *memory) LoggedEvents(_ context.Context, _ int32, from, before int64, ea
 	return nil
 }
 
+func (m *memory) LoggedRegistrations(context.Context, int32, int64, func(*pipeline.ActivityRow) error) error {
+	return nil
+}
+
 func (m *memory) ConfigHashes(context.Context, schemas.Millis) ([]string, error) {
 	return m.hashes, nil
 }
@@ -134,4 +138,52 @@ func TestAnAlertIsProvenOrTheReasonIsSaid(t *testing.T) {
 			require.Contains(t, r.Reasons[0], c.reason)
 		})
 	}
+}
+
+// An agent that works by day, ticks by night, and at last ticks alone. Ticks are not stored.
+func TestAlertsThatTicksBroughtAboutAreProven(t *testing.T) {
+	const hour, minute = 3_600_000, 60_000
+	cfg := detector.DefaultConfig()
+	cfg.Version, cfg.Hash = "test", "cafe"
+	out := &sink{t: t}
+	d, err := detector.New(cfg, out)
+	require.NoError(t, err)
+	m := &memory{hashes: []string{"cafe"}}
+	for i := range int64(30 * 24 * 6) {
+		at := schemas.Millis(1_717_372_800_000 + i*hour/6)
+		if i%6 == 1 && i%(3*24*6) != 1 { // one in three days has no tick at midnight
+			d.Arrived(at - 7*minute + 15)
+			d.Tick(at - 7*minute)
+			out.at++
+		}
+		if h := i / 6 % 24; h < 7 || h > 20 || i > 29*24*6+80 {
+			continue
+		}
+		ev := schemas.Activity{
+			EventID: fmt.Sprint("e-", i), Time: at, TenantID: "default", AgentID: "alone", PeerGroup: "crm", Action: "tool_call", Tool: "mail",
+			Access: schemas.AccessSend, Resources: []string{"email:team@corp.example"}, BytesSent: uint64(300 + i%50), Outcome: schemas.OutcomeSuccess,
+		}
+		if i == 20*24*6+100 {
+			ev.BytesSent = 400_000_000
+		}
+		d.Arrived(at)
+		d.Process(&ev)
+		m.rows = append(m.rows, pipeline.ActivityRow{Event: ev, Origin: schemas.Origin{Source: "s", Topic: "t", Offset: i}, Log: pipeline.Place{Offset: out.at}, LogTime: at})
+		out.at++
+	}
+	require.Greater(t, len(out.alerts), 2)
+	silence := out.alerts[len(out.alerts)-1]
+	require.Equal(t, schemas.SignalSilence, silence.Signals[0].Name)
+	require.Greater(t, silence.Log.Offset, m.rows[len(m.rows)-1].Log.Offset)
+	results, err := rebuild.Alerts(t.Context(), m, out.alerts, rebuild.Options{Detector: cfg})
+	require.NoError(t, err)
+	for i, r := range results {
+		require.True(t, r.Proven, "%s: %+v", out.alerts[i].Title, r)
+		require.Positive(t, r.Events)
+	}
+	// Where the events were others, so are the alerts.
+	m.rows = m.rows[:len(m.rows)-5]
+	results, err = rebuild.Alerts(t.Context(), m, []analyst.Step{silence}, rebuild.Options{Detector: cfg})
+	require.NoError(t, err)
+	require.False(t, results[0].Proven)
 }

@@ -73,6 +73,7 @@ func (a *Archive) open(ctx context.Context, _ pipeline.Generation, as pipeline.A
 	default:
 		return nil, 0, fmt.Errorf("archive does not know topic %q", as.Topic)
 	}
+	a.metrics.insertErrors.WithLabelValues(h.table.name()) // rate() does not see the increment that makes a series
 	return h, start, nil
 }
 
@@ -129,7 +130,7 @@ type handler struct {
 func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 	for i := range f.Records {
 		rec := &f.Records[i]
-		if kind := string(rec.Header(schemas.RecordHeader)); kind != "" && kind != schemas.RecordRegistration {
+		if kind := rec.Header(schemas.RecordHeader); kind != nil && string(kind) != schemas.RecordRegistration {
 			h.passed.Inc()
 		} else if refusal := h.table.add(rec); refusal != nil {
 			h.refuse(rec, refusal)

@@ -124,9 +124,9 @@ func sameType(a, b string) bool {
 }
 
 // insertSQL is the INSERT with all columns named.
-func (t *table[R]) insertSQL(database string) string {
+func (t *table[R]) insertSQL(database, name string) string {
 	var b strings.Builder
-	b.WriteString("INSERT INTO " + quoteIdent(database) + "." + quoteIdent(t.name) + " (")
+	b.WriteString("INSERT INTO " + quoteIdent(database) + "." + quoteIdent(name) + " (")
 	for i := range t.columns {
 		if i > 0 {
 			b.WriteString(", ")

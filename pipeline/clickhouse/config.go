@@ -32,11 +32,14 @@ const MaxRetentionDays = 36500
 
 // Config says how to reach ClickHouse and how long to keep what.
 type Config struct {
-	// Addrs are host:port of a server, or of the replicas of one shard: the first
-	// that answers is used.
+	// Addrs are host:port of a server, or of the replicas of one shard, or of hosts of
+	// the Cluster: the first that answers is used.
 	Addrs    []string
 	Protocol string // ProtocolHTTP (default) or ProtocolNative
 	Database string // default plumbline
+	// Cluster is its name in the servers' remote_servers; empty: tables stand on one
+	// server, or its administrator replicates them.
+	Cluster  string
 	Username string // default default
 	Password string
 	TLS      *tls.Config // nil: not encrypted
@@ -115,6 +118,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("clickhouse.retention_days is %d: use 1 to %d", c.RetentionDays, MaxRetentionDays)
 	case strings.ContainsFunc(c.Database, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return fmt.Errorf("clickhouse.database is %q: it holds a control character", c.Database)
+	case c.Cluster != "" && !clusterName.MatchString(c.Cluster):
+		return fmt.Errorf("clickhouse.cluster is %q: use letters, digits, _, -, . in it", c.Cluster)
 	}
 	if _, err := compression(c.Compression); err != nil {
 		return err
@@ -152,6 +157,7 @@ func (c *Config) options(database string) (*driver.Options, error) {
 		// A connection per partition of archive, and some for queries.
 		MaxOpenConns: c.MaxConns,
 		MaxIdleConns: c.MaxConns,
+		Settings:     c.readSettings(),
 	}
 	opt.ClientInfo.Products = append(opt.ClientInfo.Products, struct{ Name, Version string }{"plumbline", "1"})
 	if c.Protocol == ProtocolNative {

@@ -17,7 +17,9 @@
 //     is left alone. What is there is compared with what the migrations come to
 //     (sql/expected.json, from a real engine); what was lost is put back where that
 //     touches no row, and nothing is done otherwise.
-//  5. No error and no log line holds a password, nor a control character that came
+//  5. On a cluster an agent's rows are on one shard, so that 2 holds there too. Tables of
+//     one server and of a cluster are never made of one another.
+//  6. No error and no log line holds a password, nor a control character that came
 //     from stored data.
 //
 // The package imports pipeline (for the rows) and schemas; never the detector,

@@ -43,9 +43,13 @@ func (s *schema) compare(cfg *Config, there map[string]*tableShape) *drift {
 			continue // without it everything is applied again
 		}
 		d.tables = append(d.tables, Step{
-			Name: "create table " + name + ", which is gone", SQL: s.statementsOf(cfg, name),
+			Name: "create table " + name + ", which is gone", SQL: s.statementsOf(cfg, name), table: name,
 			Note: "table " + name + " is there again and empty: docs/operations.md says how to fill it from Kafka",
 		})
+	}
+	if c := cfg.otherKind(there); c != "" {
+		d.conflicts = []string{c} // the rest follows from it
+		return d
 	}
 	for _, v := range s.views(cfg) {
 		have := there[v.name]
@@ -58,6 +62,7 @@ func (s *schema) compare(cfg *Config, there map[string]*tableShape) *drift {
 			d.other = append(d.other, "view "+v.name+" selects something else")
 		}
 	}
+	s.compareDistributed(d, cfg, there)
 	return d
 }
 
@@ -81,12 +86,19 @@ func (s *schema) names(cfg *Config) []string {
 	for _, v := range s.views(cfg) {
 		out = append(out, v.name)
 	}
-	return slices.Compact(out)
+	for _, t := range s.distributed(cfg) {
+		out = append(out, t.name)
+	}
+	return slices.Compact(append(out, publicNames...))
 }
 
 func (d *drift) compareTable(cfg *Config, name string, want, have *tableShape) {
 	table := quoteIdent(cfg.Database) + "." + quoteIdent(name)
 	move := fmt.Sprintf("rename it (RENAME TABLE %s TO ...), run `plumbline migrate`, and copy the rows with INSERT ... SELECT", table)
+	if cfg.Cluster != "" {
+		move = "docs/clickhouse-cluster.md says how its rows move"
+	}
+	table += cfg.onCluster()
 	if name != logTable { // how that one is kept changes nothing
 		for _, c := range []struct{ what, want, have string }{
 			{"engine", want.Engine, have.Engine},
@@ -220,7 +232,11 @@ func (s *schema) views(cfg *Config) []view {
 	var out []view
 	for _, stmt := range statements(s.repeatable) {
 		if m := createView.FindStringSubmatch(stmt); m != nil {
-			out = append(out, view{m[1], cfg.render(m[2])})
+			v := view{m[1], cfg.render(m[2])}
+			if cfg.Cluster != "" {
+				v.name += shardSuffix
+			}
+			out = append(out, v)
 		}
 	}
 	return out

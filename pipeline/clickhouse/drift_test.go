@@ -28,8 +28,9 @@ func TestTheExpectedShapeIsWhatTheMigrationsMake(t *testing.T) {
 		names []string
 	)
 	require.NoError(t, db.each(t.Context(), "list", "SELECT name FROM system.tables WHERE database = 'plumbline' AND engine != 'View'", nil, func() { names = append(names, name) }, &name))
-	got, err := db.shapes(t.Context(), names)
-	require.NoError(t, err)
+	hosts := []host{{}}
+	require.NoError(t, db.shapes(t.Context(), names, hosts))
+	got := hosts[0].there
 	for _, shape := range got {
 		delete(shape.Settings, "index_granularity") // the server's default, not ours
 	}
@@ -203,12 +204,12 @@ func TestLookingForDriftChangesNothingAndTakesMilliseconds(t *testing.T) {
 func TestTablesThatAreReplicatedAreTheSameTables(t *testing.T) {
 	for full, want := range map[string]tableShape{
 		"ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', version) PARTITION BY a ORDER BY b TTL x + toIntervalDay(90 + 1) SETTINGS index_granularity = 8192": {
-			Engine: "ReplacingMergeTree", Version: "version", ttl: "x + toIntervalDay(90 + 1)", Settings: map[string]string{"index_granularity": "8192"},
+			Engine: "ReplacingMergeTree", Version: "version", ttl: "x + toIntervalDay(90 + 1)", replicated: true, Settings: map[string]string{"index_granularity": "8192"},
 		},
-		"SharedReplacingMergeTree('/c/t(1)', '{r,}', version) ORDER BY b": {Engine: "ReplacingMergeTree", Version: "version"},
+		"SharedReplacingMergeTree('/c/t(1)', '{r,}', version) ORDER BY b": {Engine: "ReplacingMergeTree", Version: "version", replicated: true},
 		"ReplacingMergeTree(`version`) ORDER BY b":                        {Engine: "ReplacingMergeTree", Version: "version"},
 		"ReplacingMergeTree ORDER BY b":                                   {Engine: "ReplacingMergeTree"},
-		"ReplicatedMergeTree('/p', 'r') ORDER BY (version, applied_at)":   {Engine: "MergeTree"},
+		"ReplicatedMergeTree('/p', 'r') ORDER BY (version, applied_at)":   {Engine: "MergeTree", replicated: true},
 	} {
 		var got tableShape
 		got.describe(full[:strings.IndexAny(full, "( ")], full)

@@ -105,6 +105,7 @@ var transientCodes = map[int32]bool{
 	439: true, // CANNOT_SCHEDULE_TASK
 	473: true, // DEADLOCK_AVOIDED
 	499: true, // S3_ERROR
+	517: true, // CANNOT_ASSIGN_ALTER: another one is in progress
 	574: true, // DISTRIBUTED_TOO_MANY_PENDING_BYTES
 	667: true, // NOT_INITIALIZED
 	745: true, // SERVER_OVERLOADED

@@ -59,7 +59,7 @@ func send[R any](ctx context.Context, db *DB, t *table[R], e *encoder[R], n int)
 	ctx, cancel := context.WithTimeout(ctx, db.cfg.InsertTimeout)
 	defer cancel()
 	ctx = driver.Context(ctx, driver.WithSettings(db.insertSettings()), driver.WithColumnNamesAndTypes(t.namesAndTypes()))
-	batch, err := db.conn.PrepareBatch(ctx, t.insertSQL(db.cfg.Database))
+	batch, err := db.conn.PrepareBatch(ctx, t.insertSQL(db.cfg.Database, db.cfg.written(t.name)))
 	if err != nil {
 		return db.explainInsert(op, err)
 	}
@@ -85,6 +85,14 @@ func (db *DB) insertSettings() driver.Settings {
 	}
 	if db.cfg.InsertQuorum != "" {
 		s["insert_quorum"] = db.cfg.InsertQuorum
+	}
+	if db.cfg.Cluster != "" {
+		// The acknowledgement means that every shard has its rows.
+		s["distributed_foreground_insert"] = 1
+		// Replicated tables drop a block that they had lately, though its rows may be gone
+		// since: a refill from Kafka would be acknowledged and not stored. Rows that stand
+		// twice are hidden by their identity.
+		s["insert_deduplicate"] = 0
 	}
 	return s
 }

@@ -2,8 +2,9 @@ package clickhouse
 
 import (
 	"context"
-	"strings"
 	"time"
+
+	driver "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -18,7 +19,7 @@ type LogSpan struct {
 // LogSpan returns what is stored of a partition; no Rows: nothing that knows its place.
 func (db *DB) LogSpan(ctx context.Context, partition int32) (LogSpan, error) {
 	var s LogSpan
-	err := db.conn.QueryRow(ctx, "SELECT min(log_offset), max(log_offset), count() FROM activity_rows WHERE log_partition = ? AND log_offset >= 0", partition).
+	err := db.conn.QueryRow(ctx, "SELECT min(log_offset), max(log_offset), count() FROM "+db.cfg.written(activityTable.name)+" WHERE log_partition = ? AND log_offset >= 0", partition).
 		Scan(&s.First, &s.Last, &s.Rows)
 	return s, db.explain("read the bounds of the log", err)
 }
@@ -26,48 +27,102 @@ func (db *DB) LogSpan(ctx context.Context, partition int32) (LogSpan, error) {
 // LoggedEvents calls each with the stored events of a partition of pipeline.TopicActivity,
 // from an offset on up to one before another, in the order of the log. It reads the table
 // without FINAL, which would read the whole of it for each call: an event may come twice, as
-// one that route wrote twice does, the newer decoding first. The row is each's to keep.
+// one that route wrote twice does, the newer decoding first. Registrations stand among
+// them. The row is valid until each returns; its strings and
+// lists are each's to keep.
 func (db *DB) LoggedEvents(ctx context.Context, partition int32, from, before int64, each func(*pipeline.ActivityRow) error) error {
-	const op = "read events in the order of the log"
-	rows, err := db.conn.Query(ctx, `SELECT tenant_id, agent_id, time, event_id, agent_name, agent_version, peer_group, session_id, on_behalf_of,
-	action, tool, access, resources, target_agent_id, bytes_sent, bytes_received, tokens_in, tokens_out, outcome, duration_ms, model,
-	credential_id, credential_type, credential_expires, source_ip, mapKeys(attributes), mapValues(attributes), recorded_at, flags,
-	origin_source, origin_incarnation, origin_topic, origin_partition, origin_offset, origin_index, log_partition, log_offset, log_time
-FROM activity_rows WHERE log_partition = ? AND log_offset >= ? AND log_offset < ? ORDER BY log_offset, version DESC`, partition, from, before)
+	said, err := db.registrations(ctx, partition, from, before)
+	if err != nil {
+		return err
+	}
+	if err := db.scanActivity(ctx, db.cfg.written(activityTable.name)+" WHERE log_partition = ? AND log_offset >= ? AND log_offset < ?", "log_offset, version DESC", func(row *pipeline.ActivityRow) error {
+		if err := said.until(row, each); err != nil {
+			return err
+		}
+		return each(row)
+	}, partition, from, before); err != nil {
+		return err
+	}
+	return said.rest(partition, each)
+}
+
+// LoggedRegistrations calls each with the registrations of a partition that stand before an
+// offset, in the order of the log.
+func (db *DB) LoggedRegistrations(ctx context.Context, partition int32, before int64, each func(*pipeline.ActivityRow) error) error {
+	said, err := db.registrations(ctx, partition, 0, before)
+	if err != nil {
+		return err
+	}
+	return said.rest(partition, each)
+}
+
+// scanActivity is the one reader of stored events: each is called with the rows of from, a
+// table and what is asked of it, in that order, which may name what places a row. The engine
+// makes one value of every row before it sorts: it would take three times as long to move 38
+// columns about.
+func (db *DB) scanActivity(ctx context.Context, from, order string, each func(*pipeline.ActivityRow) error, args ...any) error {
+	const op = "read the stored events"
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ctx = driver.Context(ctx, driver.WithSettings(driver.Settings{
+		"query_plan_execute_functions_after_sorting":  0,
+		"do_not_merge_across_partitions_select_final": 1, // copies share their partition
+		"use_skip_indexes_if_final":                   0, // they may differ in log_offset
+		"max_block_size":                              8192,
+		"max_bytes_before_external_sort":              512 << 20,
+		"max_execution_time":                          int(time.Hour.Seconds()),
+	}))
+	rows, err := db.conn.Query(ctx, "SELECT record FROM (SELECT recorded_at, "+activityOrigin+", log_partition, log_offset, log_time, version, formatRow('RowBinary', "+activityRecord+") AS record FROM "+
+		from+") ORDER BY "+order, args...)
 	if err != nil {
 		return db.explain(op, err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err has it
+	defer func() {
+		stop() // or Close would read what is left
+		_ = rows.Close()
+	}()
+	var (
+		r      pipeline.ActivityRow
+		record string
+	)
 	for rows.Next() {
-		var (
-			r                     pipeline.ActivityRow
-			at, recorded, logged  time.Time
-			expires               *time.Time
-			keys, values, flagged []string
-		)
-		e, o := &r.Event, &r.Origin
-		if err := rows.Scan(&e.TenantID, &e.AgentID, &at, &e.EventID, &e.AgentName, &e.AgentVersion, &e.PeerGroup, &e.SessionID, &e.OnBehalfOf,
-			&e.Action, &e.Tool, &e.Access, &e.Resources, &e.TargetAgentID, &e.BytesSent, &e.BytesReceived, &e.TokensIn, &e.TokensOut, &e.Outcome, &e.DurationMS, &e.Model,
-			&e.CredentialID, &e.CredentialType, &expires, &e.SourceIP, &keys, &values, &recorded, &flagged,
-			&o.Source, &o.Incarnation, &o.Topic, &o.Partition, &o.Offset, &o.Index, &r.Log.Partition, &r.Log.Offset, &logged); err != nil {
+		if err := rows.Scan(&record); err != nil {
 			return db.explain(op, err)
 		}
-		e.Time, e.RecordedAt, r.LogTime = schemas.Millis(at.UnixMilli()), schemas.Millis(recorded.UnixMilli()), schemas.Millis(logged.UnixMilli())
-		if expires != nil {
-			e.CredentialExpires = schemas.Millis(expires.UnixMilli())
-		}
-		for i, k := range keys {
-			e.Attributes = append(e.Attributes, schemas.Attribute{Key: k, Value: values[i]})
-		}
-		for _, word := range flagged {
-			name, says, _ := strings.Cut(word, ":")
-			e.Flags.Set(name, says)
+		if err := readActivityRecord(&r, record); err != nil {
+			return db.explain(op, err)
 		}
 		if err := each(&r); err != nil {
 			return err
 		}
 	}
 	return db.explain(op, rows.Err())
+}
+
+// Counted tells the events that the detector counted from those that route wrote again.
+type Counted struct {
+	last map[sourcePartition]schemas.Origin
+}
+
+type sourcePartition struct {
+	log    int32
+	source schemas.Origin // without its offset
+}
+
+// First reports whether an event that stands next in its partition of the log is there for
+// the first time: detect remembers how far it has come of each source partition.
+func (c *Counted) First(row *pipeline.ActivityRow) bool {
+	if c.last == nil {
+		c.last = make(map[sourcePartition]schemas.Origin)
+	}
+	at := row.Origin
+	key := sourcePartition{row.Log.Partition, at}
+	key.source.Offset, key.source.Index = 0, 0
+	if last, ok := c.last[key]; ok && (at.Offset < last.Offset || at.Offset == last.Offset && at.Index <= last.Index) {
+		return false
+	}
+	c.last[key] = at
+	return true
 }
 
 // ConfigHashes returns under which configs windows were closed until a time, the first

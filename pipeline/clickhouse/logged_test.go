@@ -35,7 +35,8 @@ func TestEventsComeBackInTheOrderOfTheLogAsTheyWere(t *testing.T) {
 	read := func(from, before int64) {
 		got = nil
 		require.NoError(t, db.LoggedEvents(t.Context(), 0, from, before, func(r *pipeline.ActivityRow) error {
-			got = append(got, r)
+			row := *r
+			got = append(got, &row)
 			return nil
 		}))
 	}

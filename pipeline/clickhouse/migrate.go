@@ -26,6 +26,8 @@ type Step struct {
 	SQL     []string // statements, filled in
 	Because []string // what is not as it should be, where the name does not say so
 	Note    string   // what the step leaves to be done, for people
+
+	table string // that it makes again
 }
 
 func (s Step) String() string {
@@ -67,12 +69,19 @@ func (db *DB) Plan(ctx context.Context) (*Plan, error) {
 
 func (db *DB) plan(ctx context.Context, s *schema) (*Plan, error) {
 	p := &Plan{Database: db.cfg.Database, Latest: s.latest()}
-	hasDatabase, there, err := db.existing(ctx, s)
+	hasDatabase, hosts, err := db.existing(ctx, s)
 	if err != nil {
 		return nil, err
 	}
+	if first := s.logFirst(&db.cfg, hosts); first != nil {
+		if !hasDatabase {
+			p.Steps = append(p.Steps, Step{Name: stepDatabase, SQL: []string{db.createDatabase()}})
+		}
+		p.Steps, p.lost = append(p.Steps, *first), []string{first.Name}
+		return p, nil
+	}
 	var done map[uint32][]applied
-	if there[logTable] != nil {
+	if slices.ContainsFunc(hosts, func(h host) bool { return h.there[logTable] != nil }) {
 		if done, err = db.applied(ctx); err != nil {
 			return nil, err
 		}
@@ -91,7 +100,7 @@ func (db *DB) plan(ctx context.Context, s *schema) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := s.compare(&db.cfg, there)
+	d := s.compareAll(&db.cfg, hosts)
 	if len(pending) > 0 {
 		d = d.whilePending(pending)
 	}
@@ -218,13 +227,13 @@ func (db *DB) PrintSchema(w io.Writer) error {
 	}
 	var b strings.Builder
 	part := func(title, text string) {
-		fmt.Fprintf(&b, "-- ---- %s\n\n%s\n\n", title, strings.TrimSpace(db.cfg.render(text)))
+		fmt.Fprintf(&b, "-- ---- %s\n\n%s\n\n", title, strings.TrimSpace(text))
 	}
 	fmt.Fprintf(&b, "-- Schema version %d for database %s, retention %d days.\n\n", s.latest(), quoteIdent(db.cfg.Database), db.cfg.RetentionDays)
 	part(stepDatabase, db.createDatabase()+";")
-	part("schema_migrations", s.log)
+	part("schema_migrations", db.cfg.render(s.log))
 	for _, m := range s.migrations {
-		part(Step{Version: m.version, Name: m.name}.String(), m.text)
+		part(Step{Version: m.version, Name: m.name}.String(), db.cfg.render(m.text))
 	}
 	part(stepRepeatable, db.repeatable(s))
 	if _, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n"); err != nil {
@@ -234,7 +243,7 @@ func (db *DB) PrintSchema(w io.Writer) error {
 }
 
 func (db *DB) createDatabase() string {
-	return "CREATE DATABASE IF NOT EXISTS " + quoteIdent(db.cfg.Database)
+	return "CREATE DATABASE IF NOT EXISTS " + quoteIdent(db.cfg.Database) + db.cfg.onCluster()
 }
 
 func (db *DB) repeatable(s *schema) string {
@@ -242,29 +251,41 @@ func (db *DB) repeatable(s *schema) string {
 	if db.cfg.Fsync {
 		text += "\n" + s.fsync
 	}
+	if db.cfg.Cluster != "" {
+		text += "\n" + s.cluster
+	}
 	return db.cfg.render(text)
 }
 
-// existing looks up what is there. It works in no database, so that it works
-// before there is one, and needs no more than the right to see.
-func (db *DB) existing(ctx context.Context, s *schema) (database bool, there map[string]*tableShape, err error) {
-	var n uint64
-	row := db.root.QueryRow(ctx, "SELECT count() FROM system.databases WHERE name = {db:String}", driver.Named("db", db.cfg.Database))
-	if err := row.Scan(&n); err != nil {
-		return false, nil, db.explain("look up the schema", err)
+// existing looks up what is there, on every host of a cluster that answers. It works in
+// no database, so that it works before there is one, and needs no more than the right to
+// see. database: every host has it.
+func (db *DB) existing(ctx context.Context, s *schema) (database bool, hosts []host, err error) {
+	var (
+		name string
+		n    uint64
+	)
+	some := false
+	database = true
+	err = db.each(ctx, "look up the schema", "SELECT "+db.cfg.hostName()+" AS host, countIf(name = {db:String}) FROM "+db.cfg.system("databases")+" GROUP BY host ORDER BY host",
+		[]any{driver.Named("db", db.cfg.Database)}, func() {
+			hosts = append(hosts, host{name: name})
+			some, database = some || n > 0, database && n > 0
+		}, &name, &n)
+	if err != nil {
+		return false, nil, err
 	}
-	if n == 0 {
-		return false, nil, nil
+	if !some {
+		return false, []host{{}}, nil
 	}
-	there, err = db.shapes(ctx, s.names(&db.cfg))
-	return true, there, err
+	return database, hosts, db.shapes(ctx, s.names(&db.cfg), hosts)
 }
 
 type applied struct{ checksum, at string }
 
 // applied returns what schema_migrations says, by version, oldest first.
 func (db *DB) applied(ctx context.Context) (map[uint32][]applied, error) {
-	rows, err := db.root.Query(ctx, "SELECT version, checksum, toString(applied_at) FROM "+quoteIdent(db.cfg.Database)+".schema_migrations ORDER BY version, applied_at")
+	rows, err := db.root.Query(db.cfg.lookAround(ctx), "SELECT version, checksum, toString(applied_at) FROM "+db.cfg.everywhere(quoteIdent(db.cfg.Database)+"."+logTable)+" ORDER BY version, applied_at")
 	if err != nil {
 		return nil, db.explain("read schema_migrations", err)
 	}
@@ -287,6 +308,7 @@ func (db *DB) applied(ctx context.Context) (map[uint32][]applied, error) {
 }
 
 func (db *DB) run(ctx context.Context, op string, sql []string) error {
+	ctx = db.cfg.waitForHosts(ctx)
 	for _, stmt := range sql {
 		if err := db.root.Exec(ctx, stmt); err != nil {
 			return db.explain(op, err)

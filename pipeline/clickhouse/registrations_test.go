@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,4 +70,41 @@ func TestAgentsShowWhoIsRegisteredAndWhoActs(t *testing.T) {
 
 	alert := ask(t, db, "SELECT agent_owner, agent_contact, agent_criticality FROM alerts")[0]
 	require.Equal(t, map[string]any{"agent_owner": "Bob", "agent_contact": "b@x", "agent_criticality": "low"}, alert)
+}
+
+func TestRegistrationsStandAmongTheEventsOfTheLog(t *testing.T) {
+	db := migrated(t)
+	at := now() - 1000
+	var said []pipeline.RegistrationRow
+	for _, offset := range []int64{2, 5, 9} {
+		row := registrationRow(offset, schemas.Registration{TenantID: "acme", AgentID: "bot", Time: at, Owner: "Ada", Tools: []string{}})
+		row.LogTime = at
+		said = append(said, row)
+	}
+	require.NoError(t, db.InsertRegistrations(t.Context(), said))
+	require.NoError(t, db.InsertRegistrations(t.Context(), said))
+	events := randomRows(rand.New(rand.NewPCG(1, 2)), 4, at)
+	for i, offset := range []int64{3, 4, 6, 7} {
+		events[i].Event.Time, events[i].Event.RecordedAt, events[i].LogTime, events[i].Log = at, at, at, pipeline.Place{Offset: offset}
+	}
+	require.NoError(t, db.InsertActivity(t.Context(), events))
+	kinds := ""
+	note := func(row *pipeline.ActivityRow) error {
+		if row.Event.Registration != nil {
+			require.Equal(t, said[0].Registration, row.Event.Registration)
+			kinds += "r"
+		}
+		kinds += strconv.FormatInt(row.Log.Offset, 10)
+		return nil
+	}
+	require.NoError(t, db.LoggedRegistrations(t.Context(), 0, 3, note))
+	kinds += " "
+	require.NoError(t, db.LoggedEvents(t.Context(), 0, 3, 7, note))
+	kinds += " "
+	require.NoError(t, db.LoggedEvents(t.Context(), 0, 7, 100, note))
+	kinds += " "
+	r, err := db.ReadActivity(t.Context(), at-1000, at+1000)
+	require.NoError(t, err)
+	require.NoError(t, r.Each(t.Context(), func(row *pipeline.ActivityRow, _ schemas.Millis) error { return note(row) }))
+	require.Equal(t, "r2 34r56 7r9 r234r567", kinds)
 }

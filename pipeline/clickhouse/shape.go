@@ -21,7 +21,10 @@ type tableShape struct {
 
 	ttl           string // depends on the config
 	selection     string // of a view; the text in sql/ is what is expected
-	indexesHidden bool   // the user may not see them
+	create        string // the statement that makes it
+	full          string // the engine with its arguments
+	replicated    bool
+	indexesHidden bool // the user may not see them
 }
 
 type columnShape struct {
@@ -47,51 +50,68 @@ func (t *tableShape) column(name string) *columnShape {
 	return &t.Columns[i]
 }
 
-// shapes returns what there is of these tables and views. It works in no database
+// host is a server and what there is on it of our tables and views.
+type host struct {
+	name  string
+	there map[string]*tableShape
+}
+
+// shapes looks up what hosts have of these tables and views. It works in no database
 // and needs no more than the right to see.
-func (db *DB) shapes(ctx context.Context, names []string) (map[string]*tableShape, error) {
+func (db *DB) shapes(ctx context.Context, names []string, hosts []host) error {
 	const op = "look up the schema"
-	out := make(map[string]*tableShape)
+	by := make(map[string]map[string]*tableShape)
+	for i := range hosts {
+		hosts[i].there = make(map[string]*tableShape)
+		by[hosts[i].name] = hosts[i].there
+	}
+	var on, name, engine, full, partition, order, selection, create string
 	in := []any{driver.Named("db", db.cfg.Database), driver.Named("names", names)}
-	var name, engine, full, partition, order, selection string
-	err := db.each(ctx, op, `SELECT name, engine, engine_full, partition_key, sorting_key, as_select
-FROM system.tables WHERE database = {db:String} AND name IN {names:Array(String)}`, in, func() {
-		t := &tableShape{Partition: partition, Order: order, selection: selection}
+	from := func(table string) string {
+		return " FROM " + db.cfg.system(table) + " WHERE database = {db:String} AND "
+	}
+	err := db.each(ctx, op, "SELECT "+db.cfg.hostName()+", name, engine, engine_full, partition_key, sorting_key, as_select, create_table_query"+
+		from("tables")+"name IN {names:Array(String)}", in, func() {
+		t := &tableShape{Partition: partition, Order: order, selection: selection, create: create, full: full}
 		t.describe(engine, full)
-		out[name] = t
-	}, &name, &engine, &full, &partition, &order, &selection)
+		if there := by[on]; there != nil { // it answered before
+			there[name] = t
+		}
+	}, &on, &name, &engine, &full, &partition, &order, &selection, &create)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var c columnShape
-	err = db.each(ctx, op, `SELECT table, name, type, default_kind, default_expression, compression_codec
-FROM system.columns WHERE database = {db:String} AND table IN {names:Array(String)} ORDER BY table, position`, in, func() {
-		if t := out[name]; t != nil {
+	err = db.each(ctx, op, "SELECT "+db.cfg.hostName()+" AS host, table, name, type, default_kind, default_expression, compression_codec"+
+		from("columns")+"table IN {names:Array(String)} ORDER BY host, table, position", in, func() {
+		if t := by[on][name]; t != nil {
 			t.Columns = append(t.Columns, c)
 		}
-	}, &name, &c.Name, &c.Type, &c.Kind, &c.Default, &c.Codec)
+	}, &on, &name, &c.Name, &c.Type, &c.Kind, &c.Default, &c.Codec)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var i indexShape
-	err = db.each(ctx, op, `SELECT table, name, expr, type_full, granularity
-FROM system.data_skipping_indices WHERE database = {db:String} AND table IN {names:Array(String)} ORDER BY table, name`, in, func() {
-		if t := out[name]; t != nil {
+	err = db.each(ctx, op, "SELECT "+db.cfg.hostName()+" AS host, table, name, expr, type_full, granularity"+
+		from("data_skipping_indices")+"table IN {names:Array(String)} ORDER BY host, table, name", in, func() {
+		if t := by[on][name]; t != nil {
 			t.Indexes = append(t.Indexes, i)
 		}
-	}, &name, &i.Name, &i.Expr, &i.Type, &i.Granularity)
-	if mayNotSee(err) {
-		for _, t := range out {
+	}, &on, &name, &i.Name, &i.Expr, &i.Type, &i.Granularity)
+	if !mayNotSee(err) {
+		return err
+	}
+	for _, there := range by {
+		for _, t := range there {
 			t.indexesHidden = true
 		}
-		return out, nil
 	}
-	return out, err
+	return nil
 }
 
 // each runs a query and calls do after each row was read into dest.
 func (db *DB) each(ctx context.Context, op, sql string, args []any, do func(), dest ...any) error {
-	rows, err := db.root.Query(ctx, sql, args...)
+	rows, err := db.root.Query(db.cfg.lookAround(ctx), sql, args...)
 	if err != nil {
 		return db.explain(op, err)
 	}
@@ -110,7 +130,9 @@ func (db *DB) each(ctx context.Context, op, sql string, args []any, do func(), d
 func (t *tableShape) describe(engine, full string) {
 	t.Engine = engine
 	for _, prefix := range []string{"Replicated", "Shared"} {
-		t.Engine = strings.TrimPrefix(t.Engine, prefix)
+		if rest, ok := strings.CutPrefix(t.Engine, prefix); ok {
+			t.Engine, t.replicated = rest, true
+		}
 	}
 	if rest, ok := strings.CutPrefix(full, engine+"("); ok && strings.HasSuffix(t.Engine, "ReplacingMergeTree") {
 		if args := split(rest[:closing(rest)]); len(args) > 0 { // of a replicated one the first two are its path and name

@@ -37,6 +37,7 @@ type schema struct {
 	log        string      // the table that records them
 	repeatable string      // views and retention
 	fsync      string
+	cluster    string                 // what a cluster has beside the rest
 	expected   map[string]*tableShape // tables by name, as they are after all migrations
 }
 
@@ -67,6 +68,8 @@ func loadSchema(files fs.FS) (*schema, error) {
 			s.repeatable = text
 		case "fsync":
 			s.fsync = text
+		case "cluster":
+			s.cluster = text
 		default:
 			number, rest, ok := strings.Cut(name, "_")
 			v, err := strconv.ParseUint(number, 10, 32)
@@ -102,8 +105,13 @@ func checksum(text string) string {
 
 // render fills in the template variables.
 func (c *Config) render(text string) string {
+	if c.Cluster != "" {
+		text = clustered(text)
+	}
 	return strings.NewReplacer(
 		"{{database}}", quoteIdent(c.Database),
+		"{{cluster}}", quoteIdent(c.Cluster),
+		"{{cluster_name}}", c.Cluster,
 		"{{retention_days}}", strconv.Itoa(c.RetentionDays),
 	).Replace(text)
 }

@@ -73,13 +73,13 @@ func (h *handler) ended(err error) error {
 	h.run = nil
 	h.later()
 	if err != nil {
-		m.Checkpoints.WithLabelValues("given up").Inc()
+		m.Checkpoints.WithLabelValues(checkpointGivenUp).Inc()
 		h.lost = h.lost || errors.Is(err, pipeline.ErrFenced)
 		return err
 	}
 	s.safe = run.Marker.Offset
 	s.known.passed(s.safe)
-	m.Checkpoints.WithLabelValues("confirmed").Inc()
+	m.Checkpoints.WithLabelValues(checkpointConfirmed).Inc()
 	m.CheckpointSeconds.Observe(time.Since(h.begun).Seconds())
 	m.CheckpointBytes.Observe(float64(run.Bytes))
 	m.CheckpointOffset.WithLabelValues(h.label).Set(float64(s.safe))

@@ -201,9 +201,9 @@ func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 
 func (h *handler) record() {
 	decoder := h.decoder
-	switch kind := h.rec.Header(schemas.RecordHeader); string(kind) {
-	case "":
-	case schemas.RecordRegistration:
+	switch kind := h.rec.Header(schemas.RecordHeader); {
+	case kind == nil:
+	case string(kind) == schemas.RecordRegistration:
 		decoder = h.registrations
 	default:
 		h.other(string(kind))

@@ -41,6 +41,12 @@ type Metrics struct {
 	FlushSeconds prometheus.Histogram
 }
 
+// Values of the label result of checkpoints_total.
+const (
+	checkpointConfirmed = "confirmed"
+	checkpointGivenUp   = "given up"
+)
+
 // NewMetrics registers the role's metrics.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	r := pipeline.Registrar{Registerer: reg}
@@ -48,7 +54,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	one := func(v *prometheus.HistogramVec) prometheus.Histogram {
 		return v.WithLabelValues().(prometheus.Histogram)
 	}
-	return &Metrics{
+	m := &Metrics{
 		Repeated:          r.Counter("repeated_events_total", "Events that route wrote twice after a crash, recognised by detect.").WithLabelValues(),
 		Alerts:            r.Counter("alerts_total", "Alerts published.", "status", "severity"),
 		Windows:           r.Counter("windows_total", "Agent-hours closed.").WithLabelValues(),
@@ -79,4 +85,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		AlertLatency:      one(r.Histogram("alert_latency_seconds", "From the append of an event in the activity topic to the acknowledged alert.", pipeline.Latencies)),
 		FlushSeconds:      one(r.Histogram("flush_seconds", "Time to get alerts and windows acknowledged.", pipeline.Latencies)),
 	}
+	// rate() does not see the increment that makes a series.
+	for _, result := range []string{checkpointConfirmed, checkpointGivenUp} {
+		m.Checkpoints.WithLabelValues(result)
+	}
+	return m
 }

@@ -235,7 +235,7 @@ func (c *Client) CommittedOffsets(ctx context.Context, group string, of []pipeli
 		req.Topics[tp.Topic] = append(req.Topics[tp.Topic], int(tp.Partition))
 	}
 	res, err := c.client.OffsetFetch(ctx, req)
-	if err == nil {
+	if err == nil && !errors.Is(res.Error, kafkago.GroupIdNotFound) { // nobody has joined it yet
 		err = res.Error
 	}
 	if err != nil {

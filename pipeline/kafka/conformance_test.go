@@ -113,5 +113,6 @@ func backend(t *testing.T, addr string) pipelinetest.Backend {
 		Join: func(id string, topics ...string) (pipeline.Group, error) {
 			return c.Group(fastGroup(id, topics...))
 		},
+		CommittedOffsets: c.CommittedOffsets,
 	}
 }

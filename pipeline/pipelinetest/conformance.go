@@ -27,6 +27,8 @@ type Backend struct {
 	// Join returns a member of a group that gives its members about half a second to
 	// stop before it goes on without them.
 	Join func(id string, topics ...string) (pipeline.Group, error)
+	// CommittedOffsets asks from outside.
+	CommittedOffsets func(ctx context.Context, id string, of []pipeline.TopicPartition) ([]int64, error)
 }
 
 // patience bounds every wait of the suite.

@@ -3,6 +3,7 @@ package pipelinetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -159,6 +160,22 @@ var groupTests = []conformanceTest{
 		assert.Len(s.t, seen, 4)
 		first.leave()
 		s.settled(4, second)
+	}},
+	{"what a group has committed can be asked by anybody", func(s *suite) {
+		a, b, id := s.topic(1), s.topic(2), groupID()
+		of := []pipeline.TopicPartition{{Topic: b, Partition: 1}, {Topic: a}, {Topic: b}}
+		require.Eventually(s.t, func() bool { // a coordinator that has just been named may not know it yet
+			none, err := s.CommittedOffsets(s.ctx(), id, of)
+			return err == nil && slices.Equal(none, []int64{-1, -1, -1})
+		}, patience, 50*time.Millisecond)
+		gen, end := s.next(s.join(id, a, b))
+		defer end()
+		s.produce(of[0], "x", "y", "z")
+		require.NoError(s.t, gen.Commit(of[0], 3))
+		require.NoError(s.t, gen.Commit(of[1], 0))
+		some, err := s.CommittedOffsets(s.ctx(), id, of)
+		require.NoError(s.t, err)
+		assert.Equal(s.t, []int64{3, 0, -1}, some)
 	}},
 	{"a member without partitions has a generation all the same", func(s *suite) {
 		topic, id := s.topic(1), groupID()

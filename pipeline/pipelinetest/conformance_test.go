@@ -34,6 +34,7 @@ func TestClusterConforms(t *testing.T) {
 			Join: func(id string, topics ...string) (pipeline.Group, error) {
 				return c.Group(id, topics...), nil
 			},
+			CommittedOffsets: c.CommittedOffsets,
 		}
 	})
 }

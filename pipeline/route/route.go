@@ -15,6 +15,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,9 @@ type Source struct {
 	Name        string
 	Topic       string
 	Incarnation uint32
+	// DeadLetterValues: the dead letters of the source hold its records, and not only
+	// where they are and why.
+	DeadLetterValues bool
 	// NewDecoder returns a decoder of the source's form, for one goroutine.
 	NewDecoder func() (decode.Decoder, error)
 }
@@ -44,6 +48,7 @@ type Route struct {
 	first   string                         // topic of the first one
 	held    atomic.Pointer[map[int32]bool] // partitions of that
 	metrics *Metrics
+	told    sync.Map // shapes of sources that the log has told of
 }
 
 // New returns the role, which writes no ticks; Run starts it. There is at least one source.
@@ -77,8 +82,7 @@ func (r *Route) open(ctx context.Context, _ pipeline.Generation, a pipeline.Assi
 	return &handler{
 		role: r, src: src, partition: a.Partition, to: to, next: start,
 		decoder: decoder, out: pipeline.NewOutbox(&r.Role),
-		events:  r.metrics.events.WithLabelValues(src.Name),
-		skipped: r.metrics.skipped.WithLabelValues(src.Name),
+		events: r.metrics.events.WithLabelValues(src.Name), skipped: make(map[string]prometheus.Counter), logger: logger,
 	}, start, nil
 }
 
@@ -91,7 +95,8 @@ type handler struct {
 	decoder   decode.Decoder
 	out       *pipeline.Outbox
 	events    prometheus.Counter
-	skipped   prometheus.Counter
+	skipped   map[string]prometheus.Counter // by shape
+	logger    zerolog.Logger
 
 	next int64 // offset after the last record handled
 	ok   int64 // offset up to which everything is acknowledged
@@ -114,16 +119,27 @@ func (h *handler) Take(ctx context.Context, f pipeline.Fetched) error {
 		}
 		h.decoder.Decode(&in, w.emit)
 		w.deadLetter()
-		if s, ok := h.decoder.(decode.Skipper); ok {
-			if n := s.Skipped(); n > 0 {
-				h.skipped.Add(float64(n))
-			}
-		}
+		decode.Passed(h.decoder, h.passed)
 		h.next = rec.Offset + 1
 	}
 	h.next = max(h.next, f.Next)
 	h.events.Add(float64(w.events))
 	return h.flush(ctx)
+}
+
+// passed counts entries that are no events. The log tells of a shape when it is first
+// seen, so that what is lost shows on the first day.
+func (h *handler) passed(s decode.Shape, n int, sample string) {
+	c := h.skipped[s.Name]
+	if c == nil {
+		c = h.role.metrics.skipped.WithLabelValues(h.src.Name, s.Name)
+		h.skipped[s.Name] = c
+		if _, told := h.role.told.LoadOrStore([2]string{h.src.Name, s.Name}, true); !told {
+			h.logger.Info().Str("source", h.src.Name).Str("shape", s.Name).Str("sample", sample).Str("needs", s.Needs).
+				Msg("entries of this shape are passed over; plumbline_skipped_entries_total counts them")
+		}
+	}
+	c.Add(float64(n))
 }
 
 func (h *handler) flush(ctx context.Context) error {
@@ -196,6 +212,10 @@ func (w *writer) deadLetter() {
 		return
 	}
 	letter := pipeline.DeadLetter(w.rec, w.place, &w.first)
+	if !w.h.src.DeadLetterValues {
+		letter.Value = nil
+		letter.Headers = append(letter.Headers, pipeline.Header{Key: pipeline.HeaderCut, Value: strconv.AppendInt(nil, int64(len(w.rec.Value)), 10)})
+	}
 	if w.refused > 1 {
 		letter.Headers = append(letter.Headers, pipeline.Header{Key: pipeline.HeaderRefused, Value: strconv.AppendInt(nil, int64(w.refused), 10)})
 	}
@@ -214,7 +234,7 @@ func (w *writer) cut(appendTo func([]byte) []byte) []byte {
 // Metrics are what the role counts.
 type Metrics struct {
 	events  *prometheus.CounterVec // source
-	skipped *prometheus.CounterVec // source
+	skipped *prometheus.CounterVec // source, shape
 	flagged *prometheus.CounterVec // flag
 
 	ticks    prometheus.Counter
@@ -226,7 +246,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	r := pipeline.Registrar{Registerer: reg}
 	return &Metrics{
 		events:  r.Counter("events_total", "Events routed.", "source"),
-		skipped: r.Counter("skipped_entries_total", "Entries of a source's records that are no agent activity, such as the spans of a web server.", "source"),
+		skipped: r.Counter("skipped_entries_total", "Entries of a source's records that are no agent activity, such as the spans of a web server, by what they look like.", "source", "shape"),
 		flagged: r.Counter("flagged_events_total", "Events kept with something cut, replaced or clamped.", "flag"),
 
 		ticks:    r.Counter("ticks_total", "Ticks written, by which clocks go on in partitions without events.").WithLabelValues(),

@@ -29,6 +29,14 @@ type Ticks struct {
 // TickEvery is how often a partition gets a tick.
 const TickEvery = time.Hour
 
+// NextTick is when a partition gets its next one, unless something waits in a source then.
+func NextTick(after time.Time) time.Time { return next(after, TickEvery) }
+
+func next(after time.Time, every time.Duration) time.Time {
+	late := every / behind
+	return after.Add(-late).Truncate(every).Add(every + late)
+}
+
 // Offsets tells what a group has committed.
 type Offsets interface {
 	// CommittedOffsets returns an offset for each of the partitions, -1 where there is none.
@@ -45,7 +53,8 @@ const (
 // ticker writes the ticks of one instance.
 type ticker struct {
 	*Route
-	turns map[int32]int64 // of the last tick of each partition
+	begun time.Time
+	last  map[int32]time.Time // when each partition got one from here
 }
 
 // Run routes until ctx ends, or until it meets something that no retry heals.
@@ -55,7 +64,7 @@ func (r *Route) Run(ctx context.Context) error {
 	}
 	ticking, stop := context.WithCancel(ctx)
 	var done sync.WaitGroup
-	done.Go(func() { (&ticker{r, make(map[int32]int64)}).run(ticking) })
+	done.Go(func() { (&ticker{r, time.Now(), make(map[int32]time.Time)}).run(ticking) })
 	defer done.Wait()
 	defer stop()
 	return r.Consumer.Run(ctx)
@@ -91,8 +100,7 @@ func (t *ticker) run(ctx context.Context) {
 // round writes the ticks that are due.
 func (t *ticker) round(ctx context.Context) error {
 	now := time.Now()
-	turn := now.Add(-t.Ticks.Every/behind).UnixNano() / int64(t.Ticks.Every)
-	due, err := t.due(ctx, turn)
+	due, err := t.due(ctx, now)
 	if err != nil || len(due) == 0 {
 		return err
 	}
@@ -120,13 +128,13 @@ func (t *ticker) round(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
-		t.turns[p] = turn
+		t.last[p] = now
 	}
 	return errors.Join(errs...)
 }
 
-// due are the partitions of this instance that have got no tick this turn.
-func (t *ticker) due(ctx context.Context, turn int64) (due []int32, err error) {
+// due are the partitions of this instance that are to get a tick.
+func (t *ticker) due(ctx context.Context, now time.Time) (due []int32, err error) {
 	held := t.held.Load()
 	if held == nil || len(*held) == 0 {
 		return nil, nil
@@ -137,7 +145,11 @@ func (t *ticker) due(ctx context.Context, turn int64) (due []int32, err error) {
 	}
 	n, err := t.Log.Partitions(ctx, pipeline.TopicActivity)
 	for p := range n {
-		if (*held)[p%of] && t.turns[p] != turn {
+		last, ok := t.last[p]
+		if !ok {
+			last = t.begun
+		}
+		if (*held)[p%of] && !now.Before(next(last, t.Ticks.Every)) {
 			due = append(due, p)
 		}
 	}

@@ -12,6 +12,10 @@
 package decode
 
 import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
 	"github.com/plumbline-sec/plumbline/schemas"
 	"github.com/plumbline-sec/plumbline/schemas/decode/jsonscan"
 )
@@ -54,6 +58,46 @@ type Skipper interface {
 	Skipped() int
 }
 
+// Shape is what entries that are passed over look like. There are few of them, and
+// they are constants: a name is a label of a metric.
+type Shape struct {
+	Name  string
+	Needs string // for people: what would make events of such entries
+}
+
+// A ShapeSkipper is a Skipper that says what it passed over.
+type ShapeSkipper interface {
+	Skipper
+	// Shapes calls visit for each shape among the entries of the last record that
+	// were passed over, with how many there were and a name that one of them had.
+	Shapes(visit func(s Shape, n int, sample string))
+}
+
+// SampleName is a name of somebody else as far as a log may show it. A name is short
+// and has no more than a few words: anything else may be a sentence that a model or
+// a person wrote.
+func SampleName(name string) string {
+	const most, words = 64, 4
+	if len(name) > most || strings.Count(name, " ") >= words || !utf8.ValidString(name) || HasControl(name) {
+		return "(" + strconv.Itoa(len(name)) + " bytes)"
+	}
+	return name
+}
+
+// Passed calls visit with what a decoder passed over of its last record.
+func Passed(d Decoder, visit func(s Shape, n int, sample string)) {
+	switch s := d.(type) {
+	case ShapeSkipper:
+		s.Shapes(visit)
+	case Skipper:
+		if n := s.Skipped(); n > 0 {
+			visit(shapeOther, n, "")
+		}
+	}
+}
+
+var shapeOther = Shape{Name: "other", Needs: "nothing: the source's options leave it out"}
+
 // A Tracer is a decoder that can say from where in a record a field came.
 type Tracer interface {
 	// Trace makes the decoder call note for each field of the contract that it
@@ -77,6 +121,7 @@ const (
 	ReasonDuplicateIdentity   Reason = "duplicate_identity"   // a key among the identity fields stands twice
 	ReasonNoEvents            Reason = "no_events"            // a record without the list that its events should stand in
 	ReasonNotCloudEvent       Reason = "not_cloudevent"       // the envelope is one of CloudEvents, and there is no data in it
+	ReasonNotCloudTrail       Reason = "not_cloudtrail"       // records of something else of AWS, or a notice that names a file
 	ReasonInvalidRegistration Reason = "invalid_registration" // a field of it is wrong
 	ReasonNotOTLP             Reason = "not_otlp"             // neither the protobuf nor the JSON form of OTLP, or a part of it that is malformed
 )

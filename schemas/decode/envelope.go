@@ -67,6 +67,13 @@ func (e *envelope) Skipped() int {
 	return 0
 }
 
+// Shapes implements ShapeSkipper.
+func (e *envelope) Shapes(visit func(s Shape, n int, sample string)) {
+	if !e.refused {
+		Passed(e.inner, visit)
+	}
+}
+
 // Trace implements Tracer.
 func (e *envelope) Trace(note func(field, path string)) {
 	if t, ok := e.inner.(Tracer); ok {

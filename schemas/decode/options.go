@@ -54,6 +54,9 @@ func (o *Options) get(name string) (any, bool) {
 	return v, ok
 }
 
+// Value reads an option of any shape.
+func (o *Options) Value(name string) (any, bool) { return o.get(name) }
+
 // Sound reports whether there is no mistake so far.
 func (o *Options) Sound() bool { return len(o.mistakes) == 0 }
 

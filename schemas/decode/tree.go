@@ -44,6 +44,15 @@ func (t *TreeBuilder) Read(s *jsonscan.Scanner) bool {
 	return ok
 }
 
+// Inner calls read, which reads what stands in the element that is being made an
+// event of: its first event has the place of the element. The tree is another then.
+func (t *TreeBuilder) Inner(read func()) {
+	first := t.index
+	if read(); t.index > first {
+		t.index--
+	}
+}
+
 // End refuses what follows on what is malformed; nil is nothing.
 func (t *TreeBuilder) End(err *jsonscan.Error) {
 	if err != nil {

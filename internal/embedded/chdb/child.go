@@ -47,8 +47,15 @@ var heldToTheEnd []*os.File
 // ServeMain runs the engine in this process and serves it until ctx ends, SIGTERM
 // comes or cfg.Stdin ends. It may be called once in a process.
 func ServeMain(ctx context.Context, cfg ChildConfig) error {
-	if err := lockIn(cfg); err != nil {
-		return fmt.Errorf("embedded clickhouse: %w", err)
+	return ServeExtended(ctx, cfg, Extension{})
+}
+
+// ServeExtended is ServeMain for tests of what the engine does beyond what is served.
+func ServeExtended(ctx context.Context, cfg ChildConfig, extension Extension) error {
+	if !extension.Unlocked {
+		if err := lockIn(cfg); err != nil {
+			return fmt.Errorf("embedded clickhouse: %w", err)
+		}
 	}
 	// Ctrl-C reaches every process of a terminal. Whether to stop is the
 	// parent's decision: it has rows to store before.
@@ -75,7 +82,9 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 	}
 	defer func() { _ = ln.Close() }()
 
-	err = refuseCalls()
+	if !extension.Unlocked {
+		err = refuseCalls()
+	}
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
 		cfg.Logger.Warn().Err(err).Msg("the kernel has no seccomp filters: the engine is not kept from making sockets and processes")
 		err = nil
@@ -83,7 +92,7 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 	if err != nil {
 		return fmt.Errorf("embedded clickhouse: %w", err)
 	}
-	engine, err := bootEngine(cfg, users.Database)
+	engine, err := bootEngine(cfg, users.Database, extension)
 	if err != nil {
 		return fmt.Errorf("embedded clickhouse: %w", err)
 	}
@@ -91,7 +100,7 @@ func ServeMain(ctx context.Context, cfg ChildConfig) error {
 }
 
 // bootEngine starts the engine in its directory, which nobody else may look into.
-func bootEngine(cfg ChildConfig, database string) (*engine, error) {
+func bootEngine(cfg ChildConfig, database string, extension Extension) (*engine, error) {
 	data, err := filepath.Abs(cfg.DataDir)
 	if err != nil {
 		return nil, err
@@ -101,7 +110,8 @@ func bootEngine(cfg ChildConfig, database string) (*engine, error) {
 		return nil, err
 	}
 	_ = os.Chmod(data, 0o700) //nolint:gosec // a directory; whoever it belongs to, if not to us, has decided
-	config, err := writeConfig(data, database)
+	extension.apply()
+	config, err := writeConfig(data, database, extension)
 	if err != nil {
 		return nil, err
 	}

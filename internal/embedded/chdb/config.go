@@ -38,7 +38,7 @@ const engineXML = `<clickhouse>
     <mmap_cache_size>100</mmap_cache_size>
     <max_thread_pool_size>1000</max_thread_pool_size>
     <send_logs_level>none</send_logs_level>
-</clickhouse>
+%s</clickhouse>
 `
 
 // The engine knows one user, default, whom the library signs in; but that user may do only
@@ -90,7 +90,7 @@ var grants = []string{
 
 // writeConfig writes the engine's configuration into dir and returns the file. The reader
 // reads the database.
-func writeConfig(dir, database string) (string, error) {
+func writeConfig(dir, database string, extension Extension) (string, error) {
 	var queries, reads strings.Builder
 	write := func(to *strings.Builder, query string) {
 		to.WriteString("                <query>")
@@ -102,11 +102,8 @@ func writeConfig(dir, database string) (string, error) {
 	// For what comes with a statement (external.go); readonly = 1 keeps CREATE from the reader.
 	write(&reads, "GRANT CREATE TEMPORARY TABLE ON *.*")
 	write(&reads, "GRANT TABLE ENGINE ON Memory")
-	for _, query := range grants {
+	for _, query := range extension.rights() {
 		grant(query)
-	}
-	for _, engine := range readLists().engines.permitted {
-		grant("GRANT TABLE ENGINE ON " + engine)
 	}
 	users := filepath.Join(dir, "users.xml")
 	if err := os.WriteFile(users, fmt.Appendf(nil, usersXML, queries.String(), reads.String()), 0o600); err != nil {
@@ -117,7 +114,7 @@ func writeConfig(dir, database string) (string, error) {
 		return "", fmt.Errorf("write the engine's configuration: %w", err)
 	}
 	file := filepath.Join(dir, "engine.xml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, engineXML, path.String(), claim.KeepFree), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, engineXML, path.String(), claim.KeepFree, extension.XML), 0o600); err != nil {
 		return "", fmt.Errorf("write the engine's configuration: %w", err)
 	}
 	return file, nil

@@ -66,7 +66,7 @@ func RawMain(args []string) int {
 	}
 	var e *engine
 	if err == nil {
-		e, err = bootEngine(cfg, defaultDatabase)
+		e, err = bootEngine(cfg, defaultDatabase, Extension{})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

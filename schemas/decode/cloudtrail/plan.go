@@ -7,6 +7,7 @@ var (
 	plan = jsonscan.NewPlan()
 
 	aEventID        = plan.Slot("eventID")
+	aErrorMessage   = plan.Slot("errorMessage")
 	aEventTime      = plan.Slot("eventTime")
 	aSourceIP       = plan.Slot("sourceIPAddress")
 	aEventSource    = plan.Slot("eventSource")
@@ -40,7 +41,7 @@ var (
 	aNames          = plan.Slot("requestParameters", "names")
 	aBytesIn        = plan.Slot("additionalEventData", "bytesTransferredIn")
 	aBytesOut       = plan.Slot("additionalEventData", "bytesTransferredOut")
-	aConsoleLogin   = plan.Slot("responseElements", "ConsoleLogin")
+	aResponse       = plan.Slot("responseElements")
 	aSessionToken   = plan.Slot("responseElements", "credentials", "sessionToken")
 	aSecretKey      = plan.Slot("responseElements", "credentials", "secretAccessKey")
 )

@@ -29,7 +29,7 @@ type Form struct {
 // forms are the input forms. A new one is one package and one line here.
 var forms = []Form{
 	{Name: "activity", Summary: "Plumbline's own event, one JSON object a record", build: func(*decode.Options) decode.Decoder { return decode.NewActivity() }},
-	{Name: "cloudtrail", Summary: "AWS CloudTrail: events, log files, EventBridge", build: func(*decode.Options) decode.Decoder { return cloudtrail.New() }},
+	{Name: "cloudtrail", Summary: "AWS CloudTrail: events, log files, and what AWS puts around them", build: cloudtrail.New},
 	{Name: "mapping", Summary: "any JSON, by paths in the options", NeedsOptions: true, build: mapping.New},
 	{Name: "ocsf", Summary: "OCSF API Activity (6003)", build: mapping.NewOCSF},
 	{Name: "otlp_logs", Summary: "OpenTelemetry log batches, protobuf or JSON", Binary: true, build: otlp.NewLogs},

@@ -26,19 +26,20 @@ type decoder struct {
 	decode.TreeBuilder
 	skipped int
 
-	events    []string // names on the way to the list
-	only      []condition
+	events    []string      // names on the way to the list
+	only      [][]condition // of one of these groups all hold; none: every event counts
 	fields    []mappedField // agent_id and tenant_id first
 	resources []mappedField
 	drop      []place
 	rest      bool
 }
 
-// condition: an event counts where a value at path is one of values, or is any
-// where there are none.
+// condition: it holds where a value at path is one of values, or is any where there
+// are none; or where that is not so.
 type condition struct {
 	at     place
 	values []string
+	not    bool
 }
 
 // mappedField is a field and the places that it is looked for in.
@@ -52,10 +53,18 @@ type mappedField struct {
 
 // place is where a value comes from.
 type place struct {
-	kind  byte            // '.' the value, '=' constant, 'l' its size in bytes, 's' seconds since 1970
+	kind  byte            // '.' the value, '=' constant, 'l' its size in bytes, 's' seconds since 1970, '{' joined
 	slot  int             // of the names that the path begins with
 	path  []jsonscan.Step // what follows on them
 	value string
+	join  []part
+	when  *condition // it counts only where this holds
+}
+
+// part is a piece of a joined text: what stands before a value, and the value.
+type part struct {
+	text string
+	at   *place // nil: the text ends the whole
 }
 
 // Skipped implements decode.Skipper.
@@ -94,11 +103,9 @@ func (d *decoder) Decode(rec *decode.Record, emit decode.EmitFunc) {
 
 // event makes an event of the tree.
 func (d *decoder) event() {
-	for i := range d.only {
-		if !d.holds(&d.only[i]) {
-			d.skipped++
-			return
-		}
+	if !d.wanted() {
+		d.skipped++
+		return
 	}
 	d.Begin()
 	d.Twice = false
@@ -129,8 +136,22 @@ func (d *decoder) at(p *place, visit func(i int32) bool) bool {
 	return i == jsonscan.None && p.slot > 0 || d.Each(i, p.path, visit)
 }
 
+// wanted reports whether the event is one of those that count.
+func (d *decoder) wanted() bool {
+	for _, group := range d.only {
+		all := true
+		for i := range group {
+			all = all && d.holds(&group[i])
+		}
+		if all {
+			return true
+		}
+	}
+	return len(d.only) == 0
+}
+
 func (d *decoder) holds(c *condition) bool {
-	return !d.at(&c.at, func(i int32) bool {
+	return c.not == d.at(&c.at, func(i int32) bool {
 		s := d.Str(i)
 		if len(c.values) > 0 {
 			return !slices.Contains(c.values, s)
@@ -144,10 +165,17 @@ func (d *decoder) holds(c *condition) bool {
 func (d *decoder) fill(f *mappedField) {
 	for i := range f.places {
 		p := &f.places[i]
+		if p.when != nil && !d.holds(p.when) {
+			continue
+		}
 		switch {
 		case p.kind == '=':
 			d.Text(f.field, p.value)
 			return
+		case p.kind == '{':
+			if s, at, ok := d.joined(p); ok && d.meant(f, s, at) {
+				return
+			}
 		case p.kind == 'l':
 			var size uint64
 			d.at(p, func(i int32) bool {
@@ -176,12 +204,7 @@ func (d *decoder) write(f *mappedField, p *place, i int32) bool {
 	v := d.Of(i)
 	d.Replaced = d.Replaced || v.Replaced
 	if f.values != nil {
-		s := d.Str(i)
-		means, known := f.values[s]
-		if !known {
-			means, known = f.values["*"]
-		}
-		if known {
+		if means, known := f.meaning(d.Str(i)); known {
 			d.Text(f.field, means)
 			if means != "" {
 				d.From(f.field, i)
@@ -210,6 +233,54 @@ func (d *decoder) write(f *mappedField, p *place, i int32) bool {
 	return true
 }
 
+// meaning returns what a value means, and whether the options say so.
+func (f *mappedField) meaning(s string) (string, bool) {
+	means, known := f.values[s]
+	if !known {
+		means, known = f.values["*"]
+	}
+	return means, known
+}
+
+// meant sets a field to a text that was made, or to what that means; false where it
+// means nothing.
+func (d *decoder) meant(f *mappedField, s string, at int32) bool {
+	if f.values != nil {
+		if means, known := f.meaning(s); known {
+			s = means
+		}
+	}
+	d.Text(f.field, s)
+	if s != "" {
+		d.From(f.field, at)
+	}
+	return s != ""
+}
+
+// joined returns the text that a place makes of values, and where one of them stands;
+// false where one of them is not there.
+func (d *decoder) joined(p *place) (text string, at int32, ok bool) {
+	b := d.Mem.Take(64)
+	for i := range p.join {
+		b = append(b, p.join[i].text...)
+		if p.join[i].at == nil {
+			continue
+		}
+		found := false
+		d.at(p.join[i].at, func(n int32) bool {
+			s := d.Str(n)
+			if found = s != ""; found {
+				b, at = append(b, s[:min(len(s), schemas.MaxStringBytes)]...), n
+			}
+			return !found
+		})
+		if !found {
+			return "", jsonscan.None, false
+		}
+	}
+	return d.Mem.Done(b), at, true
+}
+
 func isInteger(s string) bool {
 	for i := range len(s) {
 		if !jsonscan.IsDigit(s[i]) {
@@ -223,7 +294,19 @@ func isInteger(s string) bool {
 func (d *decoder) touched(f *mappedField) {
 	for i := range f.places {
 		found := false
-		d.at(&f.places[i], func(i int32) bool {
+		p := &f.places[i]
+		if p.when != nil && !d.holds(p.when) {
+			continue
+		}
+		if p.kind == '{' {
+			if s, at, ok := d.joined(p); ok {
+				d.Touch(decode.ResourceName(f.kind, s))
+				d.From(schemas.FieldResources, at)
+				return
+			}
+			continue
+		}
+		d.at(p, func(i int32) bool {
 			if s := d.Str(i); s != "" {
 				found = true
 				d.Touch(decode.ResourceName(f.kind, s))

@@ -32,13 +32,7 @@ func New(options *decode.Options) decode.Decoder {
 			d.events = append(d.events, st.Name)
 		}
 	}
-	for _, e := range o.Entries("only") {
-		c := condition{at: o.place(o.path(e.Key, e.Name)), values: o.Texts(e.Key, e.Value)}
-		if slices.Contains(c.values, "*") {
-			c.values = nil
-		}
-		d.only = append(d.only, c)
-	}
+	d.only = o.only()
 	values := make(map[string]map[string]string)
 	for _, e := range o.Entries("values") {
 		values[e.Name] = o.meanings(e)
@@ -68,7 +62,7 @@ func New(options *decode.Options) decode.Decoder {
 	slices.SortStableFunc(d.fields, func(a, b mappedField) int { return cmp.Compare(a.field, b.field) })
 	for _, e := range o.Entries("resources") {
 		f := mappedField{kind: e.Name, places: o.places(e)}
-		if slices.ContainsFunc(f.places, func(p place) bool { return p.kind != '.' }) {
+		if slices.ContainsFunc(f.places, func(p place) bool { return p.kind != '.' && p.kind != '{' }) {
 			o.Wrong(e.Key, "is no path", "a resource is what stands in the record")
 		}
 		d.resources = append(d.resources, f)
@@ -106,6 +100,66 @@ func (o reader) place(path []jsonscan.Step) place {
 	return place{kind: '.', slot: o.plan.Slot(names...), path: path}
 }
 
+// only reads which events count: conditions that all hold, or a list of such.
+func (o reader) only() (groups [][]condition) {
+	v, ok := o.Value("only")
+	if !ok {
+		return nil
+	}
+	list, isList := v.([]any)
+	if !isList {
+		list = []any{v}
+	}
+	for i, v := range list {
+		key := "only"
+		if isList {
+			key = fmt.Sprintf("only[%d]", i)
+		}
+		var group []condition
+		for _, e := range o.Below(key, v) {
+			c := condition{at: o.place(o.path(e.Key, e.Name)), values: o.Texts(e.Key, e.Value)}
+			if slices.Contains(c.values, "*") {
+				c.values = nil
+			}
+			group = append(group, c)
+		}
+		groups = append(groups, group)
+	}
+	return groups
+}
+
+// when reads a condition behind a place: PATH=VALUE, PATH!=VALUE,VALUE, PATH, !PATH.
+func (o reader) when(key, s string) *condition {
+	c := &condition{}
+	path, values, ok := strings.Cut(s, "=")
+	if ok {
+		path, c.not = strings.CutSuffix(path, "!")
+		c.values = strings.Split(values, ",")
+	} else {
+		path, c.not = strings.CutPrefix(path, "!")
+	}
+	c.at = o.place(o.path(key, path))
+	return c
+}
+
+// joined reads a text with paths in braces.
+func (o reader) joined(key, s string) (parts []part) {
+	for s != "" {
+		text, rest, ok := strings.Cut(s, "{")
+		if !ok {
+			return append(parts, part{text: s})
+		}
+		path, rest, ok := strings.Cut(rest, "}")
+		if !ok {
+			o.Wrong(key, "has a { without its }", "write text with paths in braces: k8s:{namespace}/{name}")
+			return nil
+		}
+		at := o.place(o.path(key, path))
+		parts, s = append(parts, part{text: text, at: &at}), rest
+	}
+	return parts
+}
+
 // places reads a place, or a list of them.
 func (o reader) places(e decode.Entry) []place {
 	texts := o.Texts(e.Key, e.Value)
@@ -118,9 +172,20 @@ func (o reader) places(e decode.Entry) []place {
 		if _, isList := e.Value.([]any); isList {
 			key = fmt.Sprintf("%s[%d]", e.Key, i)
 		}
-		kind := byte('.')
+		kind, when := byte('.'), (*condition)(nil)
+		if i := strings.LastIndex(s, " if "); i > 0 {
+			when = o.when(key, s[i+len(" if "):])
+			s = s[:i]
+		}
 		if value, ok := strings.CutPrefix(s, "="); ok {
-			out = append(out, place{kind: '=', value: value})
+			out = append(out, place{kind: '=', value: value, when: when})
+			continue
+		}
+		if strings.Contains(s, "{") {
+			if isCount(schemas.LookupField(e.Name)) {
+				o.Wrong(key, "is a text, and "+e.Name+" takes none", "name the one place of the number")
+			}
+			out = append(out, place{kind: '{', join: o.joined(key, s), when: when})
 			continue
 		}
 		for k, name := range map[byte]string{'l': "len(", 's': "seconds("} {
@@ -135,7 +200,7 @@ func (o reader) places(e decode.Entry) []place {
 			o.Wrong(key, "is a time, and "+e.Name+" takes none", "write seconds(PATH) for time and credential_expires")
 		}
 		at := o.place(o.path(key, s))
-		at.kind = kind
+		at.kind, at.when = kind, when
 		out = append(out, at)
 	}
 	return out

@@ -4,10 +4,12 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
+	collogs "go.opentelemetry.io/proto/otlp/logs/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -91,21 +93,110 @@ func TestConventionsOldAndNewAreUnderstood(t *testing.T) {
 		},
 		"Traceloop, an agent": {
 			span("s-------", "", "x.agent", internal, "traceloop.span.kind", "agent", "traceloop.entity.name", "planner"),
-			activity{AgentID: "planner", Action: "invoke_agent"},
+			activity{AgentID: "planner", AgentName: "planner", Action: "invoke_agent"},
 		},
 		"an agent that only its span's name names": {
 			span("s-------", "", "invoke_agent planner", internal, "gen_ai.operation.name", "invoke_agent"),
-			activity{AgentID: "planner", Action: "invoke_agent"},
+			activity{AgentID: "planner", AgentName: "planner", Action: "invoke_agent"},
 		},
 		"sizes of the bodies before those of the content": {
 			toolSpan("s-------", "", "http.request.body.size", 1000, "http.response.body.size", "2000", "gen_ai.tool.call.arguments", "x"),
 			activity{Action: "tool_call", Tool: "t", BytesSent: 1000, BytesReceived: 2000},
 		},
-		"a denial by RPC":    {toolSpan("s-------", "", "rpc.grpc.status_code", 7), activity{Action: "tool_call", Tool: "t", Outcome: "denied"}},
-		"a denial by name":   {toolSpan("s-------", "", "error.type", "AccessDeniedException"), activity{Action: "tool_call", Tool: "t", Outcome: "denied"}},
-		"a denial by HTTP":   {toolSpan("s-------", "", "http.response.status_code", 401), activity{Action: "tool_call", Tool: "t", Outcome: "denied"}},
-		"an error":           {toolSpan("s-------", "", "error.type", "timeout"), activity{Action: "tool_call", Tool: "t", Outcome: "failure"}},
-		"a status that fits": {toolSpan("s-------", "", "http.response.status_code", 200), activity{Action: "tool_call", Tool: "t"}},
+		"OpenInference, an agent that is a node of a graph": {
+			span("s-------", "", "Task._execute_core", internal, "openinference.span.kind", "AGENT", "graph.node.id", "researcher"),
+			activity{AgentID: "researcher", AgentName: "researcher", Action: "invoke_agent"},
+		},
+		"OpenInference, a node with an id that is drawn": {
+			span("s-------", "", "writer.run", internal, "openinference.span.kind", "AGENT", "graph.node.id", "0f1e2d3c4b5a6978"),
+			activity{AgentID: "writer", AgentName: "writer", Action: "invoke_agent"},
+		},
+		"OpenInference, an agent's class is no name": {
+			span("s-------", "", "AgentExecutor", internal, "openinference.span.kind", "AGENT"),
+			activity{Action: "invoke_agent"},
+		},
+		"OpenInference, a hand-off": {
+			span("s-------", "", "handoff to Billing agent", internal, "openinference.span.kind", "TOOL", "graph.node.id", "Billing agent"),
+			activity{Action: "delegate", TargetAgentID: "Billing agent"},
+		},
+		"Traceloop, a hand-off": {
+			span("s-------", "", "Triage → Billing.handoff", internal, "traceloop.span.kind", "handoff", "gen_ai.handoff.from_agent", "Triage", "gen_ai.handoff.to_agent", "Billing"),
+			activity{Action: "delegate", TargetAgentID: "Billing"},
+		},
+		"Sentry, a hand-off": {
+			span("s-------", "", "handoff from Triage to Billing", internal, "sentry.op", "gen_ai.handoff"),
+			activity{Action: "delegate", TargetAgentID: "Billing"},
+		},
+		"a tool that hands over, Google ADK": {
+			toolSpan("s-------", "", "gen_ai.tool.name", "transfer_to_agent", "gcp.vertex.agent.tool_call_args", `{"agent_name":"refunds"}`),
+			activity{Action: "delegate", Tool: "transfer_to_agent", TargetAgentID: "refunds", BytesSent: 24},
+		},
+		"a tool that hands over, by its name": {
+			toolSpan("s-------", "", "gen_ai.tool.name", "transfer_to_refunds"),
+			activity{Action: "delegate", Tool: "transfer_to_refunds", TargetAgentID: "refunds"},
+		},
+		"Google ADK, a call of a model": {
+			span("s-------", "", "call_llm", internal, "gen_ai.system", "gcp.vertex.agent", "gen_ai.request.model", "gemini", "gcp.vertex.agent.session_id", "s1",
+				"gcp.vertex.agent.llm_request", "123", "gcp.vertex.agent.llm_response", "12"),
+			activity{Action: "model_call", Model: "gemini", SessionID: "s1", BytesSent: 3, BytesReceived: 2},
+		},
+		"Google ADK, an agent in earlier versions": {
+			span("s-------", "", "agent_run [greeter]", internal, "gcp.vertex.agent.invocation_id", "i"),
+			activity{AgentID: "greeter", AgentName: "greeter", Action: "invoke_agent"},
+		},
+		"Vercel AI SDK, a call of a model": {
+			span("s-------", "", "ai.generateText.doGenerate", internal, "ai.operationId", "ai.generateText.doGenerate", "ai.model.id", "gpt", "ai.telemetry.functionId", "order-bot",
+				"ai.usage.promptTokens", 3, "ai.usage.completionTokens", 4, "ai.prompt.messages", "12345", "ai.response.text", "12", "ai.telemetry.metadata.userId", "u", "ai.telemetry.metadata.sessionId", "s"),
+			activity{AgentID: "order-bot", AgentName: "order-bot", Action: "model_call", Model: "gpt", TokensIn: 3, TokensOut: 4, BytesSent: 5, BytesReceived: 2, OnBehalfOf: "u", SessionID: "s"},
+		},
+		"Vercel AI SDK, the run around them": {
+			span("s-------", "", "ai.generateText", internal, "ai.operationId", "ai.generateText", "ai.telemetry.functionId", "order-bot"),
+			activity{AgentID: "order-bot", AgentName: "order-bot", Action: "invoke_agent"},
+		},
+		"Langfuse, a generation": {
+			span("s-------", "", "llm", internal, "langfuse.observation.type", "generation", "langfuse.observation.model.name", "gpt", "langfuse.observation.usage_details", `{"input":60,"output":20,"total":80}`,
+				"langfuse.observation.input", "1234", "langfuse.session.id", "s", "langfuse.user.id", "u"),
+			activity{Action: "model_call", Model: "gpt", TokensIn: 60, TokensOut: 20, BytesSent: 4, SessionID: "s", OnBehalfOf: "u"},
+		},
+		"MLflow, a call of a model": {
+			span("s-------", "", "Completions", internal, "mlflow.spanType", `"CHAT_MODEL"`, "mlflow.llm.model", `"gpt"`, "mlflow.chat.tokenUsage", `{"input_tokens":7,"output_tokens":8}`,
+				"mlflow.trace.session", "s", "mlflow.trace.user", "u"),
+			activity{Action: "model_call", Model: "gpt", TokensIn: 7, TokensOut: 8, SessionID: "s", OnBehalfOf: "u"},
+		},
+		"LangSmith, a tool": {
+			span("s-------", "", "search_flights", internal, "langsmith.span.kind", "tool", "langsmith.metadata.thread_id", "t", "gen_ai.prompt", "123"),
+			activity{Action: "tool_call", Tool: "search_flights", SessionID: "t", BytesSent: 3},
+		},
+		"Strands, an event of a message says what was called": {
+			func() *trace.Span {
+				s := toolSpan("s-------", "", "gen_ai.tool.status", "error")
+				s.Events = []*trace.Span_Event{
+					{Name: "gen_ai.tool.message", Attributes: attrs("role", "tool", "content", "12345", "id", "c")}, {Name: "gen_ai.choice", Attributes: attrs("message", "123")},
+				}
+				return s
+			}(),
+			activity{Action: "tool_call", Tool: "t", BytesSent: 5, BytesReceived: 3, Outcome: "failure"},
+		},
+		"an exception says why": {
+			func() *trace.Span {
+				s := toolSpan("s-------", "")
+				s.Status = &trace.Status{Code: trace.Status_STATUS_CODE_ERROR}
+				s.Events = []*trace.Span_Event{{Name: "exception", Attributes: attrs("exception.type", "botocore.errorfactory.AccessDeniedException")}}
+				return s
+			}(),
+			activity{Action: "tool_call", Tool: "t", Outcome: "denied"},
+		},
+		"a memory is searched": {
+			span("s-------", "", "search_memory", internal, "gen_ai.operation.name", "search_memory", "gen_ai.memory.store.id", "ms-1", "gen_ai.memory.query.text", "123"),
+			activity{Action: "search_memory", Access: "read", Resources: []string{"memory:ms-1"}, BytesSent: 3},
+		},
+		"a denial by Python":  {toolSpan("s-------", "", "error.type", "PermissionError"), activity{Action: "tool_call", Tool: "t", Outcome: "denied"}},
+		"a denial by a cloud": {toolSpan("s-------", "", "error.type", "com.amazonaws.NotAuthorizedException"), activity{Action: "tool_call", Tool: "t", Outcome: "denied"}},
+		"a denial by RPC":     {toolSpan("s-------", "", "rpc.grpc.status_code", 7), activity{Action: "tool_call", Tool: "t", Outcome: "denied"}},
+		"a denial by name":    {toolSpan("s-------", "", "error.type", "AccessDeniedException"), activity{Action: "tool_call", Tool: "t", Outcome: "denied"}},
+		"a denial by HTTP":    {toolSpan("s-------", "", "http.response.status_code", 401), activity{Action: "tool_call", Tool: "t", Outcome: "denied"}},
+		"an error":            {toolSpan("s-------", "", "error.type", "timeout"), activity{Action: "tool_call", Tool: "t", Outcome: "failure"}},
+		"a status that fits":  {toolSpan("s-------", "", "http.response.status_code", 200), activity{Action: "tool_call", Tool: "t"}},
 		"fields by their names": {
 			span("s-------", "", "x", internal, "plumbline.agent_id", "a", "plumbline.action", "message", "plumbline.access", "send", "plumbline.target_agent_id", "b",
 				"plumbline.resources", []string{"email:x@y.org", "bare"}, "plumbline.bytes_sent", 5, "plumbline.outcome", "denied", "plumbline.peer_group", "g"),
@@ -122,6 +213,37 @@ func TestConventionsOldAndNewAreUnderstood(t *testing.T) {
 			require.Equal(t, shop(c.want), facts(&got.events[0]))
 		})
 	}
+}
+
+func TestGlueAndMessagesAreNoCalls(t *testing.T) {
+	step := span("loop----", "", "execute_event_loop_cycle", internal, "gen_ai.system", "strands-agents", "event_loop.cycle_id", "c")
+	merged := toolSpan("merged--", "", "gen_ai.tool.name", "(merged tools)")
+	got := decodeBatch(newSpans(t, nil), inProtobuf(t, spanBatch(serviceA, step, merged,
+		span("chain---", "", "chain", internal, "openinference.span.kind", "CHAIN"),
+		span("langfuse", "", "step", internal, "langfuse.observation.type", "span"),
+		span("http----", "", "GET", client, "http.request.method", "GET"),
+		span("new-----", "", "x", internal, "gen_ai.something.new", "y"),
+		span("plain---", "", "prepare "+strings.Repeat("a secret ", 9), internal, "x", "y"))))
+	require.Empty(t, got.events)
+	require.Equal(t, map[string]string{
+		"step": "3 execute_event_loop_cycle", "unknown_convention": "2 execute_tool t", "call": "1 GET", "plain": "1 (89 bytes)",
+	}, got.shapes)
+	got = decodeBatch(newLogs(t, nil), inProtobuf(t, logBatch(serviceA,
+		&collogs.LogRecord{EventName: "gen_ai.user.message", Attributes: attrs("gen_ai.system", "openai")},
+		&collogs.LogRecord{Attributes: attrs("event.name", "gen_ai.choice", "gen_ai.provider.name", "openai")},
+		claudeRecord("user_prompt", "prompt", "x"))))
+	require.Empty(t, got.events)
+	require.Equal(t, map[string]string{"message": "2 gen_ai.user.message", "coding_assistant": "1 user_prompt"}, got.shapes)
+}
+
+func TestIDsInBase64AreUnderstood(t *testing.T) {
+	text := `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeSpans":[{"spans":[
+		{"traceId":"W47/95gDgQPSabYzgT/GDA==","spanId":"7uGbfsOxsXQ=","name":"invoke_agent","attributes":[{"key":"gen_ai.operation.name","value":{"stringValue":"invoke_agent"}},{"key":"gen_ai.agent.name","value":{"stringValue":"planner"}}]},
+		{"traceId":"W47/95gDgQPSabYzgT/GDA==","spanId":"7uGbfsOxsXU=","parentSpanId":"7uGbfsOxsXQ","name":"execute_tool t","attributes":[{"key":"gen_ai.operation.name","value":{"stringValue":"execute_tool"}}]}]}]}]}`
+	got := decodeBatch(newSpans(t, nil), []byte(text))
+	require.Equal(t, []string{"planner", "planner"}, agentsOf(got))
+	require.Equal(t, "eee19b7ec3b1b174", got.events[0].EventID)
+	require.Equal(t, "5b8efff798038103d269b633813fc60c", attributesOf(&got.events[1])["trace_id"])
 }
 
 func TestSpansThatAreNoAgentActivityAreSkippedUnlessAskedFor(t *testing.T) {

@@ -52,7 +52,10 @@ type decoder struct {
 	byID    map[spanID]int32
 	agents  []agentSpan
 	count   int32 // spans or log records seen
+	current int32 // the node that is read
 	skipped int
+	shapes  [shapes]int    // of what was skipped
+	samples [shapes][]byte // a name of each
 
 	own, res  attributeSet // attributes of the current node and of its resource
 	around    attributeSet // of an agent span around it
@@ -65,7 +68,7 @@ type decoder struct {
 const noSlot nameSlot = 255
 
 func newDecoder(logs bool, opt options) (*decoder, error) {
-	d := &decoder{logs: logs, opt: opt, table: newNameTable(), byID: map[spanID]int32{}}
+	d := &decoder{logs: logs, opt: opt, table: newNameTable(opt.Keep), byID: map[spanID]int32{}}
 	d.json.root = newJSONObject(logs)
 	if len(opt.Agent) == 0 {
 		return nil, errors.New("agent: at least one attribute has to name the agent")
@@ -136,11 +139,9 @@ func (d *decoder) Decode(rec *decode.Record, emit decode.EmitFunc) {
 			emit(n.index, nil, &decode.Refusal{Reason: decode.ReasonNotOTLP, Detail: detail})
 			continue
 		}
-		if !d.event(int32(i)) {
-			d.skipped++
-			continue
+		if d.event(int32(i)) {
+			d.b.Emit(rec, n.index, emit)
 		}
-		d.b.Emit(rec, n.index, emit)
 	}
 }
 
@@ -155,4 +156,5 @@ func (d *decoder) reset() {
 	d.nodes, d.agents = d.nodes[:0], d.agents[:0]
 	clear(d.byID)
 	d.count, d.skipped, d.inherited, d.at = 0, 0, 0, bounds{}
+	d.shapes, d.samples = [shapes]int{}, [shapes][]byte{}
 }

@@ -19,13 +19,22 @@ type classified struct {
 	model  bool // a call of a model
 	denied bool
 	failed bool
+
+	handoff   bool   // to another agent,
+	target    string // which is this one
+	assistant *assistant
 }
 
 // event builds node i, or reports that it is no agent activity.
 func (d *decoder) event(i int32) bool {
 	n := &d.nodes[i]
+	d.current = i
 	item := d.readItem(n, &d.own)
-	class := d.classify(&item)
+	class, looks := d.classify(&item)
+	if class.action == "" && item.body.kind == kindMap && (looks == shapePlain || looks == shapeUnknown) {
+		d.readBody(&item, &d.own) // of a log record that says it there
+		class, looks = d.classify(&item)
+	}
 	class.from = d.own.last
 	around := noAgent
 	if class.action != "" || d.opt.Other != otherSkip {
@@ -39,7 +48,11 @@ func (d *decoder) event(i int32) bool {
 		}
 	}
 	if class.action == "" {
+		d.passed(looks, &item)
 		return false
+	}
+	if item.events {
+		d.readEvents(n, &item, &d.own)
 	}
 	d.readResource(n.resource)
 	d.res.used = [4]uint64{}
@@ -132,29 +145,41 @@ func (d *decoder) facts(item *entry, class *classified, direct uint64) {
 	d.times(item, direct)
 	own.last = class.from
 	text(schemas.FieldTool, class.tool)
-	text(schemas.FieldModel, own.text(aModel, aModel2, aModel3, aModelClaude))
+	text(schemas.FieldModel, strings.Trim(own.textOf(&modelSlots), `"`))
 	text(schemas.FieldSourceIP, own.text(aLocalAddress))
 	own.last = noSlot // what follows is concluded from more than one attribute
 	text(schemas.FieldAction, class.action)
 	text(schemas.FieldAccess, class.access)
 	text(schemas.FieldOutcome, d.outcome(item, class))
-	tokens, _ := own.count(aTokensIn, aTokensIn2, aTokensIn3, aTokensInClaude)
+	if class.target != "" && direct>>schemas.FieldTargetAgentID&1 == 0 {
+		b.Text(schemas.FieldTargetAgentID, class.target)
+	}
+	tokens, ok := own.countOf(&tokensInSlots)
+	if !ok && own.any(&usageSlots) {
+		tokens = d.usage("input", "input_tokens", "prompt_tokens")
+	}
 	count(schemas.FieldTokensIn, tokens)
-	tokens, _ = own.count(aTokensOut, aTokensOut2, aTokensOut3, aTokensOutClaude)
+	tokens, ok = own.countOf(&tokensOutSlots)
+	if !ok && own.any(&usageSlots) {
+		tokens = d.usage("output", "output_tokens", "completion_tokens")
+	}
 	count(schemas.FieldTokensOut, tokens)
-	sent, ok := own.count(aToolBytesIn, aHTTPBytesOut, aHTTPBytesOut2)
-	if !ok {
-		sent = own.first(aArguments, aArguments2, aArguments3, aToolInput, aToolParameters)
-		if class.model || sent == 0 {
-			sent = max(sent, own.size(aMessagesIn, aInstructions), own.first(aInput, aEntityInput))
+	moved := func(f schemas.Field, of *[families]uint64, names *[families][]byte, said ...nameSlot) {
+		if n, ok := own.count(said...); ok {
+			count(f, n)
+		} else if n, name := largest(of, names); n > 0 && direct>>f&1 == 0 {
+			b.Count(f, n)
+			if b.Traced() {
+				b.From(f, jsonscan.Alias(name))
+			}
 		}
 	}
-	count(schemas.FieldBytesSent, sent)
-	received, ok := own.count(aToolBytesOut, aHTTPBytesIn, aHTTPBytesIn2)
-	if !ok {
-		received = max(own.size(aResult, aMessagesOut), own.first(aOutput, aEntityOutput))
+	moved(schemas.FieldBytesSent, &own.sizes.sent, &own.sizes.sentName, aToolBytesIn, aHTTPBytesOut, aHTTPBytesOut2)
+	back := []nameSlot{aToolBytesOut, aHTTPBytesIn, aHTTPBytesIn2, aContentLength}
+	if class.assistant == nil {
+		back = back[:3]
 	}
-	count(schemas.FieldBytesReceived, received)
+	moved(schemas.FieldBytesReceived, &own.sizes.received, &own.sizes.receivedAt, back...)
 	if direct>>schemas.FieldResources&1 == 0 {
 		d.touched(item, class)
 	}
@@ -190,18 +215,66 @@ func (d *decoder) times(item *entry, direct uint64) {
 	}
 }
 
+// usage returns the first of the counts in what Langfuse and MLflow say was used.
+func (d *decoder) usage(names ...string) uint64 {
+	for _, slot := range usageSlots.slots {
+		if d.own.has(slot) {
+			if n := countIn(&d.own.values[slot], names...); n > 0 {
+				d.own.last = slot
+				return n
+			}
+		}
+	}
+	d.own.last = noSlot
+	return 0
+}
+
+// countIn returns the first of the members that is a number of an object, or of a
+// JSON text of one.
+func countIn(v *anyValue, names ...string) (n uint64) {
+	best := len(names)
+	take := func(name string, of uint64, ok bool) {
+		for i, known := range names[:best] {
+			if ok && known == name {
+				best, n = i, of
+			}
+		}
+	}
+	if v.kind == kindMap {
+		v.each(func(key []byte, e *anyValue) bool {
+			of, ok := e.number()
+			take(jsonscan.Alias(key), of, ok)
+			return true
+		})
+		return n
+	}
+	jsonscan.Members(v.text, func(name string, value []byte) {
+		if len(value) > 0 && jsonscan.IsDigit(value[0]) {
+			of, ok := jsonscan.ParseUint(jsonscan.Alias(value))
+			take(name, of, ok)
+		}
+	})
+	return n
+}
+
 // outcome is what the span says of its end: an error, and whether it is a denial.
 func (d *decoder) outcome(item *entry, class *classified) string {
 	own := &d.own
-	failed := class.failed || item.failed || own.peek(aError) != ""
-	denied := class.denied
-	for _, slot := range []nameSlot{aError, aHTTPStatus, aHTTPStatus2, aStatusClaude, aGRPCStatus, aRPCStatus} {
-		v := own.peek(slot)
-		switch strings.ToUpper(v) {
-		case "401", "403", "PERMISSION_DENIED", "UNAUTHENTICATED", "FORBIDDEN", "UNAUTHORIZED", "ACCESSDENIED", "ACCESS_DENIED", "ACCESSDENIEDEXCEPTION":
+	failed := class.failed || item.failed || own.peek(aError) != "" || own.peek(aErrorCode) != "" ||
+		strings.EqualFold(own.peek(aLevelLangfuse), "error")
+	denied := class.denied || failed && (denies(own.peek(aError)) || denies(own.peek(aErrorCode)) || denies(jsonscan.Alias(clip(item.exception))))
+	for _, slot := range [...]nameSlot{aError, aHTTPStatus, aHTTPStatus2, aStatusClaude, aGRPCStatus, aRPCStatus} {
+		switch v := own.peek(slot); v {
+		case "":
+		case "401", "403":
 			denied = true
 		case "7", "16":
 			denied = denied || slot == aGRPCStatus || slot == aRPCStatus
+		default:
+			denied = denied || slot == aRPCStatus && denies(v)
+			if class.model && class.assistant == nil && slot != aError && len(v) == 3 && (v[0] == '4' || v[0] == '5') {
+				failed = true
+			}
 		}
 	}
 	switch {
@@ -211,6 +284,30 @@ func (d *decoder) outcome(item *entry, class *classified) string {
 		return schemas.OutcomeFailure
 	}
 	return ""
+}
+
+// denies reports whether a kind of error is that somebody may not: the name of an
+// exception or a code, as languages, clouds and RPC systems call them.
+func denies(kind string) bool {
+	if kind == "" {
+		return false
+	}
+	kind = strings.ToLower(kind[strings.LastIndexAny(kind, ".:/")+1:])
+	kind = strings.NewReplacer("_", "", "-", "", " ", "").Replace(kind)
+	switch kind {
+	case "permissionerror", "401", "403", "securityexception", "eacces", "eperm":
+		return true
+	}
+	for _, part := range [...]string{
+		"accessdenied", "permissiondenied", "notauthorized", "unauthorized", "unauthorised", "unauthenticated", "forbidden", "notpermitted",
+		"authenticationerror", "authenticationfailed", "authenticationexception", "authorizationerror", "authorizationexception", "insufficientprivileges",
+		"insufficientpermission", "insufficientscope", "invalidcredential", "expiredtoken", "invalidtoken", "approvaldenied", "rejected",
+	} {
+		if strings.Contains(kind, part) {
+			return true
+		}
+	}
+	return false
 }
 
 // attributes writes what no field has taken, and what the resource says.
@@ -226,14 +323,15 @@ func (d *decoder) attributes(n *node, item *entry) {
 		b.Open("body", item.body.string())
 	}
 	if len(item.statusMessage) > 0 {
-		b.Open("otel.status_description", jsonscan.Alias(clip(item.statusMessage)))
+		const name = "otel.status_description"
+		d.open(name, d.table.infos[name].content, &anyValue{kind: kindText, text: item.statusMessage})
 	}
 	if len(item.name) > 0 {
 		name := "span.name"
 		if d.logs {
 			name = "event.name"
 		}
-		b.Open(name, jsonscan.Alias(clip(item.name)))
+		d.open(name, content{}, &anyValue{kind: kindText, text: item.name})
 	}
 	num := int32(9)
 	if d.logs {
@@ -245,9 +343,12 @@ func (d *decoder) attributes(n *node, item *entry) {
 		if !f.is(num) {
 			continue
 		}
-		slot := d.own.slots[i]
+		info := d.own.infos[i]
 		i++
-		if slot != noSlot && d.own.isUsed(slot) {
+		if info.slot != noSlot && d.own.isUsed(info.slot) {
+			continue
+		}
+		if info.content.rule >= ruleHeld && info.content.rule != ruleError && !info.content.guessed && !d.opt.Content {
 			continue
 		}
 		key, v, ok := readAttribute(f.data)
@@ -255,11 +356,7 @@ func (d *decoder) attributes(n *node, item *entry) {
 			b.Open("otlp.malformed_attribute", strconv.Itoa(len(f.data))+" bytes")
 			continue
 		}
-		name := jsonscan.Alias(clip(key))
-		if !d.opt.Content && d.table.content(name) {
-			continue
-		}
-		b.Open(name, v.string())
+		d.open(jsonscan.Alias(clip(key)), info.content, &v)
 	}
 	for _, slot := range d.inherit {
 		if v := d.res.peek(slot); v != "" && !d.res.isUsed(slot) {
@@ -270,4 +367,16 @@ func (d *decoder) attributes(n *node, item *entry) {
 			b.Open(d.table.names[slot], v)
 		}
 	}
+}
+
+// open keeps an attribute under an open name, unless it may hold content and that is
+// not wanted: then it says how much that was.
+func (d *decoder) open(name string, c content, v *anyValue) {
+	if !d.opt.Content && c.rule != ruleKept && (v.kind == kindText || v.kind >= kindList) {
+		if n := v.size(0); n > 0 && (c.rule != ruleShort || n > maxShort) {
+			d.b.Open(name, "withheld, "+strconv.FormatUint(n, 10)+" bytes")
+			return
+		}
+	}
+	d.b.Open(name, v.string())
 }

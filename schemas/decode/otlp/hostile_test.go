@@ -161,7 +161,8 @@ func TestValuesOfAnyDepthAndLengthAreCut(t *testing.T) {
 	scope := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), raw)
 	res := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), inProtobuf(t, &resource.Resource{Attributes: serviceA}))
 	res = protowire.AppendBytes(protowire.AppendTag(res, 2, protowire.BytesType), scope)
-	got := decodeBatch(newSpans(t, nil), protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), res))
+	d := newSpans(t, map[string]any{"keep": []any{"deep", "long"}})
+	got := decodeBatch(d, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), res))
 	require.Empty(t, got.refusals)
 	ev := got.events[0]
 	require.Equal(t, strings.Repeat("[", schemas.MaxDepth+1)+strings.Repeat("]", schemas.MaxDepth+1), attributesOf(&ev)["deep"])
@@ -174,7 +175,7 @@ func TestValuesOfAnyDepthAndLengthAreCut(t *testing.T) {
 	text := `{"resourceSpans":[{"unknown":` + strings.Repeat(`[{"a":`, 5000) + "1" + strings.Repeat("}]", 5000) +
 		`,"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeSpans":[{"spans":[{"spanId":"0102030405060708","attributes":[` +
 		`{"key":"deep","value":` + nested + `},{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}}]}]}]}]}`
-	got = decodeBatch(newSpans(t, nil), []byte(text))
+	got = decodeBatch(d, []byte(text))
 	require.Empty(t, got.refusals)
 	require.Equal(t, []string{"shop"}, agentsOf(got))
 	require.Less(t, len(attributesOf(&got.events[0])["deep"]), 2*schemas.MaxDepth+3)

@@ -20,36 +20,97 @@ var agentNames = []nameSlot{aAgentID, aAgentName, aAgentName2}
 func (d *decoder) agentOf(set *attributeSet, item *entry) (a agentSpan) {
 	for _, order := range [][]nameSlot{d.agent, agentNames} {
 		for _, slot := range order {
-			if v := candidate(set, item, slot); a.id == "" && usableID(v) {
+			if v, _ := candidate(set, item, slot); a.id == "" && usableID(v) {
 				a.id = v
 			}
 		}
 	}
-	a.name = set.text(aAgentName, aAgentName2, aTraceloopName)
+	if a.name = set.text(aAgentName, aAgentName2); a.name == "" {
+		a.name, _ = nameElsewhere(set, item)
+	}
 	a.version = set.text(aAgentVersion)
-	a.session = set.text(aConversation, aSession, aTraceloopSession)
-	a.onBehalf = set.text(aEndUser, aUserEmail, aUserID)
+	a.session = set.textOf(&sessionSlots)
+	a.onBehalf = set.textOf(&userSlots)
 	return a
 }
 
-// candidate returns what attribute slot of a span says of the agent's id. The name
-// of an agent span may also stand in Traceloop's attribute, or behind the operation
-// in the span's name.
-func candidate(set *attributeSet, item *entry, slot nameSlot) string {
+// candidate returns what attribute slot of a span says of the agent's id, and which
+// attribute said it: the agent's name stands under other names in other conventions.
+func candidate(set *attributeSet, item *entry, slot nameSlot) (string, nameSlot) {
 	if slot == noSlot {
-		return ""
+		return "", slot
 	}
 	v := set.peek(slot)
-	if v != "" || slot != aAgentName || !isAgentSpan(set) {
-		return v
+	if v != "" || slot != aAgentName || set.has(aAgentName2) {
+		return v, slot
 	}
-	if v = set.peek(aTraceloopName); v == "" {
-		v, _ = strings.CutPrefix(jsonscan.Alias(clip(item.name)), "invoke_agent ")
-		if len(v) == len(item.name) {
-			return ""
+	return nameElsewhere(set, item)
+}
+
+// nameElsewhere returns the name of an agent where neither the GenAI conventions nor
+// OpenInference's attribute give one; of an agent's own span it may also be the node
+// of a graph, the role, or stand in the span's name.
+func nameElsewhere(set *attributeSet, item *entry) (string, nameSlot) {
+	for _, slot := range [...]nameSlot{aAgentName3, aAgentVercel, aAgentLangSmith, aAgentLiveKit} {
+		if v := set.peek(slot); v != "" {
+			return v, slot
 		}
 	}
-	return v
+	if !isAgentSpan(set, item) {
+		return "", noSlot
+	}
+	for _, slot := range [...]nameSlot{aTraceloopName, aNodeName, aNodeID, aAgentRole, aAgentRole2, aAgentRole3} {
+		if v := set.peek(slot); v != "" && (slot != aNodeID || !drawn(v)) {
+			return v, slot
+		}
+	}
+	return nameInSpan(jsonscan.Alias(clip(item.name)), set.peek(aOperation) != ""), noSlot
+}
+
+// nameInSpan returns the agent that a span is named after: behind the operation of the
+// GenAI conventions, which say so, or as frameworks call their spans. The name of a
+// framework's class is no agent's.
+func nameInSpan(name string, operation bool) string {
+	if v, ok := strings.CutPrefix(name, "invoke_agent "); ok {
+		return v
+	}
+	if v, ok := strings.CutPrefix(name, runPrefix); ok {
+		return strings.TrimSuffix(v, "]")
+	}
+	if operation {
+		return ""
+	}
+	for _, suffix := range [...]string{"._execute_core", ".kickoff", ".run", ".arun", ".agent", " run", ".invoke", ".ainvoke", ".stream"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	if len(name) > maxAgentName {
+		return ""
+	}
+	switch strings.ToLower(name) {
+	case "agent", "agents", "run", "invoke", "agentexecutor", "langgraph", "workflow", "chain", "codeagent", "toolcallingagent", "multistepagent",
+		"reactagent", "functionagent", "agentworkflow", "agentrunner", "openaiagent", "assistantagent", "task", "crew", "agent run", "agent_run", "invoke_agent",
+		"agent workflow", "call", "step", "main", "root", "trace", "predict", "forward", "assistant", "chat", "model", "runnablesequence":
+		return ""
+	}
+	return name
+}
+
+// maxAgentName is the longest name of a span that may name its agent: a longer one is
+// a sentence.
+const maxAgentName = 64
+
+// drawn reports whether an id looks drawn by lot, so that it is another in every run.
+func drawn(id string) bool {
+	digits, hex := 0, 0
+	for i := range len(id) {
+		switch c := id[i]; {
+		case c >= '0' && c <= '9':
+			digits++
+		case c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' || c == '-':
+			hex++
+		}
+	}
+	return len(id) >= 12 && digits > 0 && digits+hex == len(id)
 }
 
 // usableID reports whether v can identify an agent: otherwise the next one in the
@@ -71,11 +132,16 @@ func (d *decoder) resolveAgent(item *entry, around int32) (id string, enclosed b
 			}
 			continue
 		}
-		for i, v := range []string{candidate(&d.own, item, slot), d.res.peek(slot)} {
+		said, by := candidate(&d.own, item, slot)
+		for i, v := range [...]string{said, d.res.peek(slot)} {
 			if usableID(v) {
-				set := []*attributeSet{&d.own, &d.res}[i]
-				set.use(slot)
-				set.last = slot
+				set := [...]*attributeSet{&d.own, &d.res}[i]
+				if i == 1 {
+					by = slot
+				}
+				if set.last = by; by != noSlot {
+					set.use(by)
+				}
 				d.note(schemas.FieldAgentID, set)
 				return v, false
 			}
@@ -134,11 +200,21 @@ func (d *decoder) identity(item *entry, class *classified, around int32, direct 
 		write(schemas.FieldAgentName, "", agent.name)
 		write(schemas.FieldAgentVersion, "", agent.version, res.text(aServiceVersion))
 	} else {
-		write(schemas.FieldAgentName, own.text(aAgentName, aAgentName2))
+		name := own.text(aAgentName, aAgentName2)
+		if name == "" {
+			if name, own.last = nameElsewhere(own, item); own.last != noSlot {
+				own.use(own.last)
+			}
+		}
+		write(schemas.FieldAgentName, name)
 		write(schemas.FieldAgentVersion, own.text(aAgentVersion, aAppVersion), res.text(aServiceVersion))
 	}
-	write(schemas.FieldSessionID, own.text(aConversation, aSession, aTraceloopSession, aMCPSession), agent.session)
-	write(schemas.FieldOnBehalfOf, own.text(aEndUser, aUserEmail, aUserID), agent.onBehalf, res.text(aEndUser, aUserEmail, aUserID))
+	session := own.textOf(&sessionSlots)
+	if session == "" {
+		session = own.text(aMCPSession)
+	}
+	write(schemas.FieldSessionID, session, agent.session)
+	write(schemas.FieldOnBehalfOf, own.textOf(&userSlots), agent.onBehalf, res.textOf(&userSlots))
 }
 
 // afford reports whether the record may repeat n more bytes in its events.

@@ -1,5 +1,7 @@
 package otlp
 
+import "google.golang.org/protobuf/encoding/protowire"
+
 // bounds are where a message stands in the record.
 type bounds struct{ start, end uint32 }
 
@@ -86,6 +88,9 @@ func (d *decoder) indexResource(b []byte) {
 	}
 }
 
+// bodyOfMembers begins a body that is a map: what a log record says may stand there.
+const bodyOfMembers = kindMap<<3 | byte(protowire.BytesType)
+
 // indexItem reads of a Span or a LogRecord where it stands in its trace. One
 // without any attribute can't be agent activity, and takes no memory.
 func (d *decoder) indexItem(b, resource []byte) {
@@ -107,7 +112,7 @@ func (d *decoder) indexItem(b, resource []byte) {
 			n.id.span = fixed8(f.data)
 		} else if f.is(4) && !d.logs {
 			n.parent = fixed8(f.data)
-		} else if f.num == attributes && len(f.data) > 0 {
+		} else if f.num == attributes && len(f.data) > 0 || d.logs && f.is(5) && len(f.data) > 0 && f.data[0] == bodyOfMembers {
 			worth = true
 		}
 	}
@@ -117,6 +122,7 @@ func (d *decoder) indexItem(b, resource []byte) {
 	}
 	if !worth && (d.logs || n.id.span == [8]byte{}) {
 		d.skipped++
+		d.shapes[shapePlain]++
 		return
 	}
 	d.nodes = append(d.nodes, n)
@@ -215,7 +221,7 @@ func (d *decoder) ownAgent(i int32) int32 {
 	n.own = noAgent
 	set := &d.around
 	item := d.readItem(n, set)
-	if !isAgentSpan(set) {
+	if !isAgentSpan(set, &item) {
 		return noAgent
 	}
 	if a := d.agentOf(set, &item); a.id != "" {

@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"math"
@@ -66,6 +67,7 @@ func newJSONObject(logs bool) *jsonObject {
 		"name": {5, jText, nil}, "kind": {6, jEnum, nil},
 		"startTimeUnixNano": {7, jFixed64, nil}, "endTimeUnixNano": {8, jFixed64, nil},
 		"attributes": {9, jMessages, attribute},
+		"events":     {11, jMessages, &jsonObject{members{"name": {2, jText, nil}, "attributes": {3, jMessages, attribute}}}},
 		"status":     {15, jMessage, &jsonObject{members{"message": {2, jText, nil}, "code": {3, jEnum, nil}}}},
 	}
 	if logs {
@@ -217,13 +219,15 @@ func (t *transcoder) text(m jsonMember) bool {
 	raw := s.B[k.Start:k.End]
 	switch m.typ {
 	case jHex, jBase64:
-		var err error
+		ok := false
 		if m.typ == jHex {
-			t.scratch, err = hex.AppendDecode(t.scratch[:0], raw)
+			t.scratch, ok = appendID(t.scratch[:0], raw)
 		} else {
+			var err error
 			t.scratch, err = base64.StdEncoding.AppendDecode(t.scratch[:0], raw)
+			ok = err == nil
 		}
-		if err == nil {
+		if ok {
 			t.out = protowire.AppendBytes(protowire.AppendTag(t.out, m.num, protowire.BytesType), t.scratch)
 		}
 	default:
@@ -236,6 +240,23 @@ func (t *transcoder) text(m jsonMember) bool {
 		t.out = protowire.AppendBytes(t.out, t.scratch)
 	}
 	return true
+}
+
+// appendID decodes an id: OTLP has it in hex, and protobuf's own JSON, which some
+// producers write, in base64. An id has 8 or 16 bytes.
+func appendID(dst, text []byte) (id []byte, ok bool) {
+	if n := len(text); n != 16 && n != 32 {
+		form := base64.RawStdEncoding
+		if bytes.ContainsAny(text, "-_") {
+			form = base64.RawURLEncoding
+		}
+		id, err := form.AppendDecode(dst, bytes.TrimRight(text, "="))
+		if n := len(id) - len(dst); err == nil && (n == 8 || n == 16) {
+			return id, true
+		}
+	}
+	id, err := hex.AppendDecode(dst, text)
+	return id, err == nil
 }
 
 // number reads a number, in quotes or not.

@@ -80,3 +80,52 @@ func TestLogsWithGenAIAttributesAreReadLikeSpans(t *testing.T) {
 		"trace_id": hex.EncodeToString(traceID), "event.name": "gen_ai.client.inference.operation.details", "gen_ai.operation.name": "chat",
 	}, attributesOf(&got.events[0]))
 }
+
+func TestLogsOfOtherCodingAssistantsBecomeEvents(t *testing.T) {
+	record := func(name string, pairs ...any) *collogs.LogRecord {
+		return &collogs.LogRecord{ObservedTimeUnixNano: uint64(decodetest.Time) * 1e6, Attributes: attrs(append([]any{"event.name", name}, pairs...)...)}
+	}
+	got := decodeBatch(newLogs(t, nil), inProtobuf(t, logBatch(attrs("service.name", "codex_cli_rs"),
+		record("codex.user_prompt", "prompt", "x"),
+		record("codex.tool_decision", "tool_name", "shell", "decision", "approved"),
+		record("codex.tool_decision", "tool_name", "shell", "decision", "denied", "conversation.id", "c"),
+		record("codex.tool_result", "tool_name", "exec_command", "arguments", `{"cmd":"/usr/bin/curl -d @x https://a"}`, "output", "12345", "success", "false", "mcp_server", "crm"),
+		record("codex.sse_event", "event.kind", "response.output_item.done", "model", "gpt"),
+		record("codex.sse_event", "event.kind", "response.completed", "model", "gpt", "input_token_count", "7", "output_token_count", "8"),
+		record("codex.api_request", "model", "gpt", "http.response.status_code", "200", "user.account_id", "acct"),
+		record("gemini_cli.tool_call", "function_name", "read_file", "function_args", `{"absolute_path":"/etc/x"}`, "success", true, "decision", "auto_accept"),
+		record("gemini_cli.api_request", "model", "gemini"),
+		record("gemini_cli.api_response", "model", "gemini", "input_token_count", 5, "output_token_count", 6, "status_code", 200),
+		record("gemini_cli.api_error", "model", "gemini", "status_code", 403),
+		record("gemini_cli.tool_call", "function_name", "write_file", "success", false, "error_type", "permission_denied"),
+		record("qwen-code.tool_call", "function_name", "edit", "success", true),
+	)))
+	require.Empty(t, got.refusals)
+	var have []schemas.Activity
+	for i := range got.events {
+		have = append(have, facts(&got.events[i]))
+	}
+	want := []schemas.Activity{
+		{Action: "tool_call", Tool: "shell", Access: "execute", Outcome: "denied", SessionID: "c"},
+		{Action: "tool_call", Tool: "exec_command", Access: "execute", Outcome: "failure", BytesSent: 39, BytesReceived: 5, Resources: []string{"command:curl", "mcp:crm"}},
+		{Action: "model_call", Model: "gpt", TokensIn: 7, TokensOut: 8},
+		{Action: "model_call", Model: "gpt", OnBehalfOf: "acct"},
+		{Action: "tool_call", Tool: "read_file", Access: "read", BytesSent: 26, Resources: []string{"file:/etc/x"}},
+		{Action: "model_call", Model: "gemini", TokensIn: 5, TokensOut: 6},
+		{Action: "model_call", Model: "gemini", Outcome: "denied"},
+		{Action: "tool_call", Tool: "write_file", Access: "write", Outcome: "denied"},
+		{Action: "tool_call", Tool: "edit", Access: "write"},
+	}
+	for i := range want {
+		want[i].AgentID, want[i].PeerGroup = "codex_cli_rs", "default"
+	}
+	require.Equal(t, want, have)
+}
+
+func TestALogRecordMaySayItInItsBody(t *testing.T) {
+	body := attrs("event.name", "codex.tool_result", "tool_name", "shell", "arguments", "123", "conversation.id", "c", "success", "true")
+	record := &collogs.LogRecord{TimeUnixNano: uint64(decodetest.Time) * 1e6, Body: anyValue(body)}
+	got := decodeBatch(newLogs(t, nil), inProtobuf(t, logBatch(attrs("service.name", "codex"), record, &collogs.LogRecord{Body: anyValue(attrs("x", "y")), Attributes: attrs("a", "b")})))
+	require.Len(t, got.events, 1)
+	require.Equal(t, schemas.Activity{AgentID: "codex", PeerGroup: "default", SessionID: "c", Action: "tool_call", Tool: "shell", Access: "execute", BytesSent: 3}, facts(&got.events[0]))
+}

@@ -1,9 +1,8 @@
 package otlp
 
 import (
-	"strings"
-
 	"github.com/plumbline-sec/plumbline/schemas"
+	"github.com/plumbline-sec/plumbline/schemas/decode/jsonscan"
 )
 
 // nameSlot is an attribute that the decoder knows, or that the options name.
@@ -19,26 +18,50 @@ const (
 	aRequestType
 	aSystem
 	aProvider
+	aSentryOp
+	aLangfuseKind
+	aMLflowKind
+	aLangSmithKind
+	aVercelKind
+	aCycle
 	aAgentID
 	aAgentName
 	aAgentName2
+	aAgentName3
+	aAgentVercel
+	aAgentLangSmith
+	aAgentLiveKit
+	aAgentRole
+	aAgentRole2
+	aAgentRole3
+	aNodeName
+	aNodeID
 	aAgentVersion
+	aHandoffTo
+	aHandoffTo2
 	aTool
 	aTool2
 	aToolClaude
+	aToolVercel
+	aToolLiveKit
+	aToolCode
 	aMCPMethod
 	aMCPTool
 	aArguments
 	aArguments2
 	aArguments3
-	aResult
+	aArguments4
+	aArguments5
+	aArguments6
+	aArguments7
+	aArguments8
 	aInput
-	aOutput
 	aEntityInput
-	aEntityOutput
-	aMessagesIn
-	aInstructions
-	aMessagesOut
+	aLangfuseInput
+	aMLflowInput
+	aRunHistory
+	aRunHistory2
+	aRunResult
 	aToolBytesIn
 	aToolBytesOut
 	aHTTPBytesOut
@@ -49,22 +72,57 @@ const (
 	aTokensIn2
 	aTokensIn3
 	aTokensInClaude
+	aTokensInVercel
+	aTokensInVercel2
+	aTokensInCode
 	aTokensOut
 	aTokensOut2
 	aTokensOut3
 	aTokensOutClaude
+	aTokensOutVercel
+	aTokensOutVercel2
+	aTokensOutCode
+	aUsageLangfuse
+	aUsageMLflow
 	aModel
 	aModel2
 	aModel3
 	aModelClaude
+	aModelVercel
+	aModelLangfuse
+	aModelMLflow
+	aModelPydantic
+	aModelEmbedding
 	aConversation
 	aSession
-	aMCPSession
+	aSessionCodex
+	aSessionADK
+	aSessionVercel
+	aSessionVercel2
+	aSessionVercel3
+	aSessionLangfuse
+	aSessionMLflow
+	aSessionLangSmith
+	aSessionLangSmith2
+	aSessionLangSmith3
 	aTraceloopSession
+	aTraceloopThread
+	aMCPSession
 	aEndUser
 	aUserEmail
 	aUserID
+	aUserVercel
+	aUserVercel2
+	aUserTraceloop
+	aUserLangfuse
+	aUserMLflow
+	aUserLangSmith
+	aUserADK
+	aUserCodex
 	aError
+	aErrorCode
+	aToolStatus
+	aLevelLangfuse
 	aHTTPStatus
 	aHTTPStatus2
 	aStatusClaude
@@ -74,8 +132,13 @@ const (
 	aDecision
 	aDecisionType
 	aErrorText
+	aEventKind
+	aContentLength
+	aServerMCP
+	aServerMCP2
 	aResourceURI
 	aDataSource
+	aMemoryStore
 	aServer
 	aServer2
 	aTable
@@ -113,29 +176,50 @@ var slotNames = [aFields]string{
 	aOperation: "gen_ai.operation.name", aInferenceKind: "openinference.span.kind",
 	aTraceloopKind: "traceloop.span.kind", aTraceloopName: "traceloop.entity.name",
 	aRequestType: "llm.request.type", aSystem: "gen_ai.system", aProvider: "gen_ai.provider.name",
-	aAgentID: "gen_ai.agent.id", aAgentName: "gen_ai.agent.name", aAgentName2: "agent.name",
+	aSentryOp: "sentry.op", aLangfuseKind: "langfuse.observation.type", aMLflowKind: "mlflow.spanType",
+	aLangSmithKind: "langsmith.span.kind", aVercelKind: "ai.operationId", aCycle: "event_loop.cycle_id",
+	aAgentID: "gen_ai.agent.id", aAgentName: "gen_ai.agent.name", aAgentName2: "agent.name", aAgentName3: "agent_name",
+	aAgentVercel: "ai.telemetry.functionId", aAgentLangSmith: "langsmith.metadata.lc_agent_name", aAgentLiveKit: "lk.agent_name",
+	aAgentRole: "crewai.agent.role", aAgentRole2: "agent.role", aAgentRole3: "agent_role", aNodeName: "graph.node.name", aNodeID: "graph.node.id",
 	aAgentVersion: "gen_ai.agent.version",
-	aTool:         "gen_ai.tool.name", aTool2: "tool.name", aToolClaude: "tool_name",
+	aHandoffTo:    "gen_ai.handoff.to_agent", aHandoffTo2: "to_agent",
+	aTool: "gen_ai.tool.name", aTool2: "tool.name", aToolClaude: "tool_name",
+	aToolVercel: "ai.toolCall.name", aToolLiveKit: "lk.function_tool.name", aToolCode: "function_name",
 	aMCPMethod: "mcp.method.name", aMCPTool: "mcp.tool.name",
-	aArguments: "gen_ai.tool.call.arguments", aArguments2: "tool.parameters", aArguments3: "tool_call.function.arguments",
-	aResult: "gen_ai.tool.call.result", aInput: "input.value", aOutput: "output.value",
-	aEntityInput: "traceloop.entity.input", aEntityOutput: "traceloop.entity.output",
-	aMessagesIn: "gen_ai.input.messages", aInstructions: "gen_ai.system_instructions", aMessagesOut: "gen_ai.output.messages",
+	aArguments: "gen_ai.tool.call.arguments", aArguments2: "tool_call.function.arguments", aArguments3: "gen_ai.tool.input",
+	aArguments4: "gcp.vertex.agent.tool_call_args", aArguments5: "ai.toolCall.args", aArguments6: "tool_arguments",
+	aArguments7: "function_args", aArguments8: "arguments",
+	aInput: "input.value", aEntityInput: "traceloop.entity.input", aLangfuseInput: "langfuse.observation.input", aMLflowInput: "mlflow.spanInputs",
+	aRunHistory: "all_messages_events", aRunHistory2: "pydantic_ai.all_messages", aRunResult: "final_result",
 	aToolBytesIn: "tool_input_size_bytes", aToolBytesOut: "tool_result_size_bytes",
 	aHTTPBytesOut: "http.request.body.size", aHTTPBytesOut2: "http.request_content_length",
 	aHTTPBytesIn: "http.response.body.size", aHTTPBytesIn2: "http.response_content_length",
 	aTokensIn: "gen_ai.usage.input_tokens", aTokensIn2: "gen_ai.usage.prompt_tokens",
 	aTokensIn3: "llm.token_count.prompt", aTokensInClaude: "input_tokens",
+	aTokensInVercel: "ai.usage.promptTokens", aTokensInVercel2: "ai.usage.inputTokens", aTokensInCode: "input_token_count",
 	aTokensOut: "gen_ai.usage.output_tokens", aTokensOut2: "gen_ai.usage.completion_tokens",
 	aTokensOut3: "llm.token_count.completion", aTokensOutClaude: "output_tokens",
+	aTokensOutVercel: "ai.usage.completionTokens", aTokensOutVercel2: "ai.usage.outputTokens", aTokensOutCode: "output_token_count",
+	aUsageLangfuse: "langfuse.observation.usage_details", aUsageMLflow: "mlflow.chat.tokenUsage",
 	aModel: "gen_ai.request.model", aModel2: "gen_ai.response.model", aModel3: "llm.model_name", aModelClaude: "model",
-	aConversation: "gen_ai.conversation.id", aSession: "session.id", aMCPSession: "mcp.session.id",
-	aTraceloopSession: "traceloop.association.properties.session_id",
-	aEndUser:          "enduser.id", aUserEmail: "user.email", aUserID: "user.id",
-	aError: "error.type", aHTTPStatus: "http.response.status_code", aHTTPStatus2: "http.status_code",
+	aModelVercel: "ai.model.id", aModelLangfuse: "langfuse.observation.model.name", aModelMLflow: "mlflow.llm.model",
+	aModelPydantic: "model_name", aModelEmbedding: "embedding.model_name",
+	aConversation: "gen_ai.conversation.id", aSession: "session.id", aSessionCodex: "conversation.id", aSessionADK: "gcp.vertex.agent.session_id",
+	aSessionVercel: "ai.telemetry.metadata.sessionId", aSessionVercel2: "ai.telemetry.metadata.session_id", aSessionVercel3: "ai.telemetry.metadata.threadId",
+	aSessionLangfuse: "langfuse.session.id", aSessionMLflow: "mlflow.trace.session",
+	aSessionLangSmith: "langsmith.trace.session_id", aSessionLangSmith2: "langsmith.metadata.session_id", aSessionLangSmith3: "langsmith.metadata.thread_id",
+	aTraceloopSession: "traceloop.association.properties.session_id", aTraceloopThread: "traceloop.association.properties.thread_id",
+	aMCPSession: "mcp.session.id",
+	aEndUser:    "enduser.id", aUserEmail: "user.email", aUserID: "user.id",
+	aUserVercel: "ai.telemetry.metadata.userId", aUserVercel2: "ai.telemetry.metadata.user_id",
+	aUserTraceloop: "traceloop.association.properties.user_id", aUserLangfuse: "langfuse.user.id", aUserMLflow: "mlflow.trace.user",
+	aUserLangSmith: "langsmith.metadata.user_id", aUserADK: "gcp.vertex.agent.user_id", aUserCodex: "user.account_id",
+	aError: "error.type", aErrorCode: "error_type", aToolStatus: "gen_ai.tool.status", aLevelLangfuse: "langfuse.observation.level",
+	aHTTPStatus: "http.response.status_code", aHTTPStatus2: "http.status_code",
 	aStatusClaude: "status_code", aGRPCStatus: "rpc.grpc.status_code", aRPCStatus: "rpc.response.status_code",
 	aSuccess: "success", aDecision: "decision", aDecisionType: "decision_type", aErrorText: "error",
-	aResourceURI: "mcp.resource.uri", aDataSource: "gen_ai.data_source.id",
+	aEventKind: "event.kind", aContentLength: "content_length", aServerMCP: "mcp_server_name", aServerMCP2: "mcp_server",
+	aResourceURI: "mcp.resource.uri", aDataSource: "gen_ai.data_source.id", aMemoryStore: "gen_ai.memory.store.id",
 	aServer: "server.address", aServer2: "net.peer.name",
 	aTable: "db.collection.name", aNamespace: "db.namespace", aTopic: "messaging.destination.name",
 	aHTTPMethod: "http.request.method", aHTTPMethod2: "http.method",
@@ -147,44 +231,85 @@ var slotNames = [aFields]string{
 	aToolParameters: "tool_parameters", aToolInput: "tool_input",
 }
 
-// contentNames are attributes that hold what was said and not what was done:
-// their size counts, they themselves are kept only on request. A name that ends
-// in a dot stands for all that begin with it.
-var contentNames = []string{
-	"gen_ai.tool.call.arguments", "gen_ai.tool.call.result", "gen_ai.tool.definitions", "gen_ai.input.messages",
-	"gen_ai.output.messages", "gen_ai.system_instructions", "gen_ai.retrieval.documents", "gen_ai.retrieval.query.text",
-	"gen_ai.prompt", "gen_ai.prompt.", "gen_ai.completion", "gen_ai.completion.",
-	"input.value", "output.value", "tool.parameters", "tool_call.function.arguments",
-	"llm.input_messages.", "llm.output_messages.", "llm.prompts.", "llm.completions.", "llm.prompts", "llm.tools.",
-	"llm.prompt_template.", "retrieval.documents.", "embedding.embeddings.", "reranker.",
-	"traceloop.entity.input", "traceloop.entity.output", "tool_parameters", "tool_input", "prompt",
+// slotList is attributes of which the first that is there counts.
+type slotList struct {
+	slots []nameSlot
+	mask  [4]uint64
 }
 
-// nameTable gives every name its slot.
+func listOf(slots ...nameSlot) slotList {
+	l := slotList{slots: slots}
+	for _, a := range slots {
+		l.mask[a>>6] |= 1 << (a & 63)
+	}
+	return l
+}
+
+// The attributes that say who acts for whom and with what, first to last: the GenAI
+// conventions, then what other products call it.
+var (
+	sessionSlots = listOf(
+		aConversation, aSession, aTraceloopSession, aSessionCodex, aSessionADK, aSessionVercel, aSessionVercel2, aSessionLangfuse, aSessionMLflow,
+		aSessionLangSmith, aSessionLangSmith2, aSessionLangSmith3, aTraceloopThread, aSessionVercel3,
+	)
+	userSlots = listOf(
+		aEndUser, aUserEmail, aUserID, aUserVercel, aUserVercel2, aUserTraceloop, aUserLangfuse, aUserMLflow, aUserLangSmith, aUserADK, aUserCodex,
+	)
+	modelSlots = listOf(
+		aModel, aModel2, aModel3, aModelClaude, aModelVercel, aModelLangfuse, aModelMLflow, aModelPydantic, aModelEmbedding,
+	)
+	tokensInSlots  = listOf(aTokensIn, aTokensIn2, aTokensIn3, aTokensInClaude, aTokensInVercel, aTokensInVercel2, aTokensInCode)
+	tokensOutSlots = listOf(aTokensOut, aTokensOut2, aTokensOut3, aTokensOutClaude, aTokensOutVercel, aTokensOutVercel2, aTokensOutCode)
+	usageSlots     = listOf(aUsageLangfuse, aUsageMLflow)
+	// argumentSlots hold what a tool was called with.
+	argumentSlots = []nameSlot{
+		aArguments, aArguments2, aArguments3, aArguments4, aArguments5, aArguments6, aArguments7, aArguments8, aToolInput, aToolParameters,
+		aInput, aEntityInput, aLangfuseInput, aMLflowInput,
+	}
+)
+
+// nameInfo is what is known of an attribute by its name.
+type nameInfo struct {
+	slot    nameSlot // noSlot: it has no meaning to the decoder
+	content content
+}
+
+// nameTable gives every name its slot, and says whether it holds content.
 type nameTable struct {
-	slots    map[string]nameSlot
-	names    []string // of the slots
-	exact    map[string]bool
-	prefixes []string
+	slots map[string]nameSlot
+	names []string // of the slots
+	infos map[string]nameInfo
 }
 
-func newNameTable() *nameTable {
-	t := &nameTable{slots: make(map[string]nameSlot, 160), exact: map[string]bool{}}
+// Names that are met are remembered, so many and so long ones: what is further is
+// judged each time.
+const (
+	maxInfos    = 4096
+	maxInfoName = 128
+)
+
+func newNameTable(keep []string) *nameTable {
+	t := &nameTable{slots: make(map[string]nameSlot, 256), infos: make(map[string]nameInfo, 512)}
 	for _, name := range slotNames {
 		t.slot(name)
 	}
 	for f := range schemas.FieldCount {
 		t.slot(fieldPrefix + f.String())
 	}
-	for _, name := range contentNames {
-		if strings.HasSuffix(name, ".") {
-			t.prefixes = append(t.prefixes, name)
-		} else {
-			t.exact[name] = true
-		}
+	for name := range contentNames {
+		t.infos[name] = nameInfo{noSlot, contentNames[name]}
 	}
-	// The name of a prompt template is no content.
-	t.exact["gen_ai.prompt.name"] = false
+	for name, slot := range t.slots {
+		t.infos[name] = nameInfo{slot, contentNames[name]}
+	}
+	for _, name := range keep {
+		i, ok := t.infos[name]
+		if !ok {
+			i.slot = noSlot
+		}
+		i.content.rule = ruleKept
+		t.infos[name] = i
+	}
 	return t
 }
 
@@ -195,32 +320,35 @@ func (t *nameTable) slot(name string) nameSlot {
 		s = nameSlot(len(t.names))
 		t.names = append(t.names, name)
 		t.slots[name] = s
+		t.infos[name] = nameInfo{s, contentNames[name]}
 	}
 	return s
 }
 
-func (t *nameTable) content(name string) bool {
-	if is, ok := t.exact[name]; ok {
-		return is
-	}
-	for _, p := range t.prefixes {
-		if strings.HasPrefix(name, p) {
-			return true
+// info returns what is known of a name.
+func (t *nameTable) info(name []byte) nameInfo {
+	i, ok := t.infos[string(name)]
+	if !ok {
+		i = nameInfo{noSlot, contentOf(jsonscan.Alias(name))}
+		if len(t.infos) < maxInfos && len(name) <= maxInfoName {
+			t.infos[string(name)] = i
 		}
 	}
-	return false
+	return i
 }
 
 // attributeSet holds the known attributes of one span, log record or resource.
 type attributeSet struct {
 	have, used [4]uint64
 	last       nameSlot      // what answered last, or noSlot
-	slots      []nameSlot    // of the attributes in their order, noSlot of one without
+	infos      []nameInfo    // of the attributes in their order
 	values     [256]anyValue // valid where have says so
+	sizes      sizes         // of the content in them
 }
 
 func (s *attributeSet) clear() {
-	s.have, s.used, s.last, s.slots = [4]uint64{}, [4]uint64{}, noSlot, s.slots[:0]
+	s.have, s.used, s.last, s.infos = [4]uint64{}, [4]uint64{}, noSlot, s.infos[:0]
+	s.sizes.clear()
 }
 
 func (s *attributeSet) has(a nameSlot) bool { return s.have[a>>6]>>(a&63)&1 == 1 }
@@ -251,6 +379,28 @@ func (s *attributeSet) text(slots ...nameSlot) string {
 	return ""
 }
 
+// any reports whether one of the attributes is there.
+func (s *attributeSet) any(l *slotList) bool {
+	return s.have[0]&l.mask[0]|s.have[1]&l.mask[1]|s.have[2]&l.mask[2]|s.have[3]&l.mask[3] != 0
+}
+
+// textOf is text of a list, most of which is seldom there.
+func (s *attributeSet) textOf(l *slotList) string {
+	if !s.any(l) {
+		s.last = noSlot
+		return ""
+	}
+	return s.text(l.slots...)
+}
+
+// countOf is count of a list, most of which is seldom there.
+func (s *attributeSet) countOf(l *slotList) (uint64, bool) {
+	if !s.any(l) {
+		return 0, false
+	}
+	return s.count(l.slots...)
+}
+
 // count returns the first of the attributes that is a number.
 func (s *attributeSet) count(slots ...nameSlot) (uint64, bool) {
 	for _, a := range slots {
@@ -263,25 +413,4 @@ func (s *attributeSet) count(slots ...nameSlot) (uint64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// size returns how much content the attributes hold together.
-func (s *attributeSet) size(slots ...nameSlot) (n uint64) {
-	for _, a := range slots {
-		if s.has(a) {
-			n += s.values[a].size(0)
-			s.last = a
-		}
-	}
-	return n
-}
-
-// first returns the size of the first of the attributes that holds content.
-func (s *attributeSet) first(slots ...nameSlot) uint64 {
-	for _, a := range slots {
-		if n := s.size(a); n > 0 {
-			return n
-		}
-	}
-	return 0
 }

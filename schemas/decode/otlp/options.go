@@ -18,6 +18,8 @@ type options struct {
 	// Content keeps prompts, messages, arguments and results in the attributes,
 	// cut to schemas.MaxStringBytes. Their sizes count in any case.
 	Content bool
+	// Keep are attributes that are kept whatever they may hold.
+	Keep []string
 	// Resource are the attributes of the resource that every event repeats.
 	Resource []string
 	// Resources are attributes that name what was touched, each with its kind.
@@ -65,6 +67,7 @@ func build(o *decode.Options, logs bool) decode.Decoder {
 		Tenant:    o.Text("tenant", d.Tenant),
 		Other:     o.Text("other", d.Other, otherSkip, otherInside, otherAll),
 		Content:   o.Flag("content", d.Content),
+		Keep:      o.List("keep", d.Keep),
 		Resource:  o.List("resource", d.Resource),
 		Resources: o.Pairs("resources"),
 	}

@@ -8,6 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func TestThereIsASlotForEveryNameThatOptionsMayBring(t *testing.T) {
+	require.Less(t, len(newNameTable(nil).names)+maxNames, int(noSlot))
+}
+
 func TestTheDocumentationPageHasTheDefaultsOfOptions(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/sources-opentelemetry.md")
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -127,6 +128,7 @@ type batchResult struct {
 	indexes  []int32
 	refusals []decode.Refusal
 	skipped  int
+	shapes   map[string]string // how many and a name, by shape
 }
 
 func decodeBatch(d decode.Decoder, value []byte) (r batchResult) {
@@ -140,6 +142,12 @@ func decodeBatch(d decode.Decoder, value []byte) (r batchResult) {
 		r.events = append(r.events, *decodetest.Clone(ev))
 	})
 	r.skipped = d.(decode.Skipper).Skipped()
+	decode.Passed(d, func(s decode.Shape, n int, sample string) {
+		if r.shapes == nil {
+			r.shapes = map[string]string{}
+		}
+		r.shapes[s.Name] = strconv.Itoa(n) + " " + sample
+	})
 	return r
 }
 
@@ -218,7 +226,7 @@ func TestSpansBecomeEventsFieldByField(t *testing.T) {
 				func(e *schemas.Activity) {
 					e.EventID, e.Action, e.Tool, e.Access = "6d63702d312d2d2d", "tool_call", "resources/read", "read"
 					e.Resources = []string{"file:///etc/passwd", "host:mcp.example.com"}
-					e.AgentID, e.AgentName, e.AgentVersion, e.SessionID, e.OnBehalfOf = "ag-8", "", "2.1", "m1", ""
+					e.AgentID, e.AgentName, e.AgentVersion, e.SessionID, e.OnBehalfOf = "ag-8", "helper", "2.1", "m1", ""
 				},
 			} {
 				expected := common
@@ -228,7 +236,7 @@ func TestSpansBecomeEventsFieldByField(t *testing.T) {
 				require.Equal(t, expected, have, "event %d", i)
 			}
 			require.Equal(t, map[string]string{
-				"trace_id": hex.EncodeToString(traceID), "span.name": "execute_tool pay", "otel.status_description": "no",
+				"trace_id": hex.EncodeToString(traceID), "span.name": "execute_tool pay", "otel.status_description": "withheld, 2 bytes",
 				"gen_ai.operation.name": "execute_tool", "error.type": "403",
 				"service.name": "shop", "deployment.environment.name": "prod",
 			}, attributesOf(&ev[1]), "what no field took, no content, and the chosen attributes of the resource")

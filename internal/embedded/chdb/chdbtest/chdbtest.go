@@ -8,6 +8,7 @@ package chdbtest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"testing"
@@ -18,8 +19,11 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/embedded/chdb"
 )
 
-// childEnv marks the test binary's run as the child.
-const childEnv = "PLUMBLINE_TEST_CHDB_CHILD"
+// childEnv marks the test binary's run as the child; extensionEnv has its extension.
+const (
+	childEnv     = "PLUMBLINE_TEST_CHDB_CHILD"
+	extensionEnv = "PLUMBLINE_TEST_CHDB_EXTENSION"
+)
 
 var ready bool // Main ran
 
@@ -30,11 +34,17 @@ func Main(m interface{ Run() int }) int {
 		ready = true
 		return m.Run()
 	}
+	var extension chdb.Extension
 	cfg, err := chdb.ParseChildArgs(os.Args[1:])
 	if err == nil {
 		cfg.Stdin = os.Stdin
 		cfg.Logger = zerolog.Nop()
-		err = chdb.ServeMain(context.Background(), cfg)
+		if text := os.Getenv(extensionEnv); text != "" {
+			err = json.Unmarshal([]byte(text), &extension)
+		}
+	}
+	if err == nil {
+		err = chdb.ServeExtended(context.Background(), cfg, extension)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -54,6 +64,17 @@ func WithListen(addr string) Option { return func(c *chdb.Config) { c.Listen = a
 
 // WithLogger shows what the server logs.
 func WithLogger(log zerolog.Logger) Option { return func(c *chdb.Config) { c.Logger = log } }
+
+// WithExtension runs what the product never runs, for tests of what servers do.
+func WithExtension(x chdb.Extension) Option {
+	return func(c *chdb.Config) {
+		b, err := json.Marshal(x)
+		if err != nil {
+			panic(err) // strings
+		}
+		c.Env = append(c.Env, extensionEnv+"="+string(b))
+	}
+}
 
 // Start runs a server until the test ends and returns its address, for
 // clickhouse-go's Protocol HTTP and for everything that speaks HTTP. The library
