@@ -39,13 +39,14 @@ run: setup ## run the service on the embedded stack (CONFIG=file for another)
 test: setup ## set everything up and run the tests
 	$(GO) vet $(PKGS)
 	$(GO) vet -tags noembedded $(PKGS)
-	$(GO) test -count=$(COUNT) $(PKGS)
+	$(GO) test -timeout 20m -count=$(COUNT) $(PKGS)
 
 test-short: ## the tests that need no engine and no minutes
-	$(GO) test -short -count=$(COUNT) $(PKGS)
+	$(GO) test -short -timeout 20m -count=$(COUNT) $(PKGS)
 
 test-race: setup ## the tests under the race detector
-	$(GO) test -race -timeout 25m -count=$(COUNT) $(PKGS)
+	@echo "not under the race detector: the benchmarks' own programs, whose parts are"
+	$(GO) test -race -timeout 25m -count=$(COUNT) $$($(GO) list $(PKGS) | grep -v '/benchmarks/')
 
 lint: $(GOLANGCI) ## golangci-lint, the import arrows included
 	$(GOLANGCI) run $(PKGS)

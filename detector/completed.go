@@ -81,7 +81,8 @@ func (d *Detector) weighItems() {
 			if at >= 0 && x > 0 {
 				d.weights[at] = max(d.weights[at], siteFirst+x)
 			}
-		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemStep, baseline.ItemKinds:
+		case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSource, baseline.ItemWrite, baseline.ItemStep, baseline.ItemNetwork,
+			baseline.ItemCredential, baseline.ItemLent, baseline.ItemKinds:
 		}
 	}
 }
@@ -107,7 +108,8 @@ func targetRank(it *baseline.Item, ev *schemas.Activity, isNew bool) int {
 		return 3
 	case baseline.ItemSource:
 		return 2
-	case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemKinds:
+	case baseline.ItemTool, baseline.ItemToolKind, baseline.ItemSite, baseline.ItemStep, baseline.ItemNetwork,
+		baseline.ItemCredential, baseline.ItemLent, baseline.ItemKinds:
 	}
 	return 0
 }

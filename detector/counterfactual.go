@@ -116,6 +116,10 @@ func withoutNewItem(c *signal.Context, by signal.Signal) string {
 		name = strings.TrimSpace(it.Kin + " " + text(it.Name))
 	case baseline.ItemAgent:
 		return "had this agent contacted agent " + name + " before"
+	case baseline.ItemNetwork:
+		return "had this agent acted from network " + signal.Quote(signal.NetworkName(it)) + " before"
+	case baseline.ItemCredential, baseline.ItemLent:
+		name = "credential " + name
 	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemStep, baseline.ItemKinds:
 	}
 	return "had this agent used " + name + " before"

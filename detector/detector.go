@@ -74,6 +74,7 @@ type Detector struct {
 	names   []string
 	drift   int // the number of that signal
 	silence int // likewise
+	origins int // of the first of the two that look at origins
 	metrics []metricField
 
 	policies policies
@@ -159,6 +160,8 @@ func New(cfg Config, sink Sink) (*Detector, error) {
 			d.silence = i
 		case schemas.SignalNameFlood:
 			d.floods = i
+		case schemas.SignalForeignAddress:
+			d.origins = i
 		}
 	}
 	var err error

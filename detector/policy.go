@@ -133,7 +133,7 @@ func (d *Detector) newPolicy(set uint64) *policy {
 			p.minimum[i] = s.AtLeast
 		}
 	}
-	p.fuse = score.NewFuse(weights)
+	p.fuse = score.NewFuse(weights, func(i int) bool { return d.infos[i].Beside })
 	return p
 }
 

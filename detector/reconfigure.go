@@ -49,7 +49,7 @@ func (d *Detector) Reconfigure(cfg Config) error {
 	}
 	d.cfg, d.policies, d.decider, d.metrics = cfg, next.policies, next.decider, next.metrics
 	d.signals, d.infos, d.names = next.signals, next.infos, next.names
-	d.drift, d.silence, d.floods = next.drift, next.silence, next.floods
+	d.drift, d.silence, d.floods, d.origins = next.drift, next.silence, next.floods, next.origins
 	d.order, d.places = order, places
 	d.ctx, d.values = signal.Context{}, nil
 	for _, t := range d.tenants {

@@ -69,6 +69,7 @@ func withRegistrations(rng *rand.Rand, events []schemas.Activity) []schemas.Acti
 	for i := range events {
 		ev := events[i]
 		ev.AgentVersion, ev.CredentialID = []string{"", "1", "2"}[rng.IntN(3)], []string{"", "a", "b", "c"}[rng.IntN(4)]
+		ev.SourceIP = []string{"", "10.0.0.1", "10.0.1.1", "2001:db8::1", "no address"}[rng.IntN(5)]
 		ev.CredentialType = []string{"static_key", "oauth_token"}[rng.IntN(2)]
 		ev.CredentialExpires = schemas.Millis(rng.IntN(2)) * (ev.Time + schemas.Millis(rng.IntN(2*dayMS)) - dayMS/8)
 		out = append(out, ev)

@@ -144,6 +144,7 @@ func realRecords(t *testing.T) map[string][]byte {
 			SessionID: "s" + strconv.Itoa(i/9%5), Tool: tool, Action: "tool_call", Outcome: schemas.OutcomeSuccess,
 			Access: schemas.AccessSend, Resources: []string{"host:h" + strconv.Itoa(rng.IntN(5)) + ".example"},
 			BytesSent: uint64(rng.IntN(5000)), BytesReceived: uint64(rng.IntN(50)),
+			SourceIP: "10.0." + strconv.Itoa(i/2000) + ".1", CredentialID: strconv.Itoa(i / 1500),
 		})
 	}
 	d.tenants[0].fleet.DocFreq.Add(1)

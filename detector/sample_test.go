@@ -227,7 +227,8 @@ var inOrder = map[string]bool{
 	"none": true, "format": true, "signals": true, "calibration.signals.name": true,
 	"peers.docfreq.slots.gap": true, "profile.novelty.known.slots.at": true, "profile.novelty.once.filled": true,
 	"episode.severity": true, "episode.worst": true, "metrics": true, "alerted": true,
-	"registered": true, "registered.versions.given": true, "registered.credentials.given": true, "registered.tools.given": true,
+	"profile.novelty.from": true,
+	"registered":           true, "registered.versions.given": true, "registered.credentials.given": true, "registered.tools.given": true,
 	"registered.destinations.given": true, "registered.agents.given": true,
 	"breaches.check": true, "breaches.severity": true, "breaches.worst": true,
 }

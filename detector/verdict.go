@@ -44,6 +44,10 @@ func (d *Detector) gather(a *agent, ev *schemas.Activity, at schemas.Millis, lat
 	}
 	toolKnown := false
 	for i := range d.items {
+		if d.items[i].Kind.Origin() {
+			d.lookUpOrigin(a, &d.items[i], session, at)
+			continue
+		}
 		if known := d.lookUp(a, &d.items[i], session, hour); d.items[i].Kind == baseline.ItemTool {
 			toolKnown = known
 		}
@@ -68,7 +72,13 @@ func (d *Detector) gatherRepeated(a *agent, ev *schemas.Activity, at schemas.Mil
 	for i := range d.items {
 		it := &d.items[i]
 		c.LeavesHouse = c.LeavesHouse || it.Kind.Place()
-		if n.Known.Has(it.Hash) || n.Pending(it.Hash) {
+		if it.Kind.Origin() {
+			if n.Held(it.Kind, it.Hash) != nil {
+				continue
+			}
+			a.lend(it)
+			c.NewOrigin = true
+		} else if n.Known.Has(it.Hash) || n.Pending(it.Hash) {
 			continue
 		}
 		r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, int64(a.tenant.clock))
@@ -85,6 +95,9 @@ func (d *Detector) touch(a *agent, ev *schemas.Activity, at schemas.Millis) {
 		Tool: ev.Tool, Access: ev.Access, Target: ev.TargetAgentID, Resources: ev.Resources, Attributes: ev.Attributes,
 		Failed: !ev.Succeeded(),
 	}), d.newItems[:0]
+	if ev.SourceIP != "" || ev.CredentialID != "" {
+		d.items = baseline.AppendOrigin(d.items, ev.SourceIP, ev.CredentialID)
+	}
 	if ev.Tool != "" {
 		c.Tool = peers.Tools.Get(baseline.ToolHash(ev.Tool))
 	}
@@ -179,6 +192,61 @@ func (d *Detector) lookUp(a *agent, it *baseline.Item, session uint64, hour int6
 	return false
 }
 
+// lookUpOrigin looks up from where the agent acts, or by which credential.
+
+func (d *Detector) lookUpOrigin(a *agent, it *baseline.Item, session uint64, at schemas.Millis) {
+	c, n, now := &d.ctx, &a.profile.Novelty, int64(a.tenant.clock)
+	o := n.Held(it.Kind, it.Hash)
+	if o == nil && !n.Had(it.Kind) { // everybody begins somewhere
+		o = n.Hold(it.Kind, it.Hash, int64(at)-baseline.Probation)
+	}
+	since := schemas.Millis(0)
+	if o != nil {
+		again := o.Session == session
+		o.Session = session
+		if o.Known(int64(at)) {
+			if !again {
+				n.LearnOrigin(c.Peers, it.Kind, 0, 0)
+			}
+			if n.Vouches && !o.Counted {
+				o.Counted = true
+				c.Peers.Learnt(it.Hash, now)
+				if it.Kind == baseline.ItemCredential {
+					a.tenant.fleet.Learnt(it.Hash, now)
+				}
+			}
+			return
+		}
+		if again {
+			return
+		}
+		since = schemas.Millis(o.First)
+	}
+	a.lend(it)
+	r := n.Rarity(c.Peers, it.Kind, it.Hash, c.Tool, c.Young, now)
+
+	d.newItems = append(d.newItems, signal.NewItem{Item: *it, Rarity: r, X: signal.Evidence(r), Since: since})
+	c.NewOrigin = true
+}
+
+// learnOrigin takes an origin that is new to the agent.
+func (d *Detector) learnOrigin(a *agent, f *signal.NewItem, at schemas.Millis, weight float64) {
+	c, n := &d.ctx, &a.profile.Novelty
+	if n.Held(f.Item.Kind, f.Item.Hash) != nil {
+		return // counted when it was first used
+	}
+	n.Hold(f.Item.Kind, f.Item.Hash, int64(at))
+	n.LearnOrigin(c.Peers, f.Item.Kind, weight, f.Rarity.PeersKnowing)
+}
+
+// lend marks a credential that is new to the agent, and that another one has: of one group,
+// or of another one of its tenant.
+func (a *agent) lend(it *baseline.Item) {
+	if it.Kind == baseline.ItemCredential && (a.group.peers.DocFreq.Count(it.Hash) > 0 || a.tenant.fleet.DocFreq.Count(it.Hash) > 0) {
+		it.Kind = baseline.ItemLent
+	}
+}
+
 func tally(w *baseline.Window, kind baseline.ItemKind) {
 	switch tool, resource, destination := kind.Counted(); {
 	case tool:
@@ -205,10 +273,15 @@ func (d *Detector) judge(a *agent, ev *schemas.Activity, at schemas.Millis, repe
 		d.moved = d.addedTo.add(d, ev)
 	}
 	y := math.Inf(-1)
-	for i, s := range d.signals {
+	for i := 0; i < len(d.signals); i++ {
+		if i == d.origins && !c.NewOrigin { // the two of origins stand behind each other
+			i++
+			continue
+		}
 		if !p.fuse.On(i) {
 			continue
 		}
+		s := d.signals[i]
 		x := s.Score(c)
 		if x <= 0 || p.minimum != nil && !p.reachesMinimum(i, s.Observe(c).Observed) {
 			continue
@@ -320,6 +393,10 @@ func (d *Detector) learn(a *agent, ev *schemas.Activity, at schemas.Millis) {
 	// An event of a thousand new things teaches no more than those that can be on probation.
 	for i := range d.newItems[:min(len(d.newItems), mostLearnt)] {
 		f := &d.newItems[i]
+		if f.Item.Kind.Origin() {
+			d.learnOrigin(a, f, at, weight)
+			continue
+		}
 		if p.Novelty.Pending(f.Item.Hash) { // counted when it was first touched
 			continue
 		}

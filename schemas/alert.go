@@ -39,9 +39,14 @@ const (
 	SignalMalformed       = "malformed"
 	SignalLate            = "late"
 	SignalNameFlood       = "name_flood"
+	SignalForeignAddress  = "foreign_address"
 	SignalMetric          = "metric:" // and the name that the config gives it
 	SignalPolicy          = "policy:" // and the id of the policy: the signal of alerts of KindPolicy
 )
+
+// SignalUnknownCredential is a credential that is new to an agent by its history, where
+// CheckUnknownCredential is one that its registration does not list.
+const SignalUnknownCredential = CheckUnknownCredential
 
 // Names of identity checks: those of the signals of alerts of KindIdentity. They are public and
 // stable, as those of signals are.
@@ -191,6 +196,8 @@ const (
 	LedByToolUse     = "tool_use"    // a tool on a kind of resource
 	LedByResource    = "resource"    // a resource that was read
 	LedBySequence    = "sequence"    // a tool after another one
+	LedByNetwork     = "network"     // a network that it acts from
+	LedByCredential  = "credential"  // a credential
 )
 
 // Evidence names what proves an alert.

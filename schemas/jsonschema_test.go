@@ -47,7 +47,7 @@ var enums = map[string][]string{
 	"AlertSignal.baseline": {schemas.BaselineAgent, schemas.BaselinePeers, schemas.BaselineAssumed, schemas.BaselineRegistration, schemas.BaselinePolicy},
 	"AlertSignal.led_by": {
 		schemas.LedByDestination, schemas.LedByStore, schemas.LedByAgent, schemas.LedByTool, schemas.LedByToolUse,
-		schemas.LedByResource, schemas.LedBySequence,
+		schemas.LedByResource, schemas.LedBySequence, schemas.LedByNetwork, schemas.LedByCredential,
 	},
 }
 

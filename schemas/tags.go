@@ -92,6 +92,7 @@ var signalTags = map[string]Tags{
 	SignalFailureRatio:    {OwaspASI: []string{"ASI03", "ASI08"}},
 	SignalMalformed:       {OwaspASI: []string{"ASI10"}},
 	SignalLate:            {OwaspASI: []string{"ASI10"}},
+	SignalForeignAddress:  {OwaspASI: []string{"ASI03"}, ATLAS: []string{"AML.T0012"}, Attack: []string{"T1078"}},
 	SignalNameFlood:       {OwaspASI: []string{"ASI03", "ASI10"}, Attack: []string{"T1499"}},
 
 	// An account that nobody should use any more, or somebody else's, is what the techniques of
@@ -245,7 +246,7 @@ func (g Tagging) For(signals []AlertSignal, act *Act) Tags {
 			}
 		}
 		switch s.Name {
-		case SignalMalformed, SignalLate, SignalSilence, SignalNameFlood:
+		case SignalMalformed, SignalLate, SignalSilence, SignalNameFlood, SignalForeignAddress, SignalUnknownCredential:
 		case SignalCallRate, SignalCallRateLong, SignalDrift, SignalFailureRatio:
 			acted = true
 		default:

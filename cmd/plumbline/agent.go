@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline/clickhouse"
 	"github.com/plumbline-sec/plumbline/pipeline/terminal"
+	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 // agentCmd is `plumbline agent`.
@@ -109,14 +111,41 @@ func (c *agentCmd) json(ctx context.Context, g *Globals, db *clickhouse.DB, who 
 	return g.printJSON(out)
 }
 
+// registeredAs is a registration in a line.
+func registeredAs(canonical string) string {
+	var r struct {
+		Time                                      time.Time
+		Status, Criticality, Environment, Purpose string
+	}
+	if err := json.Unmarshal([]byte(canonical), &r); err != nil {
+		return canonical
+	}
+	out := cmp.Or(r.Status, schemas.StatusActive) + ", said on " + r.Time.UTC().Format(time.DateOnly)
+	if r.Criticality != "" {
+		out += ", criticality " + r.Criticality
+	}
+	for _, more := range []string{r.Environment, r.Purpose} {
+		if more != "" {
+			out += ", " + more
+		}
+	}
+	return out
+}
+
 // text prints all answers for people, the alerts first.
 func (c *agentCmd) text(ctx context.Context, w io.Writer, db *clickhouse.DB, who *analyst.Who, since time.Time, l look, command func(string) string) error {
 	owner := terminal.Escape(who.Owner)
-	if owner == "" {
-		owner = "not said in its events (attribute owner)"
+	switch {
+	case owner == "":
+		owner = "not said by a registration or its events (attribute owner)"
+	case who.Contact != "":
+		owner += ", " + terminal.Escape(who.Contact)
 	}
 	l.fact(w, "agent", whoIs(c.ID, who.AgentName, who.AgentVersion, who.PeerGroup, who.TenantID))
 	l.fact(w, "owner", owner)
+	if who.Registration != "" {
+		l.fact(w, "registered", terminal.Escape(registeredAs(who.Registration)))
+	}
 	l.fact(w, "seen", fmt.Sprintf("%s to %s UTC, active on %s", who.FirstSeen.UTC().Format(toMinutes), who.LastSeen.UTC().Format(toMinutes), counted(who.Days, "day")))
 	l.fact(w, "events", fmt.Sprintf("%d in %s; %d failed, %d denied", who.Events, counted(who.Sessions, "session"), who.Failures, who.Denied))
 	l.fact(w, "bytes", bytesText(int64(who.BytesSent))+" sent, "+bytesText(int64(who.BytesReceived))+" received")

@@ -80,6 +80,9 @@ func storehouse(t *testing.T, dir string) (addr string, stop func()) {
 	twin := rows[47]
 	twin.Event.TenantID, twin.Origin.Offset = "b", 48
 	require.NoError(t, db.InsertActivity(t.Context(), append(rows, twin)))
+	require.NoError(t, db.InsertRegistrations(t.Context(), []pipeline.RegistrationRow{{Registration: &schemas.Registration{
+		TenantID: "default", AgentID: rogue, Time: storyTime, Owner: "Ada " + hostile, Contact: "ada@acme.example", Criticality: schemas.CriticalityHigh, Purpose: "pays\x1b[2J",
+	}}}))
 	return server.Addr(), stop
 }
 
@@ -169,7 +172,7 @@ func asAnAnalyst(t *testing.T, where ...string) {
 
 	r = ask(0, "agent", rogue)
 	for _, part := range []string{
-		"peer group legal, tenant default", "owner       dana", "47 in 1 session; 0 failed, 0 denied", "47.0 MiB sent", "5b340001", "team@example.com", "static_key", "10.0.0.7",
+		"peer group legal, tenant default", "owner       Ada a", ", ada@acme.example\n", "registered  active, said on 2026-09-21, criticality high, pays\\u001b[2J", "47 in 1 session; 0 failed, 0 denied", "47.0 MiB sent", "5b340001", "team@example.com", "static_key", "10.0.0.7",
 		"2026-09-22      24", "mail.send", "47.00 MiB", "url:https://paste.example.net/a",
 	} {
 		require.Contains(t, r.stdout, part)
@@ -181,7 +184,7 @@ func asAnAnalyst(t *testing.T, where ...string) {
 		Alerts   []struct{ State string }     `json:"alerts"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(ask(0, "agent", "--output", "json", rogue).stdout), &object))
-	require.Equal(t, []string{rogue, "dana", "open"}, []string{object.AgentID, object.Owner, object.Alerts[0].State})
+	require.Equal(t, []string{rogue, "Ada " + hostile, "open"}, []string{object.AgentID, object.Owner, object.Alerts[0].State})
 	require.Len(t, object.Activity, 7)
 	require.Len(t, object.Activity["hours"], 24)
 	require.Contains(t, ask(1, "agent", "shraed").stderr, "there are no events of agent shraed; the nearest name is shared")

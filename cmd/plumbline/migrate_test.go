@@ -24,14 +24,14 @@ func damagedEngine(t *testing.T) (dir string, sql func(string)) {
 func TestMigrateSeesWhatIsGoneSaysWhatItWouldDoAndDoesIt(t *testing.T) {
 	dir, sql := damagedEngine(t)
 	r := good(t, "migrate", "--dry-run", "--data-dir", dir)
-	require.Equal(t, "-- database plumbline is up to date (version 5): nothing would be done\n", r.stdout)
+	require.Equal(t, "-- database plumbline is up to date (version 6): nothing would be done\n", r.stdout)
 
 	sql("DROP TABLE plumbline.window_rows")
 	sql("DROP VIEW plumbline.alerts")
 	sql("ALTER TABLE plumbline.activity_rows DROP COLUMN bytes_sent")
 	r = good(t, "migrate", "--dry-run", "--data-dir", dir)
 	for _, want := range []string{
-		"-- database plumbline is at version 5 of 5; `plumbline migrate` would do this:\n\n-- ---- create table window_rows, which is gone\n\nCREATE TABLE IF NOT EXISTS `plumbline`.window_rows",
+		"-- database plumbline is at version 6 of 6; `plumbline migrate` would do this:\n\n-- ---- create table window_rows, which is gone\n\nCREATE TABLE IF NOT EXISTS `plumbline`.window_rows",
 		"-- ---- add column bytes_sent to activity_rows, which is gone\n\nALTER TABLE `plumbline`.`activity_rows` ADD COLUMN IF NOT EXISTS `bytes_sent` UInt64 CODEC(T64, ZSTD(1)) AFTER `target_agent_id`;\n",
 		"-- ---- views and retention (view alerts is gone)\n",
 	} {
@@ -44,7 +44,7 @@ func TestMigrateSeesWhatIsGoneSaysWhatItWouldDoAndDoesIt(t *testing.T) {
 	require.Equal(t, ` 1/3  create table window_rows, which is gone
  2/3  add column bytes_sent to activity_rows, which is gone
  3/3  views and retention (view alerts is gone)
-database plumbline is at version 5
+database plumbline is at version 6
 note: table window_rows is there again and empty: docs/operations.md says how to fill it from Kafka
 note: column bytes_sent of activity_rows is empty in the rows that were there: docs/operations.md says how to fill it from Kafka
 `, r.stdout)
@@ -52,7 +52,7 @@ note: column bytes_sent of activity_rows is empty in the rows that were there: d
 		sql("SELECT * FROM plumbline." + view)
 	}
 	r = plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, "database plumbline is up to date (version 5)\n", r.stdout)
+	require.Equal(t, "database plumbline is up to date (version 6)\n", r.stdout)
 }
 
 func TestMigrateRefusesWhatItCannotHealWithOneLineAndExitCode1(t *testing.T) {
@@ -67,7 +67,7 @@ func TestMigrateRefusesWhatItCannotHealWithOneLineAndExitCode1(t *testing.T) {
 	}
 	sql("ALTER TABLE `plumbline`.`activity_rows` MODIFY COLUMN `tokens_in` UInt64 CODEC(T64, ZSTD(1))")
 	r := plumbline(t, "migrate", "--data-dir", dir)
-	require.Equal(t, "database plumbline is up to date (version 5)\n", r.stdout)
+	require.Equal(t, "database plumbline is up to date (version 6)\n", r.stdout)
 }
 
 func TestADryRunWhereNothingIsYetPrintsAllOfItAndMakesNothing(t *testing.T) {

@@ -26,6 +26,7 @@ type simulateCmd struct {
 	Tails    string  `enum:"nb,heavy" default:"nb" help:"Family of the counts and sizes: nb (negative binomial) or heavy (log-normal and Pareto, outages, failure storms)."`
 	Tenants  int     `default:"1" help:"How many tenants share the agents."`
 	Rate     float64 `default:"1" help:"Multiplies the rate of every agent."`
+	Registry string  `placeholder:"FILE" help:"Write a registration of each honest agent, as JSON lines: for plumbline register, and in front of the events for replay."`
 	Labels   string  `placeholder:"FILE" help:"Write what was attacked, one JSON object per attack, when the events are written."`
 }
 
@@ -36,6 +37,7 @@ func (c *simulateCmd) Help() string {
 Examples:
   plumbline simulate --agents 50 --days 21 > honest.jsonl
   plumbline simulate --scenario attacks --labels labels.jsonl | plumbline replay --input - --alerts alerts.jsonl
+  plumbline simulate --scenario newborn --registry agents.jsonl > events.jsonl; plumbline replay agents.jsonl events.jsonl --alerts alerts.jsonl
   plumbline simulate --scenario ramp,exfil_slow --seed 7 --tails heavy | gzip > slow.jsonl.gz`
 }
 
@@ -44,6 +46,11 @@ func (c *simulateCmd) Run(ctx context.Context, g *Globals) (err error) {
 	fleet, err := c.fleet()
 	if err != nil {
 		return usageError{err}
+	}
+	if c.Registry != "" {
+		if err := writeRegistry(fleet, c.Registry); err != nil {
+			return usageError{fmt.Errorf("--registry: %w", err)}
+		}
 	}
 	labels := io.Discard
 	if c.Labels != "" {
@@ -81,6 +88,15 @@ func (c *simulateCmd) Run(ctx context.Context, g *Globals) (err error) {
 		con.line(fmt.Sprintf("%d events of %d agents, %d attacks", fleet.Events(), len(fleet.Agents()), len(found)))
 	}
 	return err
+}
+
+func writeRegistry(fleet *simulator.Fleet, name string) (err error) {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return fleet.WriteRegistrations(file)
 }
 
 // fleet builds the fleet that the flags describe.

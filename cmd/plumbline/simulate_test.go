@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/plumbline-sec/plumbline/internal/simulator"
+	"github.com/plumbline-sec/plumbline/schemas"
 )
 
 func TestSimulateWritesTheSameLabelledFleetEveryTime(t *testing.T) {
@@ -93,5 +96,48 @@ func TestSimulateRefusesWhatItCannotDo(t *testing.T) {
 			require.Contains(t, r.stderr, c.says)
 			require.Empty(t, r.stdout)
 		})
+	}
+}
+
+// linesOf are the lines of a file.
+func linesOf(t *testing.T, path string) []string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+}
+
+func TestAFleetThatIsRegisteredHasNoIdentityAlertButOfStrangers(t *testing.T) {
+	config := writeFile(t, "required.yaml", "detector: {identity: {unregistered_agent: alert}}\n")
+	for seed := 1; seed <= 3; seed++ {
+		dir := t.TempDir()
+		path := func(name string) string { return filepath.Join(dir, name) }
+		r := good(t, "simulate", "--agents", "20", "--days", "6", "--seed", strconv.Itoa(seed), "--scenario", "newborn", "--attacks", "2", "--registry", path("agents.jsonl"), "--labels", path("labels.jsonl"))
+		require.NoError(t, os.WriteFile(path("events.jsonl"), []byte(r.stdout), 0o600))
+		good(t, "replay", "--config", config, path("agents.jsonl"), path("events.jsonl"), "--alerts", path("alerts.jsonl"))
+		var strangers, named []string
+		for _, line := range linesOf(t, path("labels.jsonl")) {
+			var label struct {
+				AgentID string `json:"agent_id"`
+			}
+			require.NoError(t, json.Unmarshal([]byte(line), &label))
+			strangers = append(strangers, label.AgentID)
+		}
+		for _, line := range linesOf(t, path("alerts.jsonl")) {
+			var a schemas.Alert
+			require.NoError(t, json.Unmarshal([]byte(line), &a))
+			switch {
+			case a.Kind != schemas.KindBehavior:
+				named = append(named, a.Agent.ID)
+				require.Equal(t, schemas.CheckUnregisteredAgent, a.Signals[0].Name)
+				require.Empty(t, a.Agent.Owner)
+			case !slices.Contains(strangers, a.Agent.ID):
+				require.NotEmpty(t, a.Agent.Owner)
+			}
+		}
+		slices.Sort(strangers)
+		slices.Sort(named)
+		require.Len(t, strangers, 2)
+		require.Equal(t, strangers, slices.Compact(named), "seed %d", seed)
 	}
 }

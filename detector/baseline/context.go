@@ -11,7 +11,7 @@ type Tool struct {
 	hash           uint64
 	calls          float32
 	sent, received offset
-	seen, expected [ItemKinds]float32
+	seen, expected [touched]float32
 }
 
 type offset struct{ n, mean float32 }

@@ -3,6 +3,7 @@ package baseline
 import (
 	"strings"
 
+	"github.com/plumbline-sec/plumbline/detector/internal/wire"
 	"github.com/plumbline-sec/plumbline/schemas"
 )
 
@@ -19,8 +20,22 @@ const (
 	ItemAgent                       // another agent
 	ItemSite                        // where a destination or a changed resource lies: a host, a mail domain, a bucket
 	ItemStep                        // a tool called after another in one session
+	ItemNetwork                     // where the agent acts from
+	ItemCredential                  // by what it is let in
+	ItemLent                        // a credential that another agent is known to have
 	ItemKinds                       // how many there are
 )
+
+// touched is how many kinds of things there are that are touched: origins stand behind them.
+const touched = ItemNetwork
+
+// kindsIn is how many there are in a format of records.
+func kindsIn(c *wire.Coder) int {
+	if c.Version < 4 {
+		return int(touched)
+	}
+	return int(ItemKinds)
+}
 
 // Counted says as what an item of this kind is counted: it is a part of a call otherwise.
 func (k ItemKind) Counted() (tool, resource, destination bool) {
@@ -29,6 +44,10 @@ func (k ItemKind) Counted() (tool, resource, destination bool) {
 
 // Place reports whether an item of this kind is somewhere that data can leave to.
 func (k ItemKind) Place() bool { return k == ItemDestination || k == ItemSite || k == ItemAgent }
+
+// Origin reports whether an item of this kind is no thing that is touched, but who touches it
+// and from where.
+func (k ItemKind) Origin() bool { return k >= touched }
 
 // Item is one thing that an event touches.
 type Item struct {

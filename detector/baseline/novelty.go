@@ -26,12 +26,14 @@ type Novelty struct {
 	// has lived among them.
 	Vouches bool
 
-	Sessions   uint32             // sessions seen
-	days       float32            // decayed active days
-	taught     [ItemKinds]float32 // new ones of the last active day, as they counted
-	incidences [ItemKinds]float32 // decayed
-	seen       [ItemKinds]float32 // new ones among them
-	expected   [ItemKinds]float32 // new ones expected of them
+	Sessions   uint32           // sessions seen
+	days       float32          // decayed active days
+	taught     [touched]float32 // new ones of the last active day, as they counted
+	incidences [touched]float32 // decayed
+	seen       [touched]float32 // new ones among them
+	expected   [touched]float32 // new ones expected of them
+
+	origins *origins // nil: its events say nothing of any
 }
 
 type pendingItem struct {
@@ -102,7 +104,9 @@ func (n *Novelty) Promote(now int64) {
 }
 
 // Bytes returns the memory beyond the value itself.
-func (n *Novelty) Bytes() int { return n.Known.Bytes() + n.Steps.Bytes() + 16*cap(n.pending) }
+func (n *Novelty) Bytes() int {
+	return n.Known.Bytes() + n.Steps.Bytes() + 16*cap(n.pending) + n.origins.bytes()
+}
 
 // Day notes one more active day, days after the one before.
 func (n *Novelty) Day(days int64) {
@@ -113,6 +117,11 @@ func (n *Novelty) Day(days int64) {
 		n.incidences[i] *= d
 		n.seen[i] *= d
 		n.expected[i] *= d
+	}
+	if n.origins != nil {
+		for i := range n.origins.incidences {
+			n.origins.incidences[i] *= d
+		}
 	}
 }
 
@@ -157,7 +166,7 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 		f := min(float64(r.PeersKnowing)/float64(others), 1)
 		r.PeerDiscount = 1 + float64(peerDiscount*f)
 	}
-	daily := (float64(n.incidences[kind]) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
+	daily := (float64(n.incidencesOf(kind)) + g.Novelty.daily(kind)) / (float64(n.days) + 1)
 	r.PerDay = r.Incidence * r.PeerShare * max(daily, minIncidencesADay)
 	r.RollingOut = g.rollingOut(item, known, now)
 	if rate := max(g.adoptionRate(item, now), g.baseAdoptionRate(known)); rate > r.PerDay {
@@ -171,6 +180,9 @@ func (n *Novelty) Rarity(g *Peers, kind ItemKind, item uint64, tool *Tool, young
 // ratios by which its tool and the agent have had more or less of that.
 func (n *Novelty) incidence(g *Peers, kind ItemKind, tool *Tool, young bool) (base, toolShare, ownShare float64) {
 	toolShare = 1
+	if kind.Origin() {
+		return g.Novelty.base(&g.Fleet.Novelty, kind, true, n.kept(kind)), 1, 1
+	}
 	if tool != nil {
 		toolShare = ratio(tool.seen[kind], tool.expected[kind])
 	}
@@ -238,6 +250,7 @@ func (n *Novelty) Code(c *wire.Coder) {
 	if c.Version >= 2 {
 		c.F32s("taught", n.taught[:])
 	}
+	n.codeOrigins(c)
 	wire.NotNegative(c, "novelty", n.days)
 	for _, counts := range [...][]float32{n.incidences[:], n.seen[:], n.expected[:], n.taught[:]} {
 		wire.NotNegative(c, "novelty", counts...)
@@ -358,11 +371,11 @@ func (p *NoveltyPrior) EndDay() {
 func (p *NoveltyPrior) Code(c *wire.Coder) {
 	wire.Each(c, "bases", p.bases[:], func(bins *[sessionBins][ItemKinds]newness, c *wire.Coder) {
 		wire.Each(c, "sessions", bins[:], func(kinds *[ItemKinds]newness, c *wire.Coder) {
-			wire.Each(c, "kind", kinds[:], (*newness).code)
+			wire.Each(c, "kind", kinds[:kindsIn(c)], (*newness).code)
 		})
 	})
 	c.In("kind")
-	for i := range p.df {
+	for i := range p.df[:kindsIn(c)] {
 		c.At(i)
 		c.F32s("df", p.df[i][:])
 		c.F32("inc", &p.inc[i])

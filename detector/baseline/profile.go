@@ -110,6 +110,7 @@ func (p *Profile) SetBack(hour int64) {
 	for i := range p.Novelty.pending {
 		p.Novelty.pending[i].at = min(p.Novelty.pending[i].at, hour*3_600_000)
 	}
+	p.Novelty.setOriginsBack(hour * 3_600_000)
 	p.Breadth.day = min(p.Breadth.day, int32(hour/24))
 }
 

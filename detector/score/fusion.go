@@ -13,11 +13,19 @@ type Fuse struct {
 }
 
 // NewFuse returns the fusion for the given weights; a weight of 0 or less turns a
-// signal off.
-func NewFuse(weights []float64) Fuse {
+// signal off. Those that are beside the others have their part on top of the budget, so that
+// it is nobody else's: the fused evidence is calibrated again.
+func NewFuse(weights []float64, beside func(i int) bool) Fuse {
 	total := 0.0
-	for _, w := range weights {
-		total += max(w, 0)
+	for i, w := range weights {
+		if !beside(i) {
+			total += max(w, 0)
+		}
+	}
+	if total <= 0 { // they are alone
+		for _, w := range weights {
+			total += max(w, 0)
+		}
 	}
 	f := Fuse{shares: make([]float64, len(weights))}
 	for i, w := range weights {

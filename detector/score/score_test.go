@@ -298,7 +298,7 @@ func TestCalibrationSurvivesAnotherOrderOfSignals(t *testing.T) {
 }
 
 func TestSharesDivideTheBudget(t *testing.T) {
-	f := score.NewFuse([]float64{1, 3, 0})
+	f := score.NewFuse([]float64{1, 3, 0}, func(int) bool { return false })
 	require.True(t, f.On(0))
 	require.False(t, f.On(2))
 	require.InDelta(t, 2-math.Log10(4), f.Evidence(0, 0.01), 1e-12)

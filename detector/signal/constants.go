@@ -20,6 +20,7 @@ const (
 	weightLate           = 0.1  // set with the signal, 2026-11-30
 	weightFlood          = 0.01 // likewise
 	weightMetric         = 0.3  // set with the signal, 2026-11-28
+	weightOrigin         = 5    // set with the signals, on stolen tokens and rotations of their tests, 2026-11-30
 )
 
 // Tests a day for which a model alone stands, before calibration.
@@ -56,6 +57,7 @@ const (
 	usualPart    = 2   // and usual where one in so many has it (ADR 0008)
 	usualSize    = 1.5 // evidence of a size that is nothing to speak of; tuned: adversarial newcomers, 2026-11-30
 	nearby       = 1   // less for a new address at a known site, or another agent of the house; tuned: AgentDojo, 2026-11-27
+	originLeast  = 3   // from which a network or a credential is told of; set with the signals, on honest rotations, 2026-11-30
 	tellPlace    = 1   // a new place is told of before how data went there, unless that is rarer by more; chosen: it is asked first
 	tellSite     = 1.5 // and a new site before a new address
 )

@@ -224,6 +224,10 @@ func ledBy(c *Context, it baseline.Item) string {
 		return schemas.LedByAgent
 	case baseline.ItemStep:
 		return schemas.LedBySequence
+	case baseline.ItemNetwork:
+		return schemas.LedByNetwork
+	case baseline.ItemCredential, baseline.ItemLent:
+		return schemas.LedByCredential
 	case baseline.ItemSite:
 		if !baseline.Outside(it.Kin) && c.Ev.Access != schemas.AccessSend {
 			return schemas.LedByStore
@@ -266,6 +270,8 @@ var againTitles = map[string]string{
 	schemas.LedByAgent:       "Other agent still new to this agent",
 	schemas.LedByTool:        "Tool still new to this agent",
 	schemas.LedByToolUse:     "Tool on a kind of resource still new to this agent",
+	schemas.LedByNetwork:     "Network still new to this agent",
+	schemas.LedByCredential:  "Credential still new to this agent",
 }
 
 // titles are of alerts that a new thing of this kind leads.
@@ -275,6 +281,8 @@ var titles = map[string]string{
 	schemas.LedByAgent:       "First contact with another agent",
 	schemas.LedByTool:        "Tool that this agent has not used before",
 	schemas.LedByToolUse:     "Tool used on a kind of resource new to this agent",
+	schemas.LedByNetwork:     "Agent acts from a network that is new to it",
+	schemas.LedByCredential:  "Agent uses a credential that is new to it",
 }
 
 func (n *novelty) explain(c *Context) Detail {
@@ -300,7 +308,10 @@ func (n *novelty) explain(c *Context) Detail {
 		d.Subject = SubjectStep
 	case baseline.ItemTool, baseline.ItemToolKind:
 		d.Subject = SubjectTool
-	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemSite, baseline.ItemKinds:
+	case baseline.ItemLent:
+		d.Text += ", which another agent is known to have"
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemSite, baseline.ItemNetwork,
+		baseline.ItemCredential, baseline.ItemKinds:
 	}
 	if f.Since > 0 {
 		d.Text += ", new to it since " + clock(f.Since, c.now())
@@ -365,6 +376,10 @@ func verbOf(c *Context, verb string, it baseline.Item) (text string, target bool
 		return verb + " " + Quote(siteName(it)), false
 	case baseline.ItemAgent:
 		return "contacted agent " + name, false
+	case baseline.ItemNetwork:
+		return "acted from network " + Quote(NetworkName(it)), false
+	case baseline.ItemCredential, baseline.ItemLent:
+		return "used credential " + name, false
 	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemKinds:
 	}
 	if target = name == Quote(c.Target); target && c.TargetNamed {
@@ -392,7 +407,10 @@ func itemName(it baseline.Item) string {
 		return "tool:" + it.Name + " on " + it.Kin
 	case baseline.ItemSite:
 		return siteName(it)
-	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemStep, baseline.ItemKinds:
+	case baseline.ItemNetwork:
+		return NetworkName(it)
+	case baseline.ItemSource, baseline.ItemWrite, baseline.ItemDestination, baseline.ItemAgent, baseline.ItemStep, baseline.ItemCredential,
+		baseline.ItemLent, baseline.ItemKinds:
 	}
 	return strings.Clone(it.Name)
 }

@@ -38,6 +38,7 @@ type Context struct {
 	Silence                Silence       // where an hour has ended without a call
 	Metrics                []MetricValue // of the event, by the config's order
 	NewItems               []NewItem     // what the event touches for the first time
+	NewOrigin              bool          // among them is from where, or by what, the agent acts
 	LeavesHouse            bool          // the event touches a destination
 	Late                   bool          // the agent's own windows are past the event
 	LateTogether           bool          // and many of its peers' events are: it is the source that brings them late
@@ -64,6 +65,7 @@ type Info struct {
 	Unit         string  // of Observed, Expected, Low and High
 	Counted      string  // the same in words, where that says more
 	Weight       float64 // default weight in the alert budget
+	Beside       bool    // its part comes on top of the others': it says nothing where events do not carry what it looks at
 	TestsPerDay  float64 // how many tests a day the model alone stands for, before calibration
 	Daily        bool    // calibrated on the day's maximum, not on the hour's
 	Uncalibrated bool    // the model is believed: its evidence is not calibrated by rank
@@ -153,6 +155,8 @@ func All() []Signal {
 		ratio{of: ofMalformed},
 		ratio{of: ofLate},
 		nameFlood{},
+		&foreignAddress, // these two stand together
+		&unknownCredential,
 	}
 }
 
@@ -165,6 +169,7 @@ const (
 	FamilyFailure  = "failure"
 	FamilyInput    = "input"
 	FamilyMetric   = "metric"
+	FamilyIdentity = "identity"
 )
 
 const (

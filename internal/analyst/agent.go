@@ -15,7 +15,9 @@ type Who struct {
 	AgentName     string    `json:"agent_name"`
 	AgentVersion  string    `json:"agent_version"`
 	PeerGroup     string    `json:"peer_group"`
-	Owner         string    `json:"owner"`
+	Owner         string    `json:"owner"`        // by its registration, else by its events
+	Contact       string    `json:"contact"`      // by its registration
+	Registration  string    `json:"registration"` // canonical JSON; empty: there is none
 	FirstSeen     time.Time `json:"first_seen"`
 	LastSeen      time.Time `json:"last_seen"`
 	Days          int64     `json:"days"` // on which it was active

@@ -46,7 +46,7 @@ type Totals struct {
 	ConfigHash  string         `json:"config_hash"`
 	Budget      float64        `json:"alerts_per_agent_day_budget"`
 	Episodes    int            `json:"episodes"`
-	PerAgentDay float64        `json:"episodes_per_agent_day"`
+	PerAgentDay float64        `json:"episodes_per_agent_day"` // those of kind behavior, which the budget is for
 	Severities  map[string]int `json:"severities"`
 }
 
@@ -176,11 +176,15 @@ func (r *Run) counted(side int, s span) []*Episode {
 
 func totals(s *Side, episodes []*Episode, agentDays int) Totals {
 	t := Totals{ConfigHash: s.Detector.Hash, Budget: s.Detector.AlertsPerAgentDay, Episodes: len(episodes), Severities: make(map[string]int)}
+	within := 0 // the budget
 	for _, e := range episodes {
 		t.Severities[e.Severity]++
+		if e.Kind == schemas.KindBehavior {
+			within++
+		}
 	}
 	if agentDays > 0 {
-		t.PerAgentDay = float64(len(episodes)) / float64(agentDays)
+		t.PerAgentDay = float64(within) / float64(agentDays)
 	}
 	return t
 }

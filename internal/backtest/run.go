@@ -257,6 +257,7 @@ func (b *batch) forget() {
 // Episode is what is kept of an episode.
 type Episode struct {
 	ID        string         `json:"episode_id"`
+	Kind      string         `json:"kind"`
 	Tenant    string         `json:"tenant_id"`
 	Agent     string         `json:"agent_id"`
 	PeerGroup string         `json:"peer_group"`
@@ -288,7 +289,7 @@ func (s *side) Alert(a *schemas.Alert) {
 			return
 		}
 		e = &Episode{
-			ID: strings.Clone(a.EpisodeID), Tenant: strings.Clone(a.TenantID), Agent: strings.Clone(a.Agent.ID),
+			ID: strings.Clone(a.EpisodeID), Kind: strings.Clone(a.Kind), Tenant: strings.Clone(a.TenantID), Agent: strings.Clone(a.Agent.ID),
 			PeerGroup: strings.Clone(a.Agent.PeerGroup), Opened: a.Time, First: a.FirstSeen,
 		}
 		s.open[e.ID] = e

@@ -23,6 +23,7 @@ var signalNames = []string{
 	schemas.SignalBytesSent, schemas.SignalBytesReceived, schemas.SignalNewTool, schemas.SignalNewResource,
 	schemas.SignalNewDestination, schemas.SignalResourceBreadth, schemas.SignalToolSequence,
 	schemas.SignalFailureRatio, schemas.SignalMalformed, schemas.SignalLate, schemas.SignalNameFlood,
+	schemas.SignalForeignAddress, schemas.SignalUnknownCredential,
 }
 
 func (k *checker) detector(c *Detector) {

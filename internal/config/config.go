@@ -209,7 +209,7 @@ type Detector struct {
 	// Overrides of single signals, by name: `call_rate`, `call_rate_long`, `drift`,
 	// `silence`, `bytes_sent`, `bytes_received`, `new_tool`, `new_resource`,
 	// `new_destination`, `resource_breadth`, `tool_sequence`, `failure_ratio`,
-	// `malformed`, `late`, `name_flood`, and `metric:NAME` of those below.
+	// `malformed`, `late`, `name_flood`, `foreign_address`, `unknown_credential`, and `metric:NAME` of those below.
 	Signals map[string]Signal `yaml:"signals" example:"{silence: {off: true}, bytes_sent: {weight: 5}}"`
 	// Numbers of events that become signals, `metric:NAME`: tokens, cost, latency. At
 	// most 4. One that is new begins without a history.

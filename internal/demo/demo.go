@@ -19,6 +19,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/app"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/internal/embedded/claim"
@@ -67,6 +68,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	cfg.Embedded.KafkaListen, cfg.Embedded.ClickHouseListen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Admin.Listen = config.NoListen
 	cfg.Archive.MaxAge = config.Duration(500 * time.Millisecond)
+	cfg.Detector.Identity = map[string]string{schemas.CheckUnregisteredAgent: detector.IdentityAlert}
 
 	d := &demo{opt: o, cfg: cfg, fleet: fleet, screen: newScreen(o), began: time.Now()}
 	d.screen.title(o, fleet)
@@ -195,6 +197,9 @@ func (d *demo) play(ctx context.Context, ready <-chan app.Addresses) (*Summary, 
 	watched := make(chan struct{})
 	go func() { defer close(watched); d.watch.run(watching) }()
 
+	if err := d.register(ctx); err != nil {
+		return nil, err
+	}
 	if err := d.send(ctx); err != nil {
 		return nil, err
 	}

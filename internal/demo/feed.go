@@ -20,7 +20,8 @@ const (
 
 // feed is what was sent.
 type feed struct {
-	sent      int64
+	sent      int64 // events
+	said      int64 // registrations
 	agentDays map[agentDay]struct{}
 	records   []pipeline.Record
 	oldest    time.Time // when the first record of the batch came
@@ -29,6 +30,20 @@ type feed struct {
 type agentDay struct {
 	agent string
 	day   int64
+}
+
+// register says who the honest agents are, before they act: those that attacks bring along
+// are then the ones that nobody knows.
+func (d *demo) register(ctx context.Context) error {
+	var records []pipeline.Record
+	for _, r := range d.fleet.Registrations() {
+		records = append(records, pipeline.Record{Key: schemas.AppendKey(nil, r.TenantID, r.AgentID), Value: schemas.AppendRegistration(nil, &r)})
+	}
+	if err := d.client.Produce(ctx, pipeline.TopicPartition{Topic: d.cfg.Sources[1].Topic}, records); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	d.feed.said = int64(len(records))
+	return d.caughtUp(ctx)
 }
 
 // send plays the whole fleet: history at once, then live at the speed that the
@@ -78,6 +93,16 @@ func (d *demo) history(ctx context.Context, tp pipeline.TopicPartition) error {
 	if err := d.flush(ctx, tp); err != nil {
 		return err
 	}
+	if err := d.caughtUp(ctx); err != nil {
+		return err
+	}
+	d.watch.goLive()
+	d.screen.phase("live", d.opt.Live)
+	return nil
+}
+
+// caughtUp waits until detection has read what was sent.
+func (d *demo) caughtUp(ctx context.Context) error {
 	for d.lag() > 0 {
 		select {
 		case <-ctx.Done():
@@ -85,8 +110,6 @@ func (d *demo) history(ctx context.Context, tp pipeline.TopicPartition) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	d.watch.goLive()
-	d.screen.phase("live", d.opt.Live)
 	return nil
 }
 
@@ -136,5 +159,5 @@ func (d *demo) flush(ctx context.Context, tp pipeline.TopicPartition) error {
 	return nil
 }
 
-// lag is how many of the sent events detection has not read yet.
-func (d *demo) lag() int64 { return max(0, d.feed.sent-d.service.Read(app.RoleDetect)) }
+// lag is how much of what was sent detection has not read yet.
+func (d *demo) lag() int64 { return max(0, d.feed.said+d.feed.sent-d.service.Read(app.RoleDetect)) }

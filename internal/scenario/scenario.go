@@ -20,6 +20,7 @@
 //	history 14d PER AGENT  ordinary traffic of the named agents from the clock on, and the
 //	                       clock after it: PER calls every hour, spread evenly, alternating
 //	                       between two tools, twice each, five files and (each 8th call) one destination
+//	origins 10.1           from here on the agents of `history` have addresses, 10.1.N.x, and credentials, key-NAME
 //	event KEY=VALUE ...    one event: agent, group, session, tool, access, resource (repeatable),
 //	                       sent, received, tokens, duration, cost (an attribute), outcome, invalid (a field, repeatable), id, target, behalf, name, tenant, version, credential, type (of it), ip, expires (the clock at
 //	                       which the credential does), back (a duration before the clock)
@@ -188,8 +189,10 @@ type scenario struct {
 	group string
 	names []string
 	seq   int
-	next  int // alert to be expected next
-	last  detector.Verdict
+	// origins begins the addresses of agents with a history; empty: they have none.
+	origins string
+	next    int // alert to be expected next
+	last    detector.Verdict
 }
 
 // recorder is a sink that keeps the alerts.

@@ -72,7 +72,7 @@ func (s *scenario) override(args []string) {
 
 // leastWords is how many words a step has behind its own, at least.
 var leastWords = map[string]int{
-	"config": 1, "override": 1, "at": 1, "peers": 3, "history": 2, "event": 1, "register": 1, "repeat": 4, "quiet": 1, "expect": 1,
+	"config": 1, "override": 1, "at": 1, "peers": 3, "history": 2, "event": 1, "register": 1, "origins": 1, "repeat": 4, "quiet": 1, "expect": 1,
 }
 
 func (s *scenario) step(verb string, args []string) {
@@ -152,6 +152,8 @@ func (s *scenario) step(verb string, args []string) {
 		s.history(s.duration(args[0]), s.number(args[1]), args[2:])
 	case "event":
 		s.event(args, 0)
+	case "origins":
+		s.origins = args[0]
 	case "register":
 		s.register(args)
 	case "repeat":
@@ -224,6 +226,9 @@ func (s *scenario) history(length time.Duration, perHour float64, agents []strin
 		}
 		if n%8 == 7 {
 			args = append(args[:6], "tool=mail", "resource=email:team@corp.example", "access=send")
+		}
+		if s.origins != "" {
+			args = append(args, fmt.Sprintf("ip=%s.%d.%d", s.origins, a, n%200), "credential=key-"+agents[a])
 		}
 		s.event(args, i)
 		s.clock += gap

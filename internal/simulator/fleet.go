@@ -20,6 +20,7 @@ type Fleet struct {
 	opt        Options
 	start, end schemas.Millis
 	agents     []*agent
+	honest     int // so many of them, the first, are no attack's
 	queue      queue
 	text       text
 	labels     []*Label
@@ -72,7 +73,7 @@ func New(o Options) (*Fleet, error) {
 	for i, seat := range places.seats(d) {
 		f.agents = append(f.agents, f.newAgent(uint64(i), seat, rollouts))
 	}
-	f.actors = uint64(len(f.agents))
+	f.actors, f.honest = uint64(len(f.agents)), len(f.agents)
 	for _, a := range f.agents {
 		f.introduce(a)
 		if a.born > f.start {
@@ -184,11 +185,17 @@ func (f *Fleet) session(d dice) string {
 }
 
 // version changes once for a role that is upgraded.
+// The versions of every role.
+const (
+	versionBefore = "1.4.2"
+	versionAfter  = "1.5.0"
+)
+
 func (f *Fleet) version(r *role, at schemas.Millis) string {
 	if when, ok := f.upgrades[r]; ok && at >= when {
-		return "1.5.0"
+		return versionAfter
 	}
-	return "1.4.2"
+	return versionBefore
 }
 
 func (f *Fleet) dayOf(t schemas.Millis) uint16 { return uint16(t/day - f.start/day) }

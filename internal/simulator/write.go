@@ -3,6 +3,7 @@ package simulator
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/plumbline-sec/plumbline/schemas"
@@ -57,4 +58,30 @@ func (p Pace) Wait(at schemas.Millis, elapsed time.Duration) time.Duration {
 	}
 	due := time.Duration(float64(at-p.From) / p.Speed * float64(time.Millisecond))
 	return max(0, due-elapsed)
+}
+
+// Registrations say who the honest agents are, as their inventory would have it on the first
+// day. Those that attacks bring along stand in none.
+func (f *Fleet) Registrations() []schemas.Registration {
+	out := make([]schemas.Registration, 0, f.honest)
+	for _, a := range f.agents[:f.honest] {
+		owner, _, _ := strings.Cut(a.role.team, "@")
+		out = append(out, schemas.Registration{
+			TenantID: a.tenant, AgentID: a.id, Time: f.start, Name: a.role.label, Owner: owner, Contact: a.role.team, Environment: "prod",
+			PeerGroup: a.role.group, Versions: []string{versionBefore, versionAfter}, Credentials: []schemas.Credential{{ID: a.cred, Type: a.credTyp}},
+		})
+	}
+	return out
+}
+
+// WriteRegistrations writes them as JSON lines.
+func (f *Fleet) WriteRegistrations(w io.Writer) error {
+	var buf []byte
+	for _, r := range f.Registrations() {
+		buf = append(schemas.AppendRegistration(buf[:0], &r), '\n')
+		if _, err := w.Write(buf); err != nil {
+			return fmt.Errorf("write registrations: %w", err)
+		}
+	}
+	return nil
 }

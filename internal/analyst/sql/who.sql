@@ -1,6 +1,7 @@
--- Who an agent is, by its latest events: one row a tenant.
+-- Who an agent is, by its registration and its latest events: one row a tenant.
 SELECT
-    tenant AS tenant_id, name AS agent_name, version AS agent_version, peers AS peer_group, owner,
+    tenant AS tenant_id, name AS agent_name, version AS agent_version, peers AS peer_group, if(said.owner != '', said.owner, owner) AS owner,
+    said.registration AS registration, said.contact AS contact,
     first_seen, last_seen, days, events, failures, denied, sessions, bytes_sent, bytes_received
 FROM
 (
@@ -14,6 +15,13 @@ FROM
     FROM activity
     WHERE agent_id = {agent:String} AND ({tenant:String} = '' OR tenant_id = {tenant:String})
     GROUP BY tenant_id
-)
+) AS acts
+LEFT JOIN
+(
+    SELECT tenant_id AS of, argMax(owner, (time, log_offset)) AS owner, argMax(contact, (time, log_offset)) AS contact, argMax(registration, (time, log_offset)) AS registration
+    FROM registrations
+    WHERE agent_id = {agent:String} AND ({tenant:String} = '' OR tenant_id = {tenant:String})
+    GROUP BY tenant_id
+) AS said ON acts.tenant = said.of
 ORDER BY events DESC, tenant_id
 LIMIT 100

@@ -394,8 +394,9 @@ SELECT
 FROM `sec\`ops`.registration_rows FINAL;
 
 -- Every agent that is registered or has acted: the registration that counts, which is that
--- of the latest time; when it acted first and last, and with which credentials (at most 32),
--- within the retention; its open episodes.
+-- of the latest time; when it acted first and last, from the hours that are over and the
+-- events of the last day, whose credentials are named (at most 32); its open episodes. All
+-- events would be as much to read as there is.
 CREATE OR REPLACE VIEW `sec\`ops`.agents AS
 SELECT
     tenant_id, agent_id,
@@ -428,7 +429,14 @@ FROM
         tenant_id, agent_id, false, max(activity_rows.time), -1, '', '', '', '', '', '', '', '', NULL, '',
         min(activity_rows.time), count(), groupUniqArrayIf(32)(credential_id, credential_id != ''), 0
     FROM `sec\`ops`.activity_rows
-    WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30)
+    WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(1)
+    GROUP BY tenant_id, agent_id
+    UNION ALL
+    SELECT
+        tenant_id, agent_id, false, max(start), -1, '', '', '', '', '', '', '', '', NULL, '',
+        min(start), sum(window_rows.events), emptyArrayString(), 0
+    FROM `sec\`ops`.window_rows
+    WHERE recorded_at >= now64(3, 'UTC') - toIntervalDay(30) AND window_rows.events > 0
     GROUP BY tenant_id, agent_id
     UNION ALL
     SELECT

@@ -31,6 +31,8 @@ type decoder struct {
 	seen   stringSet       // resources of the event
 	params *parameters     // of requests, that name a resource
 	codes  map[string]bool // of errors: whether somebody may not
+	source string          // of the event: eventSource
+	name   string          // of the event: eventName
 
 	depth    int // envelopes around what is read
 	unpacked int // bytes, of the record
@@ -221,7 +223,7 @@ func rolePrincipal(id string) bool { return strings.HasPrefix(id, "AROA") && str
 // call says what was done.
 func (d *decoder) call() {
 	sourceAt, nameAt := d.Ask(aEventSource), d.Ask(aEventName)
-	source, name := d.Str(sourceAt), d.Str(nameAt)
+	source, name := d.source, d.name
 	d.Take(sourceAt)
 	d.Take(nameAt)
 	action, tool := "tool_call", d.Mem.Join(source, ":", name)
@@ -286,10 +288,10 @@ var (
 )
 
 // verbsOf sorts verbs by their first letter.
-func verbsOf(by map[string][]string) (v [256][]verb) {
+func verbsOf(by map[string][]string) (v [32][]verb) {
 	for access, prefixes := range by {
 		for _, p := range prefixes {
-			v[p[0]] = append(v[p[0]], verb{p, access})
+			v[p[0]&31] = append(v[p[0]&31], verb{p, access})
 		}
 	}
 	return v
@@ -304,7 +306,7 @@ func awsAccess(name, readOnly string) string {
 	if name == "Publish" || name == "PublishBatch" {
 		return schemas.AccessSend
 	}
-	for _, v := range clearVerbs[name[0]] {
+	for _, v := range clearVerbs[name[0]&31] {
 		if strings.HasPrefix(name, v.prefix) {
 			return v.access
 		}
@@ -315,7 +317,7 @@ func awsAccess(name, readOnly string) string {
 	case "false":
 		return schemas.AccessWrite
 	}
-	for _, v := range plainVerbs[name[0]] {
+	for _, v := range plainVerbs[name[0]&31] {
 		if strings.HasPrefix(name, v.prefix) {
 			return v.access
 		}
@@ -345,7 +347,7 @@ func (d *decoder) outcome() {
 			return
 		}
 	}
-	response, source := d.Ask(aResponse), d.Str(d.Ask(aEventSource))
+	response, source := d.Ask(aResponse), d.source
 	if strings.HasPrefix(source, "bedrock") && response != jsonscan.None {
 		status := d.Get(response, "statusCode")
 		problem, isError := d.at(response, "body", "error"), d.at(response, "body", "result", "isError")

@@ -215,7 +215,8 @@ func (d *decoder) packed(b []byte, depth int) {
 // element reads what stands in an element of a list that is no event but an envelope,
 // and refuses what is of another service; false where it is neither.
 func (d *decoder) element() bool {
-	source := d.Str(d.Ask(aEventSource))
+	d.source, d.name = d.Str(d.Ask(aEventSource)), d.Str(d.Ask(aEventName))
+	source := d.source
 	switch {
 	case strings.HasPrefix(source, "aws:"):
 		if body := d.Get(root, "body"); source == "aws:sqs" && body != jsonscan.None {

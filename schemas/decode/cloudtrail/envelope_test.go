@@ -172,19 +172,19 @@ func TestFailureAndDenialInEveryPlace(t *testing.T) {
 
 func TestResourcesAreFoundWhereverAServiceNamesThem(t *testing.T) {
 	for event, want := range map[string][]string{
-		`"eventSource":"s3.amazonaws.com","requestParameters":{"bucketName":"b","prefix":"hr/"}`:                                             {"s3:b/hr/", "s3:b"},
-		`"eventSource":"s3.amazonaws.com","requestParameters":{"bucketName":"b","key":"k","x-amz-copy-source":"/src/a%20b.csv?versionId=1"}`: {"s3:b/k", "s3:src/a b.csv"},
-		`"eventSource":"s3.amazonaws.com","resources":[{"ARNPrefix":"arn:aws-us-gov:s3:::b/x/"}]`:                                            {"s3:b/x/"},
-		`"eventSource":"dynamodb.amazonaws.com","requestParameters":{"requestItems":{"users":{"keys":[]},"orders":{}}}`:                      {"dynamodb:users", "dynamodb:orders"},
-		`"eventSource":"dynamodb.amazonaws.com","requestParameters":{"transactItems":[{"put":{"tableName":"a"}},{"get":{"tableName":"b"}}]}`: {"dynamodb:a", "dynamodb:b"},
-		`"eventSource":"ses.amazonaws.com","requestParameters":{"destination":{"toAddresses":["a@x","b@x"],"bccAddresses":["c@x"]}}`:         {"email:a@x", "email:b@x", "email:c@x"},
-		`"eventSource":"ses.amazonaws.com","requestParameters":{"bulkEmailEntries":[{"destination":{"toAddresses":["a@x"]}}]}`:               {"email:a@x"},
-		`"eventSource":"ses.amazonaws.com","requestParameters":{"destinations":["HIDDEN_DUE_TO_SECURITY_REASONS"]}`:                          nil,
-		`"eventSource":"sns.amazonaws.com","requestParameters":{"phoneNumber":"+491"}`:                                                       {"phone:+491"},
-		`"eventSource":"ec2.amazonaws.com","requestParameters":{"instancesSet":{"items":[{"instanceId":"i-1"},{"instanceId":"i-2"}]}}`:       {"instance:i-1", "instance:i-2"},
-		`"eventSource":"events.amazonaws.com","requestParameters":{"name":"nightly"}`:                                                        {"rule:nightly"},
-		`"eventSource":"bedrock-agentcore.amazonaws.com","requestParameters":{"browserIdentifier":"br"}`:                                     {"bedrock-agentcore:br"},
-		`"eventSource":"new.amazonaws.com","requestParameters":{"widgetId":"w","deep":{"widgetIds":["x","y"]}}`:                              {"widget:w", "widget:x", "widget:y"},
+		`"eventSource":"s3.amazonaws.com","eventName":"ListObjectsV2","requestParameters":{"bucketName":"b","prefix":"hr/"}`:                                              {"s3:b/hr/", "s3:b"},
+		`"eventSource":"s3.amazonaws.com","eventName":"UploadPartCopy","requestParameters":{"bucketName":"b","key":"k","x-amz-copy-source":"/src/a%20b.csv?versionId=1"}`: {"s3:b/k", "s3:src/a b.csv"},
+		`"eventSource":"s3.amazonaws.com","resources":[{"ARNPrefix":"arn:aws-us-gov:s3:::b/x/"}]`:                                                                         {"s3:b/x/"},
+		`"eventSource":"dynamodb.amazonaws.com","requestParameters":{"requestItems":{"users":{"keys":[]},"orders":{}}}`:                                                   {"dynamodb:users", "dynamodb:orders"},
+		`"eventSource":"dynamodb.amazonaws.com","requestParameters":{"transactItems":[{"put":{"tableName":"a"}},{"get":{"tableName":"b"}}]}`:                              {"dynamodb:a", "dynamodb:b"},
+		`"eventSource":"ses.amazonaws.com","requestParameters":{"destination":{"toAddresses":["a@x","b@x"],"bccAddresses":["c@x"]}}`:                                      {"email:a@x", "email:b@x", "email:c@x"},
+		`"eventSource":"ses.amazonaws.com","requestParameters":{"bulkEmailEntries":[{"destination":{"toAddresses":["a@x"]}}]}`:                                            {"email:a@x"},
+		`"eventSource":"ses.amazonaws.com","requestParameters":{"destinations":["HIDDEN_DUE_TO_SECURITY_REASONS"]}`:                                                       nil,
+		`"eventSource":"sns.amazonaws.com","requestParameters":{"phoneNumber":"+491"}`:                                                                                    {"phone:+491"},
+		`"eventSource":"ec2.amazonaws.com","requestParameters":{"instancesSet":{"items":[{"instanceId":"i-1"},{"instanceId":"i-2"}]}}`:                                    {"instance:i-1", "instance:i-2"},
+		`"eventSource":"events.amazonaws.com","requestParameters":{"name":"nightly"}`:                                                                                     {"rule:nightly"},
+		`"eventSource":"bedrock-agentcore.amazonaws.com","requestParameters":{"browserIdentifier":"br"}`:                                                                  {"bedrock-agentcore:br"},
+		`"eventSource":"new.amazonaws.com","requestParameters":{"widgetId":"w","deep":{"widgetIds":["x","y"]}}`:                                                           {"widget:w", "widget:x", "widget:y"},
 	} {
 		d := decodetest.New(t, "cloudtrail", map[string]any{"resources": map[string]any{"widgetId": "widget", "widgetIds": "widget"}})
 		ev, refusal := decodetest.One(t, d, &decode.Record{Time: decodetest.Later, Value: []byte("{" + assumedRole + "," + event + "}")})

@@ -116,29 +116,33 @@ func (d *decoder) resources() {
 		return
 	}
 	if bucket := d.Ask(aBucket); bucket != jsonscan.None {
-		name, whole := d.Str(bucket), true
+		name, whole, call := d.Str(bucket), true, d.name
 		if key := d.Ask(aKey); name != "" && d.Str(key) != "" {
 			d.resource("s3", key, d.Mem.Join(name, "/", d.Str(key)))
 			whole = false
 		}
-		if prefix := d.Get(params, "prefix"); name != "" && d.Str(prefix) != "" {
-			d.resource("s3", prefix, d.Mem.Join(name, "/", d.Str(prefix)))
+		if strings.HasPrefix(call, "List") {
+			if prefix := d.Get(params, "prefix"); name != "" && d.Str(prefix) != "" {
+				d.resource("s3", prefix, d.Mem.Join(name, "/", d.Str(prefix)))
+			}
 		}
 		if whole {
 			d.resource("s3", bucket, name)
 		}
-		if source := d.Get(params, "x-amz-copy-source"); source != jsonscan.None {
-			d.resource("s3", source, copied(d.Str(source)))
+		if strings.Contains(call, "Copy") {
+			if source := d.Get(params, "x-amz-copy-source"); source != jsonscan.None {
+				d.resource("s3", source, copied(d.Str(source)))
+			}
 		}
 	}
-	if strings.HasPrefix(d.Str(d.Ask(aEventSource)), "dynamodb.") {
+	if strings.HasPrefix(d.source, "dynamodb.") {
 		if items := d.Get(params, "requestItems"); items != jsonscan.None && d.Kind(items) == '{' {
 			for c := items + 1; c < d.Next(items); c = d.Next(c) {
 				d.resource("dynamodb", c, d.Key(c)) // BatchGetItem, BatchWriteItem
 			}
 		}
 	}
-	if kind := awsNamed(d.Str(d.Ask(aEventSource))); kind != "" {
+	if kind := awsNamed(d.source); kind != "" {
 		d.named(d.Ask(aName), kind)
 		d.named(d.Ask(aNames), kind)
 	}

@@ -89,7 +89,7 @@ func nameInSpan(name string, operation bool) string {
 	switch strings.ToLower(name) {
 	case "agent", "agents", "run", "invoke", "agentexecutor", "langgraph", "workflow", "chain", "codeagent", "toolcallingagent", "multistepagent",
 		"reactagent", "functionagent", "agentworkflow", "agentrunner", "openaiagent", "assistantagent", "task", "crew", "agent run", "agent_run", "invoke_agent",
-		"call", "step", "main", "root", "trace", "predict", "forward", "assistant", "chat", "model", "runnablesequence":
+		"agent workflow", "call", "step", "main", "root", "trace", "predict", "forward", "assistant", "chat", "model", "runnablesequence":
 		return ""
 	}
 	return name

@@ -55,7 +55,8 @@ func TestWhatIsReadIsWrittenAsItWas(t *testing.T) {
 		got, refusals := all(t, d, whole)
 		require.Empty(t, refusals)
 		require.Len(t, got, 1)
-		require.Equal(t, []byte(whole), schemas.AppendRegistration(nil, got[0]))
+		want := []byte(whole) // byte for byte
+		require.Equal(t, want, schemas.AppendRegistration(nil, got[0]))
 		require.NotNil(t, got[0].Destinations)
 	}
 }
