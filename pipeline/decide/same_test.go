@@ -225,7 +225,7 @@ func BenchmarkServe(b *testing.B) {
 	require.NoError(b, err)
 	server := &http.Server{Handler: d.Handler(), ReadHeaderTimeout: time.Second}
 	go func() { _ = server.Serve(ln) }()
-	defer server.Close()
+	defer server.Close() //nolint:errcheck // it was measured
 	raw := make([][]byte, len(bodies))
 	for i, body := range bodies {
 		raw[i] = append(fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: pdp\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", pathEvaluation, token, len(body)), body...)
@@ -260,7 +260,7 @@ func client(b *testing.B, addr string, raw [][]byte, begin time.Time, perSecond 
 		b.Error(err)
 		return
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // all was read
 	answers := bufio.NewReader(conn)
 	for {
 		i := int(next.Add(1)) - 1
