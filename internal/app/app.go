@@ -304,8 +304,11 @@ func (a *App) announce(ctx context.Context, roles []role, addr Addresses) {
 		if slices.ContainsFunc(roles, func(r role) bool { return r.health.Ready() != nil }) {
 			continue
 		}
-		a.logger.Info().Strs("roles", a.opts.Roles).Strs("kafka", addr.Kafka).Strs("clickhouse", addr.ClickHouse).
-			Str("admin", addr.Admin).Str("decide", addr.Decide).Str("version", a.opts.Version).Msg("plumbline is ready")
+		line := a.logger.Info().Strs("roles", a.opts.Roles).Strs("kafka", addr.Kafka).Strs("clickhouse", addr.ClickHouse)
+		if addr.Decide != "" {
+			line.Str("decide", addr.Decide)
+		}
+		line.Str("admin", addr.Admin).Str("version", a.opts.Version).Msg("plumbline is ready")
 		if a.opts.Ready != nil {
 			a.opts.Ready(addr)
 		}

@@ -44,5 +44,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.refused.WithLabelValues(what)
 	}
 	m.dropped.WithLabelValues()
+	m.failing.WithLabelValues()
 	return m
 }
