@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/net/netutil"
 
 	"github.com/plumbline-sec/plumbline/pipeline"
@@ -107,6 +110,7 @@ func (d *Decide) Run(ctx context.Context, ln net.Listener, wrap func(http.Handle
 	server := &http.Server{
 		Handler: wrap(d.Handler()), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: log.New(connectionLog{d.Logger}, "", 0),
 	}
 	served := make(chan error, 1)
 	wg.Go(func() { served <- server.Serve(netutil.LimitListener(ln, maxConnections)) }) // ends with the server
@@ -122,6 +126,14 @@ func (d *Decide) Run(ctx context.Context, ln net.Listener, wrap func(http.Handle
 		_ = server.Close() // the listener is closed already
 	}
 	return nil
+}
+
+// connectionLog takes what is wrong with connections, such as certificates.
+type connectionLog struct{ zerolog.Logger }
+
+func (l connectionLog) Write(b []byte) (int, error) {
+	l.Debug().Str("reason", strings.TrimSpace(string(b))).Msg("a connection failed")
+	return len(b), nil
 }
 
 // answer is what is said to a question.

@@ -15,7 +15,7 @@ import (
 // can't be decided on.
 const (
 	maxRegistrations     = 1_000_000
-	maxRegistrationBytes = 1 << 30 // of all, as canonical JSON
+	maxRegistrationBytes = 512 << 20 // of all, as canonical JSON
 	maxAtRisk            = 200_000 // agents with an open episode
 	maxEpisodes          = 16      // of one agent; the one that was heard of least lately gives way
 )

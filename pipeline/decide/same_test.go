@@ -113,7 +113,7 @@ func TestAQuestionIsDecidedAsItsEventIs(t *testing.T) {
 				if rng.IntN(2) == 0 {
 					reg = &schemas.Registration{TenantID: made.TenantID, AgentID: made.AgentID, Time: made.Time, Owner: "it", TimeZone: "Europe/Berlin"}
 					if rng.IntN(2) == 0 {
-						reg.Destinations = []string{"s3:*", "*.example.com"}
+						reg.Destinations = []string{"s3:*", "example.com"}
 					}
 					require.True(t, d.registry.register(reg))
 				}
@@ -217,7 +217,7 @@ func fill(tb testing.TB, d *Decide) {
 }
 
 // BenchmarkServe asks over HTTP at 5,000 requests a second, from 32 connections, and reports
-// how long answers took, counted from when the request was due.
+// how long answers took; where all connections wait for one, from when the request was due.
 func BenchmarkServe(b *testing.B) {
 	const perSecond, connections = 5000, 32
 	d, bodies := fleetOf(b)
@@ -268,7 +268,10 @@ func client(b *testing.B, addr string, raw [][]byte, begin time.Time, perSecond 
 			return
 		}
 		due := begin.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
-		time.Sleep(time.Until(due))
+		if wait := time.Until(due); wait > 0 {
+			time.Sleep(wait)
+			due = time.Now() // that it slept too long is not the server's doing
+		}
 		if _, err := conn.Write(raw[i%len(raw)]); err != nil {
 			b.Error(err)
 			return
