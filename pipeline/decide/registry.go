@@ -16,8 +16,8 @@ import (
 const (
 	maxRegistrations     = 1_000_000
 	maxRegistrationBytes = 512 << 20 // of all, as canonical JSON
-	maxAtRisk            = 200_000 // agents with an open episode
-	maxEpisodes          = 16      // of one agent; the one that was heard of least lately gives way
+	maxAtRisk            = 200_000   // agents with an open episode
+	maxEpisodes          = 16        // of one agent; the one that was heard of least lately gives way
 )
 
 // registry is what is known of agents: the newest registration of each, and its open episodes.
