@@ -199,6 +199,9 @@ func (d *Decide) decide(w *worker, a *answer, now time.Time) (whole bool) {
 			d.undecided(a, "the decision failed")
 		}
 	}()
+	if reg != nil && int64(reg.Time) > now.UnixMilli() {
+		reg = nil // it says nothing of what happens before it was said
+	}
 	a.risk, a.known = risk, reg != nil
 	w.decisions = w.engine.Decide(w.decisions[:0], &a.event, reg, risk)
 	a.permit = true

@@ -209,6 +209,7 @@ func TestTheNewestRegistrationAndTheOpenEpisodeCount(t *testing.T) {
 	put(t, c, "agent-registry", 0, `{"tenant_id":"acme","agent_id":"crm-1","time":"`+at(time.Minute)+`","tools":["crm.*"]}`)
 	put(t, c, "agent-registry", 1, `{"tenant_id":"acme","agent_id":"crm-1","time":"`+at(time.Hour)+`","tools":["mail.*"]}`)
 	put(t, c, "agent-registry", 1, `not a registration`)
+	put(t, c, "agent-registry", 1, `{"tenant_id":"acme","agent_id":"crm-2","time":"`+at(-4*time.Minute)+`"}`)
 	put(t, c, pipeline.TopicAlerts, 0, alertOf("e1", "open", "behavior", "high"))
 	put(t, c, pipeline.TopicAlerts, 1, alertOf("i1", "open", "identity", "critical"))
 	put(t, c, pipeline.TopicAlerts, 1, `{`)
@@ -220,6 +221,9 @@ func TestTheNewestRegistrationAndTheOpenEpisodeCount(t *testing.T) {
 	require.Equal(t, "high", a.Context.Risk)
 	require.Equal(t, []string{"grant:tools:others"}, r.evaluate(question("read", "s3", "b", `"tool":"mail.get"`)).Context.Policies)
 	require.Equal(t, []string{"not-under-alert"}, r.evaluate(question("send", "email", "a@example.com", `"tool":"crm.x"`)).Context.Policies)
+
+	later := strings.Replace(question("read", "s3", "b", ``), "crm-1", "crm-2", 1)
+	require.False(t, r.evaluate(later).Context.Registered, "not before it was said")
 
 	put(t, c, pipeline.TopicAlerts, 0, alertOf("e1", "close", "behavior", "high"))
 	r.read(pipeline.TopicAlerts, 4)
