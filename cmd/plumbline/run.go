@@ -21,7 +21,7 @@ import (
 
 // runCmd is `plumbline run`.
 type runCmd struct {
-	Roles   []string `placeholder:"ROLE,..." help:"What this instance does: route, detect, archive. Default: all of them."`
+	Roles   []string `placeholder:"ROLE,..." help:"What this instance does: route, detect, archive, decide. Default: all but decide."`
 	DataDir string   `placeholder:"DIR" help:"Directory of the embedded stack, in the place of data_dir."`
 	Watch   bool     `negatable:"" default:"true" help:"Reload the config when its file changes (the default)."`
 }
@@ -32,7 +32,8 @@ func (c *runCmd) Help() string {
 
 Examples:
   plumbline run
-  plumbline run --config /etc/plumbline.yaml --roles route,detect`
+  plumbline run --config /etc/plumbline.yaml --roles route,detect
+  plumbline run --config /etc/plumbline.yaml --roles decide`
 }
 
 // Run runs the service until it is told to stop.

@@ -137,6 +137,13 @@ func TestWhatTheChartMakesIsWhatKubernetesKnows(t *testing.T) {
 						if strings.Contains(config, "/run/secrets/plumbline") {
 							secrets = "/run/secrets/plumbline"
 						}
+						policies := t.TempDir()
+						for name, text := range o.Data {
+							if strings.HasSuffix(name, ".cedar") {
+								require.NoError(t, os.WriteFile(filepath.Join(policies, name), []byte(text), 0o600))
+								config = strings.ReplaceAll(config, "/etc/plumbline/", policies+"/")
+							}
+						}
 						validate(t, []byte(config), secrets, "CLICKHOUSE_PASSWORD=of the test")
 					} else {
 						count["dashboard"]++
@@ -164,6 +171,7 @@ func TestWhatTheChartMakesIsWhatKubernetesKnows(t *testing.T) {
 				"deploy.md":       {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2},
 				"everything.yaml": {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2, "ServiceMonitor": 1, "PrometheusRule": 1, "dashboard": dashboards(t)},
 				"issuer.yaml":     {"Deployment": 3, "ServiceAccount": 1, "PodDisruptionBudget": 3, "NetworkPolicy": 2},
+				"deciding.yaml":   {"Deployment": 4, "ServiceAccount": 1, "PodDisruptionBudget": 4, "NetworkPolicy": 2},
 				"little.yaml":     {"Deployment": 2, "ServiceAccount": 1},
 			}
 			require.Equal(t, want[name], count)

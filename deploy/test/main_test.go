@@ -59,8 +59,8 @@ func output(t *testing.T, name string, args ...string) string {
 func validate(t *testing.T, config []byte, secrets string, env ...string) {
 	t.Helper()
 	dir := t.TempDir()
-	for name := range strings.SplitSeq("kafka clickhouse clickhouse_password secrets_kafka secrets_clickhouse ca.crt token", " ") {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("of the test"), 0o600))
+	for name := range strings.SplitSeq("kafka clickhouse clickhouse_password secrets_kafka secrets_clickhouse ca.crt token decide", " ") {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("of the test, not a secret"), 0o600))
 	}
 	if secrets != "" {
 		require.Contains(t, string(config), secrets)

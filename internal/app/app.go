@@ -27,6 +27,7 @@ import (
 	"github.com/plumbline-sec/plumbline/internal/telemetry"
 	"github.com/plumbline-sec/plumbline/pipeline"
 	"github.com/plumbline-sec/plumbline/pipeline/archive"
+	"github.com/plumbline-sec/plumbline/pipeline/decide"
 	"github.com/plumbline-sec/plumbline/pipeline/detect"
 	"github.com/plumbline-sec/plumbline/pipeline/route"
 )
@@ -36,14 +37,19 @@ const (
 	RoleRoute   = "route"
 	RoleDetect  = "detect"
 	RoleArchive = "archive"
+	RoleDecide  = "decide"
 )
 
 // Roles lists them all.
-func Roles() []string { return []string{RoleRoute, RoleDetect, RoleArchive} }
+func Roles() []string { return append(defaultRoles(), RoleDecide) }
+
+// defaultRoles are those of a service that is not told which: decide listens for others, and
+// wants policies.
+func defaultRoles() []string { return []string{RoleRoute, RoleDetect, RoleArchive} }
 
 // Options are what the command line adds to the config.
 type Options struct {
-	Roles   []string // empty: all
+	Roles   []string // empty: route, detect and archive
 	Version string
 	Source  Source // of the config
 	// Ready, if set, is called once when every role works.
@@ -55,6 +61,7 @@ type Addresses struct {
 	Kafka      []string
 	ClickHouse []string
 	Admin      string
+	Decide     string // empty: it does not decide
 }
 
 // App is one service.
@@ -76,21 +83,25 @@ type metrics struct {
 	route   *route.Metrics
 	detect  *detect.Metrics
 	archive *archive.Metrics
+	decide  *decide.Metrics
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
-	return metrics{pipeline.NewMetrics(reg), route.NewMetrics(reg), detect.NewMetrics(reg), archive.NewMetrics(reg)}
+	return metrics{pipeline.NewMetrics(reg), route.NewMetrics(reg), detect.NewMetrics(reg), archive.NewMetrics(reg), decide.NewMetrics(reg)}
 }
 
 // New checks the options; it starts nothing.
 func New(cfg *config.Config, opts Options, logger zerolog.Logger) (*App, error) {
 	if len(opts.Roles) == 0 {
-		opts.Roles = Roles()
+		opts.Roles = defaultRoles()
 	}
 	for _, r := range opts.Roles {
 		if !slices.Contains(Roles(), r) {
 			return nil, fmt.Errorf("unknown role %q: the roles are %s", r, strings.Join(Roles(), ", "))
 		}
+	}
+	if slices.Contains(opts.Roles, RoleDecide) && len(cfg.Policy.Files) == 0 {
+		return nil, errors.New("the role decide has no policies to decide by: name them in policy.files")
 	}
 	reg := telemetry.NewRegistry()
 	a := &App{cfg: cfg, opts: opts, logger: logger, reg: reg, metrics: newMetrics(reg)}
@@ -161,7 +172,7 @@ func (a *App) Run(ctx context.Context) error {
 	if wh != nil {
 		wh.addChecks(admin)
 	}
-	roles, err := a.roles(client, wh)
+	roles, err := a.roles(client, wh, &addr)
 	if err != nil {
 		return err
 	}
@@ -239,10 +250,16 @@ func watch(ctx context.Context, admin *telemetry.Admin, r role) (stop func()) {
 	return func() { cancel(); done.Wait() }
 }
 
+// health is what a role knows about itself.
+type health interface {
+	Ready() error // nil while it does its work
+	Alive() error // nil where a restart would mend nothing
+}
+
 // role is one role, ready to run.
 type role struct {
 	name   string
-	health *pipeline.Health
+	health health
 	run    func(context.Context) error
 	leave  func(context.Context) // its consumer group
 }
@@ -287,8 +304,11 @@ func (a *App) announce(ctx context.Context, roles []role, addr Addresses) {
 		if slices.ContainsFunc(roles, func(r role) bool { return r.health.Ready() != nil }) {
 			continue
 		}
-		a.logger.Info().Strs("roles", a.opts.Roles).Strs("kafka", addr.Kafka).Strs("clickhouse", addr.ClickHouse).
-			Str("admin", addr.Admin).Str("version", a.opts.Version).Msg("plumbline is ready")
+		line := a.logger.Info().Strs("roles", a.opts.Roles).Strs("kafka", addr.Kafka).Strs("clickhouse", addr.ClickHouse)
+		if addr.Decide != "" {
+			line.Str("decide", addr.Decide)
+		}
+		line.Str("admin", addr.Admin).Str("version", a.opts.Version).Msg("plumbline is ready")
 		if a.opts.Ready != nil {
 			a.opts.Ready(addr)
 		}

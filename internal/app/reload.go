@@ -16,6 +16,7 @@ import (
 	"github.com/plumbline-sec/plumbline/detector"
 	"github.com/plumbline-sec/plumbline/internal/config"
 	"github.com/plumbline-sec/plumbline/pipeline"
+	"github.com/plumbline-sec/plumbline/pipeline/decide"
 	"github.com/plumbline-sec/plumbline/pipeline/policy"
 )
 
@@ -51,6 +52,7 @@ type reloader struct {
 	source  Source
 	version string
 	judge   func(detector.Config) error // has detect go on with another config; nil: there is no such role
+	decide  func(*policy.Set)           // likewise decide with other policies
 	logger  zerolog.Logger
 	results *prometheus.CounterVec
 	failed  prometheus.Gauge
@@ -187,11 +189,19 @@ func (r *reloader) apply(out *Reloaded) error {
 	cfg.Policy = next.Policy
 	cfg.Detector = next.Detector
 	cfg.Detector.CheckpointEvery, cfg.Detector.OnLostState = r.cfg.Detector.CheckpointEvery, r.cfg.Detector.OnLostState
+	set, _ := cfg.Policy.Set.(*policy.Set)
+	if r.decide != nil && set == nil {
+		out.Applied = []config.Change{}
+		return refused(decide.ErrNoPolicies)
+	}
 	if r.judge != nil {
 		if err := r.judge(DetectorConfig(&cfg, r.version)); err != nil {
 			out.Applied = []config.Change{}
 			return refused(err)
 		}
+	}
+	if r.decide != nil {
+		r.decide(set)
 	}
 	r.cfg, out.Result = &cfg, ReloadApplied
 	return nil

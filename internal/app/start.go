@@ -134,7 +134,7 @@ func (a *App) startEngine(ctx context.Context) (embedded.ClickHouse, error) {
 }
 
 // roles builds the roles that this service has.
-func (a *App) roles(client *kafka.Client, wh *warehouse) ([]role, error) {
+func (a *App) roles(client *kafka.Client, wh *warehouse, addr *Addresses) ([]role, error) {
 	var out []role
 	for _, name := range Roles() {
 		if !a.has(name) {
@@ -149,6 +149,8 @@ func (a *App) roles(client *kafka.Client, wh *warehouse) ([]role, error) {
 			r, err = a.detect(client)
 		case RoleArchive:
 			r, err = a.archive(client, wh)
+		case RoleDecide:
+			r, err = a.decide(client, addr)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -314,7 +316,14 @@ func (a *App) topics() []kafka.TopicSpec {
 		{Name: pipeline.TopicDeadLetter, Partitions: 1, Replication: replicas, Configs: days(30)},
 	}
 	for _, s := range a.cfg.Sources {
-		out = append(out, kafka.TopicSpec{Name: s.Topic, Partitions: n, Replication: replicas, Configs: days(7), Foreign: true})
+		configs := days(7)
+		if s.Decoder == formRegistration {
+			configs = map[string]string{"retention.ms": "-1"} // decide reads it from the start
+		}
+		out = append(out, kafka.TopicSpec{Name: s.Topic, Partitions: n, Replication: replicas, Configs: configs, Foreign: true})
+	}
+	if a.has(RoleDecide) && a.cfg.Decide.LogTopic != "" {
+		out = append(out, kafka.TopicSpec{Name: a.cfg.Decide.LogTopic, Partitions: n, Replication: replicas, Configs: days(30)})
 	}
 	for _, o := range a.cfg.Outputs {
 		out = append(out, kafka.TopicSpec{Name: o.Topic, Partitions: n, Replication: replicas, Configs: days(30)})

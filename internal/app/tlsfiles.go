@@ -69,3 +69,28 @@ func (f tlsFiles) load() (*tls.Config, error) {
 	}
 	return out, nil
 }
+
+// serverTLS reads the certificate of a server, and whom it believes, for every connection.
+func serverTLS(key string, files config.ServerTLS) (*tls.Config, error) {
+	load := func() (*tls.Config, error) {
+		mine, err := tlsFiles{key, config.TLS{CertFile: files.CertFile, KeyFile: files.KeyFile}}.load()
+		if err != nil || files.ClientCAFile == "" {
+			return mine, err
+		}
+		pem, err := os.ReadFile(files.ClientCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s.client_ca_file: %w", key, err)
+		}
+		mine.ClientCAs, mine.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		if !mine.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s.client_ca_file: no PEM certificate in %s", key, files.ClientCAFile)
+		}
+		return mine, nil
+	}
+	first, err := load()
+	if err != nil {
+		return nil, err
+	}
+	first.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return load() }
+	return first, nil
+}

@@ -78,6 +78,7 @@ func (c *Config) check(forms Forms) []Mistake {
 	k.clickhouse(&c.ClickHouse)
 	k.detector(&c.Detector)
 	k.policy(c, forms)
+	k.decide(&c.Decide)
 	between(k, "archive.max_rows", c.Archive.MaxRows, 1, 1_000_000)
 	between(k, "archive.max_bytes", c.Archive.MaxBytes, 64<<10, 1<<30)
 	between(k, "archive.max_age", c.Archive.MaxAge, Duration(10*time.Millisecond), Duration(10*time.Minute))
@@ -112,6 +113,32 @@ func (k *checker) policy(c *Config, forms Forms) {
 		m.Key = "policy.files"
 		k.mistakes = append(k.mistakes, m)
 	}
+}
+
+// minToken is how long a token is that nobody guesses.
+const minToken = 16
+
+func (k *checker) decide(c *Decide) {
+	known := c.Token.IsSet() || c.TLS.ClientCAFile != ""
+	if k.listen("decide.listen", c.Listen) && !known && !c.AllowAnonymous && !loopback(c.Listen) {
+		k.wrong("decide.listen", strconv.Quote(c.Listen)+" can be reached from other machines, and nobody is asked who they are",
+			"write 127.0.0.1:PORT, or give decide.token or decide.tls.client_ca_file")
+	}
+	if c.Token.IsSet() && len(c.Token.Reveal()) < minToken {
+		k.wrong("decide.token", "is too short to be one", fmt.Sprintf("use one of at least %d bytes, such as openssl rand -hex 32 makes", minToken))
+	}
+	if t := &c.TLS; (t.CertFile == "") != (t.KeyFile == "") {
+		k.wrong("decide.tls", "has only one of cert_file and key_file", "give both, or neither")
+	} else if t.ClientCAFile != "" && t.CertFile == "" {
+		k.wrong("decide.tls.client_ca_file", "is given, yet the server has no certificate", "give cert_file and key_file")
+	}
+	for _, f := range []struct{ key, path string }{{"cert_file", c.TLS.CertFile}, {"key_file", c.TLS.KeyFile}, {"client_ca_file", c.TLS.ClientCAFile}} {
+		if f.path != "" {
+			k.file("decide.tls."+f.key, f.path, "name a PEM file that this user may read")
+		}
+	}
+	k.oneOf("decide.on_error", c.OnError, PolicyDeny, PolicyPermit)
+	between(k, "decide.stale_after", c.StaleAfter, Duration(5*time.Second), Duration(24*time.Hour))
 }
 
 func (k *checker) kafka(c *Kafka) {
@@ -246,6 +273,9 @@ func (k *checker) topics(c *Config, forms Forms) {
 		}
 		k.filter(key, &o, forms)
 	}
+	if c.Decide.LogTopic != "" {
+		k.topic(topics, "decide.log_topic", c.Decide.LogTopic)
+	}
 }
 
 // filter checks what an output wants.
@@ -359,6 +389,7 @@ func (k *checker) distinctListens(c *Config) {
 		{"embedded.kafka_listen", c.Embedded.KafkaListen, c.Kafka.Brokers.Embedded()},
 		{"embedded.clickhouse_listen", c.Embedded.ClickHouseListen, c.ClickHouse.Addr.Embedded()},
 		{"admin.listen", c.Admin.Listen, c.Admin.Listen != NoListen},
+		{"decide.listen", c.Decide.Listen, c.Decide.Listen != Default().Decide.Listen},
 	} {
 		if l.used && !strings.HasSuffix(l.addr, ":0") {
 			k.unique(seen, l.key, l.addr, "give each its own port")

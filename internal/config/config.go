@@ -35,6 +35,8 @@ type Config struct {
 	Detector Detector `yaml:"detector" change:"verdicts"`
 	// What agents may do.
 	Policy Policy `yaml:"policy" change:"verdicts"`
+	// How the role `decide` answers what an agent may do, before it does it.
+	Decide Decide `yaml:"decide" change:"restart"`
 	// Topics that a SIEM reads, beside `plumbline.alerts`. `[]` for none.
 	Outputs []Output `yaml:"outputs" change:"restart"`
 	// How rows are batched on their way into ClickHouse.
@@ -324,6 +326,41 @@ type Policy struct {
 	Set PolicySet `yaml:"-"`
 }
 
+// Decide says how callers of the role `decide` are answered, by the policies of `policy`.
+// docs/decide.md explains it.
+type Decide struct {
+	// Address of the Authorization API (OpenID AuthZEN) and of the check for Envoy. Beyond
+	// this machine it needs `token`, `tls.client_ca_file` or `allow_anonymous`.
+	Listen string `yaml:"listen" example:"0.0.0.0:9700"`
+	// Encryption towards callers.
+	TLS ServerTLS `yaml:"tls"`
+	// What callers show as `Authorization: Bearer`: `${NAME}` of an environment variable, or
+	// `file:PATH`, with at least 16 bytes. Empty: nobody is asked.
+	Token Secret `yaml:"token" example:"file:/run/secrets/decide"`
+	// Whether anybody who reaches the address may ask.
+	AllowAnonymous bool `yaml:"allow_anonymous" example:"true"`
+	// What is answered where nothing can be decided: `deny` or `permit`. That is while
+	// registrations and alerts are not read to their end, or could not be read for
+	// `stale_after`, and where a policy can't be evaluated.
+	OnError string `yaml:"on_error" example:"permit"`
+	// How long Kafka may be away until `on_error` is answered, 5 s to 24 h.
+	StaleAfter Duration `yaml:"stale_after" example:"10m"`
+	// Topic that gets every decision. Not one of Plumbline's own (`plumbline.*`). Empty: none.
+	LogTopic string `yaml:"log_topic" example:"agent-decisions"`
+}
+
+// ServerTLS says how callers reach a server, and who of them is believed. Its files are read
+// again for every new connection.
+type ServerTLS struct {
+	// PEM file of the certificate that the server shows. Empty: no TLS.
+	CertFile string `yaml:"cert_file" example:"/etc/plumbline/tls.crt"`
+	// PEM file of its key.
+	KeyFile string `yaml:"key_file" example:"/etc/plumbline/tls.key"`
+	// PEM file of the authorities of callers' certificates, without which nobody is answered.
+	// Empty: callers need none.
+	ClientCAFile string `yaml:"client_ca_file" example:"/etc/plumbline/callers.pem"`
+}
+
 // Output is one topic of alerts in a SIEM's own form.
 type Output struct {
 	// The topic. Not one of Plumbline's own (`plumbline.*`), no source, and no other
@@ -448,6 +485,7 @@ func Default() *Config {
 			MaxTenants:        4096,
 		},
 		Policy:  Policy{Default: PolicyPermit, Mode: PolicyAlert},
+		Decide:  Decide{Listen: "127.0.0.1:9700", OnError: PolicyDeny, StaleAfter: Duration(time.Minute)},
 		Outputs: []Output{{Topic: "siem.ocsf", Format: "ocsf", MinSeverity: schemas.SeverityLow}},
 		Archive: Archive{
 			MaxRows:  50_000,

@@ -139,8 +139,8 @@ func TestTheDocumentationPageSaysWhatTheTypesSay(t *testing.T) {
 func TestTheFileThatSetsEveryKeyToItsExampleIsAccepted(t *testing.T) {
 	t.Setenv("KAFKA_PASSWORD", "x")
 	dir := t.TempDir()
-	for _, name := range []string{"ca.pem", "client.pem", "client.key", "clickhouse", "reader", "kafka-client", "token"} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
+	for _, name := range []string{"ca.pem", "client.pem", "client.key", "clickhouse", "reader", "kafka-client", "token", "tls.crt", "tls.key", "callers.pem", "decide"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("sixteen letters."), 0o600))
 	}
 	// A mechanism has keys of its own, and a token comes from one place.
 	oauth := map[string]string{"kafka.sasl.mechanism": SASLOAuthBearer, "kafka.sasl.username": "", "kafka.sasl.password": "", "kafka.sasl.aws_region": ""}

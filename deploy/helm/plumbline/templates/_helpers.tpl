@@ -35,6 +35,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "plumbline.config" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $admin := dict "listen" "0.0.0.0:9600" -}}
+{{- if .Values.roles.decide.enabled -}}
+{{- $config = set $config "decide" (set (default dict $config.decide) "listen" "0.0.0.0:9700") -}}
+{{- end -}}
 {{- toYaml (set $config "admin" $admin) -}}
 {{- end -}}
 
