@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,16 +121,12 @@ func registeredAs(canonical string) string {
 	if err := json.Unmarshal([]byte(canonical), &r); err != nil {
 		return canonical
 	}
-	out := cmp.Or(r.Status, schemas.StatusActive) + ", said on " + r.Time.UTC().Format(time.DateOnly)
+	parts := []string{cmp.Or(r.Status, schemas.StatusActive), "said on " + r.Time.UTC().Format(time.DateOnly)}
 	if r.Criticality != "" {
-		out += ", criticality " + r.Criticality
+		parts = append(parts, "criticality "+r.Criticality)
 	}
-	for _, more := range []string{r.Environment, r.Purpose} {
-		if more != "" {
-			out += ", " + more
-		}
-	}
-	return out
+	parts = append(parts, r.Environment, r.Purpose)
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }
 
 // text prints all answers for people, the alerts first.

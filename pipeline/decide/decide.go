@@ -90,7 +90,7 @@ func New(role pipeline.Role, cfg Config, m *Metrics) (*Decide, error) {
 	return d, nil
 }
 
-// ErrNoPolicies: there is nothing to decide by.
+// ErrNoPolicies says that there is nothing to decide by.
 var ErrNoPolicies = errors.New("no policies: name them in policy.files")
 
 // Reload has the questions that come from now on decided by other policies.
